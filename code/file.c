@@ -1,0 +1,117 @@
+/* Tangled from chapters/13-helpers.md; edit there. */
+#include "file.h"
+#include "fail.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Read a whole file */
+char *file_read(const char *path, size_t *size)
+{
+    FILE *stream = fopen(path, "rb");
+    if (!stream)
+        fail(path, "cannot be opened: %s", strerror(errno));
+    size_t room = 1 << 16, length = 0;
+    char *bytes = allocate(room + 1, 1);
+    for (size_t got; (got = fread(bytes + length, 1, room - length, stream)) > 0;) {
+        length += got;
+        if (length == room && !(bytes = realloc(bytes, (room *= 2) + 1)))
+            fail(path, "is too large for memory at %zu bytes", length);
+    }
+    if (ferror(stream))
+        fail(path, "cannot be read: %s", strerror(errno));
+    fclose(stream);
+    bytes[length] = '\0';
+    if (size)
+        *size = length;
+    return bytes;
+}
+
+bool file_exists(const char *path)
+{
+    return access(path, R_OK) == 0;
+}
+
+/* Make a folder and its parents */
+void file_make_folder(const char *path)
+{
+    char *partial = text_format("%s", path);
+    for (char *p = partial + 1; ; p++) {
+        char end = *p;
+        if (end != '/' && end != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST)
+            fail(partial, "cannot be made a folder: %s", strerror(errno));
+        if (end == '\0')
+            break;
+        *p = '/';
+    }
+    free(partial);
+}
+
+/* Keep a list of the files being written */
+struct file_writer {
+    FILE *stream;
+    char *path, *partial;
+    struct file_writer *next;
+};
+
+static struct file_writer *writers;
+
+static void remove_uncommitted(void)
+{
+    for (struct file_writer *w = writers; w; w = w->next)
+        unlink(w->partial);
+}
+
+FILE *file_stream(struct file_writer *writer)
+{
+    return writer->stream;
+}
+
+/* Start a file under a temporary name */
+struct file_writer *file_create(const char *path)
+{
+    static bool registered;
+    if (!registered)
+        registered = atexit(remove_uncommitted) == 0;
+    const char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        char *folder = text_format("%.*s", (int)(slash - path), path);
+        file_make_folder(folder);
+        free(folder);
+    }
+    struct file_writer *w = allocate(1, sizeof *w);
+    w->path = text_format("%s", path);
+    w->partial = text_format("%s.partial", path);
+    w->stream = fopen(w->partial, "wb");
+    if (!w->stream)
+        fail(path, "cannot be written: %s", strerror(errno));
+    w->next = writers;
+    writers = w;
+    return w;
+}
+
+/* Commit a file to its name */
+void file_commit(struct file_writer *writer)
+{
+    bool failed = ferror(writer->stream) != 0;
+    failed |= fflush(writer->stream) != 0;
+    if (isatty(fileno(writer->stream)) == 0 && !failed)
+        failed |= fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != EROFS;
+    failed |= fclose(writer->stream) != 0;
+    if (failed || rename(writer->partial, writer->path) != 0)
+        fail(writer->path, "could not be written whole: %s", strerror(errno));
+    for (struct file_writer **w = &writers; *w; w = &(*w)->next)
+        if (*w == writer) {
+            *w = writer->next;
+            break;
+        }
+    free(writer->path);
+    free(writer->partial);
+    free(writer);
+}

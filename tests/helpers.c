@@ -1,0 +1,103 @@
+/* The small helpers: whole files or none, and random numbers that can be had again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "fail.h"
+#include "file.h"
+#include "random.h"
+
+static void philox_known_answers(void **state)
+{
+    (void)state;
+    /* Random123's kat_vectors: philox4x32 10 rounds, counter and key all zero: 6627e8d5 e169c58d ... */
+    assert_true(random_bits(0, 0) == UINT64_C(0xe169c58d6627e8d5));
+}
+
+static void uniform_is_uniform(void **state)
+{
+    (void)state;
+    enum { N = 100000, BINS = 10 };
+    int bins[BINS] = {0};
+    for (int i = 0; i < N; i++) {
+        float u = random_uniform(random_key(7, 3, 1), (uint64_t)i);
+        assert_true(u >= 0 && u < 1);
+        bins[(int)(u * BINS)]++;
+    }
+    double chi = 0;
+    for (int b = 0; b < BINS; b++)
+        chi += (bins[b] - N / BINS) * (double)(bins[b] - N / BINS) / (N / BINS);
+    assert_true(chi < 27.9); /* chi-squared, 9 degrees of freedom, p = 0.001 */
+}
+
+static void normal_has_unit_variance(void **state)
+{
+    (void)state;
+    double sum = 0, squares = 0;
+    for (uint64_t i = 0; i < 100000; i++) {
+        double x = random_normal(5, i);
+        sum += x;
+        squares += x * x;
+    }
+    assert_true(fabs(sum / 100000) < 0.015);
+    assert_true(fabs(squares / 100000 - 1) < 0.025);
+}
+
+static void shuffle_permutes(void **state)
+{
+    (void)state;
+    int order[100], seen[100] = {0}, moved = 0;
+    for (int i = 0; i < 100; i++)
+        order[i] = i;
+    random_shuffle(order, 100, 9);
+    for (int i = 0; i < 100; i++) {
+        seen[order[i]]++;
+        moved += order[i] != i;
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(seen[i], 1);
+    assert_true(moved > 80);
+}
+
+static void committed_file_appears_whole(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/a/b/c.txt", folder), *partial = text_format("%s.partial", path);
+    struct file_writer *w = file_create(path);
+    fputs("whole", file_stream(w));
+    assert_false(file_exists(path));
+    file_commit(w);
+    assert_true(file_exists(path));
+    assert_false(file_exists(partial));
+    size_t size;
+    char *text = file_read(path, &size);
+    assert_int_equal(size, 5);
+    assert_string_equal(text, "whole");
+    free(text);
+    free(path);
+    free(partial);
+}
+
+static void missing_file_is_named(void **state)
+{
+    (void)state;
+    EXPECT_FAIL(file_read("/nowhere/at-all", NULL), "/nowhere/at-all: cannot be opened");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
+        cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
+        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(missing_file_is_named),
+    };
+    return cmocka_run_group_tests_name("helpers", tests, NULL, NULL);
+}
