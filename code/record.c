@@ -34,12 +34,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-struct record *record_open(const struct stage *stage, const char *name, long steps)
+struct record *record_open(const struct stage *stage, const char *name)
 {
     struct record *record = allocate(1, sizeof *record);
     record->stage = stage;
     record->name = text_format("%s", name);
-    record->steps = steps;
     record->began = now();
     record->curves[0].suffix = "";
     record->curves[1].suffix = "-validation";
@@ -47,6 +46,11 @@ struct record *record_open(const struct stage *stage, const char *name, long ste
     record->data = json_object();
     record->cuts = json_array();
     return record;
+}
+
+void record_expect(struct record *record, long steps)
+{
+    record->steps = steps;
 }
 
 double record_seconds(const struct record *record)

@@ -7,8 +7,11 @@
 /* The record of one running stage. */
 struct record;
 
-/* record_open: starts the record of the stage called name, which will take so many steps. */
-struct record *record_open(const struct stage *stage, const char *name, long steps);
+/* record_open: starts the record of the stage called name. */
+struct record *record_open(const struct stage *stage, const char *name);
+
+/* record_expect: how many steps the stage will take; for the progress. */
+void record_expect(struct record *record, long steps);
 
 /* record_resume: the stage goes on after `step` steps that took `seconds` and saw `tokens`; keeps
    the rows of its curves up to there and drops later ones. */
