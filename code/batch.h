@@ -1,0 +1,44 @@
+/* Tangled from chapters/31-corpus.md; edit there. */
+#ifndef BATCH_H
+#define BATCH_H
+
+#include <stdint.h>
+
+enum { NO_LABEL = -100, PADDING = 0 };
+
+/* A batch: token sequences laid end to end, on the host. Sequence s owns the tokens
+   offsets[s] .. offsets[s + 1] - 1. */
+struct batch {
+    int tokens, sequences;           /* how many it holds */
+    int token_room, sequence_room;   /* how many it can hold */
+    int *ids;                        /* [tokens] piece */
+    int *segments;                   /* [tokens] 0 or 1 */
+    int *positions;                  /* [tokens] place in its sequence, from 0 */
+    int *labels;                     /* [tokens] the piece to predict, or NO_LABEL */
+    int *offsets;                    /* [sequences + 1] */
+    int *visible;                    /* [sequences] leading tokens to attend to */
+    int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
+};
+
+/* State what can be done with a batch */
+/* batch_create: an empty batch with room for so many tokens and sequences. */
+struct batch *batch_create(int token_room, int sequence_room);
+void batch_free(struct batch *batch);
+
+/* batch_clear: makes the batch empty again. */
+void batch_clear(struct batch *batch);
+
+/* batch_append: adds one sequence, ids[0 .. length-1]. Its first `first` tokens are
+   segment 0, the others segment 1. With pad_to > length, PADDING tokens follow (segment
+   0, not visible) until the sequence has pad_to tokens; with 0 none. Labels and class
+   are NO_LABEL. Fails if there is no room. */
+void batch_append(struct batch *batch, const int *ids, int length, int first, int pad_to);
+
+/* batch_longest: tokens of the longest sequence, its padding included; 0 if empty. */
+int batch_longest(const struct batch *batch);
+
+/* batch_order: the order in which an epoch visits `count` sequences: a permutation of
+   0 .. count-1, a pure function of (count, seed, epoch), for the caller to free. */
+int *batch_order(int count, uint64_t seed, int epoch);
+
+#endif

@@ -1,0 +1,76 @@
+/* Tangled from chapters/32-tasks.md; edit there. */
+#ifndef TASK_H
+#define TASK_H
+
+#include "batch.h"
+#include "metrics.h"
+#include "tokenizer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum split { TRAIN, DEV };
+
+/* Describe a task in one row */
+/* A table on disk. With header NULL, the first line of the file names its columns. */
+struct table {
+    const char *files[2];          /* [split] below the data folder; "a + b" joins two */
+    const char *header;            /* tab-separated column names of a file without any */
+};
+
+struct task {
+    const char *name, *title;      /* "cola", "CoLA" */
+    int classes;
+    enum metric metric;
+    int rows[2];                   /* [split] as published; 0: not known */
+    struct table tables[3];        /* tried in order: the layouts it comes in */
+    const char *label;             /* the column of the class */
+    const char *text, *second;     /* columns; second is NULL for single texts */
+    const char *dev_ids, *ids[2];  /* file of id pairs that are DEV, and their columns */
+    const char *folders[2];        /* [split] instead of tables: a tree of text files */
+    const char *class_folders[3];  /* [classes] below these, one folder a class */
+};
+
+/* Hold the examples of a split */
+/* Encoded rows. Example i owns the pieces ids[starts[i]] .. ids[starts[i + 1] - 1]. */
+struct examples {
+    int count;
+    int64_t *starts;   /* [count + 1] */
+    int *ids;          /* [starts[count]] with [CLS] and [SEP] */
+    int *firsts;       /* [count] length of the first segment */
+    int *labels;       /* [count] class */
+    int *indices;      /* [count] number of the row in its split, from 0 */
+    int rows;          /* rows of the whole split: the cut is "count of rows" */
+};
+
+/* State what can be done with tasks */
+/* task_list: all tasks; the row after the last has a NULL name. */
+extern const struct task task_list[];
+
+/* task_find: the task of that name, "cola" say. Fails, listing the names, if none is. */
+const struct task *task_find(const char *name);
+
+/* task_read: reads one split of a task from below data_dir and encodes it, cut to
+   max_length tokens. limit > 0 keeps a class-balanced sample of so many rows, always the
+   same ones, in file order. Fails, naming file and line, on a malformed row. */
+struct examples *task_read(const struct task *task, const char *data_dir,
+                           enum split split, const struct tokenizer *tokenizer,
+                           int max_length, int limit);
+void examples_free(struct examples *examples);
+
+/* task_check_rows: warns on standard error if the split read does not have the published
+   number of rows (a generated data set never has). */
+void task_check_rows(const struct task *task, enum split split,
+                     const struct examples *examples);
+
+/* examples_batch: clears the batch and fills it with examples order[first ..
+   first+count-1] (fewer at the end), classes set, each padded to pad_to tokens (0: not).
+   order: from batch_order, or NULL for file order. */
+void examples_batch(const struct examples *examples, const int *order, int first,
+                    int count, struct batch *batch, int pad_to);
+
+/* task_score: the task's metric in percent. labels, predictions: [n] classes. */
+double task_score(const struct task *task, const int *labels, const int *predictions,
+                  int n);
+
+#endif

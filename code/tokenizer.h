@@ -1,0 +1,40 @@
+/* Tangled from chapters/30-tokenizer.md; edit there. */
+#ifndef TOKENIZER_H
+#define TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* BERT's WordPiece tokenizer. It never changes once open: threads may share it. */
+struct tokenizer {
+    int count;                      /* pieces in the vocabulary: ids are 0 .. count-1 */
+    int pad, unk, cls, sep, mask;   /* the five special tokens; pad is always 0 */
+    bool lower_case;                /* strips accents too, as uncased BERT does */
+    struct trie *pieces;            /* the vocabulary, private */
+};
+
+/* State what can be done with a tokenizer */
+/* tokenizer_open: reads a vocab.txt, one piece a line, its id the line's number from 0.
+   Lower-cases unless a tokenizer_config.json beside it says "do_lower_case": false.
+   Fails, naming the file, when a special token is missing or [PAD] is not first. */
+struct tokenizer *tokenizer_open(const char *vocab_path);
+void tokenizer_free(struct tokenizer *tokenizer);
+
+/* tokenizer_special: whether id is one of the five special tokens. */
+bool tokenizer_special(const struct tokenizer *tokenizer, int id);
+
+/* tokenizer_encode: the pieces of a text of size bytes, without [CLS] and [SEP]. Special
+   tokens that stand in the text, such as [MASK], stay whole; bytes that are not UTF-8
+   are dropped. Returns how many pieces the text has, at most size; only the first
+   `room` of them are stored in ids[room]. */
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
+                     int *ids, int room);
+
+/* tokenizer_encode_pair: [CLS] a [SEP], or with b [CLS] a [SEP] b [SEP], cut to
+   max_length tokens by shortening the longer text, as transformers' "longest_first"
+   does. b: NULL for a single text. ids[max_length] takes the pieces, *first the length
+   of the first segment with its [SEP]. Returns the length of the whole. */
+int tokenizer_encode_pair(const struct tokenizer *tokenizer, const char *a, const char *b,
+                          int max_length, int *ids, int *first);
+
+#endif
