@@ -15,7 +15,8 @@ static struct tokenizer *open_with(const uint8_t *pieces, size_t size)
     char path[] = "/tmp/fuzz-vocab-XXXXXX";
     FILE *stream = fdopen(mkstemp(path), "w");
     fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", stream);
-    fwrite(pieces, 1, size, stream);
+    for (size_t i = 0; i < size; i++) /* a second [PAD] would rightly be refused */
+        putc(pieces[i] == '[' ? '(' : pieces[i], stream);
     fclose(stream);
     struct tokenizer *t = tokenizer_open(path);
     remove(path);
