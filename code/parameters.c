@@ -128,8 +128,9 @@ static size_t align(size_t offset)
     return (offset + 63) / 64 * 64;
 }
 
-static void add_parts(struct parameters *plan, const struct shape *shape, enum head head,
-                      int classes, bool matrix, int from, int to, int layer)
+static void add_parts(struct parameters *plan, const struct shape *shape,
+                      enum head head, int classes, bool matrix, int from, int to,
+                      int layer)
 {
     const char *const *names = shape->family == BERT ? bert_names : distilbert_names;
     for (int part = from; part < to; part++) {
@@ -152,16 +153,18 @@ static void add_parts(struct parameters *plan, const struct shape *shape, enum h
     }
 }
 
-struct parameters parameters_plan(const struct shape *shape, enum head head, int classes)
+struct parameters parameters_plan(const struct shape *shape, enum head head,
+                                  int classes)
 {
     struct parameters plan = {0};
     plan.list = allocate((size_t)(shape->layers + 1) * PARTS, sizeof *plan.list);
     for (int pass = 0; pass < 2; pass++) {
         bool matrix = pass == 0;
-        add_parts(&plan, shape, head, classes, matrix, WORD_TABLE, QUERY_WEIGHT, 0);
+        int first = QUERY_WEIGHT, after = TRANSFORM_WEIGHT; /* the parts of a layer */
+        add_parts(&plan, shape, head, classes, matrix, 0, first, 0);
         for (int i = 0; i < shape->layers; i++)
-            add_parts(&plan, shape, head, classes, matrix, QUERY_WEIGHT, TRANSFORM_WEIGHT, i);
-        add_parts(&plan, shape, head, classes, matrix, TRANSFORM_WEIGHT, PARTS, 0);
+            add_parts(&plan, shape, head, classes, matrix, first, after, i);
+        add_parts(&plan, shape, head, classes, matrix, after, PARTS, 0);
         plan.size = align(plan.size);
         if (matrix)
             plan.decayed = plan.size;
@@ -185,7 +188,8 @@ const struct parameter *parameters_find(const struct parameters *parameters,
     return NULL;
 }
 
-size_t parameters_offset(const struct parameters *parameters, enum part part, int layer)
+size_t parameters_offset(const struct parameters *parameters, enum part part,
+                         int layer)
 {
     const struct parameter *p = parameters_find(parameters, part, layer);
     if (!p)

@@ -15,7 +15,7 @@ struct shape {
     int layers;              /* encoder layers */
     int width;               /* length of a hidden state; a multiple of heads */
     int heads;               /* attention heads */
-    int inner;               /* length of the state inside a layer's feed-forward half */
+    int inner;               /* length of the state inside the feed-forward half */
     int vocabulary;          /* rows of the word table */
     int positions;           /* rows of the position table: the longest sequence */
     int types;               /* rows of the token type table; 0: the model has none */
@@ -44,7 +44,7 @@ enum part {
     DECODER_WEIGHT,                         /* [vocabulary, width]; only if not tied */
     DECODER_BIAS,                           /* [vocabulary] */
 
-    SUMMARY_WEIGHT, SUMMARY_BIAS,           /* pooler or pre-classifier, [width, width] */
+    SUMMARY_WEIGHT, SUMMARY_BIAS,           /* [width, width], [width] */
     CLASSIFIER_WEIGHT, CLASSIFIER_BIAS,     /* [classes, width], [classes] */
     PARTS
 };
@@ -65,29 +65,32 @@ struct parameters {
     struct parameter *list;
     int count;
     size_t size;         /* length of the vector, in floats, with gaps */
-    size_t decayed;      /* its first floats, the matrices, take weight decay; the rest none */
-    size_t number;       /* parameters as papers count them: no gaps, a tied decoder once */
+    size_t decayed;      /* its first floats, the matrices, take weight decay */
+    size_t number;       /* parameters as papers count them: no gaps, tied ones once */
 };
 
 /* State what can be done with a plan */
-/* parameters_plan: the arrays of a model of this shape with this head, and where each lies.
-   classes: for HEAD_CLASSIFIER, else ignored. Query, key and value weights of a layer lie
-   without a gap in this order, as one matrix [3 width, width]; so do their biases. The word
-   table, an untied decoder and the decoder's bias have room for parameters_room rows. Apart
-   from key and value, each array begins at a multiple of 64 floats. Gaps must stay zero. */
-struct parameters parameters_plan(const struct shape *shape, enum head head, int classes);
+/* parameters_plan: the arrays of a model of this shape with this head, and where each
+   lies. classes: for HEAD_CLASSIFIER, else ignored. Query, key and value weights of a
+   layer lie without a gap in this order, as one matrix [3 width, width]; so do their
+   biases. The word table, an untied decoder and the decoder's bias have room for
+   parameters_room rows. Apart from key and value, each array begins at a multiple of
+   64 floats. Gaps must stay zero. */
+struct parameters parameters_plan(const struct shape *shape, enum head head,
+                                  int classes);
 void parameters_free(struct parameters *parameters);
 
 /* parameters_room: rows rounded up to a multiple of 8. */
 int parameters_room(int rows);
 
-/* parameters_find: the array of this part in this layer (0 for parts outside the layers);
-   NULL if the model has none. */
+/* parameters_find: the array of this part in this layer (0 for parts outside the
+   layers); NULL if the model has none. */
 const struct parameter *parameters_find(const struct parameters *parameters,
                                         enum part part, int layer);
 
-/* parameters_offset: the offset of an array that the model must have; fails, naming it, if
-   it has none. */
-size_t parameters_offset(const struct parameters *parameters, enum part part, int layer);
+/* parameters_offset: the offset of an array that the model must have; fails, naming
+   it, if it has none. */
+size_t parameters_offset(const struct parameters *parameters, enum part part,
+                         int layer);
 
 #endif
