@@ -86,7 +86,8 @@ struct loss_rows {
     float *label, *soft, *hit, *turn; /* [token_room] results of the loss kernels */
     float *sums;                      /* [LOSS_SUMS] since they were last read */
     double labels_counted, soft_counted, turns_counted; /* what the sums are divided by */
-    int tokens;
+    int compared;                     /* tokens of the last batch at which the cosine counts */
+    int tokens;                       /* since the sums were last read */
 };
 
 /* State what a model is */
