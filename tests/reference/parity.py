@@ -109,10 +109,9 @@ def write_gradients(file, name, teacher, student, batch, slots):
     terms = losses(teacher, student, batch, slots, course=name == "course")
     loss = total(name, terms)
     loss.backward()
-    weighed = [term.detach() if weight else torch.zeros(()) for weight, term in zip(WEIGHTS[name], terms)]
-    if name != "mlm" and WEIGHTS[name][0] == 0:
-        weighed[0] = terms[0].detach()   # the program measures the masked words in any case
-    save(file, {"loss.mlm": weighed[0], "loss.kl": weighed[1], "loss.cosine": weighed[2], "loss.total": loss.detach(),
+    # the program measures the guesses at masked words in any case, the other terms only if they have a weight
+    kl, cosine = (term.detach() if weight else torch.zeros(()) for weight, term in zip(WEIGHTS[name][1:], terms[1:]))
+    save(file, {"loss.mlm": terms[0].detach(), "loss.kl": kl, "loss.cosine": cosine, "loss.total": loss.detach(),
                 **gradients(student)})
 
 
@@ -201,7 +200,7 @@ def write_steps(generator):
             ids.append(part["ids"])
             labels.append(part["labels"])
             lengths.append(part["lengths"])
-        norms.append(torch.nn.utils.clip_grad_norm_(student.parameters(), 20.0).item())
+        norms.append(torch.nn.utils.clip_grad_norm_(student.parameters(), 10.0).item())
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
