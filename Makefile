@@ -1,14 +1,51 @@
-# Settings: change them here, or on the command line (make report PROFILE=mini).
+# DistilBERT, woven. `make help` lists the targets; README.md says how to begin.
 
-BUILD   ?= build
-CC      ?= cc
-CFLAGS  ?= -O3 -march=native
-V       ?= 0
-Q       := $(if $(filter 1,$(V)),,@)
+# Settings ----------------------------------------------------------------------------------------------------------
+# Change them here or on the command line: make report PROFILE=mini TITLE="My report".
 
-DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern \
+PROFILE  ?= $(if $(GPU),full,mini)
+TITLE    ?= DistilBERT, reproduced
+AUTHOR   ?=
+COURSE   ?=
+DATA_DIR ?=
+TEACHER  ?= $(call setting,teacher,source)
+SET      ?=
+BUILD    ?= build
+CC       ?= cc
+CFLAGS   ?= -O3 -march=native
+V        ?= 0
+
+# PROFILE   mini, compact, full, or a settings file of your own
+# DATA_DIR  a folder that holds the data sets; make data says what it wants
+# TEACHER   a model folder, or scratch
+# SET       settings to override, say SET="--distill.epochs 2"
+# V         1 shows every command
+
+GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+Q   := $(if $(filter 1,$(V)),,@)
+
+DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
+DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help deps report weave html test check bench verify data tangle build compile stages clean FORCE
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install what is missing, by apt-get; safe to repeat
+	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null || { echo "deps: no apt-get here; please install:$$missing" >&2; exit 1; }; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -q && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing
+
+# The program -------------------------------------------------------------------------------------------------------
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp
 LIBS     := -lopenblas -ljansson -lutf8proc -lm
@@ -16,14 +53,7 @@ LIBS     := -lopenblas -ljansson -lutf8proc -lm
 CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
-TESTS     = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))
-
-.DEFAULT_GOAL := help
-
-.PHONY: help build compile test tangle clean
-
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+DISTIL   := $(BUILD)/distil
 
 tangle: ## write code/ and figures/ from the chapters
 	$(Q)lua5.4 tests/tangle.lua $(CHAPTERS)
@@ -31,14 +61,98 @@ tangle: ## write code/ and figures/ from the chapters
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
 
-compile: $(OBJECTS) $(if $(wildcard code/main.c),$(BUILD)/distil)
+compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
 
-$(BUILD)/distil: $(OBJECTS)
+$(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -c -o $@ $<
+
+# The experiment ----------------------------------------------------------------------------------------------------
+# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
+
+SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
+NAME     := $(basename $(notdir $(PROFILE)))
+RUN      := results/$(NAME)
+WORK     := $(BUILD)/$(NAME)
+DATA     := $(WORK)/data
+
+# $(call setting,SECTION,KEY): a value from the profile
+setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section } \
+    inside && $$1 == key { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+
+TASKS    = $(call setting,finetune,tasks)
+MODELS   = $(call setting,finetune,models)
+SEEDS    = $(call setting,finetune,seeds)
+STUDENTS = $(filter student%,$(MODELS))
+JOBS     = $(call setting,run,jobs)
+CORES   := $(shell nproc)
+TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
+TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
+# an adopted teacher is fine-tuned from its own folder, which has its pooler
+MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
+
+STAGE_CODE := main pretrain distill finetune results bench toyland tokenize inspect gradients
+ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
+OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
+
+report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+	@echo "report: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
+	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
+	$(Q)$(MAKE) --no-print-directory data
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
+	$(Q)$(MAKE) --no-print-directory weave
+
+# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
+key = { cat $(ENGINE) $(1); awk -v sections=' $(2) ' '{ sub(/[\#].*/, "") } \
+    /^\[/ { inside = index(sections, " " substr($$1, 2, length($$1) - 2) " ") } inside && NF' $(SETTINGS); \
+    echo '$(SET)'; cat $(filter %.key,$^); } | sha256sum | cut -c1-16 >$@.new; \
+    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(WORK)/keys/teacher.key: $(WORK)/keys/data.key $(WORK)/keys/weights.key FORCE
+	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
+
+$(WORK)/keys/distill-%.key: $(WORK)/keys/data.key $(WORK)/keys/teacher.key FORCE
+	$(Q)$(call key,code/distill.c,run corpus distill $*)
+
+$(WORK)/keys/weights.key: FORCE
+	@mkdir -p $(@D)
+	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
+	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
+	$(Q){ echo $(TEACHER); $(if $(filter scratch,$(TEACHER)),,sha256sum <$(TEACHER_PATH)/model.safetensors); } >$@.new; \
+	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
+	$(Q)OMP_NUM_THREADS=$(CORES) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
+
+$(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
+
+THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
+
+# fine-tuning: one target for each task, model and seed; one key for each task and model
+define finetune_key
+$(WORK)/keys/finetune-$(1)-$(2).key: $(WORK)/keys/data.key $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
+	$$(Q)$$(call key,code/finetune.c,run finetune $(1))
+endef
+define finetune
+$(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(2)).json
+	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
+endef
+ifneq ($(wildcard $(SETTINGS)),)
+$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(eval $(call finetune_key,$(t),$(m)))))
+$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(eval $(call finetune,$(t),$(m),$(s))))))
+endif
+
+FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
+
+stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
+
+# Tests -------------------------------------------------------------------------------------------------------------
+
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
@@ -47,9 +161,9 @@ $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
-	$(Q)for t in $(TESTS); do $$t || exit 1; done
+	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh,$(wildcard tests/*.sh)))
 
-clean: ## remove what was built
+clean: ## remove what was built; results/ stays
 	rm -rf $(BUILD)
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d)

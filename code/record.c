@@ -1,0 +1,212 @@
+/* Tangled from chapters/50-stages.md; edit there. */
+#include "record.h"
+#include "fail.h"
+#include "file.h"
+
+#include <omp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct curve {
+    const char *suffix;
+    char *text; /* header and rows so far */
+};
+
+struct record {
+    const struct stage *stage;
+    char *name;
+    long steps, first_step; /* first_step: where this process began */
+    double began, before;   /* seconds: the clock at the beginning; spent by earlier processes */
+    double shown;           /* the clock when progress was last shown */
+    int64_t tokens;
+    struct curve curves[2];
+    json_t *object, *data, *cuts;
+};
+
+/* Open the record of a stage */
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct record *record_open(const struct stage *stage, const char *name)
+{
+    struct record *record = allocate(1, sizeof *record);
+    record->stage = stage;
+    record->name = text_format("%s", name);
+    record->began = now();
+    record->curves[0].suffix = "";
+    record->curves[1].suffix = "-validation";
+    record->object = json_object();
+    record->data = json_object();
+    record->cuts = json_array();
+    return record;
+}
+
+void record_expect(struct record *record, long steps)
+{
+    record->steps = steps;
+}
+
+double record_seconds(const struct record *record)
+{
+    return record->before + now() - record->began;
+}
+
+int64_t record_tokens(const struct record *record)
+{
+    return record->tokens;
+}
+
+/* Add a row to a curve */
+static struct curve *find_curve(struct record *record, const char *suffix)
+{
+    return &record->curves[*suffix ? 1 : 0];
+}
+
+static void append(char **text, char *more)
+{
+    char *joined = text_format("%s%s", *text ? *text : "", more);
+    free(*text);
+    free(more);
+    *text = joined;
+}
+
+void record_row(struct record *record, const char *suffix, const char *columns, long step,
+                const double *values, int count)
+{
+    struct curve *curve = find_curve(record, suffix);
+    if (!curve->text)
+        append(&curve->text, text_format("step\t%s\n", columns));
+    append(&curve->text, text_format("%ld", step));
+    for (int i = 0; i < count; i++)
+        append(&curve->text, text_format("\t%.9g", values[i]));
+    append(&curve->text, text_format("\n"));
+}
+
+/* Go on with the curves of an earlier process */
+static char *curve_path(const struct record *record, const struct curve *curve)
+{
+    return stage_path(record->stage, "curves/%s%s.tsv", record->name, curve->suffix);
+}
+
+void record_resume(struct record *record, long step, double seconds, int64_t tokens)
+{
+    record->first_step = step;
+    record->before = seconds;
+    record->tokens = tokens;
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
+        char *path = curve_path(record, curve);
+        if (file_exists(path)) {
+            char *text = file_read(path, NULL), *row = strchr(text, '\n');
+            while (row && row[1] && strtol(row + 1, NULL, 10) <= step)
+                row = strchr(row + 1, '\n');
+            if (row)
+                row[1] = '\0';
+            curve->text = text;
+        }
+        free(path);
+    }
+}
+
+void record_save(struct record *record)
+{
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
+        if (!curve->text)
+            continue;
+        char *path = curve_path(record, curve);
+        struct file_writer *writer = file_create(path);
+        fputs(curve->text, file_stream(writer));
+        file_commit(writer);
+        free(path);
+    }
+}
+
+/* Show how far a stage is */
+void record_step(struct record *record, long step, int64_t tokens, double loss)
+{
+    enum { WIDTH = 30 };
+    record->tokens += tokens;
+    bool bar = !record->stage->lines && isatty(STDERR_FILENO), last = step == record->steps;
+    double clock = now();
+    if (clock - record->shown < (bar ? 0.2 : 10) && !last)
+        return;
+    record->shown = clock;
+    double per_step = (clock - record->began) / (double)(step - record->first_step);
+    long left = (long)(per_step * (double)(record->steps - step) + 0.5);
+    if (bar) {
+        int done = (int)(WIDTH * step / record->steps);
+        fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  loss %.4f  %ld:%02ld left ", record->name, done,
+                "##############################", WIDTH - done, "", 100 * step / record->steps,
+                loss, left / 60, left % 60);
+        if (last)
+            fputc('\n', stderr);
+    } else {
+        fprintf(stderr, "%-28s %3ld %%  loss %.4f  %ld:%02ld left\n", record->name,
+                100 * step / record->steps, loss, left / 60, left % 60);
+    }
+}
+
+/* Note facts about a stage */
+void record_set(struct record *record, const char *key, json_t *value)
+{
+    json_object_set_new(record->object, key, value);
+}
+
+void record_cut(struct record *record, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    json_array_append_new(record->cuts, json_string(text));
+}
+
+void record_data(struct record *record, const char *path)
+{
+    if (strchr(path, '\''))
+        fail(path, "expected a path without quotes");
+    char *command = text_format("sha256sum < '%s'", path), hash[65] = "";
+    FILE *pipe = popen(command, "r");
+    if (!pipe || fscanf(pipe, "%64[0-9a-f]", hash) != 1 || pclose(pipe) != 0)
+        fail(path, "sha256sum could not be run on it");
+    const char *root = record->stage->data;
+    size_t length = root ? strlen(root) : 0;
+    const char *below = length && !strncmp(path, root, length) ? path + length + strspn(path + length, "/") : path;
+    json_object_set_new(record->data, below, json_string(hash));
+    free(command);
+}
+
+/* Close the record */
+void record_close(struct record *record)
+{
+    json_t *object = record->object;
+    json_object_set_new(object, "stage", json_string(record->name));
+    json_object_set_new(object, "key", json_string(record->stage->key));
+    json_object_set_new(object, "device", json_string(stage_device()));
+    json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
+    json_object_set_new(object, "seconds", json_real(record_seconds(record)));
+    json_object_set_new(object, "steps", json_integer(record->steps));
+    json_object_set_new(object, "tokens", json_integer(record->tokens));
+    json_object_set_new(object, "settings", settings_json(record->stage->settings));
+    json_object_set_new(object, "data", record->data);
+    json_object_set_new(object, "cuts", record->cuts);
+    record_save(record);
+    char *path = stage_path(record->stage, "stages/%s.json", record->name);
+    struct file_writer *writer = file_create(path);
+    json_dumpf(object, file_stream(writer), JSON_INDENT(2) | JSON_SORT_KEYS);
+    fputc('\n', file_stream(writer));
+    file_commit(writer);
+    json_decref(object);
+    free(path);
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++)
+        free(curve->text);
+    free(record->name);
+    free(record);
+}

@@ -1,0 +1,238 @@
+/* Tangled from chapters/14-settings.md; edit there. */
+#include "settings.h"
+#include "fail.h"
+#include "file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct setting {
+    char *section, *key, *value;
+    int line;   /* 0: from the command line */
+    bool asked; /* some stage knows this key */
+    bool used;  /* and took this value, not a more special one */
+};
+
+struct settings {
+    char *path;
+    struct setting *list;
+    int count;
+};
+
+/* Find a setting by section and key */
+static struct setting *find(const struct settings *settings, const char *section, size_t length,
+                            const char *key)
+{
+    for (int i = 0; i < settings->count; i++) {
+        struct setting *s = &settings->list[i];
+        if (strlen(s->section) == length && !strncmp(s->section, section, length)
+            && !strcmp(s->key, key))
+            return s;
+    }
+    return NULL;
+}
+
+/* Add a setting */
+static void add(struct settings *settings, const char *section, const char *key,
+                const char *value, int line)
+{
+    size_t room = (size_t)(settings->count + 1) * sizeof *settings->list;
+    struct setting *list = realloc(settings->list, room);
+    if (!list)
+        fail(settings->path, "is too large for memory");
+    settings->list = list;
+    list[settings->count++] = (struct setting){
+        text_format("%s", section), text_format("%s", key), text_format("%s", value), line, false, false};
+}
+
+/* Read the lines of a profile */
+static char *trim(char *text)
+{
+    text += strspn(text, " \t\r");
+    char *end = text + strlen(text);
+    while (end > text && strchr(" \t\r", end[-1]))
+        end--;
+    *end = '\0';
+    return text;
+}
+
+struct settings *settings_open(const char *path)
+{
+    struct settings *settings = allocate(1, sizeof *settings);
+    settings->path = text_format("%s", path);
+    char *bytes = file_read(path, NULL), *rest = bytes, *section = "";
+    for (int line = 1; rest; line++) {
+        char *text = rest, *where = text_format("%s:%d", path, line);
+        if ((rest = strchr(text, '\n')))
+            *rest++ = '\0';
+        text[strcspn(text, "#")] = '\0';
+        text = trim(text);
+        char *equals = strchr(text, '='), *end = text + strlen(text);
+        if (*text == '[' && end[-1] == ']') {
+            end[-1] = '\0';
+            section = text + 1;
+        } else if (*text) {
+            /* Add the assignment on this line */
+            if (!equals)
+                fail(where, "expected \"key = value\" or \"[section]\", found \"%s\"", text);
+            *equals = '\0';
+            char *key = trim(text), *value = trim(equals + 1);
+            if (!*section)
+                fail(where, "\"%s\" stands before the first [section]", key);
+            if (find(settings, section, strlen(section), key))
+                fail(where, "\"%s\" is given twice in [%s]", key, section);
+            add(settings, section, key, value, line);
+        }
+        free(where);
+    }
+    free(bytes);
+    return settings;
+}
+
+void settings_close(struct settings *settings)
+{
+    for (int i = 0; i < settings->count; i++) {
+        free(settings->list[i].section);
+        free(settings->list[i].key);
+        free(settings->list[i].value);
+    }
+    free(settings->list);
+    free(settings->path);
+    free(settings);
+}
+
+/* Override a setting */
+void settings_override(struct settings *settings, const char *name, const char *value)
+{
+    const char *dot = strchr(name, '.');
+    size_t length = dot ? (size_t)(dot - name) : 0;
+    struct setting *old = dot ? find(settings, name, length, dot + 1) : NULL;
+    if (old) {
+        free(old->value);
+        old->value = text_format("%s", value);
+        return;
+    }
+    for (int i = 0; dot && i < settings->count; i++)
+        if (strlen(settings->list[i].section) == length
+            && !strncmp(settings->list[i].section, name, length)) {
+            add(settings, settings->list[i].section, dot + 1, value, 0);
+            return;
+        }
+    fail(settings->path, "has no section for the setting \"%s\"", name);
+}
+
+/* Look a key up in several sections */
+static struct setting *look_up(struct settings *settings, const char *sections, const char *key)
+{
+    struct setting *winner = NULL;
+    for (const char *s = sections; *s; s += strspn(s, " ")) {
+        size_t length = strcspn(s, " ");
+        struct setting *found = find(settings, s, length, key);
+        if (found)
+            found->asked = true;
+        if (!winner)
+            winner = found;
+        s += length;
+    }
+    if (winner) {
+        winner->used = true;
+        return winner;
+    }
+    fail(settings->path, "the setting \"%s\" is missing; it belongs to [%s]", key,
+         strrchr(sections, ' ') ? strrchr(sections, ' ') + 1 : sections);
+}
+
+const char *settings_text(struct settings *settings, const char *sections, const char *key)
+{
+    return look_up(settings, sections, key)->value;
+}
+
+/* Read a setting as a number, a choice or a list */
+static void refuse(const struct settings *settings, const struct setting *s, const char *wanted)
+{
+    fail(settings->path, "[%s] %s: expected %s, found \"%s\"", s->section, s->key, wanted,
+         s->value);
+}
+
+double settings_number(struct settings *settings, const char *sections, const char *key)
+{
+    struct setting *s = look_up(settings, sections, key);
+    char *end;
+    double value = strtod(s->value, &end);
+    if (end == s->value || *end || !isfinite(value))
+        refuse(settings, s, "a number");
+    return value;
+}
+
+long settings_count(struct settings *settings, const char *sections, const char *key)
+{
+    struct setting *s = look_up(settings, sections, key);
+    char *end;
+    errno = 0;
+    long value = strtol(s->value, &end, 10);
+    if (end == s->value || *end || value < 0 || errno)
+        refuse(settings, s, "a whole number, 0 or more");
+    return value;
+}
+
+int settings_choice(struct settings *settings, const char *sections, const char *key,
+                    const char *choices)
+{
+    struct setting *s = look_up(settings, sections, key);
+    int place = 0;
+    for (const char *c = choices; *c; c += strspn(c, " "), place++) {
+        size_t length = strcspn(c, " ");
+        if (strlen(s->value) == length && !strncmp(s->value, c, length))
+            return place;
+        c += length;
+    }
+    char *wanted = text_format("one of \"%s\"", choices);
+    refuse(settings, s, wanted);
+    return -1;
+}
+
+int settings_list(struct settings *settings, const char *sections, const char *key, int *list,
+                  int room)
+{
+    struct setting *s = look_up(settings, sections, key);
+    int count = 0;
+    for (char *text = s->value, *end; *text; text = end + strspn(end, " "), count++) {
+        long value = strtol(text, &end, 10);
+        if (end == text || (*end && *end != ' ') || value < 0 || value > 1000000 || count == room)
+            refuse(settings, s, "whole numbers separated by spaces");
+        list[count] = (int)value;
+    }
+    return count;
+}
+
+/* Refuse settings that nobody asked for */
+void settings_finish(struct settings *settings, const char *sections)
+{
+    for (int i = 0; i < settings->count; i++) {
+        struct setting *s = &settings->list[i];
+        for (const char *name = sections; *name && !s->asked; name += strspn(name, " ")) {
+            size_t length = strcspn(name, " ");
+            char *where = text_format(s->line ? "%s:%d" : "%s", settings->path, s->line);
+            if (strlen(s->section) == length && !strncmp(s->section, name, length))
+                fail(where, "the setting \"%s\" of [%s] is not known", s->key, s->section);
+            free(where);
+            name += length;
+        }
+    }
+}
+
+/* Give the settings that were asked for */
+json_t *settings_json(const struct settings *settings)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < settings->count; i++) {
+        struct setting *s = &settings->list[i];
+        char *name = text_format("%s.%s", s->section, s->key);
+        if (s->used)
+            json_object_set_new(object, name, json_string(s->value));
+        free(name);
+    }
+    return object;
+}

@@ -1,0 +1,134 @@
+/* Tangled from chapters/50-stages.md; edit there. */
+#include "stage.h"
+#include "fail.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Refuse a wrong command line */
+__attribute__((noreturn)) static void misuse(const char *usage, const char *what,
+                                             const char *option)
+{
+    fprintf(stderr, "distil: %s: %s\n\n%s", option, what, usage);
+    exit(2);
+}
+
+static bool names(const char *usage, const char *option)
+{
+    size_t length = strlen(option);
+    for (const char *at = usage; (at = strstr(at, option)); at += length)
+        if (at[length] == ' ' || at[length] == ']' || at[length] == '\n')
+            return true;
+    return false;
+}
+
+/* Say where the value of an option goes */
+static const char **text_option(struct stage *stage, const char *option)
+{
+    const struct {
+        const char *option, **place;
+    } options[] = {
+        {"--run", &stage->run},         {"--data", &stage->data},
+        {"--key", &stage->key},         {"--teacher", &stage->teacher},
+        {"--student", &stage->student}, {"--task", &stage->task},
+        {"--model", &stage->model},     {"--name", &stage->name},
+        {"--out", &stage->out},         {"--checks", &stage->checks},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (!strcmp(options[i].option, option))
+            return options[i].place;
+    return NULL;
+}
+
+/* Read the options of a stage */
+struct stage stage_open(int argc, char **argv, const char *usage, const char *required)
+{
+    struct stage stage = {.key = "", .seed = -1};
+    /* Open the profile that the command line names */
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help")) {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (!strcmp(argv[i], "--profile") && i + 1 < argc && names(usage, "--profile"))
+            stage.settings = settings_open(argv[i + 1]);
+    }
+    for (int i = 1; i < argc; i++) {
+        char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(option, "--resume") && names(usage, option)) {
+            stage.resume = true;
+        } else if (!strcmp(option, "--lines") && names(usage, option)) {
+            stage.lines = true;
+        } else if (strncmp(option, "--", 2)) {
+            misuse(usage, "expected an option", option);
+        } else if (!value) {
+            misuse(usage, "expected a value after this option", option);
+        } else {
+            /* Take the value of one option */
+            const char **place = text_option(&stage, option);
+            if (place && names(usage, option)) {
+                *place = value;
+            } else if (!strcmp(option, "--seed") && names(usage, option)) {
+                char *end;
+                stage.seed = strtol(value, &end, 10);
+                if (end == value || *end || stage.seed < 0)
+                    misuse(usage, "expected a whole number, 0 or more", option);
+            } else if (strchr(option, '.') && stage.settings) {
+                settings_override(stage.settings, option + 2, value);
+            } else if (strcmp(option, "--profile") || !stage.settings) {
+                misuse(usage, "is not an option of this command", option);
+            }
+            i++;
+        }
+    }
+    /* Insist on the options that are required */
+    for (const char *r = required; *r; r += strspn(r, " ")) {
+        char *option = text_format("%.*s", (int)strcspn(r, " "), r);
+        const char **place = text_option(&stage, option);
+        if (place ? !*place : !strcmp(option, "--seed") ? stage.seed < 0 : !stage.settings)
+            misuse(usage, "is required", option);
+        r += strlen(option);
+        free(option);
+    }
+    return stage;
+}
+
+void stage_close(struct stage *stage)
+{
+    if (stage->settings)
+        settings_close(stage->settings);
+}
+
+/* Name a file of the run */
+char *stage_path(const struct stage *stage, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char name[512];
+    vsnprintf(name, sizeof name, format, arguments);
+    va_end(arguments);
+    return text_format("%s/%s", stage->run, name);
+}
+
+/* Name the device */
+const char *stage_device(void)
+{
+    static char device[256];
+    char line[512], name[200] = "CPU";
+    FILE *stream = fopen("/proc/cpuinfo", "r");
+    while (stream && fgets(line, sizeof line, stream))
+        if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(name, sizeof name, "%s", strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " "));
+            break;
+        }
+    if (stream)
+        fclose(stream);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    snprintf(device, sizeof device, "%s, %ld core%s", name, cores, cores == 1 ? "" : "s");
+    return device;
+}

@@ -1,0 +1,41 @@
+/* Tangled from chapters/50-stages.md; edit there. */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include "settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the command line of a stage said. Text is owned by argv; NULL where an option was not given. */
+struct stage {
+    struct settings *settings; /* from --profile, with overrides; NULL without --profile */
+    const char *run;           /* folder for what the run leaves, results/mini say */
+    const char *data;          /* folder of the data sets */
+    const char *key;           /* hash of code, settings and data; "" if not given */
+    const char *teacher;       /* a model folder, or "scratch" */
+    const char *student;       /* which student: student, student-alone, … */
+    const char *task;          /* cola, mrpc, … */
+    const char *model;         /* a model folder */
+    const char *name;          /* what to call the model in the results */
+    const char *out;           /* what to write */
+    const char *checks;        /* figures that the tests measured */
+    long seed;                 /* −1 if not given */
+    bool resume;               /* go on from the checkpoint, if it has the same key */
+    bool lines;                /* progress as plain lines, not as a bar */
+};
+
+/* stage_open: reads the options that usage names. Prints usage and exits with 0 for --help; with 2,
+   saying why, for anything the usage does not name. required: the options that must be given,
+   separated by spaces. */
+struct stage stage_open(int argc, char **argv, const char *usage, const char *required);
+void stage_close(struct stage *stage);
+
+/* stage_path: "RUN/format…", a new string for the caller to free. */
+char *stage_path(const struct stage *stage, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* stage_device: what the numbers were measured on, "Intel Xeon, 2 cores" say; owned by the function. */
+const char *stage_device(void);
+
+#endif

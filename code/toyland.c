@@ -1,0 +1,749 @@
+/* Tangled from chapters/34-toyland.md; edit there. */
+#include "toyland.h"
+#include "fail.h"
+#include "file.h"
+#include "random.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* List the kinds of things in Toyland */
+enum kind { PERSON = 1, ANIMAL = 2, FOOD = 4, WORK = 8, THING = 16,
+            ALIVE = PERSON | ANIMAL, ANY = ALIVE | FOOD | WORK | THING };
+
+/* List the nouns of Toyland */
+static const struct noun {
+    enum kind kind;
+    char gender;              /* m, f, or 0 where either will do */
+    const char *name[2];      /* two synonyms, each "singular" or "singular/plural" */
+} nouns[] = {
+    {PERSON, 'm', {"man/men", "gentleman/gentlemen"}}, {PERSON, 'm', {"boy", "lad"}},
+    {PERSON, 'm', {"father", "dad"}},                  {PERSON, 'm', {"king", "emperor"}},
+    {PERSON, 'm', {"waiter", "steward"}},              {PERSON, 'm', {"monk", "friar"}},
+    {PERSON, 'f', {"woman/women", "lady/ladies"}},     {PERSON, 'f', {"girl", "maiden"}},
+    {PERSON, 'f', {"mother", "mum"}},                  {PERSON, 'f', {"queen", "empress/empresses"}},
+    {PERSON, 'f', {"waitress/waitresses", "hostess/hostesses"}}, {PERSON, 'f', {"witch/witches", "crone"}},
+    {PERSON, 0, {"doctor", "physician"}},  {PERSON, 0, {"teacher", "tutor"}},
+    {PERSON, 0, {"lawyer", "attorney"}},   {PERSON, 0, {"child/children", "kid"}},
+    {PERSON, 0, {"singer", "vocalist"}},   {PERSON, 0, {"writer", "author"}},
+    {PERSON, 0, {"thief/thieves", "robber"}}, {PERSON, 0, {"soldier", "trooper"}},
+    {PERSON, 0, {"sailor", "mariner"}},    {PERSON, 0, {"guard", "warden"}},
+    {ANIMAL, 0, {"cat", "kitten"}},        {ANIMAL, 0, {"dog", "hound"}},
+    {ANIMAL, 0, {"rabbit", "hare"}},       {ANIMAL, 0, {"horse", "steed"}},
+    {ANIMAL, 0, {"frog", "toad"}},         {ANIMAL, 0, {"snake", "serpent"}},
+    {ANIMAL, 0, {"hen", "chicken"}},       {ANIMAL, 0, {"mouse/mice", "rat"}},
+    {FOOD, 0, {"soup", "broth"}},          {FOOD, 0, {"cookie", "biscuit"}},
+    {FOOD, 0, {"meal", "dinner"}},         {FOOD, 0, {"roast", "steak"}},
+    {FOOD, 0, {"drink", "beverage"}},      {FOOD, 0, {"pudding", "dessert"}},
+    {WORK, 0, {"film", "movie"}},          {WORK, 0, {"book", "novel"}},
+    {WORK, 0, {"song", "tune"}},           {WORK, 0, {"play", "drama"}},
+    {WORK, 0, {"tale", "story/stories"}},  {WORK, 0, {"painting", "picture"}},
+    {THING, 0, {"house", "home"}},         {THING, 0, {"car", "automobile"}},
+    {THING, 0, {"boat", "ship"}},          {THING, 0, {"stone", "rock"}},
+    {THING, 0, {"coat", "jacket"}},        {THING, 0, {"garden", "yard"}},
+    {THING, 0, {"lamp", "lantern"}},       {THING, 0, {"gift", "present"}},
+};
+
+/* List what the Toylanders do and are like */
+struct opposites {
+    int about;                    /* the kinds that are acted on, or that can be so */
+    bool judges;                  /* whether the left side praises and the right side blames */
+    const char *word[2][2];
+};
+
+/* List the acts of Toyland */
+static const struct opposites acts[] = {
+    {ALIVE, false, {{"help", "assist"}, {"hinder", "obstruct"}}},
+    {ALIVE, false, {{"follow", "pursue"}, {"avoid", "evade"}}},
+    {ALIVE, false, {{"greet", "welcome"}, {"ignore", "neglect"}}},
+    {ALIVE, false, {{"protect", "defend"}, {"attack", "assault"}}},
+    {PERSON, false, {{"trust", "believe"}, {"doubt", "suspect"}}},
+    {PERSON, false, {{"reward", "honour"}, {"blame", "accuse"}}},
+    {FOOD, false, {{"order", "request"}, {"refuse", "reject"}}},
+    {FOOD, false, {{"taste", "sample"}, {"cook", "prepare"}}},
+    {WORK, false, {{"create", "compose"}, {"ruin", "destroy"}}},
+    {WORK, false, {{"explain", "interpret"}, {"distort", "garble"}}},
+    {THING, false, {{"repair", "mend"}, {"damage", "wreck"}}},
+    {THING, false, {{"purchase", "acquire"}, {"abandon", "discard"}}},
+    {ANY, true, {{"love", "adore"}, {"hate", "detest"}}},
+    {ANY, true, {{"like", "enjoy"}, {"dislike", "loathe"}}},
+    {ANY, true, {{"praise", "admire"}, {"condemn", "despise"}}},
+};
+
+/* List the deeds of Toyland */
+static const struct opposites deeds[] = {
+    {ALIVE, true, {{"smile", "grin"}, {"frown", "scowl"}}},
+    {ALIVE, true, {{"laugh", "chuckle"}, {"weep", "sob"}}},
+    {ALIVE, true, {{"cheer", "rejoice"}, {"complain", "grumble"}}},
+    {ALIVE, false, {{"sleep", "doze"}, {"work", "toil"}}},
+    {ALIVE, false, {{"talk", "chat"}, {"wait", "linger"}}},
+    {ALIVE, false, {{"arrive", "appear"}, {"depart", "leave"}}},
+};
+
+/* List the qualities of Toyland */
+static const struct opposites qualities[] = {
+    {ANY, true, {{"good", "great"}, {"bad", "poor"}}},
+    {ANY, true, {{"wonderful", "marvellous"}, {"terrible", "awful"}}},
+    {ANY, true, {{"nice", "pleasant"}, {"nasty", "horrid"}}},
+    {ALIVE, true, {{"kind", "gentle"}, {"cruel", "mean"}}},
+    {ALIVE, true, {{"clever", "smart"}, {"stupid", "foolish"}}},
+    {PERSON, true, {{"polite", "courteous"}, {"rude", "insolent"}}},
+    {PERSON, true, {{"honest", "sincere"}, {"false", "deceitful"}}},
+    {FOOD, true, {{"tasty", "delicious"}, {"bland", "insipid"}}},
+    {FOOD, true, {{"fresh", "wholesome"}, {"stale", "rotten"}}},
+    {WORK, true, {{"funny", "amusing"}, {"dull", "boring"}}},
+    {WORK, true, {{"thrilling", "exciting"}, {"tedious", "tiresome"}}},
+    {THING, true, {{"pretty", "beautiful"}, {"ugly", "hideous"}}},
+    {THING, true, {{"useful", "handy"}, {"useless", "worthless"}}},
+    {ANY, false, {{"small", "little"}, {"big", "large"}}},
+    {ANY, false, {{"old", "ancient"}, {"new", "recent"}}},
+    {ANY, false, {{"strange", "odd"}, {"ordinary", "common"}}},
+    {ALIVE, false, {{"quiet", "silent"}, {"loud", "noisy"}}},
+    {ALIVE, false, {{"quick", "fast"}, {"slow", "sluggish"}}},
+    {PERSON | WORK, false, {{"famous", "renowned"}, {"obscure", "unknown"}}},
+    {FOOD | THING, false, {{"warm", "hot"}, {"cold", "chilly"}}},
+};
+
+enum { NOUNS = sizeof nouns / sizeof *nouns, ACTS = sizeof acts / sizeof *acts,
+       DEEDS = sizeof deeds / sizeof *deeds, QUALITIES = sizeof qualities / sizeof *qualities };
+
+/* Throw dice for Toyland */
+struct dice {
+    uint64_t key, count;
+};
+
+static int roll(struct dice *dice, int sides)
+{
+    return (int)random_below(dice->key, dice->count++, (uint64_t)sides);
+}
+
+static bool chance(struct dice *dice, int percent)
+{
+    return roll(dice, 100) < percent;
+}
+
+struct word {
+    int row, side, name;
+};
+
+static struct word draw_word(struct dice *dice, const struct opposites *table, int rows,
+                             int about, bool judges)
+{
+    struct word word = {.side = roll(dice, 2), .name = roll(dice, 2)};
+    do
+        word.row = roll(dice, rows);
+    while (!(table[word.row].about & about) || table[word.row].judges != judges);
+    return word;
+}
+
+/* Compose a line of Toyland's words */
+enum flaw { SOUND, WRONG_VERB, WRONG_DETERMINER, WRONG_REFLEXIVE, WRONG_ORDER, FLAWS };
+
+struct line {
+    char text[1024];
+    enum flaw flaw;               /* what goes wrong in it, if anything */
+    int place;                    /* and at which of the places where it could */
+    int places[FLAWS];            /* counts these places */
+};
+
+static bool slips(struct line *line, enum flaw flaw)
+{
+    return line->places[flaw]++ == line->place && line->flaw == flaw;
+}
+
+static void say(struct line *line, const char *word, size_t length, const char *ending)
+{
+    size_t used = strlen(line->text);
+    snprintf(line->text + used, sizeof line->text - used, "%s%.*s%s", used ? " " : "", (int)length,
+             word, ending);
+}
+
+static void say_word(struct line *line, const char *word)
+{
+    say(line, word, strlen(word), "");
+}
+enum negation { AFFIRMED, NOT, NEVER };
+
+static void say_verb(struct line *line, const char *verb, bool plural, enum negation negation)
+{
+    plural ^= slips(line, WRONG_VERB);
+    if (negation == NEVER)
+        say_word(line, "never");
+    if (negation == NOT) {
+        say_word(line, plural ? "do" : "does");
+        say_word(line, "not");
+        plural = true;
+    }
+    say(line, verb, strlen(verb), plural ? "" : "s");
+}
+
+static void say_be(struct line *line, bool plural, enum negation negation)
+{
+    plural ^= slips(line, WRONG_VERB);
+    say_word(line, plural ? "are" : "is");
+    if (negation)
+        say_word(line, negation == NOT ? "not" : "never");
+}
+
+static void say_participle(struct line *line, const char *verb)
+{
+    size_t length = strlen(verb);
+    say(line, verb, length, verb[length - 1] == 'e' ? "d" : "ed");
+}
+
+/* Describe a mention of a noun */
+static const char *const determiners[][2] = {
+    {"the", "the"}, {"this", "these"}, {"one", "two"}, {"every", "several"}};
+enum { DETERMINERS = sizeof determiners / sizeof *determiners };
+
+struct mention {
+    int noun, name, determiner;
+    bool plural, pronoun;
+    struct word quality;          /* row < 0: none */
+};
+
+static void say_noun(struct line *line, const struct mention *m)
+{
+    const char *name = nouns[m->noun].name[m->name], *slash = strchr(name, '/');
+    size_t length = strcspn(name, "/");
+    if (m->plural && slash)
+        say_word(line, slash + 1);
+    else
+        say(line, name, length, m->plural ? "s" : "");
+}
+
+static void say_mention(struct line *line, const struct mention *m)
+{
+    /* Say a pronoun where one will do */
+    if (m->pronoun) {
+        char gender = nouns[m->noun].gender;
+        say_word(line, m->plural ? "they" : gender == 'm' ? "he" : gender == 'f' ? "she" : "it");
+        return;
+    }
+    bool plural = m->plural;
+    if (m->determiner != 0)
+        plural ^= slips(line, WRONG_DETERMINER);
+    say_word(line, determiners[m->determiner][plural]);
+    if (m->quality.row >= 0)
+        say_word(line, qualities[m->quality.row].word[m->quality.side][m->quality.name]);
+    say_noun(line, m);
+}
+static struct mention mention_again(struct dice *dice, struct mention m)
+{
+    m.name = roll(dice, 2);
+    m.determiner = chance(dice, 40) ? 0 : roll(dice, DETERMINERS);
+    m.pronoun = false;
+    m.quality.row = -1;
+    if (chance(dice, 25))
+        m.quality = draw_word(dice, qualities, QUALITIES, nouns[m.noun].kind, false);
+    return m;
+}
+
+static struct mention draw_mention(struct dice *dice, int kinds)
+{
+    struct mention m = {.plural = roll(dice, 2)};
+    do
+        m.noun = roll(dice, NOUNS);
+    while (!(nouns[m.noun].kind & kinds));
+    return mention_again(dice, m);
+}
+
+/* Describe a clause of Toyland */
+struct clause {
+    enum form { ACT, DEED, STATE, REFLEXIVE } form;
+    struct mention subject, object;               /* object: of an act */
+    struct word word;                             /* row of acts, deeds or qualities, by form */
+    enum negation negation;
+    bool passive;                                 /* of an act: told from its object's side */
+    enum { PLAIN, DOING, DONE_TO } relative;      /* "who helps the cat", "who the cat helps" */
+    struct word relative_act;
+    struct mention other;                         /* the cat */
+};
+
+static void say_subject(struct line *line, const struct clause *c)
+{
+    say_mention(line, &c->subject);
+    if (c->relative == PLAIN)
+        return;
+    const struct word *w = &c->relative_act;
+    const char *verb = acts[w->row].word[w->side][w->name];
+    say_word(line, nouns[c->subject.noun].kind == PERSON ? "who" : "that");
+    if (c->relative == DONE_TO)
+        say_mention(line, &c->other);
+    say_verb(line, verb, c->relative == DOING ? c->subject.plural : c->other.plural, AFFIRMED);
+    if (c->relative == DOING)
+        say_mention(line, &c->other);
+}
+static void say_clause(struct line *line, const struct clause *c)
+{
+    const struct word *w = &c->word;
+    if (c->passive) {
+        say_mention(line, &c->object);
+        say_be(line, c->object.plural, c->negation);
+        say_participle(line, acts[w->row].word[w->side][w->name]);
+        say_word(line, "by");
+        say_subject(line, c);
+        return;
+    }
+    say_subject(line, c);
+    bool plural = c->subject.plural;
+    if (c->form == STATE) {
+        say_be(line, plural, c->negation);
+        say_word(line, qualities[w->row].word[w->side][w->name]);
+    } else {
+        const struct opposites *row = &(c->form == DEED ? deeds : acts)[w->row];
+        say_verb(line, row->word[w->side][w->name], plural, c->negation);
+    }
+    if (c->form == ACT)
+        say_mention(line, &c->object);
+    if (c->form == REFLEXIVE)
+        /* Say himself, herself or themselves */
+        {
+            static const char *const selves[] = {"himself", "herself", "themselves"};
+            int self = plural ? 2 : nouns[c->subject.noun].gender == 'f';
+            if (slips(line, WRONG_REFLEXIVE))
+                self = (self + 1) % (plural ? 3 : 2);
+            say_word(line, selves[self]);
+        }
+}
+
+/* Draw clauses for a cast */
+struct cast {
+    struct mention hero, other, item;
+};
+
+static struct cast draw_cast(struct dice *dice, int items)
+{
+    return (struct cast){draw_mention(dice, PERSON), draw_mention(dice, ALIVE),
+                         draw_mention(dice, items)};
+}
+
+/* Hang a relative clause on the subject */
+static void add_relative(struct dice *dice, struct clause *c, const struct cast *cast)
+{
+    int kind = nouns[c->subject.noun].kind;
+    bool is_other = c->subject.noun == cast->other.noun;
+    c->relative = kind & ALIVE && chance(dice, 50) ? DOING : DONE_TO;
+    c->other = mention_again(dice, is_other ? cast->hero : cast->other);
+    int about = c->relative == DOING ? (int)nouns[c->other.noun].kind : kind;
+    c->relative_act = draw_word(dice, acts, ACTS, about, false);
+}
+
+static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood)
+{
+    struct clause c = {.subject = cast->hero, .object = chance(dice, 50) ? cast->other : cast->item,
+                       .negation = chance(dice, 30) ? 1 + roll(dice, 2) : AFFIRMED};
+    /* Choose the form of the clause */
+    int about = nouns[c.object.noun].kind, die = roll(dice, 10);
+    if (die < 4) {
+        c.form = ACT;
+        c.word = draw_word(dice, acts, ACTS, about, mood != 0);
+        c.passive = chance(dice, 30);
+    } else if (die < 7) {
+        c.form = STATE;
+        c.subject = c.object;
+        c.word = draw_word(dice, qualities, QUALITIES, about, mood != 0);
+    } else if (die < 9 || (!c.subject.plural && !nouns[c.subject.noun].gender)) {
+        c.form = DEED;
+        c.word = draw_word(dice, deeds, DEEDS, ALIVE, mood != 0);
+    } else {
+        c.form = REFLEXIVE;
+        c.word = draw_word(dice, acts, ACTS, PERSON, mood != 0);
+    }
+    c.subject = mention_again(dice, c.subject);
+    c.object = mention_again(dice, c.object);
+    if (mood)
+        c.word.side = (mood < 0) ^ (c.negation != AFFIRMED);
+    if (chance(dice, 40))
+        add_relative(dice, &c, cast);
+    return c;
+}
+static void say_reason(struct line *line, struct dice *dice, const struct cast *cast, int mood)
+{
+    bool although = chance(dice, 30);
+    struct clause first = draw_clause(dice, cast, mood);
+    struct clause second = draw_clause(dice, cast, although ? -mood : mood);
+    const struct noun *noun = &nouns[second.subject.noun];
+    if (second.subject.noun == first.subject.noun && !first.passive && !second.passive
+        && (noun->kind != PERSON || noun->gender || second.subject.plural)) {
+        second.subject.pronoun = true;
+        second.relative = PLAIN;
+    }
+    say_clause(line, &first);
+    say_word(line, although ? "although" : "because");
+    say_clause(line, &second);
+}
+static void rename_mention(struct dice *dice, struct mention *m)
+{
+    m->name = roll(dice, 2);
+    m->quality.name = roll(dice, 2);
+}
+
+/* restate: the same clause in other words. */
+static struct clause restate(struct dice *dice, struct clause c)
+{
+    rename_mention(dice, &c.subject);
+    rename_mention(dice, &c.object);
+    rename_mention(dice, &c.other);
+    c.word.name = roll(dice, 2);
+    c.relative_act.name = roll(dice, 2);
+    c.passive ^= c.form == ACT && chance(dice, 50);
+    return c;
+}
+
+/* Write the corpus of Toyland */
+/* Keys of the dice: what is written, before its number. */
+enum { TRAINING_TEXT, VALIDATION_TEXT, ACCEPTABILITY, PARAPHRASE, REVIEW };
+
+static void say_paragraph(struct line *line, struct dice *dice, const struct cast *cast)
+{
+    int mood = chance(dice, 50) ? 1 : -1;
+    for (int i = 3 + roll(dice, 2); i > 0; i--) {
+        int die = roll(dice, 100), here = chance(dice, 90) ? mood : -mood;
+        if (die < 35) {
+            say_reason(line, dice, cast, here);
+        } else {
+            struct clause c = draw_clause(dice, cast, die < 65 ? 0 : here);
+            say_clause(line, &c);
+            if (i == 1) {
+                say_word(line, ", in other words ,");
+                c = restate(dice, c);
+                say_clause(line, &c);
+            }
+        }
+        say_word(line, ".");
+    }
+}
+static void write_corpus(const struct toyland *toyland, const char *name, int place, int paragraphs)
+{
+    char *path = text_format("%s/corpus/wiki.%s.tokens", toyland->folder, name);
+    struct file_writer *writer = file_create(path);
+    for (int i = 0; i < paragraphs; i++) {
+        struct dice dice = {.key = random_key(toyland->seed, (uint64_t)i, (uint64_t)place)};
+        struct cast cast = draw_cast(&dice, FOOD | WORK | THING);
+        struct line heading = {.text = ""}, paragraph = {.text = ""};
+        say_noun(&heading, &cast.hero);
+        say_word(&heading, "and the");
+        say_noun(&heading, &cast.item);
+        if (i % 8 == 0)
+            fprintf(file_stream(writer), " \n = the %s = \n \n", heading.text);
+        say_paragraph(&paragraph, &dice, &cast);
+        fprintf(file_stream(writer), " %s \n", paragraph.text);
+    }
+    file_commit(writer);
+    free(path);
+}
+
+/* Keep the sentences of Toyland apart */
+struct seen {
+    uint64_t *slots;
+    size_t room;                  /* at least twice the texts it will hold */
+};
+
+/* seen_before: whether text was given to it before; from now on it was. */
+static bool seen_before(struct seen *seen, const char *text)
+{
+    uint64_t hash = 14695981039346656037u;        /* FNV-1a */
+    for (const char *p = text; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+    hash |= hash == 0;
+    size_t slot = hash % seen->room;
+    for (; seen->slots[slot]; slot = (slot + 1) % seen->room)
+        if (seen->slots[slot] == hash)
+            return true;
+    seen->slots[slot] = hash;
+    return false;
+}
+
+/* Write the acceptability task */
+static void say_judgeable(struct line *line, struct dice dice)
+{
+    struct cast cast = draw_cast(&dice, FOOD | WORK | THING);
+    int mood = chance(&dice, 50) ? 1 : -1;
+    if (chance(&dice, 30)) {
+        say_reason(line, &dice, &cast, mood);
+    } else {
+        struct clause c = draw_clause(&dice, &cast, 0);
+        say_clause(line, &c);
+    }
+    say_word(line, ".");
+}
+static void draw_judgement(struct dice *dice, struct line *line, bool right)
+{
+    struct dice again = {.key = random_bits(dice->key, dice->count++)};
+    *line = (struct line){.text = ""};
+    say_judgeable(line, again);
+    if (right)
+        return;
+    static const enum flaw flaws[] = {WRONG_VERB, WRONG_VERB, WRONG_DETERMINER, WRONG_REFLEXIVE,
+                                      WRONG_ORDER};
+    enum flaw flaw = flaws[roll(dice, sizeof flaws / sizeof *flaws)];
+    if (flaw != WRONG_ORDER && line->places[flaw] == 0)
+        flaw = WRONG_VERB;
+    if (flaw == WRONG_ORDER) {
+        /* Exchange two neighbouring words */
+        int words = 0;
+        for (const char *p = line->text; *p; p++)
+            words += *p == ' ';
+        char *first = line->text;
+        for (int skip = roll(dice, words - 1); skip > 0; skip--)
+            first = strchr(first, ' ') + 1;
+        char *second = strchr(first, ' ') + 1, *end = strchr(second, ' ');
+        char *swapped = text_format("%.*s %.*s", (int)(end - second), second, (int)(second - 1 - first), first);
+        memcpy(first, swapped, strlen(swapped));
+        free(swapped);
+    } else {
+        int places = line->places[flaw];
+        *line = (struct line){.text = "", .flaw = flaw, .place = roll(dice, places)};
+        say_judgeable(line, again);
+    }
+}
+static void write_acceptability(const struct toyland *toyland, const char *name, int rows,
+                                struct dice *dice, struct seen *seen)
+{
+    char *path = text_format("%s/glue/CoLA/%s.tsv", toyland->folder, name);
+    struct file_writer *writer = file_create(path);
+    for (int i = 0; i < rows; i++) {
+        struct line line;
+        bool right = chance(dice, 50);
+        do
+            draw_judgement(dice, &line, right);
+        while (seen_before(seen, line.text));
+        fprintf(file_stream(writer), "toy\t%d\t%s\t%s\n", right, right ? "" : "*", line.text);
+    }
+    file_commit(writer);
+    free(path);
+}
+
+/* Write the paraphrase task */
+/* twist: changes what the clause says; false if the way that the dice chose does not apply. */
+static bool twist(struct dice *dice, struct clause *c)
+{
+    struct mention *mentions[] = {&c->subject, &c->object, &c->other}, *m = mentions[roll(dice, 3)];
+    if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
+        return false;
+    int noun = m->noun, about = nouns[c->subject.noun].kind & acts[c->word.row].about;
+    switch (roll(dice, 5)) {
+    case 0:
+        /* Exchange agent and patient, or give up */
+        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE) || !about || c->relative != PLAIN)
+            return false;
+        struct mention agent = c->subject;
+        c->subject = c->object;
+        c->object = agent;
+        return true;
+    case 1:
+        while (m->noun == noun || nouns[m->noun].kind != nouns[noun].kind)
+            m->noun = roll(dice, NOUNS);
+        return true;
+    case 2:
+        m->quality.side ^= 1;
+        return m->quality.row >= 0;
+    case 3:
+        c->word.side ^= 1;
+        return true;
+    default:
+        c->negation = c->negation ? AFFIRMED : NOT;
+        return true;
+    }
+}
+static void draw_pair(struct dice *dice, struct line pair[2], bool same)
+{
+    struct cast cast = draw_cast(dice, FOOD | WORK | THING);
+    struct clause c = draw_clause(dice, &cast, chance(dice, 30) ? 1 : 0), other = c;
+    while (!same && !twist(dice, &other))
+        other = c;
+    other = restate(dice, other);
+    pair[0] = pair[1] = (struct line){.text = ""};
+    say_clause(&pair[0], &c);
+    say_word(&pair[0], ".");
+    say_clause(&pair[1], &other);
+    say_word(&pair[1], ".");
+}
+static void write_pairs(const struct toyland *toyland, const char *name, int rows, int first_id,
+                        struct dice *dice, struct seen *seen)
+{
+    char *path = text_format("%s/glue/MRPC/msr_paraphrase_%s.txt", toyland->folder, name);
+    struct file_writer *writer = file_create(path);
+    fputs("\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", file_stream(writer));
+    for (int i = 0; i < rows; i++) {
+        struct line pair[2];
+        bool same = chance(dice, 50);
+        do
+            draw_pair(dice, pair, same);
+        while (strcmp(pair[0].text, pair[1].text) == 0 || seen_before(seen, pair[0].text)
+               || seen_before(seen, pair[1].text));
+        int id = first_id + 2 * i;
+        fprintf(file_stream(writer), "%d\t%d\t%d\t%s\t%s\n", same, id, id + 1, pair[0].text,
+                pair[1].text);
+    }
+    file_commit(writer);
+    free(path);
+}
+
+static void write_development_ids(const struct toyland *toyland, int first_id)
+{
+    char *path = text_format("%s/glue/MRPC/mrpc_dev_ids.tsv", toyland->folder);
+    struct file_writer *writer = file_create(path);
+    for (int i = 0; i < toyland->dev; i++)
+        fprintf(file_stream(writer), "%d\t%d\n", first_id + 2 * i, first_id + 2 * i + 1);
+    file_commit(writer);
+    free(path);
+}
+
+/* Write the review task */
+/* say_review: three judging statements, with a neutral one among them; returns the stars, 1 to 10. */
+static int say_review(struct line *line, struct dice *dice, int mood)
+{
+    struct cast cast = draw_cast(dice, WORK);
+    int dissenter = chance(dice, 50) ? roll(dice, 3) : -1;
+    int aside = roll(dice, 6);
+    for (int i = 0; i < 3; i++) {
+        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood);
+        say_clause(line, &c);
+        say_word(line, ".");
+        if (i == aside) {
+            c = draw_clause(dice, &cast, 0);
+            say_clause(line, &c);
+            say_word(line, ".");
+        }
+    }
+    int distance = 1 + roll(dice, 2) + (dissenter < 0 ? 2 : 0);
+    return mood > 0 ? 6 + distance : 5 - distance;
+}
+static void write_reviews(const struct toyland *toyland, const char *name, int rows,
+                          struct dice *dice, struct seen *seen)
+{
+    for (int i = 0; i < rows; i++) {
+        struct line line;
+        int stars, mood = chance(dice, 50) ? 1 : -1;
+        do {
+            line = (struct line){.text = ""};
+            stars = say_review(&line, dice, mood);
+        } while (seen_before(seen, line.text));
+        char *path = text_format("%s/imdb/aclImdb/%s/%s/%d_%d.txt", toyland->folder, name,
+                                 stars > 5 ? "pos" : "neg", i, stars);
+        struct file_writer *writer = file_create(path);
+        fputs(line.text, file_stream(writer));
+        file_commit(writer);
+        free(path);
+    }
+}
+
+/* Write the vocabulary of Toyland */
+static void add_piece(FILE *stream, struct seen *seen, const char *piece, size_t length,
+                      const char *ending)
+{
+    char *text = text_format("%.*s%s", (int)length, piece, ending);
+    if (!seen_before(seen, text))
+        fprintf(stream, "%s\n", text);
+    free(text);
+}
+
+static void add_rows(FILE *stream, struct seen *seen, const struct opposites *rows, int count,
+                     bool verbs)
+{
+    for (int i = 0; i < count * 4; i++) {
+        const char *word = rows[i / 4].word[i / 2 % 2][i % 2];
+        add_piece(stream, seen, word, strlen(word), "");
+        if (verbs)
+            add_piece(stream, seen, word, strlen(word), "s");
+    }
+}
+static void write_vocabulary(const struct toyland *toyland)
+{
+    static const char others[] =
+        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed "
+        "the this these one two every several is are do does not never by who that because although "
+        "he she it they himself herself themselves in other words and ";
+    char *path = text_format("%s/vocab.txt", toyland->folder);
+    struct file_writer *writer = file_create(path);
+    FILE *stream = file_stream(writer);
+    struct seen seen = {allocate(4096, sizeof *seen.slots), 4096};
+    for (const char *p = others; *p; p += strcspn(p, " ") + 1)
+        add_piece(stream, &seen, p, strcspn(p, " "), "");
+    for (char letter = 'a'; letter <= 'z'; letter++)
+        fprintf(stream, "%c\n##%c\n", letter, letter);
+    for (int i = 0; i < NOUNS * 2; i++) {
+        const char *name = nouns[i / 2].name[i % 2], *slash = strchr(name, '/');
+        add_piece(stream, &seen, name, strcspn(name, "/"), "");
+        if (slash)
+            add_piece(stream, &seen, slash + 1, strlen(slash + 1), "");
+    }
+    add_rows(stream, &seen, acts, ACTS, true);
+    add_rows(stream, &seen, deeds, DEEDS, true);
+    add_rows(stream, &seen, qualities, QUALITIES, false);
+    file_commit(writer);
+    free(path);
+    free(seen.slots);
+}
+
+/* Answer the command toyland */
+void toyland_write(const struct toyland *toyland)
+{
+    int rows = toyland->train + toyland->dev;
+    size_t room = 8 * (size_t)rows + 16;
+    struct seen seen = {allocate(room, sizeof *seen.slots), room};
+    struct dice dice[REVIEW + 1] = {{0, 0}};
+    for (int i = 0; i <= REVIEW; i++)
+        dice[i].key = random_key(toyland->seed, 0, (uint64_t)i);
+    write_vocabulary(toyland);
+    write_corpus(toyland, "train", TRAINING_TEXT, toyland->paragraphs);
+    write_corpus(toyland, "valid", VALIDATION_TEXT, (toyland->paragraphs + 19) / 20);
+    write_acceptability(toyland, "train", toyland->train, &dice[ACCEPTABILITY], &seen);
+    write_acceptability(toyland, "dev", toyland->dev, &dice[ACCEPTABILITY], &seen);
+    write_pairs(toyland, "train", rows, 1, &dice[PARAPHRASE], &seen);
+    write_pairs(toyland, "test", toyland->dev, 2 * rows + 1, &dice[PARAPHRASE], &seen);
+    write_development_ids(toyland, 2 * toyland->train + 1);
+    write_reviews(toyland, "train", toyland->train, &dice[REVIEW], &seen);
+    write_reviews(toyland, "test", toyland->dev, &dice[REVIEW], &seen);
+    free(seen.slots);
+}
+static int usage(FILE *stream, int status)
+{
+    fputs("usage: distil toyland --out DIR --seed N [--paragraphs N] [--train N] [--dev N]\n"
+          "Writes a generated language below DIR: vocab.txt, a corpus in WikiText's format, and\n"
+          "tasks in those of CoLA, MRPC and IMDb.\n"
+          "  --paragraphs N   paragraphs of the training corpus (20000)\n"
+          "  --train N        training rows of each task (1000)\n"
+          "  --dev N          development rows of each task (800)\n", stream);
+    return status;
+}
+
+int toyland_main(int argc, char **argv)
+{
+    struct toyland toyland = {.paragraphs = 20000, .train = 1000, .dev = 800};
+    bool seeded = false;
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--help") == 0)
+            return usage(stdout, 0);
+        if (i + 1 == argc)
+            return usage(stderr, 2);
+        /* Understand one option of toyland */
+        if (strcmp(argv[i], "--out") == 0) {
+            toyland.folder = argv[i + 1];
+            continue;
+        }
+        char *end;
+        long value = strtol(argv[i + 1], &end, 10);
+        if (end == argv[i + 1] || *end || value < 0 || value > 10000000)
+            fail(argv[i], "expected a number from 0 to 10000000, found \"%s\"", argv[i + 1]);
+        if (strcmp(argv[i], "--seed") == 0) {
+            toyland.seed = (uint64_t)value;
+            seeded = true;
+        } else if (strcmp(argv[i], "--paragraphs") == 0)
+            toyland.paragraphs = (int)value;
+        else if (strcmp(argv[i], "--train") == 0)
+            toyland.train = (int)value;
+        else if (strcmp(argv[i], "--dev") == 0)
+            toyland.dev = (int)value;
+        else
+            return usage(stderr, 2);
+    }
+    if (!toyland.folder || !seeded)
+        return usage(stderr, 2);
+    toyland_write(&toyland);
+    return 0;
+}
