@@ -133,6 +133,35 @@ $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.j
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
+# Data: generated for mini; for the others, what DATA_DIR holds, with archives unpacked
+data: build ## make ready the data that the profile needs
+	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
+
+ifeq ($(filter-out toyland,$(call setting,run,data)),)
+$(WORK)/keys/toyland.key: FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call key,code/toyland.c,toyland)
+
+$(DATA)/vocab.txt: $(WORK)/keys/toyland.key
+	$(Q)rm -rf $(DATA)
+	$(Q)$(DISTIL) toyland --out $(DATA) --seed $(call setting,run,seed) $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n)))
+
+$(WORK)/keys/data.key: $(DATA)/vocab.txt
+	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
+else
+$(WORK)/keys/data.key: FORCE
+	@mkdir -p $(@D) $(DATA)
+	$(Q)[ -z "$(DATA_DIR)" ] || sh -c 'for f in "$$1"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done' - "$(DATA_DIR)"
+	$(Q)set -e; for a in $$(find -L $(DATA)/imdb -maxdepth 1 -name 'aclImdb*.tar.*' 2>/dev/null); do \
+	    [ -d $(DATA)/imdb/aclImdb ] && break; echo "data: unpacking $$a"; \
+	    rm -rf $(WORK)/imdb; mkdir $(WORK)/imdb; tar xf "$$(readlink -f $$a)" -C $(WORK)/imdb; \
+	    ln -sfn ../imdb $(DATA)/imdb; done
+	$(Q)[ -n "$$(ls $(DATA))" ] || { echo "data: the profile $(NAME) needs real data: give DATA_DIR=FOLDER, with" \
+	    "$(firstword $(call setting,corpus,train)) and folders for $(TASKS) below it" >&2; exit 1; }
+	$(Q)cd $(DATA) && find -L . -type f -printf '%P %s %T@\n' | LC_ALL=C sort | sha256sum >$(abspath $@).new; \
+	    cd - >/dev/null; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+endif
+
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(WORK)/keys/data.key $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
 	$$(Q)$$(call key,code/finetune.c,run finetune $(1))
