@@ -83,7 +83,7 @@ struct measure *measure_scores(const struct task *task, const int *labels,
 /* Combine measures life by life */
 static double ratio(double part, double whole)
 {
-    return whole > 0 ? 100 * part / whole : NAN;
+    return whole > 0 ? 100 * (part / whole) : NAN;
 }
 
 struct measure *measure_ratio(const struct measure *part, const struct measure *whole)

@@ -179,7 +179,7 @@ static int *read_predictions(struct sheet *sheet, const char *path)
     }
     if (!same)
         fail(path, "expected the rows and labels of the other %s predictions, found different "
-             "ones; the settings changed between the runs", sheet->task->title);
+             "ones; the settings changed between the runs", sheet->title);
     grid_free(grid);
     return predictions;
 }
@@ -213,7 +213,8 @@ static bool asked_for(struct settings *settings, const char *name)
 }
 
 /* File the answers under task and model */
-static struct sheet *sheet_for(struct run *run, const struct task *task)
+static struct sheet *sheet_for(struct run *run, struct settings *settings,
+                               const struct task *task)
 {
     int at = 0;
     while (at < run->count && run->sheets[at].task < task)
@@ -225,7 +226,8 @@ static struct sheet *sheet_for(struct run *run, const struct task *task)
         fail(run->folder, "holds too many tasks for memory");
     struct sheet *sheet = &run->sheets[at];
     memmove(sheet + 1, sheet, (size_t)(run->count++ - at) * sizeof *sheet);
-    *sheet = (struct sheet){.task = task};
+    bool toy = !strcmp(settings_text(settings, "run", "data"), "toyland");
+    *sheet = (struct sheet){task, text_format(toy ? "toy %s" : "%s", task->title), 0, NULL, NULL, NULL, 0};
     return sheet;
 }
 
@@ -263,7 +265,7 @@ static void add_seed(struct answers *answers, int seed, int *predictions)
     answers->predictions[at] = predictions;
 }
 
-static void read_answers(struct run *run, const char *name)
+static void read_answers(struct run *run, struct settings *settings, const char *name)
 {
     char *path = text_format("%s/predictions/%s.tsv", run->folder, name), *end;
     const char *first = strchr(name, '-'), *last = strrchr(name, '-');
@@ -272,7 +274,7 @@ static void read_answers(struct run *run, const char *name)
         fail(path, "expected a name of the form TASK-MODEL-SEED.tsv");
     char *task = text_format("%.*s", (int)(first - name), name);
     char *model = text_format("%.*s", (int)(last - first - 1), first + 1);
-    struct sheet *sheet = sheet_for(run, task_find(task));
+    struct sheet *sheet = sheet_for(run, settings, task_find(task));
     add_seed(answers_for(sheet, model), (int)seed, read_predictions(sheet, path));
     free(task);
     free(model);
@@ -290,6 +292,28 @@ static void score_answers(struct sheet *sheet)
                 task_score(sheet->task, sheet->labels, a->predictions[seed], sheet->rows);
         a->score = measure_scores(sheet->task, sheet->labels, a->predictions, sheet->rows,
                                   a->seeds, model_rank(a->model));
+    }
+}
+
+/* List the models of a run */
+static void list_models(struct run *run, const struct sheet *sheet)
+{
+    for (int i = 0; i < sheet->count; i++) {
+        const char *model = sheet->list[i].model;
+        int at = 0;
+        while (at < run->model_count && strcmp(run->models[at], model))
+            at++;
+        if (at < run->model_count)
+            continue;
+        run->models = realloc(run->models, (size_t)(run->model_count + 1) * sizeof *run->models);
+        if (!run->models)
+            fail(run->folder, "holds too many models for memory");
+        for (at = run->model_count++; at > 0; at--) {
+            if (model_rank(run->models[at - 1]) <= model_rank(model))
+                break;
+            run->models[at] = run->models[at - 1];
+        }
+        run->models[at] = model;
     }
 }
 
@@ -330,13 +354,15 @@ struct run *run_open(const char *folder, struct settings *settings)
     char **file = list_files(predictions, ".tsv", &files);
     for (int i = 0; i < files; i++) {
         if (asked_for(settings, file[i]))
-            read_answers(run, file[i]);
+            read_answers(run, settings, file[i]);
         free(file[i]);
     }
     free(file);
     free(predictions);
-    for (int i = 0; i < run->count; i++)
+    for (int i = 0; i < run->count; i++) {
         score_answers(&run->sheets[i]);
+        list_models(run, &run->sheets[i]);
+    }
     return run;
 }
 
@@ -373,10 +399,12 @@ void run_free(struct run *run)
             free(a->model);
         }
         free(sheet->list);
+        free(sheet->title);
         free(sheet->indices);
         free(sheet->labels);
     }
     free(run->sheets);
+    free(run->models);
     json_decref(run->stages);
     json_decref(run->bench);
     free(run);

@@ -41,6 +41,7 @@ struct answers {
 /* A task that the run answered. */
 struct sheet {
     const struct task *task;
+    char *title;                 /* "CoLA", or "toy CoLA" if it was made, not collected */
     int rows, *indices, *labels; /* [rows] */
     struct answers *list;        /* [count] in the order of model_rank */
     int count;
@@ -53,6 +54,8 @@ struct run {
     json_t *bench;        /* bench.json; NULL if there is none */
     struct sheet *sheets; /* [count] in the order of task_list */
     int count;
+    const char **models;  /* [model_count] all that answered some task, by rank; owned by sheets */
+    int model_count;
 };
 
 /* run_open: reads stages/, bench.json and predictions/ of a run and scores every prediction file.
