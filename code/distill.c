@@ -146,7 +146,9 @@ int distill_main(int argc, char **argv)
     d.losses = read_losses(stage.settings, sections, layers, count, d.teacher->shape.layers);
     d.feed = feed_open(&stage, sections, vocabulary, shape.positions, d.record);
     /* Distil for as many epochs as the profile says */
-    double epochs = settings_number(stage.settings, sections, "epochs");
+    double epochs = settings_number(stage.settings, sections, "epochs"), loss, accuracy;
+    feed_validate(&d.feed, d.teacher, &loss, &accuracy);
+    record_set(d.record, "teacher_accuracy", json_real(accuracy));
     struct training training = {
         .name = name,
         .sections = sections,

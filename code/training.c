@@ -80,7 +80,7 @@ void training_run(const struct stage *stage, const struct training *training,
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     long every = settings_count(stage->settings, "run", "checkpoint");
     long row = steps > ROWS ? steps / ROWS : 1;
-    long validation = steps > VALIDATIONS ? steps / VALIDATIONS : 1;
+    long validation = (steps / VALIDATIONS + row) / row * row; /* both where a row is due */
     every = (every + row - 1) / row * row;
     long step = checkpoint_read(stage, training->name, training->model, optimizer, record);
     if (step == 0 && training->validate)
