@@ -68,7 +68,7 @@ $(DISTIL): $(OBJECTS)
 
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $<
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
@@ -185,7 +185,7 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildc
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -o $@ $< tests/catch.c \
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
 	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
 
 test: build ## run every test

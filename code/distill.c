@@ -1,5 +1,4 @@
 /* Tangled from chapters/53-distillation.md; edit there. */
-#include "distill.h"
 #include "fail.h"
 #include "feed.h"
 #include "model.h"
@@ -55,13 +54,8 @@ static struct model *open_teacher(const struct kernels *k, const char *folder)
     struct shape shape = model_shape(folder);
     struct parameters parameters = parameters_plan(&shape, HEAD_MLM, 0);
     float *values = allocate(parameters.size, sizeof *values);
-    bool *found = allocate((size_t)parameters.count, sizeof *found);
-    model_read(folder, &parameters, values, found);
-    for (int i = 0; i < parameters.count; i++)
-        if (!found[i])
-            fail(folder, "expected the tensor %s in the teacher", parameters.list[i].name);
+    model_read(folder, &parameters, values, NULL);
     struct model *teacher = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_NOTHING);
-    free(found);
     free(values);
     parameters_free(&parameters);
     return teacher;
@@ -69,30 +63,24 @@ static struct model *open_teacher(const struct kernels *k, const char *folder)
 
 /* Make the student before training */
 static void initialise(const struct stage *stage, const char *sections, struct model *teacher,
-                       const int *layers, int count, const struct shape *shape,
-                       const struct parameters *parameters, float *values, uint64_t seed)
+                       const int *layers, const struct parameters *parameters, float *values,
+                       uint64_t seed)
 {
     struct settings *s = stage->settings;
     switch (settings_choice(s, sections, "initial", "teacher random folder")) {
     case 0: {
         float *from = allocate(teacher->parameters.size, sizeof *from);
         encoder_download(teacher, from);
-        model_student(&teacher->shape, &teacher->parameters, from, layers, count, shape,
-                      parameters, values);
+        model_student(&teacher->parameters, from, layers, parameters, values);
         free(from);
         break;
     }
     case 1:
-        model_initialise(parameters, shape, values, NULL, seed);
+        model_initialise(parameters, teacher->shape.initializer_range, values, NULL, seed);
         break;
     default: {
         char *folder = text_format("%s/%s", stage->data, settings_text(s, sections, "folder"));
-        bool *found = allocate((size_t)parameters->count, sizeof *found);
-        model_read(folder, parameters, values, found);
-        for (int i = 0; i < parameters->count; i++)
-            if (!found[i])
-                fail(folder, "expected the tensor %s in the model", parameters->list[i].name);
-        free(found);
+        model_read(folder, parameters, values, NULL);
         free(folder);
     }
     }
@@ -141,7 +129,7 @@ int distill_main(int argc, char **argv)
     struct shape shape = model_student_shape(&d.teacher->shape, count);
     struct parameters parameters = parameters_plan(&shape, HEAD_MLM, 0);
     float *values = allocate(parameters.size, sizeof *values);
-    initialise(&stage, sections, d.teacher, layers, count, &shape, &parameters, values, d.seed);
+    initialise(&stage, sections, d.teacher, layers, &parameters, values, d.seed);
     d.student = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
     d.losses = read_losses(stage.settings, sections, layers, count, d.teacher->shape.layers);
     d.feed = feed_open(&stage, sections, vocabulary, shape.positions, d.record);

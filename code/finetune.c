@@ -1,5 +1,4 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
-#include "finetune.h"
 #include "fail.h"
 #include "file.h"
 #include "model.h"
@@ -65,18 +64,17 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
     f->shape = model_shape(stage->model);
     f->parameters = parameters_plan(&f->shape, HEAD_CLASSIFIER, f->task->classes);
     f->values = allocate(f->parameters.size, sizeof *f->values);
-    bool *found = allocate((size_t)f->parameters.count, sizeof *found);
-    model_read(stage->model, &f->parameters, f->values, found);
-    for (int i = 0; i < f->parameters.count; i++) {
-        const char *name = f->parameters.list[i].name;
-        bool head = strstr(name, "classifier") || strstr(name, "pooler");
-        if (!found[i] && !(fresh && head))
-            fail(stage->model, "expected the tensor %s in the model", name);
-        if (fresh && strstr(name, "classifier"))
-            found[i] = false;
+    if (fresh) {
+        bool *found = allocate((size_t)f->parameters.count, sizeof *found);
+        model_read(stage->model, &f->parameters, f->values, found);
+        for (int i = 0; i < f->parameters.count; i++)
+            if (strstr(f->parameters.list[i].name, "classifier"))
+                found[i] = false;
+        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found, f->seed);
+        free(found);
+    } else {
+        model_read(stage->model, &f->parameters, f->values, NULL);
     }
-    model_initialise(&f->parameters, &f->shape, f->values, found, f->seed);
-    free(found);
     f->model = encoder_create(kernels_open("cpu"), &f->shape, HEAD_CLASSIFIER, f->task->classes,
                               f->values, fresh ? LEARN_ALL : LEARN_NOTHING);
 }

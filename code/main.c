@@ -1,17 +1,14 @@
 /* Tangled from chapters/60-commands.md; edit there. */
-/* Include what each command needs */
-#include "bench.h"
-#include "distill.h"
-#include "finetune.h"
-#include "gradients.h"
-#include "inspect.h"
-#include "pretrain.h"
-#include "results.h"
-#include "tokenize.h"
-#include "toyland.h"
-
+/* Declare the commands */
 #include <stdio.h>
 #include <string.h>
+
+int distill_main(int argc, char **argv);
+int evaluate_main(int argc, char **argv);
+int finetune_main(int argc, char **argv);
+int pretrain_main(int argc, char **argv);
+int tokenize_main(int argc, char **argv);
+int toyland_main(int argc, char **argv);
 
 static const struct command {
     const char *name;
@@ -25,10 +22,6 @@ static const struct command {
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
-    {"results", results_main, "compute scores, retention, tables and values from a run"},
-    {"inspect", inspect_main, "write hidden states and logits of given ids"},
-    {"gradients", gradients_main, "write the losses and gradients of a given batch"},
-    {"bench", bench_main, "measure throughput and latency"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -49,7 +49,7 @@ static int64_t take_step(const struct training *training, struct optimizer *opti
     for (long index = first; index < last; index++)
         tokens += training->work(training->context, index, share,
                                  index == last - 1 ? values : NULL);
-    optimizer_step(optimizer, training->model, step);
+    optimizer_step(optimizer, step);
     if (values && !isfinite(values->total))
         fail(training->name, "the loss is not finite at step %ld; a lower rate may help", step + 1);
     return tokens;
