@@ -205,6 +205,10 @@ int finetune_main(int argc, char **argv)
         free(vocabulary);
     }
     record_set(record, "parameters", json_integer((json_int_t)parameters_total(&f.parameters)));
+    /* Know the settings that make has read */
+    settings_text(stage.settings, f.sections, "tasks");
+    settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "seeds");
     settings_finish(stage.settings, f.sections);
     record_close(record);
     checkpoint_remove(&stage, name);

@@ -142,6 +142,7 @@ int pretrain_main(int argc, char **argv)
     record_set(p.record, "parameters", json_integer((json_int_t)parameters_total(&p.parameters)));
     if (p.beginning != SCRATCH)
         record_data(p.record, stage.teacher);
+    settings_text(stage.settings, "teacher", "source"); /* which make has read */
     settings_finish(stage.settings, sections);
     record_close(p.record);
     checkpoint_remove(&stage, "teacher");
