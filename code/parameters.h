@@ -94,4 +94,7 @@ const struct parameter *parameters_find(const struct parameters *parameters,
 size_t parameters_offset(const struct parameters *parameters, enum part part,
                          int layer);
 
+/* parameters_total: how many numbers the model has, without gaps and spare rows. */
+size_t parameters_total(const struct parameters *parameters);
+
 #endif
