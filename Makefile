@@ -31,7 +31,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps report weave html test check bench verify data tangle build compile stages clean FORCE
+.PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -68,7 +68,7 @@ $(DISTIL): $(OBJECTS)
 
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $<
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
@@ -185,12 +185,44 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildc
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -o $@ $< tests/catch.c \
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
 	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
 	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh,$(wildcard tests/*.sh)))
+
+# Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
+FUZZ_SECONDS ?= 20
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)sh tests/lint.sh
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind CFLAGS='-O1 -g -march=x86-64-v3' valgrind
+	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+
+# what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
+sanitized: $(TESTS)
+	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
+
+valgrind: $(TESTS)
+	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
+	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
+	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
+	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))
+
+$(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
+	$(Q)rm -rf $(BUILD)/fuzz && mkdir -p $(BUILD)/fuzz/objects
+	$(Q)cd $(BUILD)/fuzz/objects && clang -c -g -O1 -fsanitize=fuzzer-no-link $(SANITIZE) -std=c11 -D_POSIX_C_SOURCE=200809L \
+	    -Wno-unknown-pragmas -I$(abspath code) $(abspath $(FUZZED))
+	$(Q)ar rc $@ $(BUILD)/fuzz/objects/*.o
 
 clean: ## remove what was built; results/ stays
 	rm -rf $(BUILD)

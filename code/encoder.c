@@ -1,9 +1,9 @@
 /* Tangled from chapters/43-encoder.md; edit there. */
 #include "encoder.h"
 #include "fail.h"
+#include "model.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Create a model */
 struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
@@ -25,6 +25,19 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     k->upload(m->state, state, sizeof state);
     m->hidden = allocate((size_t)shape->layers + 1, sizeof *m->hidden);
     m->layers = allocate((size_t)shape->layers, sizeof *m->layers);
+    return m;
+}
+
+struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
+                           int classes, enum learning learning)
+{
+    struct shape shape = model_shape(folder);
+    struct parameters plan = parameters_plan(&shape, head, classes);
+    float *values = allocate(plan.size, sizeof *values);
+    model_read(folder, &plan, values, NULL);
+    struct model *m = encoder_create(k, &shape, head, classes, values, learning);
+    free(values);
+    parameters_free(&plan);
     return m;
 }
 

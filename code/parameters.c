@@ -196,3 +196,12 @@ size_t parameters_offset(const struct parameters *parameters, enum part part,
         fail(bert_names[part], "layer %d of the model has no such part", layer);
     return p->offset;
 }
+
+/* Count the parameters of a model */
+size_t parameters_total(const struct parameters *parameters)
+{
+    size_t total = 0;
+    for (int i = 0; i < parameters->count; i++)
+        total += (size_t)parameters->list[i].rows * (size_t)parameters->list[i].columns;
+    return total;
+}

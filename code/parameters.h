@@ -60,7 +60,8 @@ struct parameter {
     size_t offset;       /* where its first element lies in the vector; row-major */
 };
 
-/* All arrays of a model, in the order of their offsets. */
+/* All arrays of a model, in the order of their offsets: first the matrices and then the
+   vectors, each in the order embeddings, layer after layer, head. */
 struct parameters {
     struct parameter *list;
     int count;
@@ -92,5 +93,8 @@ const struct parameter *parameters_find(const struct parameters *parameters,
    it, if it has none. */
 size_t parameters_offset(const struct parameters *parameters, enum part part,
                          int layer);
+
+/* parameters_total: how many numbers the model has, without gaps and spare rows. */
+size_t parameters_total(const struct parameters *parameters);
 
 #endif
