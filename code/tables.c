@@ -295,7 +295,8 @@ static void plot_losses(const struct run *run, FILE *stream)
 /* Write what the figure of the accuracy plots */
 static void plot_accuracy(const struct run *run, FILE *stream)
 {
-    struct grid *level = run_curve(run, "teacher-validation");
+    json_t *distillation = json_object_get(run->stages, "distill-student");
+    json_t *level = json_object_get(distillation, "teacher_accuracy");
     double last_step = 0;
     for (int i = 0; i < run->model_count; i++) {
         char *name = text_format("distill-%s-validation", run->models[i]);
@@ -312,12 +313,9 @@ static void plot_accuracy(const struct run *run, FILE *stream)
             grid_free(curve);
         free(name);
     }
-    if (level && level->rows > 0) {
-        double height = 100 * rows_mean(level, "accuracy", level->rows - 1, level->rows);
-        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step, height);
-    }
+    double height = 100 * json_number_value(level);
     if (level)
-        grid_free(level);
+        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step, height);
 }
 
 /* Write what the figure of the scores plots */

@@ -20,7 +20,7 @@ refuses() { # refuses MESSAGE: results must fail with it and leave no values
     cat "$folder/out"
     [ "$status" = 1 ] && grep -qF "$1" "$folder/out" && [ ! -e "$run/values.json" ] && ! ls "$run"/*.partial 2>/dev/null
 }
-no_nan() { ! grep -rniE '(^|[^a-z])(-?nan|-?inf)([^a-z]|$)' "$run/values.json" "$run/summary.json" "$run/tables" "$run/figures"; }
+no_nan() { [ -s "$run/values.json" ] && ! grep -rniE '(^|[^a-z])(-?nan|-?inf)([^a-z]|$)' "$run/values.json" "$run/summary.json" "$run/tables" "$run/figures"; }
 
 # the same scores by other means: medians over seeds, and their ratios, in awk
 again() {

@@ -24,15 +24,15 @@ def write(path, text):
         file.write(text)
 
 
-def stage(name, seconds, steps, tokens, parameters, cuts=(), **more):
-    kind = name.split("-")[0]
+def stage(label, seconds, steps, tokens, parameters, cuts=(), **more):
+    kind = label.split("-")[0]
     settings = {f"{section}.{key}": str(value) for section in ("run", "corpus", kind)
                 for key, value in SETTINGS.get(section, {}).items()}
-    record = {"stage": name, "key": "0" * 16, "device": "Difference Engine No. 2, 1 crank", "threads": 1,
+    record = {"stage": label, "key": "0" * 16, "device": "Difference Engine No. 2, 1 crank", "threads": 1,
               "finished": "1849-01-01", "seconds": seconds, "steps": steps, "tokens": tokens,
               "parameters": parameters, "cuts": list(cuts), "settings": settings,
               "data": {f"{kind}.txt": "ab" * 32}, **more}
-    write(f"stages/{name}.json", json.dumps(record, indent=1) + "\n")
+    write(f"stages/{label}.json", json.dumps(record, indent=1) + "\n")
 
 
 def curves(name, accuracy):
