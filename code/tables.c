@@ -292,6 +292,13 @@ static void plot_losses(const struct run *run, FILE *stream)
         grid_free(curve);
 }
 
+/* Shorten a model's title */
+static const char *short_title(const char *model)
+{
+    const char *title = model_title(model), *student = "student, ";
+    return strncmp(title, student, strlen(student)) ? title : title + strlen(student);
+}
+
 /* Write what the figure of the accuracy plots */
 static void plot_accuracy(const struct run *run, FILE *stream)
 {
@@ -302,7 +309,7 @@ static void plot_accuracy(const struct run *run, FILE *stream)
         char *name = text_format("distill-%s-validation", run->models[i]);
         struct grid *curve = run_curve(run, name);
         if (curve && curve->rows > 0) {
-            fprintf(stream, "\"%s\"\n", model_title(run->models[i]));
+            fprintf(stream, "\"%s\"\n", short_title(run->models[i]));
             for (int row = 0; row < curve->rows; row++)
                 fprintf(stream, "%.0f\t%.4f\n", rows_mean(curve, "step", row, row + 1),
                         100 * rows_mean(curve, "accuracy", row, row + 1));
@@ -327,7 +334,7 @@ static double place(const struct run *run, int task, int model)
 static void plot_scores(const struct run *run, FILE *stream)
 {
     for (int j = 0; j < run->model_count; j++) {
-        fprintf(stream, "\"%s\"\n", model_title(run->models[j]));
+        fprintf(stream, "\"%s\"\n", short_title(run->models[j]));
         for (int i = 0; i < run->count; i++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
