@@ -22,9 +22,8 @@ plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars lin
          pointsize 0.8 title columnheader(1), \
      seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 linecolor rgb "#777777" notitle, \
      tasks using 1:(NaN):xticlabels(2) notitle
-STATS_records = 0
 stats speed every ::1 using 2 nooutput
-if (STATS_records > 0) {
+if (exists("STATS_records")) {
     # Draw size against time
     set lmargin at screen 0.72
     set rmargin at screen 0.98
