@@ -54,9 +54,17 @@ CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
+TANGLE   := $(BUILD)/tangle
 
-tangle: ## write code/ and figures/ from the chapters
-	$(Q)lua5.4 tests/tangle.lua $(CHAPTERS)
+# code/ is for people; build/src has the same with #line directives, so that the compiler speaks of the chapters.
+# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself.
+tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+	$(Q)$(TANGLE) --lines $(BUILD)/src --xref $(BUILD)/xref.json $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory --question $(TANGLE) || $(MAKE) --no-print-directory tangle
+
+$(TANGLE): code/tangle.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -o $@ $<
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
@@ -66,9 +74,11 @@ compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
 $(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
 
+# An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(BUILD)/src/$*.c
+	$(Q)sed -i 's:$(BUILD)/src/:code/:g' $(BUILD)/$*.d
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
