@@ -25,7 +25,7 @@ static inline float exponential(float x)
 }
 
 /* normal_distribution: the standard normal distribution function, given x and
-   gauss = exponential(-x * x / 2), with an absolute error below 2e-7.
+   gauss = exponential(-x * x / 2), with an absolute error below 3e-7.
    Abramowitz and Stegun, Handbook of Mathematical Functions (1964), formula 7.1.26. */
 /* Compute the normal distribution function by plain arithmetic */
 static inline float normal_distribution(float x, float gauss)

@@ -483,73 +483,127 @@ static void scatter_cpu(const real *dy, const int *index, real *dx, int rows, in
 }
 
 /* Compute the softmax loss on the CPU */
+/* Take the logarithm of a softmax's denominator */
+enum { COLUMNS = 512 }; /* of a row of logits, worked on together */
+
+/* log of the sum of exp(z[c] / tau) over c < classes. */
+static double log_sum(const float *z, int classes, float tau)
+{
+    float largest = z[0];
+    double sum = 0;
+    for (int from = 0; from < classes; from += COLUMNS) {
+        int to = from + COLUMNS < classes ? from + COLUMNS : classes;
+        float before = largest, part = 0;
+        #pragma omp simd reduction(max : largest)
+        for (int c = from; c < to; c++)
+            largest = z[c] > largest ? z[c] : largest;
+        #pragma omp simd reduction(+ : part)
+        for (int c = from; c < to; c++)
+            part += exponential((z[c] - largest) / tau);
+        sum = sum * exp((double)(before - largest) / tau) + part;
+    }
+    return (double)largest / tau + log(sum);
+}
+
+/* Tell whether the label has the first largest logit */
+static bool leads(const float *z, int classes, int label)
+{
+    bool beaten = false;
+    for (int c = 0; c < label; c++)
+        beaten |= z[c] >= z[label];
+    for (int c = label + 1; c < classes; c++)
+        beaten |= z[c] > z[label];
+    return !beaten;
+}
+
+/* Add the gradient of the label's loss */
+/* gradient[c] += scale (p[c] - [c == label]) for count columns; label counts from the first. */
+static void add_label_gradient(float *gradient, const float *z, int count, float log_sum,
+                               int label, float scale)
+{
+    for (int c = 0; c < count; c++)
+        gradient[c] += scale * exponential(z[c] - log_sum);
+    if (label >= 0 && label < count)
+        gradient[label] -= scale;
+}
+
+/* Add the gradient of the soft targets' loss */
+/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of KL(q || p).
+   z, t: logits of student and teacher; z_sum, t_sum: log of the denominators at temperature tau. */
+static double add_soft_gradient(float *gradient, const float *z, const float *t, int count,
+                                double z_sum, double t_sum, float tau, float scale)
+{
+    float divergence = 0;
+    #pragma omp simd reduction(+ : divergence)
+    for (int c = 0; c < count; c++) {
+        float log_p = z[c] / tau - (float)z_sum, log_q = t[c] / tau - (float)t_sum;
+        float p = exponential(log_p), q = exponential(log_q);
+        divergence += q * (log_q - log_p);
+        gradient[c] += scale * (p - q) / tau;
+    }
+    return divergence;
+}
+
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const real *teacher, const int *labels,
                              const float *soft_weight, const float *loss_scale,
                              float *label_loss, float *soft_loss, float *hit)
 {
-    int classes = loss->classes;
-    float temperature = loss->temperature;
-    #pragma omp parallel for schedule(dynamic)
+    #pragma omp parallel for
     for (int i = 0; i < loss->rows; i++) {
         float *z = out(student) + (size_t)i * loss->stride;
         const float *t = teacher ? in(teacher) + (size_t)i * loss->stride : NULL;
-        int label = labels ? labels[i] : -100, best = 0;
-        float weight = soft_weight ? soft_weight[i] : 1, highest = t ? t[0] : 0;
-        double sum = 0, soft_sum = 0, teacher_sum = 0, product = 0;
-        for (int c = 1; c < classes; c++) {
-            best = z[c] > z[best] ? c : best;
-            highest = t && t[c] > highest ? t[c] : highest;
-        }
-        float largest = z[best];
-        for (int c = 0; c < classes; c++) {
-            sum += exponential(z[c] - largest);
-            soft_sum += exponential((z[c] - largest) / temperature);
-            if (t) {
-                float e = exponential((t[c] - highest) / temperature);
-                teacher_sum += e;
-                product += e * ((t[c] - highest) - (z[c] - largest)) / temperature;
-            }
-        }
-        hit[i] = label == best;
-        label_loss[i] = label < 0 ? 0 : (float)(log(sum) - (z[label] - largest));
-        soft_loss[i] = !t || weight == 0 ? 0 : weight
-            * (float)(product / teacher_sum - log(teacher_sum) + log(soft_sum));
-        for (int c = 0; c < classes; c++) {
-            float g = 0;
+        int label = labels ? labels[i] : -1;
+        bool soft = t && (!soft_weight || soft_weight[i] > 0);
+        /* Measure one row of logits and overwrite it with its gradient */
+        double denominator = label >= 0 ? log_sum(z, loss->classes, 1) : 0;
+        double student_soft = soft ? log_sum(z, loss->classes, loss->temperature) : 0;
+        double teacher_soft = soft ? log_sum(t, loss->classes, loss->temperature) : 0;
+        double divergence = 0;
+        label_loss[i] = label >= 0 ? (float)(denominator - z[label]) : 0;
+        hit[i] = label >= 0 && leads(z, loss->classes, label);
+        for (int from = 0; from < loss->classes; from += COLUMNS) {
+            int count = loss->classes - from < COLUMNS ? loss->classes - from : COLUMNS;
+            float gradient[COLUMNS] = {0};
             if (label >= 0)
-                g = loss->label_scale
-                    * (exponential(z[c] - largest) / (float)sum - (c == label));
-            if (t && weight != 0)
-                g += loss->soft_scale * weight / temperature
-                     * (exponential((z[c] - largest) / temperature) / (float)soft_sum
-                        - exponential((t[c] - highest) / temperature)
-                          / (float)teacher_sum);
-            z[c] = *loss_scale * g;
+                add_label_gradient(gradient, z + from, count, (float)denominator, label - from,
+                                   loss->label_scale * *loss_scale);
+            if (soft)
+                divergence += add_soft_gradient(gradient, z + from, t + from, count, student_soft,
+                                                teacher_soft, loss->temperature,
+                                                loss->soft_scale * *loss_scale);
+            memcpy(z + from, gradient, (size_t)count * sizeof *gradient);
         }
-        for (int c = classes; c < loss->stride; c++)
-            z[c] = 0;
+        memset(z + loss->classes, 0, (size_t)(loss->stride - loss->classes) * sizeof *z);
+        soft_loss[i] = (float)divergence;
     }
 }
 
 /* Compute the cosine loss on the CPU */
-static void cosine_loss_cpu(const real *student, const real *teacher,
-                            const float *weight, real *gradient, int rows, int width,
-                            float scale, const float *loss_scale, float *row_loss)
+static void cosine_loss_cpu(const real *student, const real *teacher, const float *weight,
+                            real *gradient, int rows, int width, float scale,
+                            const float *loss_scale, float *row_loss)
 {
-    const float tiny = 1e-8f;
     #pragma omp parallel for
     for (int i = 0; i < rows; i++) {
-        const float *s = in(student) + (size_t)i * width;
-        const float *t = in(teacher) + (size_t)i * width;
-        float *g = out(gradient) + (size_t)i * width, w = weight ? weight[i] : 1;
-        float length_s = fmaxf(sqrtf(cblas_sdot(width, s, 1, s, 1)), tiny);
-        float length_t = fmaxf(sqrtf(cblas_sdot(width, t, 1, t, 1)), tiny);
-        float c = cblas_sdot(width, s, 1, t, 1) / (length_s * length_t);
-        float factor = -*loss_scale * scale * w / length_s;
+        size_t row = (size_t)i * (size_t)width;
+        const float *s = in(student) + row, *t = in(teacher) + row;
+        float *g = out(gradient) + row, w = weight ? weight[i] : 1;
+        /* Measure two hidden states and the angle between them */
+        float ss = 0, tt = 0, st = 0;
+        #pragma omp simd reduction(+ : ss, tt, st)
+        for (int k = 0; k < width; k++) {
+            ss += s[k] * s[k];
+            tt += t[k] * t[k];
+            st += s[k] * t[k];
+        }
+        float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0, inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
+        float c = st * inverse_s * inverse_t;
         row_loss[i] = w * (1 - c);
+        /* Turn the student's hidden state towards the teacher's */
+        float factor = -scale * *loss_scale * w * inverse_s;
         for (int k = 0; k < width; k++)
-            g[k] += factor * (t[k] / length_t - c * s[k] / length_s);
+            g[k] += factor * (t[k] * inverse_t - c * s[k] * inverse_s);
     }
 }
 

@@ -90,7 +90,8 @@ static bool has_part(int part, const struct shape *shape, enum head head)
 }
 
 /* Measure a part */
-static void measure_part(int part, const struct shape *shape, int classes, struct parameter *p)
+static void measure_part(int part, const struct shape *shape, int classes,
+                         struct parameter *p)
 {
     p->matrix = true;
     p->rows = p->columns = shape->width;
@@ -127,14 +128,15 @@ static size_t align(size_t offset)
     return (offset + 63) / 64 * 64;
 }
 
-static void add_parts(struct parameters *plan, const struct shape *shape, enum head head,
-                      int classes, bool matrices, int from, int to, int layer)
+static void add_parts(struct parameters *plan, const struct shape *shape,
+                      enum head head, int classes, bool matrix, int from, int to,
+                      int layer)
 {
     const char *const *names = shape->family == BERT ? bert_names : distilbert_names;
     for (int part = from; part < to; part++) {
         struct parameter p = {.part = part, .layer = layer};
         measure_part(part, shape, classes, &p);
-        if (p.matrix != matrices || !has_part(part, shape, head))
+        if (p.matrix != matrix || !has_part(part, shape, head))
             continue;
         snprintf(p.name, sizeof p.name, names[part], layer);
         bool follows = part == KEY_WEIGHT || part == VALUE_WEIGHT
@@ -151,17 +153,20 @@ static void add_parts(struct parameters *plan, const struct shape *shape, enum h
     }
 }
 
-struct parameters parameters_plan(const struct shape *shape, enum head head, int classes)
+struct parameters parameters_plan(const struct shape *shape, enum head head,
+                                  int classes)
 {
     struct parameters plan = {0};
-    plan.list = allocate((size_t)PARTS * (size_t)(shape->layers + 1), sizeof *plan.list);
-    for (int matrices = 1; matrices >= 0; matrices--) {
-        add_parts(&plan, shape, head, classes, matrices, WORD_TABLE, QUERY_WEIGHT, 0);
-        for (int layer = 0; layer < shape->layers; layer++)
-            add_parts(&plan, shape, head, classes, matrices, QUERY_WEIGHT, TRANSFORM_WEIGHT, layer);
-        add_parts(&plan, shape, head, classes, matrices, TRANSFORM_WEIGHT, PARTS, 0);
+    plan.list = allocate((size_t)(shape->layers + 1) * PARTS, sizeof *plan.list);
+    for (int pass = 0; pass < 2; pass++) {
+        bool matrix = pass == 0;
+        int first = QUERY_WEIGHT, after = TRANSFORM_WEIGHT; /* the parts of a layer */
+        add_parts(&plan, shape, head, classes, matrix, 0, first, 0);
+        for (int i = 0; i < shape->layers; i++)
+            add_parts(&plan, shape, head, classes, matrix, first, after, i);
+        add_parts(&plan, shape, head, classes, matrix, after, PARTS, 0);
         plan.size = align(plan.size);
-        if (matrices)
+        if (matrix)
             plan.decayed = plan.size;
     }
     return plan;
@@ -174,8 +179,8 @@ void parameters_free(struct parameters *parameters)
 }
 
 /* Find a part in a plan */
-const struct parameter *parameters_find(const struct parameters *parameters, enum part part,
-                                        int layer)
+const struct parameter *parameters_find(const struct parameters *parameters,
+                                        enum part part, int layer)
 {
     for (int i = 0; i < parameters->count; i++)
         if (parameters->list[i].part == part && parameters->list[i].layer == layer)
@@ -183,10 +188,20 @@ const struct parameter *parameters_find(const struct parameters *parameters, enu
     return NULL;
 }
 
-size_t parameters_offset(const struct parameters *parameters, enum part part, int layer)
+size_t parameters_offset(const struct parameters *parameters, enum part part,
+                         int layer)
 {
     const struct parameter *p = parameters_find(parameters, part, layer);
     if (!p)
         fail(bert_names[part], "layer %d of the model has no such part", layer);
     return p->offset;
+}
+
+/* Count the parameters of a model */
+size_t parameters_total(const struct parameters *parameters)
+{
+    size_t total = 0;
+    for (int i = 0; i < parameters->count; i++)
+        total += (size_t)parameters->list[i].rows * (size_t)parameters->list[i].columns;
+    return total;
 }
