@@ -31,7 +31,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps report weave html test check bench verify data tangle build compile stages clean FORCE
+.PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,9 +54,18 @@ CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
+TANGLE   := $(BUILD)/tangle
+NUMBERED := $(BUILD)/src
 
-tangle: ## write code/ and figures/ from the chapters
-	$(Q)lua5.4 tests/tangle.lua $(CHAPTERS)
+# code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
+# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself.
+tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory --question $(TANGLE) || $(MAKE) --no-print-directory tangle
+
+$(TANGLE): code/tangle.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -o $@ $<
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
@@ -66,9 +75,14 @@ compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
 $(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
 
+# An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
+
+# Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
+$(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
@@ -133,6 +147,35 @@ $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.j
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
+# Data: generated for mini; for the others, what DATA_DIR holds, with archives unpacked
+data: build ## make ready the data that the profile needs
+	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
+
+ifeq ($(filter-out toyland,$(call setting,run,data)),)
+$(WORK)/keys/toyland.key: FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call key,code/toyland.c,toyland)
+
+$(DATA)/vocab.txt: $(WORK)/keys/toyland.key
+	$(Q)rm -rf $(DATA)
+	$(Q)$(DISTIL) toyland --out $(DATA) --seed $(call setting,run,seed) $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n)))
+
+$(WORK)/keys/data.key: $(DATA)/vocab.txt
+	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
+else
+$(WORK)/keys/data.key: FORCE
+	@mkdir -p $(@D) $(DATA)
+	$(Q)[ -z "$(DATA_DIR)" ] || sh -c 'for f in "$$1"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done' - "$(DATA_DIR)"
+	$(Q)set -e; for a in $$(find -L $(DATA)/imdb -maxdepth 1 -name 'aclImdb*.tar.*' 2>/dev/null); do \
+	    [ -d $(DATA)/imdb/aclImdb ] && break; echo "data: unpacking $$a"; \
+	    rm -rf $(WORK)/imdb; mkdir $(WORK)/imdb; tar xf "$$(readlink -f $$a)" -C $(WORK)/imdb; \
+	    ln -sfn ../imdb $(DATA)/imdb; done
+	$(Q)[ -n "$$(ls $(DATA))" ] || { echo "data: the profile $(NAME) needs real data: give DATA_DIR=FOLDER, with" \
+	    "$(firstword $(call setting,corpus,train)) and folders for $(TASKS) below it" >&2; exit 1; }
+	$(Q)cd $(DATA) && find -L . -type f -printf '%P %s %T@\n' | LC_ALL=C sort | sha256sum >$(abspath $@).new; \
+	    cd - >/dev/null; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+endif
+
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(WORK)/keys/data.key $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
 	$$(Q)$$(call key,code/finetune.c,run finetune $(1))
@@ -156,12 +199,44 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildc
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -o $@ $< tests/catch.c \
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
 	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
 	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh,$(wildcard tests/*.sh)))
+
+# Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
+FUZZ_SECONDS ?= 20
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)sh tests/lint.sh
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
+	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+
+# what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
+sanitized: $(TESTS)
+	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
+
+valgrind: $(TESTS)
+	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
+	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
+	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
+	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))
+
+$(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
+	$(Q)rm -rf $(BUILD)/fuzz && mkdir -p $(BUILD)/fuzz/objects
+	$(Q)cd $(BUILD)/fuzz/objects && clang -c -g -O1 -fsanitize=fuzzer-no-link $(SANITIZE) -std=c11 -D_POSIX_C_SOURCE=200809L \
+	    -Wno-unknown-pragmas -I$(abspath code) $(abspath $(FUZZED))
+	$(Q)ar rc $@ $(BUILD)/fuzz/objects/*.o
 
 clean: ## remove what was built; results/ stays
 	rm -rf $(BUILD)

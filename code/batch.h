@@ -32,7 +32,8 @@ void batch_clear(struct batch *batch);
    segment 0, the others segment 1. With pad_to > length, PADDING tokens follow (segment
    0, not visible) until the sequence has pad_to tokens; with 0 none. Labels and class
    are NO_LABEL. Fails if there is no room. */
-void batch_append(struct batch *batch, const int *ids, int length, int first, int pad_to);
+void batch_append(struct batch *batch, const int *ids, int length, int first,
+                  int pad_to);
 
 /* batch_longest: tokens of the longest sequence, its padding included; 0 if empty. */
 int batch_longest(const struct batch *batch);

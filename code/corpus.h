@@ -19,27 +19,27 @@ struct corpus {
 };
 
 /* State what can be done with a corpus */
-/* corpus_read: reads a text, one sequence a line: WikiText (either edition), Wikipedia's
-   <doc> ... </doc>, or plain lines. Blank lines and <doc> tags are dropped; <unk> is
-   [UNK]; WikiText's " @-@ ", " @,@ " and " @.@ " lose their at-signs. A line of more
-   than max_length tokens, the two specials included, is cut there or, with split_long,
-   goes on in further sequences. token_limit > 0 keeps only the leading sequences that
-   fit into so many tokens. Fails, naming path, if the file cannot be read or no sequence
-   is left. */
+/* corpus_read: reads a text, one sequence a line: WikiText (either edition),
+   Wikipedia's <doc> ... </doc>, or plain lines. Lines without pieces and <doc> tags are
+   dropped; <unk> is [UNK]; WikiText's " @-@ ", " @,@ " and " @.@ " lose their at-signs.
+   A line of more than max_length tokens, the two specials included, is cut there or,
+   with split_long, goes on in further sequences. token_limit > 0 keeps only the leading
+   sequences that fit into so many tokens. Fails, naming path, if the file cannot be
+   read or no sequence is left. */
 struct corpus *corpus_read(const struct tokenizer *tokenizer, const char *path,
                            int max_length, bool split_long, int64_t token_limit);
 void corpus_free(struct corpus *corpus);
 
 /* corpus_batch: clears the batch and fills it with sequences order[first ..
-   first+count-1] (fewer at the end of the corpus), each padded to pad_to tokens (0: not).
-   order: from batch_order, or NULL for the corpus's own order. */
+   first+count-1] (fewer at the end of the corpus), each padded to pad_to tokens (0:
+   not). order: from batch_order, or NULL for the corpus's own order. */
 void corpus_batch(const struct corpus *corpus, const int *order, int first, int count,
                   struct batch *batch, int pad_to);
 
 /* corpus_mask: BERT's masking of a whole batch (Devlin et al. 2019, section 3.1). Each
    token that is not special is chosen with probability rate; labels hold the chosen
    tokens' pieces, NO_LABEL elsewhere; of the chosen, 80 % become [MASK], 10 % any piece
-   of the vocabulary, 10 % stay. A pure function of (seed, step, position in the batch). */
+   of the vocabulary, 10 % stay. A pure function of (seed, step, place in the batch). */
 void corpus_mask(const struct tokenizer *tokenizer, struct batch *batch, uint64_t seed,
                  int64_t step, float rate);
 

@@ -2,7 +2,8 @@
 #ifndef METRICS_H
 #define METRICS_H
 
-/* How often each label met each prediction, for two classes; class 1 is the positive. */
+/* Declare the confusion counts and what follows from them */
+/* How often each label met each prediction, of two classes; class 1 is the positive. */
 struct confusion {
     int true_negative, false_positive, false_negative, true_positive;
 };
@@ -28,6 +29,7 @@ enum metric { ACCURACY, MATTHEWS, ACCURACY_AND_F1 /* the mean of the two */ };
 const char *metric_name(enum metric metric);
 
 /* metric_score: the metric of n > 0 predictions, in percent. */
-double metric_score(enum metric metric, const int *labels, const int *predictions, int n);
+double metric_score(enum metric metric, const int *labels, const int *predictions,
+                    int n);
 
 #endif

@@ -23,9 +23,9 @@ void tokenizer_free(struct tokenizer *tokenizer);
 /* tokenizer_special: whether id is one of the five special tokens. */
 bool tokenizer_special(const struct tokenizer *tokenizer, int id);
 
-/* tokenizer_encode: the pieces of a text of size bytes, without [CLS] and [SEP]. Special
-   tokens that stand in the text, such as [MASK], stay whole; bytes that are not UTF-8
-   are dropped. Returns how many pieces the text has, at most size; only the first
+/* tokenizer_encode: the pieces of a text of size bytes, without [CLS] and [SEP].
+   Special tokens that stand in the text, such as [MASK], stay whole; bytes that are not
+   UTF-8 are dropped. Returns how many pieces the text has, at most size; only the first
    `room` of them are stored in ids[room]. */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
                      int *ids, int room);
@@ -34,7 +34,7 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
    max_length tokens by shortening the longer text, as transformers' "longest_first"
    does. b: NULL for a single text. ids[max_length] takes the pieces, *first the length
    of the first segment with its [SEP]. Returns the length of the whole. */
-int tokenizer_encode_pair(const struct tokenizer *tokenizer, const char *a, const char *b,
-                          int max_length, int *ids, int *first);
+int tokenizer_encode_pair(const struct tokenizer *tokenizer, const char *a,
+                          const char *b, int max_length, int *ids, int *first);
 
 #endif

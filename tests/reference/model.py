@@ -1,0 +1,165 @@
+"""Writes the model folders of tests/fixtures with transformers (run from the repository's root):
+
+    python tests/reference/model.py fixtures
+
+and holds the program against transformers and the safetensors package:
+
+    KEEP=FOLDER build/tests/model && python tests/reference/model.py check FOLDER
+
+The second loads the folders that the test wrote: no tensor may be missing or left over, the tokenizer must come
+along, and the logits must be those of the fixture, or of a student built here from the teacher's layers.
+The fixtures are committed; neither command is needed by `make test`."""
+
+import json
+import os
+import shutil
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, BertConfig,
+                          BertForMaskedLM, BertForSequenceClassification, BertModel, DistilBertConfig,
+                          DistilBertForMaskedLM, DistilBertForSequenceClassification)
+
+FIXTURES = "tests/fixtures"
+
+
+def vocabulary(size):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ("the of and to in is was for on with he she it they sees see likes like good bad cat dog cats dogs tree "
+             "house reads read book books never not very red blue green . , ! ?").split()
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + list(letters)
+    pieces += ["##" + c for c in letters] + words if size > 60 else words
+    return pieces[:size]
+
+
+def fill(model, seed, grid=None):
+    """Random weights large enough that an error anywhere shows: N(0, 0.2), gains around 1.
+    grid: rounds them to multiples of it, so that F16 and BF16 hold them exactly."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
+            if "norm" in name.lower() and name.endswith("weight"):
+                p += 1
+            if grid:
+                p.copy_((p / grid).round() * grid)
+    return model.eval()
+
+
+def write(name, model, change=lambda tensors: tensors):
+    """Saves the model as transformers does, then changes its tensors (names, types)."""
+    folder = f"{FIXTURES}/{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    path = f"{folder}/model.safetensors"
+    save_file({k: v.contiguous() for k, v in change(load_file(path)).items()}, path, metadata={"format": "pt"})
+    pieces = vocabulary(model.config.vocab_size)
+    assert len(pieces) == len(set(pieces)) == model.config.vocab_size
+    with open(f"{folder}/vocab.txt", "w") as out:
+        out.writelines(piece + "\n" for piece in pieces)
+
+
+def fixtures():
+    tiny = dict(vocab_size=97, max_position_embeddings=40, initializer_range=0.2)
+    bert = dict(tiny, hidden_size=32, num_attention_heads=4, intermediate_size=64, num_hidden_layers=4)
+    distil = dict(tiny, dim=32, n_heads=4, hidden_dim=64, n_layers=2)
+    write("bert-tiny", fill(BertForMaskedLM(BertConfig(**bert)), 1))
+    write("distilbert-tiny", fill(DistilBertForMaskedLM(DistilBertConfig(**distil)), 2))
+
+    small = dict(vocab_size=37, max_position_embeddings=12, initializer_range=0.2)
+    bert = dict(small, hidden_size=16, num_attention_heads=2, intermediate_size=24, num_hidden_layers=2)
+    distil = dict(small, dim=16, n_heads=2, hidden_dim=24, n_layers=1)
+    write("bert-classifier", fill(BertForSequenceClassification(BertConfig(**bert, num_labels=3)), 3))
+    write("distilbert-classifier",
+          fill(DistilBertForSequenceClassification(DistilBertConfig(**distil, num_labels=2)), 4))
+    write("bert-untied", fill(BertForMaskedLM(BertConfig(**bert, tie_word_embeddings=False)), 5))
+    write("distilbert-untied", fill(DistilBertForMaskedLM(DistilBertConfig(**distil, tie_word_embeddings=False)), 6))
+
+    # One model in four dresses: as it is; with the names of 2018, a decoder that repeats the word table, and F16;
+    # as a bare BertModel in BF16 with its pooler and the buffer that older versions stored; and the same for DistilBERT.
+    plain = fill(BertForMaskedLM(BertConfig(**bert)), 7, grid=1 / 64)
+    write("bert-plain", plain)
+
+    def old(tensors):
+        tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
+        rename = lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias",
+                                                                                          "LayerNorm.beta")
+        return {rename(name): tensor.half() for name, tensor in tensors.items()}
+
+    write("bert-old", plain, old)
+    bare = fill(BertModel(BertConfig(**bert)), 8, grid=1 / 64)
+    bare.load_state_dict({k: v for k, v in plain.bert.state_dict().items()}, strict=False)
+
+    def thin(tensors):
+        tensors = {name: tensor.bfloat16() for name, tensor in tensors.items()}
+        first = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+        tensors[first.replace("word_embeddings.weight", "position_ids")] = torch.arange(12).reshape(1, 12)
+        return tensors
+
+    write("bert-bare", bare, thin)
+    plain = fill(DistilBertForMaskedLM(DistilBertConfig(**distil)), 9, grid=1 / 64)
+    write("distilbert-plain", plain)
+    write("distilbert-bare", plain.distilbert, thin)
+
+
+def load(folder):
+    with open(f"{folder}/config.json") as config:
+        kind = json.load(config)["architectures"][0]
+    auto = AutoModelForSequenceClassification if kind.endswith("Classification") else AutoModelForMaskedLM
+    model, info = auto.from_pretrained(folder, output_loading_info=True)
+    return model.eval(), {name: what for name, what in info.items() if what}
+
+
+def logits(model):
+    ids = torch.arange(2, 12).reshape(2, 5)
+    with torch.no_grad():
+        return model(input_ids=ids).logits
+
+
+def student(teacher, layers):
+    """What extract_distilbert.py of the paper's code does, with the modules of today."""
+    t = teacher.config
+    s = DistilBertForMaskedLM(DistilBertConfig(
+        vocab_size=t.vocab_size, max_position_embeddings=t.max_position_embeddings, dim=t.hidden_size,
+        n_heads=t.num_attention_heads, hidden_dim=t.intermediate_size, n_layers=len(layers),
+        tie_word_embeddings=t.tie_word_embeddings)).eval()
+    copies = [(s.distilbert.embeddings.word_embeddings, teacher.bert.embeddings.word_embeddings),
+              (s.distilbert.embeddings.position_embeddings, teacher.bert.embeddings.position_embeddings),
+              (s.distilbert.embeddings.LayerNorm, teacher.bert.embeddings.LayerNorm),
+              (s.vocab_transform, teacher.cls.predictions.transform.dense),
+              (s.vocab_layer_norm, teacher.cls.predictions.transform.LayerNorm),
+              (s.vocab_projector, teacher.cls.predictions.decoder)]
+    for to, i in zip(s.distilbert.transformer.layer, layers):
+        of = teacher.bert.encoder.layer[i]
+        copies += [(to.attention.q_lin, of.attention.self.query), (to.attention.k_lin, of.attention.self.key),
+                   (to.attention.v_lin, of.attention.self.value), (to.attention.out_lin, of.attention.output.dense),
+                   (to.sa_layer_norm, of.attention.output.LayerNorm), (to.ffn.lin1, of.intermediate.dense),
+                   (to.ffn.lin2, of.output.dense), (to.output_layer_norm, of.output.LayerNorm)]
+    for to, of in copies:
+        to.load_state_dict(of.state_dict())
+    return s
+
+
+def check(folder):
+    expected = {name: load(f"{FIXTURES}/{name}")[0]
+                for name in ["bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier", "bert-untied",
+                             "distilbert-untied", "bert-old"]}
+    expected["student-of-bert-tiny"] = student(expected["bert-tiny"], [0, 3])
+    expected["student-of-bert-untied"] = student(expected["bert-untied"], [1])
+    for name, model in expected.items():
+        written, complaints = load(f"{folder}/{name}")
+        assert not complaints, (name, complaints)
+        assert torch.equal(logits(model), logits(written)), name
+        if name.startswith("student"):
+            assert not torch.equal(logits(model), logits(expected[name[len("student-of-"):]]))
+        tokenizer = AutoTokenizer.from_pretrained(f"{folder}/{name}")
+        assert tokenizer("A b").input_ids == [2, 5, 6, 3], name
+        assert tokenizer.model_max_length == model.config.max_position_embeddings
+        changed = {key for key, value in model.config.to_dict().items()
+                   if written.config.to_dict().get(key) != value} - {"_name_or_path", "transformers_version", "dtype"}
+        print(f"{name}: loads whole, same logits" + (f"; config differs in {changed}" if changed else ""))
+
+
+if __name__ == "__main__":
+    {"fixtures": fixtures, "check": check}[sys.argv[1]](*sys.argv[2:])

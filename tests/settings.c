@@ -1,0 +1,124 @@
+/* Profiles: what is read, what overrides what, and that no slip passes in silence. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "fail.h"
+#include "settings.h"
+
+static char path[64];
+
+static const char *profile(const char *text)
+{
+    snprintf(path, sizeof path, "/tmp/settings-%d.settings", (int)getpid());
+    FILE *stream = fopen(path, "w");
+    fputs(text, stream);
+    fclose(stream);
+    return path;
+}
+
+static const char sample[] = "# a comment\n"
+                             "[run]\n"
+                             "seed = 7   # another\n"
+                             "\n"
+                             "[finetune]\n"
+                             "  rate = 2e-5\r\n"
+                             "seeds = 1 2 30\n"
+                             "schedule = linear\n"
+                             "[mrpc]\n"
+                             "rate=1e-4";
+
+static void values_are_read(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile(sample));
+    int seeds[8];
+    assert_int_equal(settings_count(s, "run", "seed"), 7);
+    assert_true(settings_number(s, "finetune", "rate") == 2e-5);
+    assert_string_equal(settings_text(s, "finetune", "schedule"), "linear");
+    assert_int_equal(settings_choice(s, "finetune", "schedule", "constant linear"), 1);
+    assert_int_equal(settings_list(s, "finetune", "seeds", seeds, 8), 3);
+    assert_int_equal(seeds[2], 30);
+    settings_close(s);
+}
+
+static void special_section_wins(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile(sample));
+    assert_true(settings_number(s, "mrpc finetune", "rate") == 1e-4);
+    assert_true(settings_number(s, "cola finetune", "rate") == 2e-5);
+    settings_close(s);
+}
+
+static void used_values_are_recorded(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile(sample));
+    settings_number(s, "mrpc finetune", "rate");
+    json_t *json = settings_json(s);
+    assert_int_equal(json_object_size(json), 1);
+    assert_string_equal(json_string_value(json_object_get(json, "mrpc.rate")), "1e-4");
+    json_decref(json);
+    settings_close(s);
+}
+
+static void command_line_overrides(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile(sample));
+    settings_override(s, "finetune.rate", "3");
+    assert_true(settings_number(s, "finetune", "rate") == 3);
+    settings_override(s, "mrpc.epochs", "5");
+    assert_int_equal(settings_count(s, "mrpc", "epochs"), 5);
+    EXPECT_FAIL(settings_override(s, "finetun.rate", "3"), "has no section for the setting \"finetun.rate\"");
+    EXPECT_FAIL(settings_override(s, "rate", "3"), "has no section");
+    settings_close(s);
+}
+
+static void slips_are_refused(void **state)
+{
+    (void)state;
+    EXPECT_FAIL(settings_open(profile("[a]\nhello\n")), ":2: expected \"key = value\"");
+    EXPECT_FAIL(settings_open(profile("x = 1\n")), ":1: \"x\" stands before the first [section]");
+    EXPECT_FAIL(settings_open(profile("[a]\nx = 1\nx = 2\n")), ":3: \"x\" is given twice in [a]");
+    EXPECT_FAIL(settings_open("/nowhere.settings"), "/nowhere.settings: cannot be opened");
+    struct settings *s = settings_open(profile("[a]\nx = one\ny = -1\nz = 1 b\nw = 1e999\n"));
+    EXPECT_FAIL(settings_number(s, "a", "x"), "[a] x: expected a number, found \"one\"");
+    EXPECT_FAIL(settings_number(s, "a", "w"), "expected a number");
+    EXPECT_FAIL(settings_count(s, "a", "y"), "expected a whole number");
+    int list[4];
+    EXPECT_FAIL(settings_list(s, "a", "z", list, 4), "expected whole numbers separated by spaces");
+    EXPECT_FAIL(settings_choice(s, "a", "x", "two three"), "expected one of \"two three\"");
+    EXPECT_FAIL(settings_text(s, "b a", "q"), "the setting \"q\" is missing; it belongs to [a]");
+    settings_close(s);
+}
+
+static void unknown_settings_are_refused(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile("[a]\nrate = 1\nrat = 2\n[b]\nother = 1\n"));
+    settings_number(s, "a", "rate");
+    EXPECT_FAIL(settings_finish(s, "a"), ":3: the setting \"rat\" of [a] is not known");
+    settings_number(s, "a", "rat");
+    settings_finish(s, "a");
+    settings_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_are_read),          cmocka_unit_test(special_section_wins),
+        cmocka_unit_test(used_values_are_recorded), cmocka_unit_test(command_line_overrides),
+        cmocka_unit_test(slips_are_refused),        cmocka_unit_test(unknown_settings_are_refused),
+    };
+    int failed = cmocka_run_group_tests_name("settings", tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}

@@ -1,0 +1,275 @@
+/* The tokenizer against transformers (tests/reference/tokenizer.py), and its own promises. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <utf8proc.h>
+
+#include "catch.h"
+#include "check.h"
+#include "fail.h"
+#include "file.h"
+#include "tokenizer.h"
+
+#define FIXTURES "tests/fixtures/tokenizer/"
+
+enum { ROOM = 4096 };
+
+/* take_line: the next line of the text that ends at `end`, its own end made a NUL; NULL if none is left. */
+static char *take_line(char **text, const char *end)
+{
+    char *line = *text, *newline = memchr(line, '\n', (size_t)(end - line));
+    if (!newline)
+        return NULL;
+    *newline = '\0';
+    *text = newline + 1;
+    return line;
+}
+
+static int read_ids(char *line, int *ids)
+{
+    int count = 0;
+    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+        ids[count++] = atoi(word);
+    return count;
+}
+
+static void lines_equal_transformers(void **state)
+{
+    (void)state;
+    size_t size, ids_size;
+    char *lines = file_read(FIXTURES "lines.txt", &size), *line = lines;
+    char *wanted_ids = file_read(FIXTURES "lines.ids", &ids_size), *wanted_line = wanted_ids;
+    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    static int ids[ROOM], expected[ROOM];
+    int number = 0;
+    for (char *found; (found = take_line(&line, lines + size)); number++) {
+        int count = tokenizer_encode(t, found, (size_t)(line - found) - 1, ids + 1, ROOM - 2) + 2;
+        ids[0] = t->cls;
+        ids[count - 1] = t->sep;
+        int wanted = read_ids(take_line(&wanted_line, wanted_ids + ids_size), expected);
+        if (count != wanted || memcmp(ids, expected, (size_t)count * sizeof *ids) != 0)
+            fail_msg("line %d differs: %s", number + 1, found);
+    }
+    assert_true(number >= 300);
+    assert_ptr_equal(wanted_line, wanted_ids + ids_size);
+    check_report("check.tokenizer.lines", "%.0f", number);
+    tokenizer_free(t);
+    free(lines);
+    free(wanted_ids);
+}
+
+static void pairs_equal_transformers(void **state)
+{
+    (void)state;
+    size_t size, ids_size;
+    char *lines = file_read(FIXTURES "pairs.tsv", &size), *line = lines;
+    char *wanted_ids = file_read(FIXTURES "pairs.ids", &ids_size), *wanted_line = wanted_ids;
+    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    static int ids[ROOM], expected[ROOM];
+    int number = 0;
+    for (char *found; (found = take_line(&line, lines + size)); number++) {
+        char *a = strchr(found, '\t') + 1, *b = strchr(a, '\t') + 1;
+        int max_length = atoi(found), first;
+        b[-1] = '\0';
+        int count = tokenizer_encode_pair(t, a, b, max_length, ids, &first);
+        int wanted = read_ids(take_line(&wanted_line, wanted_ids + ids_size), expected) - 1;
+        if (count != wanted || first != expected[0]
+            || memcmp(ids, expected + 1, (size_t)count * sizeof *ids) != 0)
+            fail_msg("pair %d differs: %s", number + 1, a);
+    }
+    assert_true(number >= 100);
+    assert_ptr_equal(wanted_line, wanted_ids + ids_size);
+    check_report("check.tokenizer.pairs", "%.0f", number);
+    tokenizer_free(t);
+    free(lines);
+    free(wanted_ids);
+}
+
+/* what becomes of a code point between a and b, in the words of code-points.tsv */
+static const char *outcome(const struct tokenizer *t, int32_t code)
+{
+    enum { A = 5, B = 6, AB = 7 };
+    char text[8] = "a";
+    size_t size = 1 + (size_t)utf8proc_encode_char(code, (uint8_t *)text + 1);
+    text[size++] = 'b';
+    int ids[8], count = tokenizer_encode(t, text, size, ids, 8);
+    if (count == 1)
+        return ids[0] == AB ? "gone" : "letter";
+    assert_int_equal(ids[0], A);
+    assert_int_equal(ids[count - 1], B);
+    return count == 2 ? "space" : "word";
+}
+
+static void code_points_equal_transformers(void **state)
+{
+    (void)state;
+    FILE *stream = fopen(FIXTURES "code-points.tsv", "r");
+    assert_non_null(stream);
+    struct tokenizer *t = tokenizer_open(FIXTURES "ab.txt");
+    unsigned first, last;
+    char expected[16];
+    int checked = 0;
+    while (fscanf(stream, "%x %x %15s", &first, &last, expected) == 3)
+        for (unsigned code = first; code <= last; code++, checked++)
+            if (strcmp(outcome(t, (int32_t)code), expected) != 0)
+                fail_msg("U+%04X is %s, not %s", code, outcome(t, (int32_t)code), expected);
+    assert_true(checked > 100000);
+    check_report("check.tokenizer.code_points", "%.0f thousand", checked / 1000.0);
+    fclose(stream);
+    tokenizer_free(t);
+}
+
+static void speed_is_reported(void **state)
+{
+    (void)state;
+    size_t size;
+    char *lines = file_read(FIXTURES "lines.txt", &size);
+    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    int *ids = allocate(size, sizeof *ids);
+    long pieces = 0;
+    clock_t start = clock();
+    while (clock() - start < CLOCKS_PER_SEC / 5)
+        pieces += tokenizer_encode(t, lines, size, ids, (int)size);
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    assert_true(pieces > 0);
+    check_report("check.tokenizer.speed", "%.1f", (double)pieces / seconds / 1e6);
+    tokenizer_free(t);
+    free(lines);
+    free(ids);
+}
+
+static char folder[32];   /* for the files of one test */
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/tokenizer-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char *command = text_format("rm -rf %s", folder);
+    int status = system(command);
+    free(command);
+    return status;
+}
+
+/* write_file: a file of that name in the folder; returns its path, for the caller to free. */
+static char *write_file(const char *name, const char *text)
+{
+    char *path = text_format("%s/%s", folder, name);
+    FILE *stream = fopen(path, "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    fclose(stream);
+    return path;
+}
+
+static void greedy_match_does_not_go_back(void **state)
+{
+    (void)state;
+    /* with CRLF, an empty line, a piece given twice, and no end of line at the end */
+    char *path = write_file("vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\n"
+                            "a\r\nab\r\n##c\r\n##bcd\r\n\r\n##c\r\n##d\r\n##dd");
+    struct tokenizer *t = tokenizer_open(path);
+    int ids[8];
+    assert_int_equal(t->count, 13);
+    assert_int_equal(tokenizer_encode(t, "abcddd", 6, ids, 8), 4); /* ab ##c ##dd ##d */
+    assert_int_equal(ids[0], 6);
+    assert_int_equal(ids[1], 10);
+    assert_int_equal(ids[2], 12);
+    assert_int_equal(ids[3], 11);
+    assert_int_equal(tokenizer_encode(t, "abcde a", 7, ids, 8), 2); /* [UNK], whole */
+    assert_int_equal(ids[0], t->unk);
+    assert_int_equal(ids[1], 5);
+    tokenizer_free(t);
+    free(path);
+}
+
+static void room_is_respected(void **state)
+{
+    (void)state;
+    struct tokenizer *t = tokenizer_open(FIXTURES "ab.txt");
+    int ids[4] = {-7, -7, -7, -7};
+    assert_int_equal(tokenizer_encode(t, "a b a b", 7, ids, 2), 4);
+    assert_int_equal(ids[1], 6);
+    assert_int_equal(ids[2], -7);
+    int first;
+    assert_int_equal(tokenizer_encode_pair(t, "a b a b", NULL, 3, ids, &first), 3);
+    assert_int_equal(first, 3);
+    assert_int_equal(ids[2], t->sep);
+    assert_int_equal(ids[3], -7);
+    assert_int_equal(tokenizer_encode_pair(t, "", NULL, 2, ids, &first), 2);
+    EXPECT_FAIL(tokenizer_encode_pair(t, "a", "b", 2, ids, &first), "leave no room");
+    tokenizer_free(t);
+}
+
+static void special_tokens_are_known(void **state)
+{
+    (void)state;
+    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    for (int id = 0; id < t->count; id++)
+        assert_int_equal(tokenizer_special(t, id), id < 5);
+    tokenizer_free(t);
+}
+
+static void config_decides_about_case(void **state)
+{
+    (void)state;
+    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ne\nÉ\n");
+    struct tokenizer *t = tokenizer_open(path);
+    int ids[2];
+    tokenizer_encode(t, "É", 2, ids, 2);
+    assert_int_equal(ids[0], 5);
+    tokenizer_free(t);
+    free(write_file("tokenizer_config.json", "{\"do_lower_case\": false}"));
+    t = tokenizer_open(path);
+    tokenizer_encode(t, "É", 2, ids, 2);
+    assert_int_equal(ids[0], 6);
+    tokenizer_free(t);
+    free(write_file("tokenizer_config.json", "{"));
+    EXPECT_FAIL(tokenizer_open(path), "tokenizer_config.json: line 1");
+    free(path);
+}
+
+static void unfit_vocabularies_are_refused(void **state)
+{
+    (void)state;
+    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
+    EXPECT_FAIL(tokenizer_open(path), "has no line [MASK]");
+    free(write_file("vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
+    EXPECT_FAIL(tokenizer_open(path), "has [PAD] on line 2; it must be the first");
+    free(write_file("vocab.txt", ""));
+    EXPECT_FAIL(tokenizer_open(path), "has no line [PAD]");
+    EXPECT_FAIL(tokenizer_open("/nowhere/vocab.txt"), "/nowhere/vocab.txt: cannot be opened");
+    assert_int_equal(truncate(path, (1 << 23) + 1), 0);
+    EXPECT_FAIL(tokenizer_open(path), "a vocabulary has at most 8 million");
+    free(path);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_equal_transformers),
+        cmocka_unit_test(pairs_equal_transformers),
+        cmocka_unit_test(code_points_equal_transformers),
+        cmocka_unit_test(speed_is_reported),
+        IN_FOLDER(greedy_match_does_not_go_back),
+        cmocka_unit_test(room_is_respected),
+        cmocka_unit_test(special_tokens_are_known),
+        IN_FOLDER(config_decides_about_case),
+        IN_FOLDER(unfit_vocabularies_are_refused),
+    };
+    return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
+}
