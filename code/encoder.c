@@ -1,9 +1,9 @@
 /* Tangled from chapters/43-encoder.md; edit there. */
 #include "encoder.h"
 #include "fail.h"
+#include "model.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Create a model */
 struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
@@ -25,6 +25,19 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     k->upload(m->state, state, sizeof state);
     m->hidden = allocate((size_t)shape->layers + 1, sizeof *m->hidden);
     m->layers = allocate((size_t)shape->layers, sizeof *m->layers);
+    return m;
+}
+
+struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
+                           int classes, enum learning learning)
+{
+    struct shape shape = model_shape(folder);
+    struct parameters plan = parameters_plan(&shape, head, classes);
+    float *values = allocate(plan.size, sizeof *values);
+    model_read(folder, &plan, values, NULL);
+    struct model *m = encoder_create(k, &shape, head, classes, values, learning);
+    free(values);
+    parameters_free(&plan);
     return m;
 }
 
@@ -307,19 +320,20 @@ static struct attention attention_at(const struct model *m, int layer)
 }
 
 /* Sort tokens by the row they use */
-static void look_up(const struct kernels *k, struct lookup *lookup, const int *used, int tokens,
-                    int table_rows)
+/* Which tokens use which rows of a table; used[tokens]: each token's row. Leaves one row out. */
+static void look_up(const struct kernels *k, struct lookup *lookup, const int *used,
+                    int tokens, int table_rows, int left_out)
 {
-    int *next = allocate((size_t)table_rows, sizeof *next); /* first a row's tokens are counted */
+    int *next = allocate((size_t)table_rows, sizeof *next);
     int *id = allocate((size_t)tokens, sizeof *id);
     int *start = allocate((size_t)tokens + 1, sizeof *start);
     int *token = allocate((size_t)tokens, sizeof *token);
     int rows = 0, before = 0;
     for (int t = 0; t < tokens; t++)
-        next[used[t]]++;
+        next[used[t]] += used[t] != left_out;   /* at first, how many tokens a row has */
     for (int row = 0; row < table_rows; row++) {
         int count = next[row];
-        next[row] = before;                              /* then it says where the next one goes */
+        next[row] = before;                     /* from here on, where its next one goes */
         if (count > 0) {
             id[rows] = row;
             start[rows++] = before;
@@ -328,12 +342,13 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
     }
     start[rows] = before;
     for (int t = 0; t < tokens; t++)
-        token[next[used[t]]++] = t;
+        if (used[t] != left_out)
+            token[next[used[t]]++] = t;
     /* Send the lookup to the device */
     lookup->rows = rows;
     k->upload(lookup->id, id, (size_t)rows * sizeof *id);
     k->upload(lookup->start, start, (size_t)(rows + 1) * sizeof *start);
-    k->upload(lookup->token, token, (size_t)tokens * sizeof *token);
+    k->upload(lookup->token, token, (size_t)before * sizeof *token);
     free(next);
     free(id);
     free(start);
@@ -342,11 +357,11 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
 
 static void sort_tokens(struct model *m, const struct batch *batch)
 {
-    struct input *input = &m->input;
-    look_up(m->k, &input->words, batch->ids, batch->tokens, m->shape.vocabulary);
-    look_up(m->k, &input->places, batch->positions, batch->tokens, m->shape.positions);
+    const int all = -1, tokens = batch->tokens;
+    look_up(m->k, &m->input.words, batch->ids, tokens, m->shape.vocabulary, PADDING);
+    look_up(m->k, &m->input.places, batch->positions, tokens, m->shape.positions, all);
     if (m->shape.types)
-        look_up(m->k, &input->types, batch->segments, batch->tokens, m->shape.types);
+        look_up(m->k, &m->input.types, batch->segments, tokens, m->shape.types, all);
 }
 
 /* Send a batch to the device */

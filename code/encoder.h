@@ -126,6 +126,10 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
                              int classes, const float *values, enum learning learning);
 void encoder_free(struct model *model);
 
+/* encoder_open: the model of a folder, which must have all of this head. */
+struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
+                           int classes, enum learning learning);
+
 /* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host array
    [parameters.size]. encoder_gradient: downloads the gradient, without the loss scale. */
 void encoder_download(const struct model *model, float *values);

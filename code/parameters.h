@@ -60,7 +60,8 @@ struct parameter {
     size_t offset;       /* where its first element lies in the vector; row-major */
 };
 
-/* All arrays of a model, in the order of their offsets. */
+/* All arrays of a model, in the order of their offsets: first the matrices and then the
+   vectors, each in the order embeddings, layer after layer, head. */
 struct parameters {
     struct parameter *list;
     int count;

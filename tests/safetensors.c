@@ -1,6 +1,6 @@
 /* The safetensors reader and writer: each fault a hostile file can have, each oddity that is legal.
    With files as arguments it says of each whether it is read or refused, and writes each that is read
-   again to FILE.copy, for tests/reference/safetensors.py to hold against Python's package. */
+   again to FILE.copy, for tests/reference/compare_safetensors.py to hold against Python's package. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
