@@ -54,9 +54,18 @@ CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
+TANGLE   := $(BUILD)/tangle
+NUMBERED := $(BUILD)/src
 
-tangle: ## write code/ and figures/ from the chapters
-	$(Q)lua5.4 tests/tangle.lua $(CHAPTERS)
+# code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
+# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself.
+tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory --question $(TANGLE) || $(MAKE) --no-print-directory tangle
+
+$(TANGLE): code/tangle.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -o $@ $<
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
@@ -66,9 +75,11 @@ compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
 $(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
 
+# An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
@@ -200,8 +211,8 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
 	$(Q)sh tests/lint.sh
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind CFLAGS='-O1 -g -march=x86-64-v3' valgrind
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
 	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done

@@ -6,6 +6,8 @@
 int distill_main(int argc, char **argv);
 int evaluate_main(int argc, char **argv);
 int finetune_main(int argc, char **argv);
+int gradients_main(int argc, char **argv);
+int inspect_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
@@ -22,6 +24,8 @@ static const struct command {
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
+    {"inspect", inspect_main, "write down what a model computes for some sequences"},
+    {"gradients", gradients_main, "write down what a student would learn from a batch"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
