@@ -24,6 +24,9 @@ V        ?= 0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
 
+# threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
+export OMP_WAIT_POLICY := passive
+
 DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
@@ -141,7 +144,7 @@ $(WORK)/keys/weights.key: FORCE
 	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(CORES) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
