@@ -486,8 +486,12 @@ static void scatter_cpu(const real *dy, const int *index, real *dx, int rows, in
 /* Take the logarithm of a softmax's denominator */
 enum { COLUMNS = 512 }; /* of a row of logits, worked on together */
 
-/* log of the sum of exp(z[c] / tau) over c < classes. */
-static double log_sum(const float *z, int classes, float tau)
+/* log sum exp(z / tau) = largest / tau + rest */
+struct denominator {
+    float largest, rest;
+};
+
+static struct denominator measure(const float *z, int classes, float tau)
 {
     float largest = z[0];
     double sum = 0;
@@ -500,9 +504,9 @@ static double log_sum(const float *z, int classes, float tau)
         #pragma omp simd reduction(+ : part)
         for (int c = from; c < to; c++)
             part += exponential((z[c] - largest) / tau);
-        sum = sum * exp((double)(before - largest) / tau) + part;
+        sum = sum * exp((before - largest) / tau) + part;
     }
-    return (double)largest / tau + log(sum);
+    return (struct denominator){largest, (float)log(sum)};
 }
 
 /* Tell whether the label has the first largest logit */
@@ -517,26 +521,28 @@ static bool leads(const float *z, int classes, int label)
 }
 
 /* Add the gradient of the label's loss */
-/* gradient[c] += scale (p[c] - [c == label]) for count columns; label counts from the first. */
-static void add_label_gradient(float *gradient, const float *z, int count, float log_sum,
-                               int label, float scale)
+/* gradient[c] += scale (p[c] - [c == label]) for count columns. */
+static void add_label_gradient(float *gradient, const float *z, int count,
+                               struct denominator d, int label, float scale)
 {
     for (int c = 0; c < count; c++)
-        gradient[c] += scale * exponential(z[c] - log_sum);
+        gradient[c] += scale * exponential((z[c] - d.largest) - d.rest);
     if (label >= 0 && label < count)
         gradient[label] -= scale;
 }
 
 /* Add the gradient of the soft targets' loss */
 /* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of KL(q || p).
-   z, t: logits of student and teacher; z_sum, t_sum: log of the denominators at temperature tau. */
+   z, t: logits of student and teacher; dz, dt: their denominators at temperature tau. */
 static double add_soft_gradient(float *gradient, const float *z, const float *t, int count,
-                                double z_sum, double t_sum, float tau, float scale)
+                                struct denominator dz, struct denominator dt, float tau,
+                                float scale)
 {
     float divergence = 0;
     #pragma omp simd reduction(+ : divergence)
     for (int c = 0; c < count; c++) {
-        float log_p = z[c] / tau - (float)z_sum, log_q = t[c] / tau - (float)t_sum;
+        float log_p = (z[c] - dz.largest) / tau - dz.rest;
+        float log_q = (t[c] - dt.largest) / tau - dt.rest;
         float p = exponential(log_p), q = exponential(log_q);
         divergence += q * (log_q - log_p);
         gradient[c] += scale * (p - q) / tau;
@@ -556,21 +562,25 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
         int label = labels ? labels[i] : -1;
         bool soft = t && (!soft_weight || soft_weight[i] > 0);
         /* Measure one row of logits and overwrite it with its gradient */
-        double denominator = label >= 0 ? log_sum(z, loss->classes, 1) : 0;
-        double student_soft = soft ? log_sum(z, loss->classes, loss->temperature) : 0;
-        double teacher_soft = soft ? log_sum(t, loss->classes, loss->temperature) : 0;
+        struct denominator guess = {0}, student_soft = {0}, teacher_soft = {0};
         double divergence = 0;
-        label_loss[i] = label >= 0 ? (float)(denominator - z[label]) : 0;
+        if (label >= 0)
+            guess = measure(z, loss->classes, 1);
+        if (soft) {
+            student_soft = measure(z, loss->classes, loss->temperature);
+            teacher_soft = measure(t, loss->classes, loss->temperature);
+        }
+        label_loss[i] = label >= 0 ? guess.rest + (guess.largest - z[label]) : 0;
         hit[i] = label >= 0 && leads(z, loss->classes, label);
         for (int from = 0; from < loss->classes; from += COLUMNS) {
             int count = loss->classes - from < COLUMNS ? loss->classes - from : COLUMNS;
             float gradient[COLUMNS] = {0};
             if (label >= 0)
-                add_label_gradient(gradient, z + from, count, (float)denominator, label - from,
+                add_label_gradient(gradient, z + from, count, guess, label - from,
                                    loss->label_scale * *loss_scale);
             if (soft)
-                divergence += add_soft_gradient(gradient, z + from, t + from, count, student_soft,
-                                                teacher_soft, loss->temperature,
+                divergence += add_soft_gradient(gradient, z + from, t + from, count,
+                                                student_soft, teacher_soft, loss->temperature,
                                                 loss->soft_scale * *loss_scale);
             memcpy(z + from, gradient, (size_t)count * sizeof *gradient);
         }
