@@ -52,6 +52,8 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
         fail(stage->model, "knows %d positions; the profile's length is %d", f->shape.positions, length);
     struct examples *examples =
         task_read(f->task, stage->data, split, f->tokenizer, length, limit);
+    if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
+        task_check_rows(f->task, split, examples);
     if (examples->count < examples->rows && f->record)
         record_cut(f->record, "%s %s: %d of %d rows", f->task->title,
                    split == TRAIN ? "train" : "dev", examples->count, examples->rows);

@@ -1,5 +1,4 @@
 /* Tangled from chapters/59-probes.md; edit there. */
-#include "gradients.h"
 #include "fail.h"
 #include "losses.h"
 #include "safetensors.h"

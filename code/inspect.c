@@ -1,5 +1,4 @@
 /* Tangled from chapters/59-probes.md; edit there. */
-#include "inspect.h"
 #include "encoder.h"
 #include "fail.h"
 #include "file.h"

@@ -197,11 +197,11 @@ enum head model_head(const char *folder, int *classes)
 static const struct tensor *find_tensor(const struct safetensors *file,
                                         const char *name)
 {
-    const char *dot = strchr(name, '.');
     bool prefixed = strncmp(name, "bert.", strlen("bert.")) == 0
                  || strncmp(name, "distilbert.", strlen("distilbert.")) == 0;
-    for (int bare = 0; bare <= prefixed; bare++) {
-        const char *now = bare ? dot + 1 : name;
+    const char *names[] = {name, prefixed ? strchr(name, '.') + 1 : name};
+    for (int i = 0; i < 2; i++) {
+        const char *now = names[i];
         const struct tensor *tensor = safetensors_find(file, now);
         char *old = text_format("%s", now);
         if (ends_with(now, "LayerNorm.weight"))

@@ -143,7 +143,6 @@ static void add_parts(struct parameters *plan, const struct shape *shape,
                     || part == KEY_BIAS || part == VALUE_BIAS;
         p.offset = follows ? plan->size : align(plan->size);
         size_t rows = (size_t)p.rows, columns = (size_t)p.columns;
-        plan->number += rows * columns;
         if (part == WORD_TABLE || part == DECODER_WEIGHT)
             rows = (size_t)parameters_room(p.rows);
         if (part == DECODER_BIAS)

@@ -67,7 +67,6 @@ struct parameters {
     int count;
     size_t size;         /* length of the vector, in floats, with gaps */
     size_t decayed;      /* its first floats, the matrices, take weight decay */
-    size_t number;       /* parameters as papers count them: no gaps, tied ones once */
 };
 
 /* State what can be done with a plan */
@@ -94,7 +93,8 @@ const struct parameter *parameters_find(const struct parameters *parameters,
 size_t parameters_offset(const struct parameters *parameters, enum part part,
                          int layer);
 
-/* parameters_total: how many numbers the model has, without gaps and spare rows. */
+/* parameters_total: how many parameters the model has, as papers count them: without
+   gaps and spare rows, and a tied decoder once. */
 size_t parameters_total(const struct parameters *parameters);
 
 #endif

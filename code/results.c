@@ -97,13 +97,39 @@ static void set_provenance(const struct run *run, const struct stage *stage, jso
             free(key);
         }
     }
-    value_set(values, last_part(run->folder), "profile");
-    value_set(values, *date ? date : "a day not recorded", "date");
-    value_set(values, *stage->key ? stage->key : "not recorded", "code");
-    value_set(values, settings_text(stage->settings, "run", "data"), "data");
-    set_list(values, devices, "device");
+    value_set(values, last_part(run->folder), "run.profile");
+    value_set(values, *date ? date : "a day not recorded", "run.date");
+    value_set(values, *stage->key ? stage->key : "not recorded", "run.code");
+    value_set(values, settings_text(stage->settings, "run", "data"), "run.data");
+    set_list(values, devices, "run.device");
     json_decref(devices);
     set_versions(values);
+}
+
+/* Say what the teacher and the student are */
+static void set_count(json_t *values, double count, const char *whose, const char *what)
+{
+    value_take(values, count > 0 ? number_text(count, 0) : text_format("–"), "%s.%s", whose, what);
+}
+
+static void set_models(const struct run *run, json_t *values)
+{
+    static const struct {
+        const char *beginning, *origin;
+    } origins[] = {{"from scratch", "trained from scratch for this report"},
+                   {"given a head", "published, with a masked-word head trained for this report"},
+                   {"adopted", "taken as it is published"}};
+    const json_t *teacher = json_object_get(run->stages, "teacher");
+    const json_t *student = json_object_get(run->stages, "distill-student");
+    const char *beginning = json_string_value(json_object_get(teacher, "beginning"));
+    for (size_t i = 0; beginning && i < sizeof origins / sizeof *origins; i++)
+        if (!strcmp(origins[i].beginning, beginning))
+            value_set(values, origins[i].origin, "teacher.origin");
+    const char *facts[] = {"layers", "width", "parameters"};
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        set_count(values, record_number(teacher, facts[i]), "teacher", facts[i]);
+        set_count(values, record_number(student, facts[i]), "student", facts[i]);
+    }
 }
 
 /* Note what was cut and what is missing */
@@ -465,8 +491,10 @@ static double column_mean(const struct grid *grid, int column, int first, int ro
 static void set_training(const struct run *run, json_t *values)
 {
     static const char *const terms[] = {"loss", "mlm", "kl", "cosine"};
-    set_accuracy(run, "teacher", "teacher", values);
     set_accuracy(run, "distill-student", "student", values);
+    json_t *level = json_object_get(json_object_get(run->stages, "distill-student"), "teacher_accuracy");
+    value_take(values, level ? number_text(100 * json_number_value(level), 1) : text_format("–"),
+               "accuracy.teacher");
     for (int i = 0; i < run->model_count; i++) {
         char *stage = text_format("distill-%s", run->models[i]);
         if (strcmp(run->models[i], "teacher"))
@@ -530,6 +558,13 @@ static void set_speed(const struct run *run, json_t *values)
                record_number(student, "seconds_one_core"), "faster", "slower", "speed.faster.one");
     set_change(values, record_number(teacher, "seconds_all_cores"),
                record_number(student, "seconds_all_cores"), "faster", "slower", "speed.faster.all");
+    if (teacher && student)
+        value_take(values, text_format("It has %s parameters and is, on one core, %s",
+                                       value_get(values, "speed.smaller.sentence"),
+                                       value_get(values, "speed.faster.one.sentence")),
+                   "speed.sentence");
+    else
+        value_set(values, "How fast it is was not measured in this run", "speed.sentence");
     if (run->bench)
         set_flat(values, run->bench, "bench");
 }
@@ -591,7 +626,8 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     json_t *record, *seconds = json_object(), *data = json_object(), *tasks = json_object();
     json_t *settings = json_object(), *versions = json_object(), *value;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        json_object_set_new(summary, texts[i], json_string(value_get(values, "%s", texts[i])));
+        json_object_set_new(summary, texts[i],
+                            json_string(value_get(values, "run.%s", texts[i])));
     json_object_foreach(run->stages, name, record) {
         json_object_update(settings, json_object_get(record, "settings"));
         json_object_update(data, json_object_get(record, "data"));
@@ -640,6 +676,7 @@ int results_main(int argc, char **argv)
     json_t *values = json_object(), *summary = json_object();
     /* Compute all values */
     set_provenance(run, &stage, values);
+    set_models(run, values);
     set_cuts(run, values);
     set_missing(run, stage.settings, values);
     set_times(run, values);

@@ -292,16 +292,24 @@ static void plot_losses(const struct run *run, FILE *stream)
         grid_free(curve);
 }
 
+/* Shorten a model's title */
+static const char *short_title(const char *model)
+{
+    const char *title = model_title(model), *student = "student, ";
+    return strncmp(title, student, strlen(student)) ? title : title + strlen(student);
+}
+
 /* Write what the figure of the accuracy plots */
 static void plot_accuracy(const struct run *run, FILE *stream)
 {
-    struct grid *level = run_curve(run, "teacher-validation");
+    json_t *distillation = json_object_get(run->stages, "distill-student");
+    json_t *level = json_object_get(distillation, "teacher_accuracy");
     double last_step = 0;
     for (int i = 0; i < run->model_count; i++) {
         char *name = text_format("distill-%s-validation", run->models[i]);
         struct grid *curve = run_curve(run, name);
         if (curve && curve->rows > 0) {
-            fprintf(stream, "\"%s\"\n", model_title(run->models[i]));
+            fprintf(stream, "\"%s\"\n", short_title(run->models[i]));
             for (int row = 0; row < curve->rows; row++)
                 fprintf(stream, "%.0f\t%.4f\n", rows_mean(curve, "step", row, row + 1),
                         100 * rows_mean(curve, "accuracy", row, row + 1));
@@ -312,12 +320,9 @@ static void plot_accuracy(const struct run *run, FILE *stream)
             grid_free(curve);
         free(name);
     }
-    if (level && level->rows > 0) {
-        double height = 100 * rows_mean(level, "accuracy", level->rows - 1, level->rows);
-        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step, height);
-    }
+    double height = 100 * json_number_value(level);
     if (level)
-        grid_free(level);
+        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step, height);
 }
 
 /* Write what the figure of the scores plots */
@@ -329,7 +334,7 @@ static double place(const struct run *run, int task, int model)
 static void plot_scores(const struct run *run, FILE *stream)
 {
     for (int j = 0; j < run->model_count; j++) {
-        fprintf(stream, "\"%s\"\n", model_title(run->models[j]));
+        fprintf(stream, "\"%s\"\n", short_title(run->models[j]));
         for (int i = 0; i < run->count; i++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);

@@ -8,8 +8,6 @@
 
 #include "catch.h"
 #include "check.h"
-#include "gradients.h"
-#include "inspect.h"
 #include "losses.h"
 #include "optimizer.h"
 #include "safetensors.h"
@@ -21,6 +19,9 @@
 
 #define MODELS "tests/fixtures/"
 #define PARITY "tests/fixtures/parity/"
+
+int inspect_main(int argc, char **argv);
+int gradients_main(int argc, char **argv);
 
 static char folder[] = "/tmp/parity-XXXXXX";
 
