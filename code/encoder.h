@@ -7,8 +7,8 @@
 #include "parameters.h"
 
 /* State what can be learnt */
-/* Which parameters of a model learn. With LEARN_HEAD, for HEAD_MLM, all of the encoder stays as
-   it is: the word table too, although the head uses it as its decoder. */
+/* Which parameters of a model learn. With LEARN_HEAD, for HEAD_MLM, all of the encoder
+   stays as it is: the word table too, although the head uses it as its decoder. */
 enum learning { LEARN_NOTHING, LEARN_ALL, LEARN_HEAD };
 
 /* State how a batch lies on the device */
@@ -29,7 +29,8 @@ struct normed {
     float *mean, *deviation; /* [rows] of each row; deviation is 1 / sqrt(variance + epsilon) */
 };
 
-/* What one layer computes, in order. Its input is hidden[l], its output hidden[l + 1]. */
+/* What one layer computes, in order. Its input is hidden[l], its output hidden[l +
+   1]. */
 struct layer {
     real *qkv;               /* [tokens, 3 width] queries, keys, values */
     float *logsum;           /* [tokens, heads] log of the softmax's denominator */
@@ -91,7 +92,8 @@ struct loss_rows {
 };
 
 /* State what a model is */
-/* A model on a device. Arrays are the device's and the model's own, unless said otherwise. */
+/* A model on a device. Arrays are the device's and the model's own, unless said
+   otherwise. */
 struct model {
     const struct kernels *k;
     struct shape shape;
@@ -120,8 +122,8 @@ struct model {
 };
 
 /* State what can be done with a model */
-/* encoder_create: a model with these parameters. values: host [size of the plan for shape, head
-   and classes], copied. The caller frees the model. */
+/* encoder_create: a model with these parameters. values: host [size of the plan for
+   shape, head and classes], copied. The caller frees the model. */
 struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
                              int classes, const float *values, enum learning learning);
 void encoder_free(struct model *model);
@@ -130,55 +132,60 @@ void encoder_free(struct model *model);
 struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
                            int classes, enum learning learning);
 
-/* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host array
-   [parameters.size]. encoder_gradient: downloads the gradient, without the loss scale. */
+/* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host
+   array [parameters.size]. encoder_gradient: downloads the gradient, without the loss
+   scale. */
 void encoder_download(const struct model *model, float *values);
 void encoder_upload(struct model *model, const float *values);
 void encoder_gradient(const struct model *model, float *values);
 
-/* encoder_reserve: makes room for batches of so many tokens and sequences, in one allocation, and
-   returns its size in bytes. The passes below do it by themselves for the rooms of the batch that
-   they are given; to call it first is to know early whether a run will fit. */
+/* encoder_reserve: makes room for batches of so many tokens and sequences, in one
+   allocation, and returns its size in bytes. The passes below do it by themselves for
+   the rooms of the batch that they are given; to call it first is to know early whether
+   a run will fit. */
 size_t encoder_reserve(struct model *model, int token_room, int sequence_room);
 
-/* encoder_size: the bytes that encoder_reserve would take, computed without taking them. */
+/* encoder_size: the bytes that encoder_reserve would take, computed without taking
+   them. */
 size_t encoder_size(const struct model *model, int token_room, int sequence_room);
 
-/* encoder_forward: computes the hidden states of a batch: hidden[0] after the embeddings,
-   hidden[l] after l layers. key: of this step's dropout; NULL: no dropout. Fails if an id, a
-   segment or a position is not in the model's tables. */
+/* encoder_forward: computes the hidden states of a batch: hidden[0] after the
+   embeddings, hidden[l] after l layers. key: of this step's dropout; NULL: no dropout.
+   Fails if an id, a segment or a position is not in the model's tables. */
 void encoder_forward(struct model *model, const struct batch *batch, const uint64_t *key);
 
-/* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1] to that
-   by hidden[layer], and adds to the gradients of the layer's parameters. For the last forward
-   pass of a model with LEARN_ALL. */
+/* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
+   to that by hidden[layer], and adds to the gradients of the layer's parameters. For
+   the last forward pass of a model with LEARN_ALL. */
 void encoder_layer_gradient(struct model *model, int layer);
 
-/* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to the
-   gradients of the tables and their norm. */
+/* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
+   the gradients of the tables and their norm. */
 void encoder_embedding_gradient(struct model *model);
 
 /* encoder_fetch: n elements of a device array, to the host as fp32. */
 void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
 
 /* State what the heads do */
-/* mlm_choose: the tokens of the last forward pass that the MLM head shall work on. rows: host
-   [count], distinct token numbers. */
+/* mlm_choose: the tokens of the last forward pass that the MLM head shall work on.
+   rows: host [count], distinct token numbers. */
 void mlm_choose(struct model *model, const int *rows, int count);
 
-/* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number first to
-   first + rows - 1; rows is at most MLM_BLOCK. */
+/* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number
+   first to first + rows - 1; rows is at most MLM_BLOCK. */
 void mlm_forward(struct model *model, int first, int rows);
 
-/* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the logits in
-   their place: adds to the gradients of the head, and with LEARN_ALL to backward.hidden. */
+/* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the
+   logits in their place: adds to the gradients of the head, and with LEARN_ALL to
+   backward.hidden. */
 void mlm_backward(struct model *model, int first, int rows);
 
-/* classifier_forward: computes classifier.logits [sequences, classes] of the last forward pass. */
+/* classifier_forward: computes classifier.logits [sequences, classes] of the last
+   forward pass. */
 void classifier_forward(struct model *model);
 
-/* classifier_backward: with the gradient by the logits in their place, adds to the gradients of
-   the head and to backward.hidden. */
+/* classifier_backward: with the gradient by the logits in their place, adds to the
+   gradients of the head and to backward.hidden. */
 void classifier_backward(struct model *model);
 
 #endif

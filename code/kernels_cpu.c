@@ -532,8 +532,9 @@ static void add_label_gradient(float *gradient, const float *z, int count,
 }
 
 /* Add the gradient of the soft targets' loss */
-/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of KL(q || p).
-   z, t: logits of student and teacher; dz, dt: their denominators at temperature tau. */
+/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of
+   KL(q || p). z, t: logits of student and teacher; dz, dt: their denominators at
+   temperature tau. */
 static double add_soft_gradient(float *gradient, const float *z, const float *t, int count,
                                 struct denominator dz, struct denominator dt, float tau,
                                 float scale)
