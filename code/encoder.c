@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 /* Create a model */
-struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
-                             int classes, const float *values, enum learning learning)
+struct model *encoder_create(const struct kernels *k, const struct shape *shape,
+                             enum head head, int classes, const float *values,
+                             enum learning learning)
 {
     struct model *m = allocate(1, sizeof *m);
     *m = (struct model){.k = k, .shape = *shape, .head = head, .learning = learning};
@@ -132,14 +133,16 @@ static struct layer take_layer(struct arena *a, const struct model *m)
         .wide = take_reals(a, tokens, (size_t)m->shape.inner),
         .outer = take_normed(a, tokens, width),
     };
-    layer.active = m->learning == LEARN_ALL ? take_reals(a, tokens, (size_t)m->shape.inner)
-                                            : layer.wide;
+    layer.active = layer.wide;
+    if (m->learning == LEARN_ALL)
+        layer.active = take_reals(a, tokens, (size_t)m->shape.inner);
     return layer;
 }
 
 static struct lookup take_lookup(struct arena *a, size_t tokens)
 {
-    return (struct lookup){.id = take_ints(a, tokens), .start = take_ints(a, tokens + 1),
+    return (struct lookup){.id = take_ints(a, tokens),
+                           .start = take_ints(a, tokens + 1),
                            .token = take_ints(a, tokens)};
 }
 
@@ -231,7 +234,10 @@ static void lay_out(struct model *m, struct arena *a)
     for (int l = 0; l <= m->shape.layers; l++)
         m->hidden[l] = take_reals(a, tokens, width);
     for (int l = 0; l < m->shape.layers; l++)
-        m->layers[l] = l == 0 || m->learning == LEARN_ALL ? take_layer(a, m) : m->layers[0];
+        if (l == 0 || m->learning == LEARN_ALL)
+            m->layers[l] = take_layer(a, m);
+        else
+            m->layers[l] = m->layers[0];
     if (m->learning == LEARN_ALL)
         m->backward = take_backward(a, m);
     if (m->head == HEAD_MLM)
@@ -296,7 +302,9 @@ static size_t area(int rows, int columns)
 }
 
 /* Choose what dropout drops */
-enum place { AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER };
+enum place {
+    AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER
+};
 
 static struct dropout drop_at(const struct model *m, enum place place, int layer)
 {
@@ -322,10 +330,10 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
     int *token = allocate((size_t)tokens, sizeof *token);
     int rows = 0, before = 0;
     for (int t = 0; t < tokens; t++)
-        next[used[t]] += used[t] != left_out;   /* at first, how many tokens a row has */
+        next[used[t]] += used[t] != left_out; /* at first, how many tokens use it */
     for (int row = 0; row < table_rows; row++) {
         int count = next[row];
-        next[row] = before;                     /* from here on, where its next one goes */
+        next[row] = before;                   /* from here on, where the next goes */
         if (count > 0) {
             id[rows] = row;
             start[rows++] = before;
@@ -361,8 +369,8 @@ static void check(const char *what, const int *values, int count, int rows)
 {
     for (int i = 0; i < count; i++)
         if (values[i] < 0 || values[i] >= rows)
-            fail("batch", "token %d has %s %d; the model knows 0 to %d", i, what, values[i],
-                 rows - 1);
+            fail("batch", "token %d has %s %d; the model knows 0 to %d", i, what,
+                 values[i], rows - 1);
 }
 
 static void send(struct model *m, const struct batch *batch)
@@ -398,40 +406,48 @@ static struct map find_map(const struct model *m, enum part weight, int layer)
     const struct parameters *plan = &m->parameters;
     const struct parameter *w = parameters_find(plan, weight, layer);
     bool decoder = weight == WORD_TABLE || weight == DECODER_WEIGHT;
-    enum part bias = weight == QUERY_WEIGHT ? QUERY_BIAS : decoder ? DECODER_BIAS : weight + 1;
-    int out = weight == QUERY_WEIGHT ? 3 * w->rows : decoder ? parameters_room(w->rows) : w->rows;
-    return (struct map){w->offset, parameters_offset(plan, bias, layer), w->columns, out};
+    enum part bias = weight + 1;
+    int out = w->rows;
+    if (weight == QUERY_WEIGHT) {
+        bias = QUERY_BIAS;
+        out = 3 * w->rows;
+    } else if (decoder) {
+        bias = DECODER_BIAS;
+        out = parameters_room(w->rows);
+    }
+    return (struct map){w->offset, parameters_offset(plan, bias, layer), w->columns,
+                        out};
 }
 
 /* y[rows, out] = x[rows, in] W^T + b. */
-static void map(const struct model *m, enum part weight, int layer, const real *x, real *y,
-                int rows)
+static void map(const struct model *m, enum part weight, int layer, const real *x,
+                real *y, int rows)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear(x, slice(m->k, m->weights, map.weight), slice(m->k, m->weights, map.bias), y,
-                 rows, map.in, map.out);
+    m->k->linear(x, slice(m->k, m->weights, map.weight),
+                 slice(m->k, m->weights, map.bias), y, rows, map.in, map.out);
 }
 
-/* Adds to the gradients of the weight and its bias, from its input x and the gradient dy. */
-static void map_gradient(const struct model *m, enum part weight, int layer, const real *x,
-                         const real *dy, int rows)
+/* Adds to the gradients of weight and bias, from the input x and the gradient dy. */
+static void map_gradient(const struct model *m, enum part weight, int layer,
+                         const real *x, const real *dy, int rows)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight, m->gradient + map.bias,
-                                 rows, map.in, map.out);
+    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
+                                 m->gradient + map.bias, rows, map.in, map.out);
 }
 
 /* dx[rows, in] = dy[rows, out] W; added to dx if accumulate. */
-static void map_back(const struct model *m, enum part weight, int layer, const real *dy,
-                     real *dx, int rows, bool accumulate)
+static void map_back(const struct model *m, enum part weight, int layer,
+                     const real *dy, real *dx, int rows, bool accumulate)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear_input_gradient(dy, slice(m->k, m->weights, map.weight), dx, rows, map.in,
-                                map.out, accumulate);
+    m->k->linear_input_gradient(dy, slice(m->k, m->weights, map.weight), dx, rows,
+                                map.in, map.out, accumulate);
 }
 
 /* Normalise rows and keep what the way back needs */
-/* y = norm(drop(norm->sum) + residual); norm->sum comes in as the output of a dense map. */
+/* y = norm(drop(norm->sum) + residual); norm->sum comes in as a dense map's output. */
 static void normalise(const struct model *m, const struct normed *norm,
                       const real *residual, struct dropout dropout, enum part gain,
                       int layer, real *y, int rows)
@@ -465,8 +481,10 @@ static void embed(struct model *m)
     struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, 0);
     m->k->embed(input->ids, input->positions, types ? input->segments : NULL,
                 weights(m, WORD_TABLE, 0), weights(m, POSITION_TABLE, 0),
-                types ? weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, tokens, width);
-    normalise(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0], tokens);
+                types ? weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, tokens,
+                width);
+    normalise(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0],
+              tokens);
     if (dropout.rate > 0)
         m->k->dropout(m->hidden[0], m->hidden[0], area(tokens, width), dropout);
 }
@@ -501,8 +519,8 @@ static void forward_layer(struct model *m, int l)
     map(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
     m->k->activate(GELU, layer->wide, layer->active, area(tokens, m->shape.inner));
     map(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
-    normalise(m, &layer->outer, layer->middle, drop_at(m, AFTER_OUTER, l), OUTER_NORM_GAIN, l,
-              m->hidden[l + 1], tokens);
+    normalise(m, &layer->outer, layer->middle, drop_at(m, AFTER_OUTER, l),
+              OUTER_NORM_GAIN, l, m->hidden[l + 1], tokens);
 }
 
 /* Go forward through the encoder */
@@ -528,7 +546,8 @@ void encoder_layer_gradient(struct model *m, int l)
                                      OUTER_NORM_GAIN, l);
     map_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
     map_back(m, OUTER_WEIGHT, l, dense, b->wide, tokens, false);
-    m->k->activate_gradient(GELU, layer->wide, b->wide, b->wide, area(tokens, m->shape.inner));
+    m->k->activate_gradient(GELU, layer->wide, b->wide, b->wide,
+                            area(tokens, m->shape.inner));
     map_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
     map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, true);
 
@@ -618,12 +637,13 @@ void classifier_forward(struct model *m)
     const struct classifier *head = &m->classifier;
     const real *states = m->hidden[m->shape.layers];
     int rows = m->input.sequences, width = m->shape.width;
+    size_t n = area(rows, width);
     struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
     m->k->gather(states, m->input.offsets, head->x, rows, width);
     map(m, SUMMARY_WEIGHT, 0, head->x, head->mapped, rows);
-    m->k->activate(summary_activation(m), head->mapped, head->summary, area(rows, width));
+    m->k->activate(summary_activation(m), head->mapped, head->summary, n);
     if (dropout.rate > 0)
-        m->k->dropout(head->summary, head->summary, area(rows, width), dropout);
+        m->k->dropout(head->summary, head->summary, n, dropout);
     map(m, CLASSIFIER_WEIGHT, 0, head->summary, head->logits, rows);
 }
 

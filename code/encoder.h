@@ -19,14 +19,14 @@ struct input {
     int *ids, *positions, *segments;    /* [tokens] rows of the three tables */
     int *offsets;                       /* [sequences + 1] where each sequence begins */
     int *visible;                       /* [sequences] leading tokens to attend to */
-    struct lookup words, places, types; /* with LEARN_ALL: which tokens used which rows */
+    struct lookup words, places, types; /* with LEARN_ALL: which tokens used what */
 };
 
 /* State what a layer keeps */
 /* What normalising rows leaves for the way back. */
 struct normed {
     real *sum;               /* [rows, width] what was normalised */
-    float *mean, *deviation; /* [rows] of each row; deviation is 1 / sqrt(variance + epsilon) */
+    float *mean, *deviation; /* [rows]; deviation is 1 / sqrt(variance + epsilon) */
 };
 
 /* What one layer computes, in order. Its input is hidden[l], its output hidden[l +
@@ -34,9 +34,9 @@ struct normed {
 struct layer {
     real *qkv;               /* [tokens, 3 width] queries, keys, values */
     float *logsum;           /* [tokens, heads] log of the softmax's denominator */
-    real *context;           /* [tokens, width] what each token has gathered from the others */
-    struct normed attention; /* [tokens, width] context mapped, plus the layer's input */
-    real *middle;            /* [tokens, width] that, normalised: between the two halves */
+    real *context;           /* [tokens, width] what each token has gathered */
+    struct normed attention; /* [tokens, width] context mapped, plus the input */
+    real *middle;            /* [tokens, width] normalised: between the two halves */
     real *wide;              /* [tokens, inner] middle mapped */
     real *active;            /* [tokens, inner] its GELU */
     struct normed outer;     /* [tokens, width] active mapped, plus middle */
@@ -45,7 +45,7 @@ struct layer {
 /* State what the backward pass needs */
 /* The gradients that are under way; with LEARN_ALL. */
 struct backward {
-    real *hidden;  /* [tokens, width] by the hidden state that the pass has come down to */
+    real *hidden;  /* [tokens, width] by the hidden state the pass has come down to */
     real *dense;   /* [tokens, width] by the output of a dense map, below its dropout */
     real *context; /* [tokens, width] */
     real *qkv;     /* [tokens, 3 width] */
@@ -57,7 +57,7 @@ enum { MLM_BLOCK = 512 }; /* rows of logits that exist at a time */
 
 /* What the MLM head computes for one block of rows. */
 struct mlm_head {
-    int classes_room;         /* columns of the logits: the vocabulary and a few of padding */
+    int classes_room;         /* columns of the logits: vocabulary and padding */
     int *index;               /* [token_room] the chosen tokens */
     real *x;                  /* [block, width] their hidden states */
     real *mapped;             /* [block, width] before GELU */
@@ -82,13 +82,15 @@ struct classifier {
 enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
 
 struct loss_rows {
-    int *labels;                      /* [token_room] of the rows that a head works on */
-    float *weight;                    /* [token_room] 1 where the cosine counts, else 0 */
+    int *labels;                      /* [token_room] of the rows a head works on */
+    float *weight;                    /* [token_room] 1 where the cosine counts, or 0 */
     float *label, *soft, *hit, *turn; /* [token_room] results of the loss kernels */
-    float *sums;                      /* [LOSS_SUMS] since they were last read */
-    double labels_counted, soft_counted, turns_counted; /* what the sums are divided by */
-    int compared;                     /* tokens of the last batch at which the cosine counts */
-    int tokens;                       /* since the sums were last read */
+    int compared;                     /* tokens of this batch where the cosine counts */
+
+    /* since they were last read: sums, device [LOSS_SUMS], and what divides them */
+    float *sums;
+    double labels_counted, soft_counted, turns_counted;
+    int tokens;
 };
 
 /* State what a model is */
@@ -101,10 +103,10 @@ struct model {
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
     struct parameters parameters; /* the plan of the four vectors below */
-    float *master;                /* [parameters.size] fp32, what the optimiser refines */
+    float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
-    float *state;                 /* [STATE_SIZE] of the optimiser, with the loss scale */
+    float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 
     int token_room, sequence_room; /* what a batch may bring; 0 before the first */
     void *arena;                   /* all that follows lies in it */
@@ -124,8 +126,9 @@ struct model {
 /* State what can be done with a model */
 /* encoder_create: a model with these parameters. values: host [size of the plan for
    shape, head and classes], copied. The caller frees the model. */
-struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
-                             int classes, const float *values, enum learning learning);
+struct model *encoder_create(const struct kernels *k, const struct shape *shape,
+                             enum head head, int classes, const float *values,
+                             enum learning learning);
 void encoder_free(struct model *model);
 
 /* encoder_open: the model of a folder, which must have all of this head. */
@@ -152,7 +155,8 @@ size_t encoder_size(const struct model *model, int token_room, int sequence_room
 /* encoder_forward: computes the hidden states of a batch: hidden[0] after the
    embeddings, hidden[l] after l layers. key: of this step's dropout; NULL: no dropout.
    Fails if an id, a segment or a position is not in the model's tables. */
-void encoder_forward(struct model *model, const struct batch *batch, const uint64_t *key);
+void encoder_forward(struct model *model, const struct batch *batch,
+                     const uint64_t *key);
 
 /* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
    to that by hidden[layer], and adds to the gradients of the layer's parameters. For

@@ -26,7 +26,7 @@ struct loss_settings {
     enum positions kl_positions;
     enum divisor kl_divisor;
     enum positions cosine_positions;
-    int pairs;                       /* the cosine is the mean over these pairs of layers */
+    int pairs;                       /* the cosine is the mean over these pairs */
     struct layer_pair pair[MAX_PAIRS];
 };
 
@@ -55,14 +55,14 @@ struct loss_values {
    vocabulary; the student learns everything. The teacher is not asked for what no
    weight wants, and may be NULL if only mlm has one. Fails if a pair of layers does not
    exist or differs in width. */
-void distillation_step(struct model *student, struct model *teacher, const struct batch *batch,
-                       const struct loss_settings *settings, uint64_t key, float share,
-                       struct loss_values *values);
+void distillation_step(struct model *student, struct model *teacher,
+                       const struct batch *batch, const struct loss_settings *settings,
+                       uint64_t key, float share, struct loss_values *values);
 
 /* masked_lm_step: masked-language modelling alone. With LEARN_HEAD the encoder runs
    without dropout and without a way back. */
-void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key, float share,
-                    struct loss_values *values);
+void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key,
+                    float share, struct loss_values *values);
 
 /* masked_lm_evaluate: measures the same loss without dropout and without learning. */
 void masked_lm_evaluate(struct model *model, const struct batch *batch,
@@ -74,6 +74,7 @@ void classification_step(struct model *model, const struct batch *batch, uint64_
                          float share, struct loss_values *values);
 
 /* classification_predict: logits, host [sequences, classes], without dropout. */
-void classification_predict(struct model *model, const struct batch *batch, float *logits);
+void classification_predict(struct model *model, const struct batch *batch,
+                            float *logits);
 
 #endif

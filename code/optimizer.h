@@ -22,7 +22,8 @@ struct optimizer;
 
 /* optimizer_create: an optimiser that has taken no step. The caller frees it, before
    the model. Fails if the settings are not ones to train with. */
-struct optimizer *optimizer_create(struct model *model, const struct optimizer_settings *settings);
+struct optimizer *optimizer_create(struct model *model,
+                                   const struct optimizer_settings *settings);
 void optimizer_free(struct optimizer *optimizer);
 
 /* optimizer_rate: the learning rate of a step, counted from 0. */
@@ -37,7 +38,7 @@ void optimizer_step(struct optimizer *optimizer, long step);
    state, host [STATE_SIZE]. */
 void optimizer_download(const struct optimizer *optimizer, float *first, float *second,
                         float *state);
-void optimizer_upload(struct optimizer *optimizer, const float *first, const float *second,
-                      const float *state);
+void optimizer_upload(struct optimizer *optimizer, const float *first,
+                      const float *second, const float *state);
 
 #endif
