@@ -380,6 +380,20 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
     json_decref(reasons);
 }
 
+/* Set the retention as cells of a table */
+static void set_cell(json_t *values, const char *name)
+{
+    const char *text = value_get(values, "retention.%s", name);
+    value_set(values, strncmp(text, "not defined", 11) ? text : "not defined", "cell.%s", name);
+}
+
+static void set_cells(json_t *values)
+{
+    for (const struct task *task = task_list; task->name; task++)
+        set_cell(values, task->name);
+    set_cell(values, "mean");
+}
+
 /* Put the retention into sentences */
 static void set_sentences(const struct run *run, json_t *values)
 {
@@ -396,6 +410,7 @@ static void set_sentences(const struct run *run, json_t *values)
                                        mean, value_get(values, "retention.interval")),
                    "retention.sentence");
     /* Find the tasks that keep most and least */
+    const char *most_task = NULL, *least_task = NULL;
     double most = -INFINITY, least = INFINITY;
     for (int i = 0; i < run->count; i++) {
         const struct answers *student = run_answers(&run->sheets[i], "student");
@@ -404,12 +419,17 @@ static void set_sentences(const struct run *run, json_t *values)
             continue;
         double ratio = student->score->value / teacher->score->value;
         if (ratio > most)
-            value_set(values, run->sheets[i].title, "retention.most.task");
+            most_task = run->sheets[i].title;
         if (ratio < least)
-            value_set(values, run->sheets[i].title, "retention.least.task");
+            least_task = run->sheets[i].title;
         most = fmax(most, ratio);
         least = fmin(least, ratio);
     }
+    if (most > least)
+        value_take(values, text_format("It keeps most on %s and least on %s", most_task, least_task),
+                   "retention.extremes");
+    else
+        value_set(values, "No two tasks can be told apart by what it keeps", "retention.extremes");
 }
 
 /* Set what each ablation costs */
@@ -535,6 +555,11 @@ static void set_speed(const struct run *run, json_t *values)
     json_t *teacher = json_object_get(models, "teacher");
     json_t *student = json_object_get(models, "student");
     value_set(values, teacher && student ? "yes" : "no", "speed.known");
+    /* Set dashes for what was not timed */
+    for (const char *const *whose = (const char *const[]){"teacher", "student", NULL}; *whose; whose++) {
+        value_set(values, "–", "parameters.%s.millions", *whose);
+        value_set(values, "–", "speed.%s.one", *whose);
+    }
     /* Set the speed of each model that was timed */
     const char *model;
     json_t *timed;
@@ -686,6 +711,7 @@ int results_main(int argc, char **argv)
     for (int i = 0; i < run->model_count; i++)
         if (model_rank(run->models[i]) > model_rank("student"))
             set_retention(run, run->models[i], values, retention);
+    set_cells(values);
     set_sentences(run, values);
     set_ablations(run, values);
     set_training(run, values);

@@ -146,89 +146,120 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
               value_get(values, "speed.faster.all.sentence"), NULL);
 }
 
+/* Write a row for each task and model, a column for each seed */
+/* The seeds of a run, ascending; at most room. */
+static int list_seeds(const struct run *run, int *seeds, int room)
+{
+    int count = 0;
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->sheets[i].count; j++)
+            for (int k = 0; k < run->sheets[i].list[j].seeds; k++) {
+                int seed = run->sheets[i].list[j].seed[k], at = 0;
+                while (at < count && seeds[at] < seed)
+                    at++;
+                if (count == room || (at < count && seeds[at] == seed))
+                    continue;
+                memmove(seeds + at + 1, seeds + at, (size_t)(count++ - at) * sizeof *seeds);
+                seeds[at] = seed;
+            }
+    return count;
+}
+
+static void write_by_seed(const struct run *run, FILE *stream,
+                          char *(*cell)(const struct sheet *, const struct answers *, int))
+{
+    int seeds[64], count = list_seeds(run, seeds, 64);
+    fputs("Task\tModel", stream);
+    for (int s = 0; s < count; s++)
+        fprintf(stream, "\tSeed %d", seeds[s]);
+    fputc('\n', stream);
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->sheets[i].count; j++) {
+            const struct answers *a = &run->sheets[i].list[j];
+            fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
+            for (int s = 0, at = 0; s < count; s++) {
+                char *text = at < a->seeds && a->seed[at] == seeds[s] ? cell(&run->sheets[i], a, at++)
+                                                                      : text_format("–");
+                fprintf(stream, "\t%s", text);
+                free(text);
+            }
+            fputc('\n', stream);
+        }
+}
+
 /* Write the table of every seed */
+static char *seed_cell(const struct sheet *sheet, const struct answers *a, int seed)
+{
+    (void)sheet;
+    return number_text(a->scores[seed], 2);
+}
+
 static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_row(stream, "Task", "Model", "Seed", "Score", "Accuracy", "F1", "Matthews", NULL);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            for (int seed = 0; seed < run->sheets[i].list[j].seeds; seed++) {
-                const struct sheet *sheet = &run->sheets[i];
-                const struct answers *a = &sheet->list[j];
-                struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
-                double right = metric_accuracy(sheet->labels, a->predictions[seed], sheet->rows);
-                char *number = text_format("%d", a->seed[seed]);
-                char *score = number_text(a->scores[seed], 2);
-                char *accuracy = number_text(100 * right, 2);
-                char *f1 = number_text(100 * confusion_f1(&c), 2);
-                char *matthews = number_text(100 * confusion_matthews(&c), 2);
-                write_row(stream, sheet->title, model_title(a->model), number, score,
-                          accuracy, f1, matthews, NULL);
-                free(number);
-                free(score);
-                free(accuracy);
-                free(f1);
-                free(matthews);
-            }
+    write_by_seed(run, stream, seed_cell);
 }
 
 /* Write the table of confusions */
+static char *confusion_cell(const struct sheet *sheet, const struct answers *a, int seed)
+{
+    struct confusion c = confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
+    return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive, c.false_negative,
+                       c.true_positive);
+}
+
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1", NULL);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            for (int seed = 0; seed < run->sheets[i].list[j].seeds; seed++) {
-                const struct sheet *sheet = &run->sheets[i];
-                const struct answers *a = &sheet->list[j];
-                struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
-                fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", sheet->title,
-                        model_title(a->model), a->seed[seed], c.true_negative, c.false_positive,
-                        c.false_negative, c.true_positive);
-            }
+    write_by_seed(run, stream, confusion_cell);
 }
 
 /* Write the table of stages */
+/* The order of stages in a run: what makes teachers, what makes students, what comes after. */
+static int kind_of(const char *stage)
+{
+    return !strcmp(stage, "teacher") ? 0 : !strncmp(stage, "distill-", 8) ? 1 : 2;
+}
+
 static void write_stages(const struct run *run, const json_t *values, FILE *stream)
 {
     const char *name;
     json_t *record, *groups = json_object(), *group;
     (void)values;
-    json_object_foreach(run->stages, name, record) {
-        /* Add a stage to the group of its kind */
-        const char *sums[] = {"steps", "tokens", "seconds"}, *last = strrchr(name, '-');
-        bool seeded = !strncmp(name, "finetune-", 9) && last;
-        char *kind = text_format("%.*s", (int)(seeded ? last - name : (long)strlen(name)), name);
-        if (!(group = json_object_get(groups, kind))) {
-            group = json_object();
-            json_object_set_new(groups, kind, group);
-            json_object_set(group, "threads", json_object_get(record, "threads"));
+    for (int kind = 0; kind < 3; kind++)
+        json_object_foreach(run->stages, name, record) {
+            if (kind_of(name) != kind)
+                continue;
+            /* Add a stage to the group of its kind */
+            const char *sums[] = {"steps", "tokens", "seconds"}, *last = strrchr(name, '-');
+            bool seeded = !strncmp(name, "finetune-", 9) && last;
+            char *kind = text_format("%.*s", (int)(seeded ? last - name : (long)strlen(name)), name);
+            if (!(group = json_object_get(groups, kind))) {
+                group = json_object();
+                json_object_set_new(groups, kind, group);
+                json_object_set(group, "threads", json_object_get(record, "threads"));
+            }
+            for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+                json_object_set_new(group, sums[i],
+                                    json_real(json_number_value(json_object_get(group, sums[i]))
+                                              + json_number_value(json_object_get(record, sums[i]))));
+            json_object_set_new(group, "runs",
+                                json_integer(json_integer_value(json_object_get(group, "runs")) + 1));
+            free(kind);
         }
-        for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
-            json_object_set_new(group, sums[i],
-                                json_real(json_number_value(json_object_get(group, sums[i]))
-                                          + json_number_value(json_object_get(record, sums[i]))));
-        json_object_set_new(group, "runs",
-                            json_integer(json_integer_value(json_object_get(group, "runs")) + 1));
-        free(kind);
-    }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time", NULL);
     json_object_foreach(groups, name, group) {
-        char *steps = number_text(json_number_value(json_object_get(group, "steps")), 0);
-        char *tokens = number_text(json_number_value(json_object_get(group, "tokens")), 0);
+        /* Write the row of a group of stages */
+        const char *const counts[] = {"runs", "steps", "tokens", "threads"};
+        fputs(name, stream);
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            char *count = number_text(json_number_value(json_object_get(group, counts[i])), 0);
+            fprintf(stream, "\t%s", count);
+            free(count);
+        }
         char *time = duration_text(json_number_value(json_object_get(group, "seconds")));
-        char *runs = number_text(json_number_value(json_object_get(group, "runs")), 0);
-        char *threads = number_text(json_number_value(json_object_get(group, "threads")), 0);
-        write_row(stream, name, runs, steps, tokens, threads, time, NULL);
-        free(steps);
-        free(tokens);
+        fprintf(stream, "\t%s\n", time);
         free(time);
-        free(runs);
-        free(threads);
     }
     json_decref(groups);
 }
@@ -236,13 +267,19 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
 /* Write the tables of settings and data */
 static void write_settings(const struct run *run, const json_t *values, FILE *stream)
 {
-    const char *name;
+    const char *name, *names[256];
     json_t *value;
+    int count = 0;
     (void)run;
-    write_row(stream, "Setting", "Value", NULL);
     json_object_foreach((json_t *)values, name, value)
-        if (!strncmp(name, "setting.", 8))
-            write_row(stream, name + 8, json_string_value(value), NULL);
+        if (!strncmp(name, "setting.", 8) && count < 256)
+            names[count++] = name;
+    write_row(stream, "Setting", "Value", "Setting", "Value", NULL);
+    int half = (count + 1) / 2;
+    for (int i = 0; i < half; i++)
+        write_row(stream, names[i] + 8, value_get(values, "%s", names[i]),
+                  half + i < count ? names[half + i] + 8 : "",
+                  half + i < count ? value_get(values, "%s", names[half + i]) : "", NULL);
 }
 
 static void write_data(const struct run *run, const json_t *values, FILE *stream)
