@@ -24,6 +24,9 @@ V        ?= 0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
 
+# threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
+export OMP_WAIT_POLICY := passive
+
 DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
@@ -70,7 +73,8 @@ $(TANGLE): code/tangle.c
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
 
-compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
+compile: $(DISTIL)
+	@:
 
 $(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
@@ -108,7 +112,7 @@ TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
 
-STAGE_CODE := main pretrain distill finetune results bench toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values bench toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
@@ -117,6 +121,7 @@ report: build ## run the experiments that are due, then weave results/PROFILE/re
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
+	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
 	$(Q)$(MAKE) --no-print-directory weave
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
@@ -135,11 +140,11 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo $(TEACHER); $(if $(filter scratch,$(TEACHER)),,sha256sum <$(TEACHER_PATH)/model.safetensors); } >$@.new; \
+	$(Q){ echo $(TEACHER); [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
 	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(CORES) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
@@ -165,11 +170,12 @@ $(WORK)/keys/data.key: $(DATA)/vocab.txt
 else
 $(WORK)/keys/data.key: FORCE
 	@mkdir -p $(@D) $(DATA)
-	$(Q)[ -z "$(DATA_DIR)" ] || sh -c 'for f in "$$1"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done' - "$(DATA_DIR)"
-	$(Q)set -e; for a in $$(find -L $(DATA)/imdb -maxdepth 1 -name 'aclImdb*.tar.*' 2>/dev/null); do \
-	    [ -d $(DATA)/imdb/aclImdb ] && break; echo "data: unpacking $$a"; \
-	    rm -rf $(WORK)/imdb; mkdir $(WORK)/imdb; tar xf "$$(readlink -f $$a)" -C $(WORK)/imdb; \
-	    ln -sfn ../imdb $(DATA)/imdb; done
+	$(Q)[ -z "$(DATA_DIR)" ] || for f in "$(DATA_DIR)"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done
+	$(Q)set -e; for a in $(DATA)/imdb/aclImdb*.tar.*; do \
+	    [ -f "$$a" ] && [ ! -d $(DATA)/imdb/aclImdb ] || continue; \
+	    [ -d $(BUILD)/imdb/aclImdb ] || { echo "data: unpacking $$a"; rm -rf $(BUILD)/imdb.partial; mkdir -p $(BUILD)/imdb.partial; \
+	        tar xf "$$(readlink -f $$a)" -C $(BUILD)/imdb.partial; mv $(BUILD)/imdb.partial $(BUILD)/imdb; }; \
+	    ln -sfn $(abspath $(BUILD)/imdb) $(DATA)/imdb; done
 	$(Q)[ -n "$$(ls $(DATA))" ] || { echo "data: the profile $(NAME) needs real data: give DATA_DIR=FOLDER, with" \
 	    "$(firstword $(call setting,corpus,train)) and folders for $(TASKS) below it" >&2; exit 1; }
 	$(Q)cd $(DATA) && find -L . -type f -printf '%P %s %T@\n' | LC_ALL=C sort | sha256sum >$(abspath $@).new; \
@@ -190,6 +196,34 @@ $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(eval $(call fi
 endif
 
 FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
+
+# the benchmark has the machine to itself, so it is not one of the stages that run side by side
+BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
+    --model $(call MODEL_PATH,teacher) $(SET)
+
+$(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
+	$(Q)$(call key,code/bench.c code/distill.c,run corpus distill student)
+
+$(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
+	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
+
+PYTHON ?= python3
+bench: build ## measure latency and throughput, beside PyTorch where it is installed
+	$(Q)$(MAKE) --no-print-directory $(RUN)/stages/distill-student.json
+	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
+	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(call MODEL_PATH,teacher) -- $(BENCH_COMMAND); \
+	else $(BENCH_COMMAND); fi
+
+# figures that the book quotes from its tests: {{check.…}}
+CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l check_report tests/*.c))
+
+$(WORK)/checks.tsv: $(CHECKED)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
+	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
+
+$(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
+	$(Q)$(DISTIL) results --run $(RUN) --checks $(WORK)/checks.tsv --code $$(cat $(ENGINE) | sha256sum | cut -c1-16)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
@@ -212,7 +246,9 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
-check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory build
 	$(Q)sh tests/lint.sh
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind

@@ -1,6 +1,6 @@
 /* Tangled from chapters/53-distillation.md; edit there. */
+#include "distill.h"
 #include "fail.h"
-#include "feed.h"
 #include "model.h"
 #include "training.h"
 
@@ -14,14 +14,6 @@ static const char usage[] =
     "Makes DIR/models/NAME in the run's folder: a student with some of the teacher's layers,\n"
     "trained by the triple loss of [distill], which the section [NAME] of the profile may change.\n"
     "The teacher is the run's models/teacher unless --teacher names another folder.\n";
-
-struct distillation {
-    struct feed feed;
-    struct model *teacher, *student;
-    struct loss_settings losses;
-    struct record *record;
-    uint64_t seed;
-};
 
 /* Read the settings of the triple loss */
 static struct loss_settings read_losses(struct settings *s, const char *sections,
@@ -62,32 +54,79 @@ static struct model *open_teacher(const struct kernels *k, const char *folder)
 }
 
 /* Make the student before training */
-static void initialise(const struct stage *stage, const char *sections, struct model *teacher,
-                       const int *layers, const struct parameters *parameters, float *values,
-                       uint64_t seed)
+static void initialise(const struct stage *stage, const struct distillation *d,
+                       const int *layers, float *values)
 {
     struct settings *s = stage->settings;
-    switch (settings_choice(s, sections, "initial", "teacher random folder")) {
+    const struct model *teacher = d->teacher;
+    switch (settings_choice(s, d->sections, "initial", "teacher random folder")) {
     case 0: {
         float *from = allocate(teacher->parameters.size, sizeof *from);
         encoder_download(teacher, from);
-        model_student(&teacher->parameters, from, layers, parameters, values);
+        model_student(&teacher->parameters, from, layers, &d->parameters, values);
         free(from);
         break;
     }
     case 1:
-        model_initialise(parameters, teacher->shape.initializer_range, values, NULL, seed);
+        model_initialise(&d->parameters, teacher->shape.initializer_range, values, NULL, d->seed);
         break;
     default: {
-        char *folder = text_format("%s/%s", stage->data, settings_text(s, sections, "folder"));
-        model_read(folder, parameters, values, NULL);
+        char *folder = text_format("%s/%s", stage->data, settings_text(s, d->sections, "folder"));
+        model_read(folder, &d->parameters, values, NULL);
         free(folder);
     }
     }
 }
 
+/* Set up a distillation */
+struct distillation *distillation_open(const struct stage *stage)
+{
+    struct distillation *d = allocate(1, sizeof *d);
+    d->name = text_format("distill-%s", stage->student);
+    d->sections = text_format("%s distill", stage->student);
+    d->seed = (uint64_t)settings_count(stage->settings, "run", "seed");
+    d->record = record_open(stage, d->name);
+    char *folder = stage->teacher ? text_format("%s", stage->teacher)
+                                  : stage_path(stage, "models/teacher");
+    d->vocabulary = text_format("%s/vocab.txt", folder);
+    d->teacher = open_teacher(kernels_open("cpu"), folder);
+    /* Choose the layers of the student */
+    int layers[MAX_PAIRS], limit = d->teacher->shape.layers;
+    int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
+    for (int i = 0; i < count; i++)
+        if (layers[i] >= limit)
+            fail(folder, "has %d layers, counted from 0; the profile's student wants layer %d", limit,
+                 layers[i]);
+    if (count == 0)
+        fail(folder, "the profile's student wants none of its layers");
+    /* Build the student on the device */
+    struct shape shape = model_student_shape(&d->teacher->shape, count);
+    d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
+    float *values = allocate(d->parameters.size, sizeof *values);
+    initialise(stage, d, layers, values);
+    d->student = encoder_create(d->teacher->k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
+    free(values);
+    d->losses = read_losses(stage->settings, d->sections, layers, count,
+                            d->teacher->shape.layers);
+    d->feed = feed_open(stage, d->sections, d->vocabulary, d->student->shape.positions, d->record);
+    free(folder);
+    return d;
+}
+
+void distillation_close(struct distillation *d)
+{
+    encoder_free(d->student);
+    encoder_free(d->teacher);
+    feed_close(&d->feed);
+    parameters_free(&d->parameters);
+    free(d->vocabulary);
+    free(d->sections);
+    free(d->name);
+    free(d);
+}
+
 /* Distil one batch */
-static int work(void *context, long index, float share, struct loss_values *values)
+int distillation_work(void *context, long index, float share, struct loss_values *values)
 {
     struct distillation *d = context;
     feed_batch(&d->feed, index);
@@ -108,63 +147,32 @@ static void validate(void *context, long step)
 int distill_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --student");
-    char *sections = text_format("%s distill", stage.student);
-    char *name = text_format("distill-%s", stage.student);
-    char *teacher_folder = stage.teacher ? text_format("%s", stage.teacher)
-                                         : stage_path(&stage, "models/teacher");
-    char *vocabulary = text_format("%s/vocab.txt", teacher_folder);
-    const struct kernels *k = kernels_open("cpu");
-    struct distillation d = {.seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
-    d.teacher = open_teacher(k, teacher_folder);
-    d.record = record_open(&stage, name);
-    /* Choose the layers of the student */
-    int layers[MAX_PAIRS];
-    int count = settings_list(stage.settings, sections, "layers", layers, MAX_PAIRS);
-    for (int i = 0; i < count; i++)
-        if (layers[i] >= d.teacher->shape.layers)
-            fail(teacher_folder, "has %d layers, counted from 0; the profile's student wants layer %d",
-                 d.teacher->shape.layers, layers[i]);
-    if (count == 0)
-        fail(teacher_folder, "the profile's student wants none of its layers");
-    struct shape shape = model_student_shape(&d.teacher->shape, count);
-    struct parameters parameters = parameters_plan(&shape, HEAD_MLM, 0);
-    float *values = allocate(parameters.size, sizeof *values);
-    initialise(&stage, sections, d.teacher, layers, &parameters, values, d.seed);
-    d.student = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
-    d.losses = read_losses(stage.settings, sections, layers, count, d.teacher->shape.layers);
-    d.feed = feed_open(&stage, sections, vocabulary, shape.positions, d.record);
-    /* Distil for as many epochs as the profile says */
-    double epochs = settings_number(stage.settings, sections, "epochs"), loss, accuracy;
-    feed_validate(&d.feed, d.teacher, &loss, &accuracy);
-    record_set(d.record, "teacher_accuracy", json_real(accuracy));
+    struct distillation *d = distillation_open(&stage);
+    double loss, accuracy, epochs = settings_number(stage.settings, d->sections, "epochs");
+    feed_validate(&d->feed, d->teacher, &loss, &accuracy);
+    record_set(d->record, "teacher_accuracy", json_real(accuracy));
     struct training training = {
-        .name = name,
-        .sections = sections,
-        .model = d.student,
-        .batches = (long)ceil(epochs * (double)d.feed.per_epoch),
-        .work = work,
+        .name = d->name,
+        .sections = d->sections,
+        .model = d->student,
+        .batches = (long)ceil(epochs * (double)d->feed.per_epoch),
+        .work = distillation_work,
         .validate = validate,
-        .context = &d,
+        .context = d,
     };
-    training_run(&stage, &training, d.record);
+    training_run(&stage, &training, d->record);
     /* Leave the student behind */
     char *folder = stage_path(&stage, "models/%s", stage.student);
-    encoder_download(d.student, values);
-    model_write(folder, &shape, &parameters, HEAD_MLM, 0, values, vocabulary);
-    record_set(d.record, "parameters", json_integer((json_int_t)parameters_total(&parameters)));
-    settings_finish(stage.settings, sections);
-    record_close(d.record);
-    checkpoint_remove(&stage, name);
-    encoder_free(d.student);
-    encoder_free(d.teacher);
-    feed_close(&d.feed);
-    parameters_free(&parameters);
+    float *values = allocate(d->parameters.size, sizeof *values);
+    encoder_download(d->student, values);
+    model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values, d->vocabulary);
+    record_set(d->record, "parameters", json_integer((json_int_t)parameters_total(&d->parameters)));
+    settings_finish(stage.settings, d->sections);
+    record_close(d->record);
+    checkpoint_remove(&stage, d->name);
     free(values);
     free(folder);
-    free(vocabulary);
-    free(teacher_folder);
-    free(name);
-    free(sections);
+    distillation_close(d);
     stage_close(&stage);
     return 0;
 }

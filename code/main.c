@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+int bench_main(int argc, char **argv);
 int distill_main(int argc, char **argv);
 int evaluate_main(int argc, char **argv);
 int finetune_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
+int results_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
 
@@ -24,6 +26,8 @@ static const struct command {
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
+    {"results", results_main, "compute scores, retention, tables and values from a run"},
+    {"bench", bench_main, "measure latency, and the throughput of distillation"},
     {"inspect", inspect_main, "write down what a model computes for some sequences"},
     {"gradients", gradients_main, "write down what a student would learn from a batch"},
 };

@@ -48,8 +48,8 @@ static struct shape scratch_shape(struct settings *s, int vocabulary)
         .epsilon = 1e-12f,
         .dropout = dropout,
         .attention_dropout = dropout,
-        .classifier_dropout = dropout,
-        .initializer_range = 0.02f,
+        .classifier_dropout = (float)settings_number(s, "teacher", "classifier-dropout"),
+        .initializer_range = (float)settings_number(s, "teacher", "initializer"),
         .tied = true,
     };
 }
