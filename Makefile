@@ -246,7 +246,9 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
-check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory build
 	$(Q)sh tests/lint.sh
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
@@ -262,6 +264,7 @@ valgrind: $(TESTS)
 	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
+$(BUILD)/fuzz/tangle: code/tangle.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
 	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
 	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))

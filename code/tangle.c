@@ -278,7 +278,7 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* name_distance: how many letters must change to turn wrong into right; case is free. */
+/* name_distance: how many letters must change to make wrong right; case is free. */
 static int name_distance(const char *wrong, const char *right)
 {
     int row[LONGEST_NAME + 1], length = smaller((int)strlen(right), LONGEST_NAME);
@@ -715,7 +715,7 @@ static int key_compare(const void *a, const void *b)
 static bool is_defined(const struct search *search, const struct sighting *use)
 {
     size_t defined = (size_t)search->defined;
-    return bsearch(use, search->found, defined, sizeof *use, key_compare);
+    return defined && bsearch(use, search->found, defined, sizeof *use, key_compare);
 }
 
 static void find_uses(struct search *search, const struct tokens *tokens)
@@ -791,7 +791,7 @@ static void print_key(FILE *stream, const char *key, const char *value)
 
 static void print_place(FILE *stream, const struct line *line, bool first)
 {
-    fputs(first ? "\n   {" : ",\n   {", stream);
+    fputs(first ? "\n    {" : ",\n    {", stream);
     print_key(stream, "chunk", line->owner->name);
     fprintf(stream, "\"piece\": %d, ", line->piece + 1);
     print_key(stream, "file", line_path(line));
@@ -803,37 +803,39 @@ static void print_chunk(FILE *stream, const struct chunk *chunk)
     fputs("  {", stream);
     print_key(stream, "name", chunk->name);
     print_key(stream, "language", chunk->language);
-    fprintf(stream, "\"file\": %s,\n", name_file(chunk->name) ? "true" : "false");
-    fputs("  \"definitions\": [", stream);
+    fprintf(stream, "\"file\": %s, ", name_file(chunk->name) ? "true" : "false");
+    fputs("\"definitions\": [", stream);
     for (int i = 0; i < chunk->piece_count; i++) {
         const struct piece *piece = &chunk->pieces[i];
-        fprintf(stream, "%s\n   {\"piece\": %d, ", i ? "," : "", i + 1);
+        fprintf(stream, "%s\n    {\"piece\": %d, ", i ? "," : "", i + 1);
         print_key(stream, "file", piece->path);
         fprintf(stream, "\"line\": %d, \"end\": %d}", piece->header, piece->end);
     }
-    fputs("],\n  \"uses\": [", stream);
+    fputs("],\n   \"uses\": [", stream);
     for (int i = 0; i < chunk->use_count; i++)
         print_place(stream, chunk->uses[i], i == 0);
     fputs("]}", stream);
 }
-/* print_identifier: prints what has the key of the first; returns the next. */
-static struct sighting *print_identifier(FILE *stream, const struct output *outputs,
-                                         struct sighting *first, struct sighting *end)
+/* print_identifier: prints the sightings with the key of the first; returns the next. */
+static int print_identifier(FILE *stream, const struct search *search, int first,
+                            const struct output *outputs)
 {
-    struct sighting *one = first, *use;
+    const struct sighting *found = search->found, *one = &found[first];
+    int i = first, use, count = search->count;
     fputs("  {\"name\": ", stream);
     print_string(stream, one->name, (size_t)one->length);
     fputs(", ", stream);
+    print_key(stream, "kind", one->kind);
     if (one->scope)
         print_key(stream, "file", outputs[one->scope - 1].file->name);
-    fprintf(stream, "\"kind\": \"%s\",\n  \"definitions\": [", one->kind);
-    for (; one < end && one->kind && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == first);
-    fputs("],\n  \"uses\": [", stream);
-    for (use = one; one < end && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == use);
+    fputs("\"definitions\": [", stream);
+    for (; i < count && found[i].kind && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == first);
+    fputs("],\n   \"uses\": [", stream);
+    for (use = i; i < count && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == use);
     fputs("]}", stream);
-    return one;
+    return i;
 }
 
 static void print_references(FILE *stream, const struct book *book,
@@ -846,10 +848,9 @@ static void print_references(FILE *stream, const struct book *book,
         print_chunk(stream, book->chunks[i]);
     }
     fputs("],\n \"identifiers\": [", stream);
-    struct sighting *next = search.found, *end = next + search.count;
-    while (next < end) {
-        fputs(next == search.found ? "\n" : ",\n", stream);
-        next = print_identifier(stream, outputs, next, end);
+    for (int i = 0; i < search.count;) {
+        fputs(i ? ",\n" : "\n", stream);
+        i = print_identifier(stream, &search, i, outputs);
     }
     fputs("]\n}\n", stream);
 }
@@ -977,7 +978,7 @@ static void sweep(struct book *book, const char *folder, const char *prefix, boo
 
 /* Read the command line */
 static const char help[] =
-    "usage: tangle [-o DIR] [--lines DIR] [--xref FILE] [--check] [--strict] FILE.md ...\n"
+    "usage: tangle [--check] [--strict] [-o DIR] [--lines DIR] [--xref FILE] FILE...\n"
     "Takes the source out of chapters, in the order of their names.\n"
     "\n"
     "  -o DIR       write code/ and figures/ in DIR; by default here\n"

@@ -18,9 +18,10 @@ stats scores using 1 nooutput
 models = STATS_blocks
 stats tasks using 1 nooutput
 set xrange [-0.5:STATS_max + 0.5]
-plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars linestyle i + 1 \
-         pointsize 0.8 title columnheader(1), \
-     seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 linecolor rgb "#777777" notitle, \
+plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars \
+         linestyle i + 1 pointsize 0.8 title columnheader(1), \
+     seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 \
+         linecolor rgb "#777777" notitle, \
      tasks using 1:(NaN):xticlabels(2) notitle
 stats speed every ::1 using 2 nooutput
 if (exists("STATS_records")) {

@@ -34,7 +34,8 @@ set title "guessed right, " . percent
 stats accuracy using 1 nooutput
 students = STATS_blocks - 1
 plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 1, \
-     accuracy index students using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb "#444444"
+     accuracy index students using 1:2 with lines linewidth 2 dashtype 2 \
+         linecolor rgb "#444444"
 # Draw the key below all panels
 set lmargin at screen 0
 set rmargin at screen 1
