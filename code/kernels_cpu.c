@@ -134,7 +134,9 @@ static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n
     uint16_t quarters[QUARTERS];
     uint32_t threshold = dropout_threshold(dropout);
     float scale = dropout_scale(dropout);
-    while (n > 0) {
+    for (int i = 0; threshold == 0 && i < n; i++)
+        mask[i] = 1;
+    while (threshold > 0 && n > 0) {
         int skip = (int)(first % 4), count = n < QUARTERS - skip ? n : QUARTERS - skip;
         for (int draw = 0; draw < DRAWS; draw++)
             bits[draw] = random_bits(dropout.key, first / 4 + (uint64_t)draw);
