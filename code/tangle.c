@@ -715,7 +715,7 @@ static int key_compare(const void *a, const void *b)
 static bool is_defined(const struct search *search, const struct sighting *use)
 {
     size_t defined = (size_t)search->defined;
-    return bsearch(use, search->found, defined, sizeof *use, key_compare);
+    return defined && bsearch(use, search->found, defined, sizeof *use, key_compare);
 }
 
 static void find_uses(struct search *search, const struct tokens *tokens)
@@ -816,11 +816,12 @@ static void print_chunk(FILE *stream, const struct chunk *chunk)
         print_place(stream, chunk->uses[i], i == 0);
     fputs("]}", stream);
 }
-/* print_identifier: prints what has the key of the first; returns the next. */
-static struct sighting *print_identifier(FILE *stream, const struct output *outputs,
-                                         struct sighting *first, struct sighting *end)
+/* print_identifier: prints the sightings with the key of the first; returns the next. */
+static int print_identifier(FILE *stream, const struct search *search, int first,
+                            const struct output *outputs)
 {
-    struct sighting *one = first, *use;
+    const struct sighting *found = search->found, *one = &found[first];
+    int i = first, use, count = search->count;
     fputs("  {\"name\": ", stream);
     print_string(stream, one->name, (size_t)one->length);
     fputs(", ", stream);
@@ -828,13 +829,13 @@ static struct sighting *print_identifier(FILE *stream, const struct output *outp
     if (one->scope)
         print_key(stream, "file", outputs[one->scope - 1].file->name);
     fputs("\"definitions\": [", stream);
-    for (; one < end && one->kind && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == first);
+    for (; i < count && found[i].kind && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == first);
     fputs("],\n   \"uses\": [", stream);
-    for (use = one; one < end && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == use);
+    for (use = i; i < count && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == use);
     fputs("]}", stream);
-    return one;
+    return i;
 }
 
 static void print_references(FILE *stream, const struct book *book,
@@ -847,10 +848,9 @@ static void print_references(FILE *stream, const struct book *book,
         print_chunk(stream, book->chunks[i]);
     }
     fputs("],\n \"identifiers\": [", stream);
-    struct sighting *next = search.found, *end = next + search.count;
-    while (next < end) {
-        fputs(next == search.found ? "\n" : ",\n", stream);
-        next = print_identifier(stream, outputs, next, end);
+    for (int i = 0; i < search.count;) {
+        fputs(i ? ",\n" : "\n", stream);
+        i = print_identifier(stream, &search, i, outputs);
     }
     fputs("]\n}\n", stream);
 }
