@@ -26,6 +26,7 @@ struct line {
 
 struct chunk {
     const char *name, *language;
+    bool defined; /* not only continued */
     struct piece *pieces;
     int piece_count;
     struct line *lines;
@@ -199,11 +200,12 @@ static void header_check(struct book *book, const char *path, int number, char s
     if (language[strspn(language, "abcdefghijklmnopqrstuvwxyz")])
         fault(book, path, number - 1, "a chunk's fence takes one word, its language");
     if (!chunk && sign == '+')
-        fault(book, path, number, "chunk \"%s\" is continued, but not defined", name);
+        fault(book, path, number, "chunk \"%s\" is continued before it is defined",
+              name);
     if (!chunk)
         return;
     const struct piece *first = &chunk->pieces[0];
-    if (sign == '=')
+    if (sign == '=' && chunk->defined)
         fault(book, path, number, "chunk \"%s\" is defined twice, first at %s:%d",
               name, first->path, first->header);
     if (strcmp(language, chunk->language))
@@ -232,6 +234,7 @@ static struct chunk *piece_begin(struct book *book, const char *path, int number
         book->chunks = grow(book->chunks, book->chunk_count, sizeof *book->chunks);
         book->chunks[book->chunk_count++] = chunk;
     }
+    chunk->defined |= sign == '=';
     chunk->pieces = grow(chunk->pieces, chunk->piece_count, sizeof *chunk->pieces);
     chunk->pieces[chunk->piece_count++] = (struct piece){ path, number, number };
     return chunk;
@@ -816,7 +819,7 @@ static void print_chunk(FILE *stream, const struct chunk *chunk)
         print_place(stream, chunk->uses[i], i == 0);
     fputs("]}", stream);
 }
-/* print_identifier: prints the sightings with the key of the first; returns the next. */
+/* print_identifier: prints what has the key of the first sighting; returns the next. */
 static int print_identifier(FILE *stream, const struct search *search, int first,
                             const struct output *outputs)
 {

@@ -1,6 +1,6 @@
 # Tangled from chapters/57-figures.md; edit there.
 width = 14.6
-height = 5.4
+height = 5.8
 load "figures/style.gp"
 scores = results . "/figures/scores.tsv"
 seeds = results . "/figures/seeds.tsv"
@@ -11,9 +11,9 @@ set tmargin at screen 0.90
 # Draw the scores by task
 set lmargin at screen 0.055
 set rmargin at screen 0.62
-set bmargin at screen 0.34
+set bmargin at screen 0.37
 set title "score, " . percent offset 0, -0.7
-set key at screen 0.33, 0.12 center center horizontal maxcols 3 Left reverse
+set key at screen 0.33, 0.13 center center horizontal maxcols 3 Left reverse
 stats scores using 1 nooutput
 models = STATS_blocks
 stats tasks using 1 nooutput

@@ -1,6 +1,7 @@
 /* Whatever the bytes of two chapters: they have faults, or every file comes out in both forms, each
-   #line tells the truth, and the cross references are JSON. So that the fuzzer need not find out how
-   a chunk is written, some control characters stand for pieces of one; 0x1E parts the chapters. */
+   #line tells the truth, and the cross references are JSON. So that the fuzzer need not find out
+   how a chunk is written, some control characters stand for parts of one; 0x1E ends the first
+   chapter. */
 #include <ctype.h>
 #include <jansson.h>
 #include <malloc.h>
@@ -102,7 +103,8 @@ static void check_references(struct book *book, struct output *outputs, int coun
     print_references(stream, book, outputs, count);
     text_close(stream);
     json_t *json = json_loadb(text.bytes, text.size, JSON_REJECT_DUPLICATES, NULL);
-    if (ascii && (!json || json_array_size(json_object_get(json, "chunks")) != (size_t)book->chunk_count))
+    size_t chunks = json_array_size(json_object_get(json, "chunks"));
+    if (ascii && (!json || chunks != (size_t)book->chunk_count))
         abort();
     json_decref(json);
     free(text.bytes);
