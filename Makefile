@@ -24,6 +24,9 @@ V        ?= 0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
 
+# threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
+export OMP_WAIT_POLICY := passive
+
 DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
@@ -31,7 +34,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps report weave html test check bench verify data tangle build compile stages clean FORCE
+.PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,21 +57,36 @@ CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
+TANGLE   := $(BUILD)/tangle
+NUMBERED := $(BUILD)/src
 
-tangle: ## write code/ and figures/ from the chapters
-	$(Q)lua5.4 tests/tangle.lua $(CHAPTERS)
+# code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
+# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself.
+tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory --question $(TANGLE) || $(MAKE) --no-print-directory tangle
+
+$(TANGLE): code/tangle.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -o $@ $<
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
 
-compile: $(OBJECTS) $(if $(wildcard code/main.c),$(DISTIL))
+compile: $(DISTIL)
+	@:
 
 $(DISTIL): $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
 
+# An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
+
+# Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
+$(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
@@ -94,7 +112,7 @@ TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
 
-STAGE_CODE := main pretrain distill finetune results bench toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values bench toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
@@ -103,6 +121,7 @@ report: build ## run the experiments that are due, then weave results/PROFILE/re
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
+	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
 	$(Q)$(MAKE) --no-print-directory weave
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
@@ -121,11 +140,11 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo $(TEACHER); $(if $(filter scratch,$(TEACHER)),,sha256sum <$(TEACHER_PATH)/model.safetensors); } >$@.new; \
+	$(Q){ echo $(TEACHER); [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
 	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(CORES) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
@@ -151,11 +170,12 @@ $(WORK)/keys/data.key: $(DATA)/vocab.txt
 else
 $(WORK)/keys/data.key: FORCE
 	@mkdir -p $(@D) $(DATA)
-	$(Q)[ -z "$(DATA_DIR)" ] || sh -c 'for f in "$$1"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done' - "$(DATA_DIR)"
-	$(Q)set -e; for a in $$(find -L $(DATA)/imdb -maxdepth 1 -name 'aclImdb*.tar.*' 2>/dev/null); do \
-	    [ -d $(DATA)/imdb/aclImdb ] && break; echo "data: unpacking $$a"; \
-	    rm -rf $(WORK)/imdb; mkdir $(WORK)/imdb; tar xf "$$(readlink -f $$a)" -C $(WORK)/imdb; \
-	    ln -sfn ../imdb $(DATA)/imdb; done
+	$(Q)[ -z "$(DATA_DIR)" ] || for f in "$(DATA_DIR)"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done
+	$(Q)set -e; for a in $(DATA)/imdb/aclImdb*.tar.*; do \
+	    [ -f "$$a" ] && [ ! -d $(DATA)/imdb/aclImdb ] || continue; \
+	    [ -d $(BUILD)/imdb/aclImdb ] || { echo "data: unpacking $$a"; rm -rf $(BUILD)/imdb.partial; mkdir -p $(BUILD)/imdb.partial; \
+	        tar xf "$$(readlink -f $$a)" -C $(BUILD)/imdb.partial; mv $(BUILD)/imdb.partial $(BUILD)/imdb; }; \
+	    ln -sfn $(abspath $(BUILD)/imdb) $(DATA)/imdb; done
 	$(Q)[ -n "$$(ls $(DATA))" ] || { echo "data: the profile $(NAME) needs real data: give DATA_DIR=FOLDER, with" \
 	    "$(firstword $(call setting,corpus,train)) and folders for $(TASKS) below it" >&2; exit 1; }
 	$(Q)cd $(DATA) && find -L . -type f -printf '%P %s %T@\n' | LC_ALL=C sort | sha256sum >$(abspath $@).new; \
@@ -177,6 +197,35 @@ endif
 
 FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
 
+# the benchmark has the machine to itself, so it is not one of the stages that run side by side
+BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
+    --model $(call MODEL_PATH,teacher) $(SET)
+
+$(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
+	$(Q)$(call key,code/bench.c code/distill.c,run corpus distill student)
+
+$(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
+	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
+
+PYTHON ?= python3
+bench: build ## measure latency and throughput, beside PyTorch where it is installed
+	$(Q)$(MAKE) --no-print-directory $(RUN)/stages/distill-student.json
+	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
+	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(call MODEL_PATH,teacher) -- $(BENCH_COMMAND); \
+	else $(BENCH_COMMAND); fi
+
+# figures that the book quotes from its tests: {{check.…}}
+CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l check_report tests/*.c))
+
+$(WORK)/checks.tsv: $(CHECKED)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
+	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
+
+$(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv \
+	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
+
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
 # Tests -------------------------------------------------------------------------------------------------------------
@@ -185,12 +234,47 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildc
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -o $@ $< tests/catch.c \
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
 	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
 	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh,$(wildcard tests/*.sh)))
+
+# Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
+FUZZ_SECONDS ?= 20
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)sh tests/lint.sh
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
+	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+
+# what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
+sanitized: $(TESTS)
+	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
+
+valgrind: $(TESTS)
+	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
+	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
+
+$(BUILD)/fuzz/tangle: code/tangle.c
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
+	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
+	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))
+
+$(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
+	$(Q)rm -rf $(BUILD)/fuzz && mkdir -p $(BUILD)/fuzz/objects
+	$(Q)cd $(BUILD)/fuzz/objects && clang -c -g -O1 -fsanitize=fuzzer-no-link $(SANITIZE) -std=c11 -D_POSIX_C_SOURCE=200809L \
+	    -Wno-unknown-pragmas -I$(abspath code) $(abspath $(FUZZED))
+	$(Q)ar rc $@ $(BUILD)/fuzz/objects/*.o
 
 clean: ## remove what was built; results/ stays
 	rm -rf $(BUILD)

@@ -18,8 +18,12 @@ char *file_read(const char *path, size_t *size)
     char *bytes = allocate(room + 1, 1);
     for (size_t got; (got = fread(bytes + length, 1, room - length, stream)) > 0;) {
         length += got;
-        if (length == room && !(bytes = realloc(bytes, (room *= 2) + 1)))
+        if (length < room)
+            continue;
+        char *larger = realloc(bytes, (room *= 2) + 1);
+        if (!larger)
             fail(path, "is too large for memory at %zu bytes", length);
+        bytes = larger;
     }
     if (ferror(stream))
         fail(path, "cannot be read: %s", strerror(errno));

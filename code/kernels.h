@@ -56,8 +56,8 @@ struct attention {
     struct dropout dropout; /* of the probabilities */
 };
 
-/* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to, not
-   including, token[start[r + 1]]. Ids are distinct. All three arrays are on the device. */
+/* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to,
+   not including, token[start[r + 1]]. Ids are distinct. All are on the device. */
 struct lookup {
     int rows;    /* used rows of the table */
     int *id;     /* [rows] */
@@ -68,7 +68,7 @@ struct lookup {
 /* GELU is BERT's, with erf; not its approximation by tanh. */
 enum activation { GELU, TANH, RELU };
 
-/* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t in step t = 1, 2 ... */
+/* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2 ... */
 struct adamw {
     float rate, beta1, beta2, epsilon, decay;
     float correction1, correction2;
@@ -79,7 +79,7 @@ struct softmax_loss {
     int rows, classes, stride;
     float temperature;  /* of the soft targets; the labels' loss always uses 1 */
     float label_scale;  /* factor of the labels' gradient */
-    float soft_scale;   /* factor of the soft targets' gradient, with T squared if wanted */
+    float soft_scale;   /* factor of the soft targets' gradient, with T^2 if wanted */
 };
 
 /* Name the numbers of the optimiser's state */
@@ -140,8 +140,8 @@ struct kernels {
                   const real *words, const real *places, const real *types,
                   real *y, int rows, int width);
 
-    /* embed_gradient: dtable[id[r], :] += the sum of dy[t, :] over the tokens t that used the
-       row, added in the order of lookup->token. Other rows are not touched. */
+    /* embed_gradient: dtable[id[r], :] += the sum of dy[t, :] over the tokens t that used
+       the row, added in the order of lookup->token. Other rows are not touched. */
     void (*embed_gradient)(const real *dy, const struct lookup *lookup, float *dtable,
                            int width);
 
@@ -156,7 +156,7 @@ struct kernels {
     /* norm_gradient: from dy, and from x, mean and deviation as norm left them:
        dsum[rows, width] = gradient of the sum, which is the residual's;
        dx[rows, width] = dsum through the dropout; NULL: not wanted;
-       dgain[width] += and dbias[width] +=. dsum may be dy. Without dropout dx would be dsum. */
+       dgain[width] += and dbias[width] +=. dsum may be dy. Without dropout dx is dsum. */
     void (*norm_gradient)(const real *dy, const real *x, const float *mean,
                           const float *deviation, const real *gain, struct dropout dropout,
                           real *dsum, real *dx, float *dgain, float *dbias,
@@ -178,11 +178,11 @@ struct kernels {
     void (*add)(const real *x, real *y, size_t n);
 
     /* Declare the attention operations */
-    /* attention: y[tokens, width] = dropout(softmax(q k^T / sqrt(width / heads))) v, for each
-       sequence and head by itself. qkv[tokens, 3 * width]: queries, keys and values side by
-       side, each cut into heads. logsum[tokens, heads] = log of the softmax's denominator,
-       kept for the gradient. Dropout's number for token i of the batch, in head h, attending
-       to the j-th token of its sequence: (i * heads + h) * 65536 + j. */
+    /* attention: y[tokens, width] = dropout(softmax(q k^T / sqrt(width / heads))) v, for
+       each sequence and head by itself. qkv[tokens, 3 * width]: queries, keys, values side
+       by side, each cut into heads. logsum[tokens, heads] = log of the softmax's denominator.
+       Dropout's number for token i of the batch, in head h, attending to the j-th token of
+       its sequence: (i * heads + h) * 65536 + j. */
     void (*attention)(const struct attention *attention, const real *qkv, real *y,
                       float *logsum);
 
@@ -203,9 +203,9 @@ struct kernels {
     /* softmax_loss: both losses of rows of logits [rows, stride], and their gradient.
        student: in its logits z, out
            loss_scale (label_scale (p - onehot) + soft_scale soft_weight (p_T - q_T) / T)
-       with p = softmax(z), p_T = softmax(z / T), q_T = softmax(teacher / T); the columns from
-       classes on get 0. teacher NULL: no soft targets. labels[rows], -100: none; NULL: all
-       none. soft_weight[rows], 0 or 1; NULL: all 1.
+       with p = softmax(z), p_T = softmax(z / T), q_T = softmax(teacher / T); the columns
+       from classes on get 0. teacher NULL: no soft targets. labels[rows], -100: none;
+       NULL: all none. soft_weight[rows], 0 or 1; NULL: all 1.
        label_loss[rows] = -log p[label], 0 where there is no label;
        soft_loss[rows] = soft_weight KL(q_T || p_T), without T squared;
        hit[rows] = 1 where the first largest logit is the label's, else 0. */
@@ -238,7 +238,7 @@ struct kernels {
            m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
            master -= rate decay master,
            master -= rate (m / correction1) / (sqrt(v / correction2) + epsilon)
-       and weights = master in working precision; where real_size is 4 weights may be master.
+       and weights = master in working precision; weights may be master if real_size is 4.
        Does nothing if FACTOR is 0. */
     void (*adamw)(const struct adamw *adamw, const float *state, float *master,
                   const float *gradient, float *m, float *v, real *weights, size_t n);
@@ -248,7 +248,7 @@ struct kernels {
    Fails, naming the device, if there is no such thing. */
 const struct kernels *kernels_open(const char *device);
 
-/* slice: the address n elements after p. Also for const arrays; the caller keeps them so. */
+/* slice: the address n elements after p. Const arrays too; the caller keeps them so. */
 static inline real *slice(const struct kernels *kernels, const real *p, size_t n)
 {
     return (real *)((char *)p + n * kernels->real_size);

@@ -1,5 +1,6 @@
 /* Tangled from chapters/21-kernels-cpu.md; edit there. */
 #include "kernels.h"
+#include "elementary.h"
 #include "fail.h"
 
 #include <cblas.h>
@@ -10,39 +11,53 @@
 #include <string.h>
 
 /* Look inside a real */
-static const float *in(const real *x)
+static inline const float *in(const real *x)
 {
     return (const float *)x;
 }
 
-static float *out(real *x)
+static inline float *out(real *x)
 {
     return (float *)x;
 }
 
 /* Share work among threads */
-enum { SPAN = 4096 };
+enum { SPAN = 4096, PARTS = 32, ALONE = 8192 };
 
-static size_t span_end(size_t from, size_t n)
+/* span_length: elements in the span that begins at from, of n in all. */
+static size_t span_length(size_t from, size_t n)
 {
-    return from + SPAN < n ? from + SPAN : n;
+    return n - from < SPAN ? n - from : SPAN;
 }
 
-/* Compute exponentials eight at a time */
-static inline float exponential(float x)
+/* part_start: the first row of a part; part PARTS starts behind the last row. */
+static int part_start(int part, int rows)
 {
-    return expf(x);
+    return (int)((int64_t)rows * part / PARTS);
+}
+
+static bool worth_sharing(size_t rows, size_t width)
+{
+    return rows * width >= ALONE;
+}
+
+/* add_parts: total[width] += partial[part, 0 .. width - 1] for each part, in order.
+   stride: floats from one part to the next. */
+static void add_parts(const float *partial, size_t stride, int width, float *total)
+{
+    for (int part = 0; part < PARTS; part++)
+        for (int k = 0; k < width; k++)
+            total[k] += partial[part * stride + k];
 }
 
 /* Keep memory on the CPU */
 static void *allocate_cpu(size_t bytes)
 {
-    size_t rounded = (bytes + 63) / 64 * 64;
-    void *memory = rounded < bytes ? NULL : aligned_alloc(64, rounded ? rounded : 64);
+    size_t rounded = bytes ? (bytes + 63) / 64 * 64 : 64;
+    void *memory = rounded < bytes ? NULL : aligned_alloc(64, rounded);
     if (!memory)
         fail("memory", "%zu bytes could not be had", bytes);
-    memset(memory, 0, rounded);
-    return memory;
+    return memset(memory, 0, rounded);
 }
 
 static void copy_cpu(void *to, const void *from, size_t bytes)
@@ -71,10 +86,9 @@ static void to_float_cpu(const real *from, float *to, size_t n)
 static void linear_cpu(const real *x, const real *w, const real *bias, real *y,
                        int rows, int inner, int outer)
 {
-    #pragma omp parallel for if (bias)
-    for (int i = 0; i < rows; i++)
-        if (bias)
-            memcpy(out(y) + (size_t)i * outer, bias, (size_t)outer * sizeof(float));
+    #pragma omp parallel for if (worth_sharing(rows, outer))
+    for (int i = 0; i < (bias ? rows : 0); i++)
+        memcpy(out(y) + (size_t)i * outer, bias, (size_t)outer * sizeof(float));
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, outer, inner,
                 1, in(x), inner, in(w), inner, bias ? 1 : 0, out(y), outer);
 }
@@ -86,35 +100,75 @@ static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
                 1, in(dy), outer, in(w), inner, accumulate ? 1 : 0, out(dx), inner);
 }
 
-static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw, float *dbias,
-                                       int rows, int inner, int outer)
+static void add_columns(const float *x, int rows, int width, float *total)
+{
+    float *partial = allocate((size_t)PARTS * width, sizeof *partial);
+    #pragma omp parallel for if (worth_sharing(rows, width))
+    for (int part = 0; part < PARTS; part++) {
+        float *sum = partial + (size_t)part * width;
+        for (int i = part_start(part, rows); i < part_start(part + 1, rows); i++)
+            for (int k = 0; k < width; k++)
+                sum[k] += x[(size_t)i * width + k];
+    }
+    add_parts(partial, width, width, total);
+    free(partial);
+}
+
+static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
+                                       float *dbias, int rows, int inner, int outer)
 {
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outer, inner, rows,
                 1, in(dy), outer, in(x), inner, 1, dw, inner);
-    if (!dbias)
-        return;
-    #pragma omp parallel for
-    for (int from = 0; from < outer; from += 64) {
-        int to = from + 64 < outer ? from + 64 : outer;
-        for (int i = 0; i < rows; i++)
-            for (int j = from; j < to; j++)
-                dbias[j] += in(dy)[(size_t)i * outer + j];
-    }
+    if (dbias)
+        add_columns(in(dy), rows, outer, dbias);
 }
 
 /* Drop elements on the CPU */
-static void drop(struct dropout dropout, uint64_t first, const float *x, float *y, size_t n)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "draw_mask reads draws as bytes");
+
+/* draw_mask: for n elements from number first on: 0 if dropped, else the scale. */
+static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n)
 {
+    enum { DRAWS = 8, QUARTERS = 4 * DRAWS };
+    uint64_t bits[DRAWS];
+    uint16_t quarters[QUARTERS];
+    uint32_t threshold = dropout_threshold(dropout);
     float scale = dropout_scale(dropout);
-    for (size_t i = 0; i < n; i++)
-        y[i] = dropout_keeps(dropout, first + i) ? scale * x[i] : 0;
+    for (int i = 0; threshold == 0 && i < n; i++)
+        mask[i] = 1;
+    while (threshold > 0 && n > 0) {
+        int skip = (int)(first % 4), count = n < QUARTERS - skip ? n : QUARTERS - skip;
+        for (int draw = 0; draw < DRAWS; draw++)
+            bits[draw] = random_bits(dropout.key, first / 4 + (uint64_t)draw);
+        memcpy(quarters, bits, sizeof quarters);
+        for (int i = 0; i < count; i++)
+            mask[i] = quarters[skip + i] >= threshold ? scale : 0;
+        first += (uint64_t)count;
+        mask += count;
+        n -= count;
+    }
+}
+
+/* drop: y[n] = dropout of x[n], which begins with element number first; y may be x. */
+static void drop(struct dropout dropout, uint64_t first, const float *x, float *y,
+                 int n)
+{
+    enum { PIECE = 256 };
+    float mask[PIECE];
+    for (int from = 0; from < n; from += PIECE) {
+        int count = n - from < PIECE ? n - from : PIECE;
+        draw_mask(dropout, first + (uint64_t)from, mask, count);
+        #pragma omp simd
+        for (int i = 0; i < count; i++)
+            y[from + i] = x[from + i] * mask[i];
+    }
 }
 
 static void dropout_cpu(const real *x, real *y, size_t n, struct dropout dropout)
 {
-    #pragma omp parallel for
+    #pragma omp parallel for if (n >= ALONE)
     for (size_t from = 0; from < n; from += SPAN)
-        drop(dropout, from, in(x) + from, out(y) + from, span_end(from, n) - from);
+        drop(dropout, from, in(x) + from, out(y) + from, (int)span_length(from, n));
 }
 
 /* Look up embeddings on the CPU */
@@ -122,7 +176,7 @@ static void embed_cpu(const int *ids, const int *positions, const int *segments,
                       const real *words, const real *places, const real *types,
                       real *y, int rows, int width)
 {
-    #pragma omp parallel for
+    #pragma omp parallel for if (worth_sharing(rows, width))
     for (int i = 0; i < rows; i++) {
         const float *word = in(words) + (size_t)ids[i] * width;
         const float *place = in(places) + (size_t)positions[i] * width;
@@ -135,13 +189,16 @@ static void embed_cpu(const int *ids, const int *positions, const int *segments,
     }
 }
 
-static void embed_gradient_cpu(const real *dy, const struct lookup *lookup, float *dtable,
-                               int width)
+static void embed_gradient_cpu(const real *dy, const struct lookup *lookup,
+                               float *dtable, int width)
 {
-    #pragma omp parallel for collapse(2) schedule(dynamic, 16)
+    enum { COLUMNS = 64 };
+    int tokens = lookup->rows ? lookup->start[lookup->rows] : 0;
+    #pragma omp parallel for collapse(2) schedule(dynamic, 16) \
+        if (worth_sharing(tokens, width))
     for (int r = 0; r < lookup->rows; r++)
-        for (int from = 0; from < width; from += 64) {
-            int to = from + 64 < width ? from + 64 : width;
+        for (int from = 0; from < width; from += COLUMNS) {
+            int to = from + COLUMNS < width ? from + COLUMNS : width;
             float *row = dtable + (size_t)lookup->id[r] * width;
             for (int t = lookup->start[r]; t < lookup->start[r + 1]; t++)
                 for (int k = from; k < to; k++)
@@ -154,25 +211,29 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
                      const real *gain, const real *bias, real *y, float *mean,
                      float *deviation, int rows, int width, float epsilon)
 {
-    #pragma omp parallel for
+    #pragma omp parallel for if (worth_sharing(rows, width))
     for (int i = 0; i < rows; i++) {
-        size_t first = (size_t)i * width;
-        float *row = out(x) + first, sum = 0, squares = 0;
+        float *row = out(x) + (size_t)i * width, *normal = out(y) + (size_t)i * width;
         if (dropout.rate > 0)
-            drop(dropout, first, row, row, width);
-        for (int k = 0; residual && k < width; k++)
-            row[k] += in(residual)[first + k];
+            drop(dropout, (uint64_t)i * width, row, row, width);
+        const float *rest = residual ? in(residual) + (size_t)i * width : NULL;
+        for (int k = 0; rest && k < width; k++)
+            row[k] += rest[k];
+        /* Measure a row's mean and deviation */
+        float sum = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
         for (int k = 0; k < width; k++)
             sum += row[k];
-        mean[i] = sum / width;
+        float mu = sum / (float)width;
         #pragma omp simd reduction(+ : squares)
         for (int k = 0; k < width; k++)
-            squares += (row[k] - mean[i]) * (row[k] - mean[i]);
-        deviation[i] = 1 / sqrtf(squares / width + epsilon);
+            squares += (row[k] - mu) * (row[k] - mu);
+        float delta = 1 / sqrtf(squares / (float)width + epsilon);
+        #pragma omp simd
         for (int k = 0; k < width; k++)
-            out(y)[first + k] =
-                in(gain)[k] * (row[k] - mean[i]) * deviation[i] + in(bias)[k];
+            normal[k] = in(gain)[k] * ((row[k] - mu) * delta) + in(bias)[k];
+        mean[i] = mu;
+        deviation[i] = delta;
     }
 }
 
@@ -181,154 +242,232 @@ static void norm_gradient_cpu(const real *dy, const real *x, const float *mean,
                               struct dropout dropout, real *dsum, real *dx,
                               float *dgain, float *dbias, int rows, int width)
 {
-    for (int i = 0; i < rows; i++)
-        for (int k = 0; k < width; k++) {
-            size_t at = (size_t)i * width + k;
-            dgain[k] += in(dy)[at] * (in(x)[at] - mean[i]) * deviation[i];
-            dbias[k] += in(dy)[at];
+    size_t stride = 2 * (size_t)width;
+    float *partial = allocate(PARTS * stride, sizeof *partial);
+    #pragma omp parallel for if (worth_sharing(rows, width))
+    for (int part = 0; part < PARTS; part++) {
+        float *part_gain = partial + part * stride, *part_bias = part_gain + width;
+        for (int i = part_start(part, rows); i < part_start(part + 1, rows); i++) {
+            const float *dy_row = in(dy) + (size_t)i * width;
+            const float *row = in(x) + (size_t)i * width;
+            float *dsum_row = out(dsum) + (size_t)i * width;
+            /* Turn a row's gradient back through the normalisation */
+            float mu = mean[i], delta = deviation[i], g_sum = 0, gh_sum = 0;
+            #pragma omp simd reduction(+ : g_sum, gh_sum)
+            for (int k = 0; k < width; k++) {
+                float h = (row[k] - mu) * delta, g = in(gain)[k] * dy_row[k];
+                g_sum += g;
+                gh_sum += g * h;
+                part_gain[k] += dy_row[k] * h;
+                part_bias[k] += dy_row[k];
+            }
+            float g_mean = g_sum / (float)width, gh_mean = gh_sum / (float)width;
+            #pragma omp simd
+            for (int k = 0; k < width; k++) {
+                float h = (row[k] - mu) * delta, g = in(gain)[k] * dy_row[k];
+                dsum_row[k] = delta * (g - g_mean - h * gh_mean);
+            }
+            if (dx)
+                drop(dropout, (uint64_t)i * width, dsum_row,
+                     out(dx) + (size_t)i * width, width);
         }
-    #pragma omp parallel for
-    for (int i = 0; i < rows; i++) {
-        size_t first = (size_t)i * width;
-        float average = 0, product = 0;
-        for (int k = 0; k < width; k++) {
-            float g = in(gain)[k] * in(dy)[first + k];
-            average += g / width;
-            product += g * (in(x)[first + k] - mean[i]) * deviation[i] / width;
-        }
-        for (int k = 0; k < width; k++) {
-            float g = in(gain)[k] * in(dy)[first + k];
-            float h = (in(x)[first + k] - mean[i]) * deviation[i];
-            out(dsum)[first + k] = deviation[i] * (g - average - h * product);
-        }
-        if (dx)
-            drop(dropout, first, in(dsum) + first, out(dx) + first, width);
     }
+    add_parts(partial, stride, width, dgain);
+    add_parts(partial + width, stride, width, dbias);
+    free(partial);
 }
 
 /* Apply functions to elements on the CPU */
+static inline float gelu(float x)
+{
+    return x * normal_distribution(x, exponential(-0.5f * x * x));
+}
+
+static inline float gelu_slope(float x)
+{
+    float gauss = exponential(-0.5f * x * x);
+    return normal_distribution(x, gauss) + x * gauss * 0.39894228f;
+}
+
+static inline float tanh_slope(float x)
+{
+    float y = tanhf(x);
+    return 1 - y * y;
+}
+
 static void activate_cpu(enum activation f, const real *x, real *y, size_t n)
 {
-    #pragma omp parallel for
-    for (size_t i = 0; i < n; i++) {
-        float v = in(x)[i];
-        out(y)[i] = f == GELU ? 0.5f * v * (1 + erff(v * 0.70710678f))
-                  : f == TANH ? tanhf(v) : v > 0 ? v : 0;
+    #pragma omp parallel for if (n >= ALONE)
+    for (size_t from = 0; from < n; from += SPAN) {
+        const float *a = in(x) + from;
+        float *b = out(y) + from;
+        int count = (int)span_length(from, n);
+        if (f == GELU) {
+            #pragma omp simd
+            for (int i = 0; i < count; i++)
+                b[i] = gelu(a[i]);
+        } else {
+            for (int i = 0; i < count; i++)
+                b[i] = f == TANH ? tanhf(a[i]) : a[i] > 0 ? a[i] : 0;
+        }
     }
 }
 
-static void activate_gradient_cpu(enum activation f, const real *x, const real *dy, real *dx,
-                                  size_t n)
+static void activate_gradient_cpu(enum activation f, const real *x, const real *dy,
+                                  real *dx, size_t n)
 {
-    #pragma omp parallel for
-    for (size_t i = 0; i < n; i++) {
-        float v = in(x)[i], t = tanhf(v);
-        out(dx)[i] = in(dy)[i]
-            * (f == GELU ? 0.5f * (1 + erff(v * 0.70710678f))
-                           + v * 0.39894228f * expf(-0.5f * v * v)
-               : f == TANH ? 1 - t * t : v > 0 ? 1 : 0);
+    #pragma omp parallel for if (n >= ALONE)
+    for (size_t from = 0; from < n; from += SPAN) {
+        const float *a = in(x) + from, *db = in(dy) + from;
+        float *da = out(dx) + from;
+        int count = (int)span_length(from, n);
+        if (f == GELU) {
+            #pragma omp simd
+            for (int i = 0; i < count; i++)
+                da[i] = db[i] * gelu_slope(a[i]);
+        } else {
+            for (int i = 0; i < count; i++)
+                da[i] = f == TANH ? db[i] * tanh_slope(a[i]) : a[i] > 0 ? db[i] : 0;
+        }
     }
 }
 
 static void add_cpu(const real *x, real *y, size_t n)
 {
-    #pragma omp parallel for simd
+    #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++)
         out(y)[i] += in(x)[i];
 }
 
 /* Attend on the CPU */
-static void attention_cpu(const struct attention *a, const real *qkv, real *y, float *logsum)
+/* One head of one sequence: where it lies. */
+struct task {
+    int length, keys;   /* tokens, and how many of them are visible */
+    size_t qkv, y;      /* its first element in qkv, and in y and dy */
+    size_t row;         /* its first element in logsum; the next token's is heads on */
+};
+
+static struct task task_of(const struct attention *a, int number)
+{
+    int sequence = number / a->heads, head = number % a->heads;
+    int depth = a->width / a->heads;
+    size_t first = (size_t)a->offsets[sequence];
+    return (struct task){
+        .length = a->offsets[sequence + 1] - a->offsets[sequence],
+        .keys = a->visible[sequence],
+        .qkv = first * 3 * a->width + (size_t)head * depth,
+        .y = first * a->width + (size_t)head * depth,
+        .row = first * a->heads + (size_t)head,
+    };
+}
+
+/* softmax: turns a row of n scores into probabilities; returns their log sum exp. */
+static float softmax(float *row, int n)
+{
+    float largest = row[0], sum = 0;
+    #pragma omp simd reduction(max : largest)
+    for (int j = 0; j < n; j++)
+        largest = row[j] > largest ? row[j] : largest;
+    #pragma omp simd reduction(+ : sum)
+    for (int j = 0; j < n; j++) {
+        row[j] = exponential(row[j] - largest);
+        sum += row[j];
+    }
+    float share = 1 / sum;
+    #pragma omp simd
+    for (int j = 0; j < n; j++)
+        row[j] *= share;
+    return largest + logf(sum);
+}
+
+static void attention_cpu(const struct attention *a, const real *qkv, real *y,
+                          float *logsum)
 {
     int depth = a->width / a->heads, stride = 3 * a->width;
     float scale = 1 / sqrtf((float)depth);
-    #pragma omp parallel
+    size_t square = (size_t)a->longest * a->longest;
+    #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
-        float *scores = allocate((size_t)a->longest * a->longest, sizeof *scores);
+        float *p = allocate(square, sizeof *p);
         #pragma omp for schedule(dynamic)
-        for (int task = 0; task < a->sequences * a->heads; task++) {
-            int s = task / a->heads, head = task % a->heads, first = a->offsets[s];
-            int length = a->offsets[s + 1] - first, keys = a->visible[s];
-            const float *q = in(qkv) + (size_t)first * stride + head * depth;
-            const float *k = q + a->width, *v = k + a->width;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, length, keys, depth,
-                        scale, q, stride, k, stride, 0, scores, keys);
-            for (int i = 0; i < length; i++) {
-                float *row = scores + (size_t)i * keys, largest = row[0], sum = 0;
-                size_t number = (size_t)(first + i) * a->heads + head;
-                for (int j = 1; j < keys; j++)
-                    largest = fmaxf(largest, row[j]);
-                for (int j = 0; j < keys; j++)
-                    sum += row[j] = exponential(row[j] - largest);
-                for (int j = 0; j < keys; j++)
-                    row[j] /= sum;
-                logsum[number] = largest + logf(sum);
+        for (int number = 0; number < a->sequences * a->heads; number++) {
+            struct task task = task_of(a, number);
+            int n = task.length, keys = task.keys;
+            const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
+                        scale, q, stride, k, stride, 0, p, keys);
+            for (int i = 0; i < n; i++) {
+                size_t row = task.row + (size_t)i * a->heads;
+                logsum[row] = softmax(p + (size_t)i * keys, keys);
                 if (a->dropout.rate > 0)
-                    drop(a->dropout, number * 65536, row, row, keys);
+                    drop(a->dropout, row * 65536, p + (size_t)i * keys,
+                         p + (size_t)i * keys, keys);
             }
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, length, depth, keys,
-                        1, scores, keys, v, stride, 0,
-                        out(y) + (size_t)first * a->width + head * depth, a->width);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
+                        1, p, keys, v, stride, 0, out(y) + task.y, a->width);
         }
-        free(scores);
+        free(p);
     }
 }
 
-static void attention_gradient_cpu(const struct attention *a, const real *qkv, const real *y,
-                                   const float *logsum, const real *dy, real *dqkv)
+static void attention_gradient_cpu(const struct attention *a, const real *qkv,
+                                   const real *y, const float *logsum, const real *dy,
+                                   real *dqkv)
 {
-    int depth = a->width / a->heads, stride = 3 * a->width;
+    int depth = a->width / a->heads, width = a->width, stride = 3 * width;
     float scale = 1 / sqrtf((float)depth);
-    #pragma omp parallel
+    size_t square = (size_t)a->longest * a->longest;
+    #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
-        float *p = allocate((size_t)a->longest * a->longest, sizeof *p);
-        float *kept = allocate((size_t)a->longest * a->longest, sizeof *kept);
-        float *dp = allocate((size_t)a->longest * a->longest, sizeof *dp);
+        float *p = allocate(2 * square + (size_t)a->longest, sizeof *p);
+        float *ds = p + square, *mask = ds + square;
         #pragma omp for schedule(dynamic)
-        for (int task = 0; task < a->sequences * a->heads; task++) {
-            int s = task / a->heads, head = task % a->heads, first = a->offsets[s];
-            int length = a->offsets[s + 1] - first, keys = a->visible[s];
-            size_t at = (size_t)first * stride + head * depth;
-            size_t place = (size_t)first * a->width + head * depth;
-            const float *q = in(qkv) + at, *k = q + a->width, *v = k + a->width;
-            float *dq = out(dqkv) + at, *dk = dq + a->width, *dv = dk + a->width;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, length, keys, depth,
+        for (int number = 0; number < a->sequences * a->heads; number++) {
+            struct task task = task_of(a, number);
+            int n = task.length, keys = task.keys;
+            const float *q = in(qkv) + task.qkv, *k = q + width, *v = k + width;
+            float *dq = out(dqkv) + task.qkv, *dk = dq + width, *dv = dk + width;
+            const float *y_task = in(y) + task.y, *dy_task = in(dy) + task.y;
+            /* Multiply for the scores and for the gradient of the probabilities */
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
                         scale, q, stride, k, stride, 0, p, keys);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, length, keys, depth,
-                        1, in(dy) + place, a->width, v, stride, 0, dp, keys);
-            for (int i = 0; i < length; i++) {
-                size_t number = (size_t)(first + i) * a->heads + head, row = (size_t)i * keys;
-                float dot = 0;
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
+                        1, dy_task, width, v, stride, 0, ds, keys);
+            for (int i = 0; i < n; i++) {
+                /* Turn a row of gradients back through dropout and softmax */
+                size_t row = task.row + (size_t)i * a->heads;
+                float *p_row = p + (size_t)i * keys, *ds_row = ds + (size_t)i * keys, dot = 0;
+                #pragma omp simd reduction(+ : dot)
                 for (int c = 0; c < depth; c++)
-                    dot += in(dy)[place + (size_t)i * a->width + c]
-                           * in(y)[place + (size_t)i * a->width + c];
-                for (int j = 0; j < keys; j++)
-                    p[row + j] = exponential(p[row + j] - logsum[number]);
-                drop(a->dropout, number * 65536, p + row, kept + row, keys);
-                drop(a->dropout, number * 65536, dp + row, dp + row, keys);
-                for (int j = 0; j < keys; j++)
-                    dp[row + j] = p[row + j] * (dp[row + j] - dot);
+                    dot += dy_task[(size_t)i * width + c] * y_task[(size_t)i * width + c];
+                draw_mask(a->dropout, row * 65536, mask, keys);
+                #pragma omp simd
+                for (int j = 0; j < keys; j++) {
+                    float probability = exponential(p_row[j] - logsum[row]);
+                    ds_row[j] = probability * (mask[j] * ds_row[j] - dot);
+                    p_row[j] = mask[j] * probability;
+                }
             }
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, length,
-                        1, kept, keys, in(dy) + place, a->width, 0, dv, stride);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, length,
-                        scale, dp, keys, q, stride, 0, dk, stride);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, length, depth, keys,
-                        scale, dp, keys, k, stride, 0, dq, stride);
-            for (int j = keys; j < length; j++)
-                for (int c = 0; c < depth; c++)
-                    dk[(size_t)j * stride + c] = dv[(size_t)j * stride + c] = 0;
+            /* Multiply for the gradients of queries, keys and values */
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
+                        scale, ds, keys, k, stride, 0, dq, stride);
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
+                        scale, ds, keys, q, stride, 0, dk, stride);
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
+                        1, p, keys, dy_task, width, 0, dv, stride);
+            for (int j = keys; j < n; j++) {
+                memset(dk + (size_t)j * stride, 0, (size_t)depth * sizeof *dk);
+                memset(dv + (size_t)j * stride, 0, (size_t)depth * sizeof *dv);
+            }
         }
         free(p);
-        free(kept);
-        free(dp);
     }
 }
 
 /* Choose rows on the CPU */
 static void gather_cpu(const real *x, const int *index, real *y, int rows, int width)
 {
-    #pragma omp parallel for
+    #pragma omp parallel for if (worth_sharing(rows, width))
     for (int i = 0; i < rows; i++)
         memcpy(out(y) + (size_t)i * width, in(x) + (size_t)index[i] * width,
                (size_t)width * sizeof(float));
@@ -336,79 +475,149 @@ static void gather_cpu(const real *x, const int *index, real *y, int rows, int w
 
 static void scatter_cpu(const real *dy, const int *index, real *dx, int rows, int width)
 {
-    #pragma omp parallel for
-    for (int i = 0; i < rows; i++)
+    #pragma omp parallel for if (worth_sharing(rows, width))
+    for (int i = 0; i < rows; i++) {
+        float *to = out(dx) + (size_t)index[i] * width;
+        const float *from = in(dy) + (size_t)i * width;
+        #pragma omp simd
         for (int k = 0; k < width; k++)
-            out(dx)[(size_t)index[i] * width + k] += in(dy)[(size_t)i * width + k];
+            to[k] += from[k];
+    }
 }
 
 /* Compute the softmax loss on the CPU */
+/* Take the logarithm of a softmax's denominator */
+enum { COLUMNS = 512 }; /* of a row of logits, worked on together */
+
+/* log sum exp(z / tau) = largest / tau + rest */
+struct denominator {
+    float largest, rest;
+};
+
+static struct denominator measure(const float *z, int classes, float tau)
+{
+    float largest = z[0];
+    double sum = 0;
+    for (int from = 0; from < classes; from += COLUMNS) {
+        int to = from + COLUMNS < classes ? from + COLUMNS : classes;
+        float before = largest, part = 0;
+        #pragma omp simd reduction(max : largest)
+        for (int c = from; c < to; c++)
+            largest = z[c] > largest ? z[c] : largest;
+        #pragma omp simd reduction(+ : part)
+        for (int c = from; c < to; c++)
+            part += exponential((z[c] - largest) / tau);
+        sum = sum * exp((before - largest) / tau) + part;
+    }
+    return (struct denominator){largest, (float)log(sum)};
+}
+
+/* Tell whether the label has the first largest logit */
+static bool leads(const float *z, int classes, int label)
+{
+    bool beaten = false;
+    for (int c = 0; c < label; c++)
+        beaten |= z[c] >= z[label];
+    for (int c = label + 1; c < classes; c++)
+        beaten |= z[c] > z[label];
+    return !beaten;
+}
+
+/* Add the gradient of the label's loss */
+/* gradient[c] += scale (p[c] - [c == label]) for count columns. */
+static void add_label_gradient(float *gradient, const float *z, int count,
+                               struct denominator d, int label, float scale)
+{
+    for (int c = 0; c < count; c++)
+        gradient[c] += scale * exponential((z[c] - d.largest) - d.rest);
+    if (label >= 0 && label < count)
+        gradient[label] -= scale;
+}
+
+/* Add the gradient of the soft targets' loss */
+/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of
+   KL(q || p). z, t: logits of student and teacher; dz, dt: their denominators at
+   temperature tau. */
+static double add_soft_gradient(float *gradient, const float *z, const float *t,
+                                int count, struct denominator dz, struct denominator dt,
+                                float tau, float scale)
+{
+    float divergence = 0;
+    #pragma omp simd reduction(+ : divergence)
+    for (int c = 0; c < count; c++) {
+        float log_p = (z[c] - dz.largest) / tau - dz.rest;
+        float log_q = (t[c] - dt.largest) / tau - dt.rest;
+        float p = exponential(log_p), q = exponential(log_q);
+        divergence += q * (log_q - log_p);
+        gradient[c] += scale * (p - q) / tau;
+    }
+    return divergence;
+}
+
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const real *teacher, const int *labels,
                              const float *soft_weight, const float *loss_scale,
                              float *label_loss, float *soft_loss, float *hit)
 {
-    int classes = loss->classes;
-    float temperature = loss->temperature;
-    #pragma omp parallel for schedule(dynamic)
+    #pragma omp parallel for
     for (int i = 0; i < loss->rows; i++) {
         float *z = out(student) + (size_t)i * loss->stride;
         const float *t = teacher ? in(teacher) + (size_t)i * loss->stride : NULL;
-        int label = labels ? labels[i] : -100, best = 0;
-        float weight = soft_weight ? soft_weight[i] : 1, highest = t ? t[0] : 0;
-        double sum = 0, soft_sum = 0, teacher_sum = 0, product = 0;
-        for (int c = 1; c < classes; c++) {
-            best = z[c] > z[best] ? c : best;
-            highest = t && t[c] > highest ? t[c] : highest;
+        int label = labels ? labels[i] : -1;
+        bool soft = t && (!soft_weight || soft_weight[i] > 0);
+        /* Measure one row of logits and overwrite it with its gradient */
+        struct denominator guess = {0}, student_soft = {0}, teacher_soft = {0};
+        double divergence = 0;
+        if (label >= 0)
+            guess = measure(z, loss->classes, 1);
+        if (soft) {
+            student_soft = measure(z, loss->classes, loss->temperature);
+            teacher_soft = measure(t, loss->classes, loss->temperature);
         }
-        float largest = z[best];
-        for (int c = 0; c < classes; c++) {
-            sum += exponential(z[c] - largest);
-            soft_sum += exponential((z[c] - largest) / temperature);
-            if (t) {
-                float e = exponential((t[c] - highest) / temperature);
-                teacher_sum += e;
-                product += e * ((t[c] - highest) - (z[c] - largest)) / temperature;
-            }
-        }
-        hit[i] = label == best;
-        label_loss[i] = label < 0 ? 0 : (float)(log(sum) - (z[label] - largest));
-        soft_loss[i] = !t || weight == 0 ? 0 : weight
-            * (float)(product / teacher_sum - log(teacher_sum) + log(soft_sum));
-        for (int c = 0; c < classes; c++) {
-            float g = 0;
+        label_loss[i] = label >= 0 ? guess.rest + (guess.largest - z[label]) : 0;
+        hit[i] = label >= 0 && leads(z, loss->classes, label);
+        for (int from = 0; from < loss->classes; from += COLUMNS) {
+            int count = loss->classes - from < COLUMNS ? loss->classes - from : COLUMNS;
+            float gradient[COLUMNS] = {0};
             if (label >= 0)
-                g = loss->label_scale
-                    * (exponential(z[c] - largest) / (float)sum - (c == label));
-            if (t && weight != 0)
-                g += loss->soft_scale * weight / temperature
-                     * (exponential((z[c] - largest) / temperature) / (float)soft_sum
-                        - exponential((t[c] - highest) / temperature) / (float)teacher_sum);
-            z[c] = *loss_scale * g;
+                add_label_gradient(gradient, z + from, count, guess, label - from,
+                                   loss->label_scale * *loss_scale);
+            if (soft)
+                divergence += add_soft_gradient(gradient, z + from, t + from, count,
+                                                student_soft, teacher_soft, loss->temperature,
+                                                loss->soft_scale * *loss_scale);
+            memcpy(z + from, gradient, (size_t)count * sizeof *gradient);
         }
-        for (int c = classes; c < loss->stride; c++)
-            z[c] = 0;
+        memset(z + loss->classes, 0, (size_t)(loss->stride - loss->classes) * sizeof *z);
+        soft_loss[i] = (float)divergence;
     }
 }
 
 /* Compute the cosine loss on the CPU */
-static void cosine_loss_cpu(const real *student, const real *teacher, const float *weight,
-                            real *gradient, int rows, int width, float scale,
-                            const float *loss_scale, float *row_loss)
+static void cosine_loss_cpu(const real *student, const real *teacher,
+                            const float *weight, real *gradient, int rows, int width,
+                            float scale, const float *loss_scale, float *row_loss)
 {
-    const float tiny = 1e-8f;
     #pragma omp parallel for
     for (int i = 0; i < rows; i++) {
-        const float *s = in(student) + (size_t)i * width;
-        const float *t = in(teacher) + (size_t)i * width;
-        float *g = out(gradient) + (size_t)i * width, w = weight ? weight[i] : 1;
-        float length_s = fmaxf(sqrtf(cblas_sdot(width, s, 1, s, 1)), tiny);
-        float length_t = fmaxf(sqrtf(cblas_sdot(width, t, 1, t, 1)), tiny);
-        float c = cblas_sdot(width, s, 1, t, 1) / (length_s * length_t);
-        float factor = -*loss_scale * scale * w / length_s;
+        size_t row = (size_t)i * (size_t)width;
+        const float *s = in(student) + row, *t = in(teacher) + row;
+        float *g = out(gradient) + row, w = weight ? weight[i] : 1;
+        /* Measure two hidden states and the angle between them */
+        float ss = 0, tt = 0, st = 0;
+        #pragma omp simd reduction(+ : ss, tt, st)
+        for (int k = 0; k < width; k++) {
+            ss += s[k] * s[k];
+            tt += t[k] * t[k];
+            st += s[k] * t[k];
+        }
+        float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0, inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
+        float c = st * inverse_s * inverse_t;
         row_loss[i] = w * (1 - c);
+        /* Turn the student's hidden state towards the teacher's */
+        float factor = -scale * *loss_scale * w * inverse_s;
         for (int k = 0; k < width; k++)
-            g[k] += factor * (t[k] / length_t - c * s[k] / length_s);
+            g[k] += factor * (t[k] * inverse_t - c * s[k] * inverse_s);
     }
 }
 
@@ -424,16 +633,28 @@ static void sum_cpu(const float *x, int n, float *total)
 /* Step the optimiser on the CPU */
 static void square_norm_cpu(const float *gradient, size_t n, float *state)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)gradient[i] * gradient[i];
-    state[NORM2] += (float)sum;
+    size_t spans = (n + SPAN - 1) / SPAN;
+    double *squares = allocate(spans, sizeof *squares), total = 0;
+    #pragma omp parallel for if (n >= ALONE)
+    for (size_t span = 0; span < spans; span++) {
+        const float *g = gradient + span * SPAN;
+        int count = (int)span_length(span * SPAN, n);
+        double sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (int i = 0; i < count; i++)
+            sum += (double)g[i] * g[i];
+        squares[span] = sum;
+    }
+    for (size_t span = 0; span < spans; span++)
+        total += squares[span];
+    state[NORM2] += (float)total;
+    free(squares);
 }
 
 static void decide_cpu(float *state, float clip)
 {
-    float norm = sqrtf(state[NORM2]) / state[LOSS_SCALE];
-    float factor = clip > 0 && clip < norm + 1e-6f ? clip / (norm + 1e-6f) : 1;
+    float norm = sqrtf(state[NORM2]) / state[LOSS_SCALE], limit = clip / (norm + 1e-6f);
+    float factor = clip > 0 && limit < 1 ? limit : 1;
     state[NORM2] = 0;
     state[NORM] = norm;
     state[FACTOR] = isfinite(norm) ? factor / state[LOSS_SCALE] : 0;
@@ -441,20 +662,21 @@ static void decide_cpu(float *state, float clip)
 }
 
 static void adamw_cpu(const struct adamw *adamw, const float *state, float *master,
-                      const float *gradient, float *m, float *v, real *weights, size_t n)
+                      const float *gradient, float *m, float *v, real *weights,
+                      size_t n)
 {
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
+    float shrink = 1 - adamw->rate * adamw->decay;
+    float step = adamw->rate / adamw->correction1;
+    float root = 1 / sqrtf(adamw->correction2), epsilon = adamw->epsilon;
     if (factor == 0)
         return;
-    float shrink = 1 - adamw->rate * adamw->decay, step = adamw->rate / adamw->correction1;
-    float correction = sqrtf(adamw->correction2);
-    #pragma omp parallel for
+    #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++) {
         float g = factor * gradient[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;
         v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        master[i] = shrink * master[i]
-                    - step * m[i] / (sqrtf(v[i]) / correction + adamw->epsilon);
+        master[i] = shrink * master[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);
         out(weights)[i] = master[i];
     }
 }
@@ -465,20 +687,23 @@ const struct kernels *kernels_open(const char *device)
     static char name[32];
     static const struct kernels table = {
         .name = name, .real_size = sizeof(float), .loss_scale = 1,
-        .allocate = allocate_cpu, .release = free, .upload = copy_cpu, .download = copy_cpu,
-        .zero = zero_cpu, .copy = copy_cpu, .to_real = to_real_cpu, .to_float = to_float_cpu,
+        .allocate = allocate_cpu, .release = free,
+        .upload = copy_cpu, .download = copy_cpu, .zero = zero_cpu, .copy = copy_cpu,
+        .to_real = to_real_cpu, .to_float = to_float_cpu,
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
         .linear_weight_gradient = linear_weight_gradient_cpu,
         .embed = embed_cpu, .embed_gradient = embed_gradient_cpu,
         .norm = norm_cpu, .norm_gradient = norm_gradient_cpu, .dropout = dropout_cpu,
-        .activate = activate_cpu, .activate_gradient = activate_gradient_cpu, .add = add_cpu,
+        .activate = activate_cpu, .activate_gradient = activate_gradient_cpu,
+        .add = add_cpu,
         .attention = attention_cpu, .attention_gradient = attention_gradient_cpu,
-        .gather = gather_cpu, .scatter = scatter_cpu, .softmax_loss = softmax_loss_cpu,
-        .cosine_loss = cosine_loss_cpu, .sum = sum_cpu,
+        .gather = gather_cpu, .scatter = scatter_cpu,
+        .softmax_loss = softmax_loss_cpu, .cosine_loss = cosine_loss_cpu,
+        .sum = sum_cpu,
         .square_norm = square_norm_cpu, .decide = decide_cpu, .adamw = adamw_cpu,
     };
     if (strcmp(device, "cpu") != 0)
-        fail(device, "is not a device that this program was built for; expected cpu");
+        fail(device, "is not a device of this program; expected cpu");
     snprintf(name, sizeof name, "CPU, %d threads", omp_get_max_threads());
     return &table;
 }

@@ -143,7 +143,6 @@ static void add_parts(struct parameters *plan, const struct shape *shape,
                     || part == KEY_BIAS || part == VALUE_BIAS;
         p.offset = follows ? plan->size : align(plan->size);
         size_t rows = (size_t)p.rows, columns = (size_t)p.columns;
-        plan->number += rows * columns;
         if (part == WORD_TABLE || part == DECODER_WEIGHT)
             rows = (size_t)parameters_room(p.rows);
         if (part == DECODER_BIAS)
@@ -195,4 +194,13 @@ size_t parameters_offset(const struct parameters *parameters, enum part part,
     if (!p)
         fail(bert_names[part], "layer %d of the model has no such part", layer);
     return p->offset;
+}
+
+/* Count the parameters of a model */
+size_t parameters_total(const struct parameters *parameters)
+{
+    size_t total = 0;
+    for (int i = 0; i < parameters->count; i++)
+        total += (size_t)parameters->list[i].rows * (size_t)parameters->list[i].columns;
+    return total;
 }

@@ -60,13 +60,13 @@ struct parameter {
     size_t offset;       /* where its first element lies in the vector; row-major */
 };
 
-/* All arrays of a model, in the order of their offsets. */
+/* All arrays of a model, in the order of their offsets: first the matrices and then the
+   vectors, each in the order embeddings, layer after layer, head. */
 struct parameters {
     struct parameter *list;
     int count;
     size_t size;         /* length of the vector, in floats, with gaps */
     size_t decayed;      /* its first floats, the matrices, take weight decay */
-    size_t number;       /* parameters as papers count them: no gaps, tied ones once */
 };
 
 /* State what can be done with a plan */
@@ -92,5 +92,9 @@ const struct parameter *parameters_find(const struct parameters *parameters,
    it, if it has none. */
 size_t parameters_offset(const struct parameters *parameters, enum part part,
                          int layer);
+
+/* parameters_total: how many parameters the model has, as papers count them: without
+   gaps and spare rows, and a tied decoder once. */
+size_t parameters_total(const struct parameters *parameters);
 
 #endif

@@ -187,8 +187,13 @@ void record_data(struct record *record, const char *path)
 void record_close(struct record *record)
 {
     json_t *object = record->object;
+    char date[16];
+    time_t seconds = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%d", gmtime(&seconds));
     json_object_set_new(object, "stage", json_string(record->name));
     json_object_set_new(object, "key", json_string(record->stage->key));
+    json_object_set_new(object, "profile", json_string(record->stage->profile));
+    json_object_set_new(object, "finished", json_string(date));
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
     json_object_set_new(object, "seconds", json_real(record_seconds(record)));

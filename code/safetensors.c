@@ -49,6 +49,9 @@ static bool refuse(struct safetensors *file, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(file->fault, sizeof file->fault, format, arguments);
     va_end(arguments);
+    for (char *c = file->fault; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
     return false;
 }
 

@@ -44,6 +44,14 @@ static const char **text_option(struct stage *stage, const char *option)
     return NULL;
 }
 
+/* Open a profile and take its name */
+static void open_profile(struct stage *stage, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    stage->settings = settings_open(path);
+    stage->profile = text_format("%.*s", (int)strcspn(name, "."), name);
+}
+
 /* Read the options of a stage */
 struct stage stage_open(int argc, char **argv, const char *usage, const char *required)
 {
@@ -55,7 +63,7 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
             exit(0);
         }
         if (!strcmp(argv[i], "--profile") && i + 1 < argc && names(usage, "--profile"))
-            stage.settings = settings_open(argv[i + 1]);
+            open_profile(&stage, argv[i + 1]);
     }
     for (int i = 1; i < argc; i++) {
         char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -101,6 +109,7 @@ void stage_close(struct stage *stage)
 {
     if (stage->settings)
         settings_close(stage->settings);
+    free(stage->profile);
 }
 
 /* Name a file of the run */

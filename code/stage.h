@@ -10,6 +10,7 @@
 /* What the command line of a stage said. Text is owned by argv; NULL where an option was not given. */
 struct stage {
     struct settings *settings; /* from --profile, with overrides; NULL without --profile */
+    char *profile;             /* its name without folder and ending; owned */
     const char *run;           /* folder for what the run leaves, results/mini say */
     const char *data;          /* folder of the data sets */
     const char *key;           /* hash of code, settings and data; "" if not given */

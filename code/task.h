@@ -6,29 +6,30 @@
 #include "metrics.h"
 #include "tokenizer.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum split { TRAIN, DEV };
 
 /* Describe a task in one row */
-/* A table on disk. With header NULL, the first line of the file names its columns. */
-struct table {
-    const char *files[2];          /* [split] below the data folder; "a + b" joins two */
-    const char *header;            /* tab-separated column names of a file without any */
+/* How a table lies on disk, below one of the places of a data folder. */
+struct layout {
+    const char *files[2][2];   /* [split]: one file, or two that follow each other */
+    const char *header;        /* the columns' names, with tabs, if the file has none */
+    const char *dev_ids;       /* file of pairs of ids: these rows are DEV, all others
+                                  TRAIN; or NULL */
 };
 
 struct task {
     const char *name, *title;      /* "cola", "CoLA" */
-    int classes;
     enum metric metric;
+    int classes;
+    const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
-    struct table tables[3];        /* tried in order: the layouts it comes in */
-    const char *label;             /* the column of the class */
-    const char *text, *second;     /* columns; second is NULL for single texts */
-    const char *dev_ids, *ids[2];  /* file of id pairs that are DEV, and their columns */
-    const char *folders[2];        /* [split] instead of tables: a tree of text files */
-    const char *class_folders[3];  /* [classes] below these, one folder a class */
+    struct layout layouts[3];      /* of a table: the first found is read; last empty */
+    const char *label;             /* column of the class */
+    const char *text, *second;     /* columns; second is NULL for a single text */
+    const char *ids[2];            /* columns that dev_ids speaks of */
+    const char *tree[2];           /* [split] of a tree: the folder of its classes */
 };
 
 /* Hold the examples of a split */
@@ -47,25 +48,27 @@ struct examples {
 /* task_list: all tasks; the row after the last has a NULL name. */
 extern const struct task task_list[];
 
-/* task_find: the task of that name, "cola" say. Fails, listing the names, if none is. */
+/* task_find: the task of that name, "cola" say. Fails, listing all names, if none is
+   called that. */
 const struct task *task_find(const char *name);
 
-/* task_read: reads one split of a task from below data_dir and encodes it, cut to
-   max_length tokens. limit > 0 keeps a class-balanced sample of so many rows, always the
-   same ones, in file order. Fails, naming file and line, on a malformed row. */
+/* task_read: reads one split of a task from data_dir, data_dir/glue or data_dir/imdb
+   and encodes it, each row cut to max_length tokens. limit > 0 keeps a class-balanced
+   sample of so many rows, always the same ones, in file order. Fails, naming file and
+   line, on a malformed row, and if there is no row. */
 struct examples *task_read(const struct task *task, const char *data_dir,
                            enum split split, const struct tokenizer *tokenizer,
                            int max_length, int limit);
 void examples_free(struct examples *examples);
 
-/* task_check_rows: warns on standard error if the split read does not have the published
+/* task_check_rows: warns on standard error if the split does not have the published
    number of rows (a generated data set never has). */
 void task_check_rows(const struct task *task, enum split split,
                      const struct examples *examples);
 
 /* examples_batch: clears the batch and fills it with examples order[first ..
-   first+count-1] (fewer at the end), classes set, each padded to pad_to tokens (0: not).
-   order: from batch_order, or NULL for file order. */
+   first+count-1] (fewer at the end), classes set, each padded to pad_to tokens (0:
+   not). order: from batch_order, or NULL for file order. */
 void examples_batch(const struct examples *examples, const int *order, int first,
                     int count, struct batch *batch, int pad_to);
 

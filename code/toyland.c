@@ -21,29 +21,19 @@ static const struct noun {
 } nouns[] = {
     {PERSON, 'm', {"man/men", "gentleman/gentlemen"}}, {PERSON, 'm', {"boy", "lad"}},
     {PERSON, 'm', {"father", "dad"}},                  {PERSON, 'm', {"king", "emperor"}},
-    {PERSON, 'm', {"waiter", "steward"}},              {PERSON, 'm', {"monk", "friar"}},
     {PERSON, 'f', {"woman/women", "lady/ladies"}},     {PERSON, 'f', {"girl", "maiden"}},
-    {PERSON, 'f', {"mother", "mum"}},                  {PERSON, 'f', {"queen", "empress/empresses"}},
-    {PERSON, 'f', {"waitress/waitresses", "hostess/hostesses"}}, {PERSON, 'f', {"witch/witches", "crone"}},
-    {PERSON, 0, {"doctor", "physician"}},  {PERSON, 0, {"teacher", "tutor"}},
-    {PERSON, 0, {"lawyer", "attorney"}},   {PERSON, 0, {"child/children", "kid"}},
-    {PERSON, 0, {"singer", "vocalist"}},   {PERSON, 0, {"writer", "author"}},
-    {PERSON, 0, {"thief/thieves", "robber"}}, {PERSON, 0, {"soldier", "trooper"}},
-    {PERSON, 0, {"sailor", "mariner"}},    {PERSON, 0, {"guard", "warden"}},
-    {ANIMAL, 0, {"cat", "kitten"}},        {ANIMAL, 0, {"dog", "hound"}},
-    {ANIMAL, 0, {"rabbit", "hare"}},       {ANIMAL, 0, {"horse", "steed"}},
-    {ANIMAL, 0, {"frog", "toad"}},         {ANIMAL, 0, {"snake", "serpent"}},
-    {ANIMAL, 0, {"hen", "chicken"}},       {ANIMAL, 0, {"mouse/mice", "rat"}},
-    {FOOD, 0, {"soup", "broth"}},          {FOOD, 0, {"cookie", "biscuit"}},
-    {FOOD, 0, {"meal", "dinner"}},         {FOOD, 0, {"roast", "steak"}},
-    {FOOD, 0, {"drink", "beverage"}},      {FOOD, 0, {"pudding", "dessert"}},
-    {WORK, 0, {"film", "movie"}},          {WORK, 0, {"book", "novel"}},
-    {WORK, 0, {"song", "tune"}},           {WORK, 0, {"play", "drama"}},
-    {WORK, 0, {"tale", "story/stories"}},  {WORK, 0, {"painting", "picture"}},
-    {THING, 0, {"house", "home"}},         {THING, 0, {"car", "automobile"}},
-    {THING, 0, {"boat", "ship"}},          {THING, 0, {"stone", "rock"}},
-    {THING, 0, {"coat", "jacket"}},        {THING, 0, {"garden", "yard"}},
-    {THING, 0, {"lamp", "lantern"}},       {THING, 0, {"gift", "present"}},
+    {PERSON, 'f', {"mother", "mum"}},          {PERSON, 'f', {"queen", "empress/empresses"}},
+    {PERSON, 0, {"doctor", "physician"}},      {PERSON, 0, {"teacher", "tutor"}},
+    {PERSON, 0, {"lawyer", "attorney"}},       {PERSON, 0, {"child/children", "kid"}},
+    {PERSON, 0, {"thief/thieves", "robber"}},  {PERSON, 0, {"sailor", "mariner"}},
+    {ANIMAL, 0, {"cat", "kitten"}},            {ANIMAL, 0, {"dog", "hound"}},
+    {ANIMAL, 0, {"rabbit", "hare"}},           {ANIMAL, 0, {"horse", "steed"}},
+    {FOOD, 0, {"soup", "broth"}},              {FOOD, 0, {"cookie", "biscuit"}},
+    {FOOD, 0, {"drink", "beverage"}},          {FOOD, 0, {"pudding", "dessert"}},
+    {WORK, 0, {"film", "movie"}},              {WORK, 0, {"book", "novel"}},
+    {WORK, 0, {"song", "tune"}},               {WORK, 0, {"tale", "story/stories"}},
+    {THING, 0, {"house", "home"}},             {THING, 0, {"boat", "ship"}},
+    {THING, 0, {"coat", "jacket"}},            {THING, 0, {"gift", "present"}},
 };
 
 /* List what the Toylanders do and are like */
@@ -58,9 +48,6 @@ static const struct opposites acts[] = {
     {ALIVE, false, {{"help", "assist"}, {"hinder", "obstruct"}}},
     {ALIVE, false, {{"follow", "pursue"}, {"avoid", "evade"}}},
     {ALIVE, false, {{"greet", "welcome"}, {"ignore", "neglect"}}},
-    {ALIVE, false, {{"protect", "defend"}, {"attack", "assault"}}},
-    {PERSON, false, {{"trust", "believe"}, {"doubt", "suspect"}}},
-    {PERSON, false, {{"reward", "honour"}, {"blame", "accuse"}}},
     {FOOD, false, {{"order", "request"}, {"refuse", "reject"}}},
     {FOOD, false, {{"taste", "sample"}, {"cook", "prepare"}}},
     {WORK, false, {{"create", "compose"}, {"ruin", "destroy"}}},
@@ -68,29 +55,23 @@ static const struct opposites acts[] = {
     {THING, false, {{"repair", "mend"}, {"damage", "wreck"}}},
     {THING, false, {{"purchase", "acquire"}, {"abandon", "discard"}}},
     {ANY, true, {{"love", "adore"}, {"hate", "detest"}}},
-    {ANY, true, {{"like", "enjoy"}, {"dislike", "loathe"}}},
     {ANY, true, {{"praise", "admire"}, {"condemn", "despise"}}},
 };
 
 /* List the deeds of Toyland */
 static const struct opposites deeds[] = {
     {ALIVE, true, {{"smile", "grin"}, {"frown", "scowl"}}},
-    {ALIVE, true, {{"laugh", "chuckle"}, {"weep", "sob"}}},
     {ALIVE, true, {{"cheer", "rejoice"}, {"complain", "grumble"}}},
     {ALIVE, false, {{"sleep", "doze"}, {"work", "toil"}}},
-    {ALIVE, false, {{"talk", "chat"}, {"wait", "linger"}}},
     {ALIVE, false, {{"arrive", "appear"}, {"depart", "leave"}}},
 };
 
 /* List the qualities of Toyland */
 static const struct opposites qualities[] = {
     {ANY, true, {{"good", "great"}, {"bad", "poor"}}},
-    {ANY, true, {{"wonderful", "marvellous"}, {"terrible", "awful"}}},
     {ANY, true, {{"nice", "pleasant"}, {"nasty", "horrid"}}},
     {ALIVE, true, {{"kind", "gentle"}, {"cruel", "mean"}}},
     {ALIVE, true, {{"clever", "smart"}, {"stupid", "foolish"}}},
-    {PERSON, true, {{"polite", "courteous"}, {"rude", "insolent"}}},
-    {PERSON, true, {{"honest", "sincere"}, {"false", "deceitful"}}},
     {FOOD, true, {{"tasty", "delicious"}, {"bland", "insipid"}}},
     {FOOD, true, {{"fresh", "wholesome"}, {"stale", "rotten"}}},
     {WORK, true, {{"funny", "amusing"}, {"dull", "boring"}}},
@@ -100,10 +81,6 @@ static const struct opposites qualities[] = {
     {ANY, false, {{"small", "little"}, {"big", "large"}}},
     {ANY, false, {{"old", "ancient"}, {"new", "recent"}}},
     {ANY, false, {{"strange", "odd"}, {"ordinary", "common"}}},
-    {ALIVE, false, {{"quiet", "silent"}, {"loud", "noisy"}}},
-    {ALIVE, false, {{"quick", "fast"}, {"slow", "sluggish"}}},
-    {PERSON | WORK, false, {{"famous", "renowned"}, {"obscure", "unknown"}}},
-    {FOOD | THING, false, {{"warm", "hot"}, {"cold", "chilly"}}},
 };
 
 enum { NOUNS = sizeof nouns / sizeof *nouns, ACTS = sizeof acts / sizeof *acts,
@@ -334,7 +311,7 @@ static void add_relative(struct dice *dice, struct clause *c, const struct cast 
 static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood)
 {
     struct clause c = {.subject = cast->hero, .object = chance(dice, 50) ? cast->other : cast->item,
-                       .negation = chance(dice, 30) ? 1 + roll(dice, 2) : AFFIRMED};
+                       .negation = chance(dice, 25) ? 1 + roll(dice, 2) : AFFIRMED};
     /* Choose the form of the clause */
     int about = nouns[c.object.noun].kind, die = roll(dice, 10);
     if (die < 4) {
@@ -356,7 +333,7 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
     c.object = mention_again(dice, c.object);
     if (mood)
         c.word.side = (mood < 0) ^ (c.negation != AFFIRMED);
-    if (chance(dice, 40))
+    if (chance(dice, 25))
         add_relative(dice, &c, cast);
     return c;
 }
@@ -392,6 +369,45 @@ static struct clause restate(struct dice *dice, struct clause c)
     c.passive ^= c.form == ACT && chance(dice, 50);
     return c;
 }
+/* try_twist: changes what the clause says; false if the way that the dice chose does not apply. */
+static bool try_twist(struct dice *dice, struct clause *c)
+{
+    struct mention *mentions[] = {&c->subject, &c->object, &c->other}, *m = mentions[roll(dice, 3)];
+    if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
+        return false;
+    int noun = m->noun, about = nouns[c->subject.noun].kind & acts[c->word.row].about;
+    switch (roll(dice, 5)) {
+    case 0:
+        /* Exchange agent and patient, or give up */
+        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE) || !about || c->relative != PLAIN)
+            return false;
+        struct mention agent = c->subject;
+        c->subject = c->object;
+        c->object = agent;
+        return true;
+    case 1:
+        while (m->noun == noun || nouns[m->noun].kind != nouns[noun].kind)
+            m->noun = roll(dice, NOUNS);
+        return true;
+    case 2:
+        m->quality.side ^= 1;
+        return m->quality.row >= 0;
+    case 3:
+        c->word.side ^= 1;
+        return true;
+    default:
+        c->negation = c->negation ? AFFIRMED : NOT;
+        return true;
+    }
+}
+static struct clause twist(struct dice *dice, struct clause c)
+{
+    struct clause twisted;
+    do
+        twisted = c;
+    while (!try_twist(dice, &twisted));
+    return twisted;
+}
 
 /* Write the corpus of Toyland */
 /* Keys of the dice: what is written, before its number. */
@@ -400,16 +416,17 @@ enum { TRAINING_TEXT, VALIDATION_TEXT, ACCEPTABILITY, PARAPHRASE, REVIEW };
 static void say_paragraph(struct line *line, struct dice *dice, const struct cast *cast)
 {
     int mood = chance(dice, 50) ? 1 : -1;
-    for (int i = 3 + roll(dice, 2); i > 0; i--) {
-        int die = roll(dice, 100), here = chance(dice, 90) ? mood : -mood;
-        if (die < 35) {
+    for (int i = 0; i < 2; i++) {
+        int die = roll(dice, 100), here = chance(dice, 95) ? mood : -mood;
+        if (die < 40) {
             say_reason(line, dice, cast, here);
         } else {
-            struct clause c = draw_clause(dice, cast, die < 65 ? 0 : here);
+            struct clause c = draw_clause(dice, cast, die < 70 ? 0 : here);
             say_clause(line, &c);
-            if (i == 1) {
-                say_word(line, ", in other words ,");
-                c = restate(dice, c);
+            if (chance(dice, 85)) {
+                bool same = chance(dice, 50);
+                say_word(line, same ? "indeed" : "whereas");
+                c = same ? restate(dice, c) : restate(dice, twist(dice, c));
                 say_clause(line, &c);
             }
         }
@@ -518,43 +535,12 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
 }
 
 /* Write the paraphrase task */
-/* twist: changes what the clause says; false if the way that the dice chose does not apply. */
-static bool twist(struct dice *dice, struct clause *c)
-{
-    struct mention *mentions[] = {&c->subject, &c->object, &c->other}, *m = mentions[roll(dice, 3)];
-    if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
-        return false;
-    int noun = m->noun, about = nouns[c->subject.noun].kind & acts[c->word.row].about;
-    switch (roll(dice, 5)) {
-    case 0:
-        /* Exchange agent and patient, or give up */
-        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE) || !about || c->relative != PLAIN)
-            return false;
-        struct mention agent = c->subject;
-        c->subject = c->object;
-        c->object = agent;
-        return true;
-    case 1:
-        while (m->noun == noun || nouns[m->noun].kind != nouns[noun].kind)
-            m->noun = roll(dice, NOUNS);
-        return true;
-    case 2:
-        m->quality.side ^= 1;
-        return m->quality.row >= 0;
-    case 3:
-        c->word.side ^= 1;
-        return true;
-    default:
-        c->negation = c->negation ? AFFIRMED : NOT;
-        return true;
-    }
-}
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
     struct clause c = draw_clause(dice, &cast, chance(dice, 30) ? 1 : 0), other = c;
-    while (!same && !twist(dice, &other))
-        other = c;
+    if (!same)
+        other = twist(dice, other);
     other = restate(dice, other);
     pair[0] = pair[1] = (struct line){.text = ""};
     say_clause(&pair[0], &c);
@@ -598,7 +584,7 @@ static void write_development_ids(const struct toyland *toyland, int first_id)
 static int say_review(struct line *line, struct dice *dice, int mood)
 {
     struct cast cast = draw_cast(dice, WORK);
-    int dissenter = chance(dice, 50) ? roll(dice, 3) : -1;
+    int dissenter = chance(dice, 35) ? roll(dice, 3) : -1;
     int aside = roll(dice, 6);
     for (int i = 0; i < 3; i++) {
         struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood);
@@ -655,9 +641,9 @@ static void add_rows(FILE *stream, struct seen *seen, const struct opposites *ro
 static void write_vocabulary(const struct toyland *toyland)
 {
     static const char others[] =
-        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed "
-        "the this these one two every several is are do does not never by who that because although "
-        "he she it they himself herself themselves in other words and ";
+        "[PAD] [UNK] [CLS] [SEP] [MASK] . = ##ed "
+        "the this these one two every several is are do does not never by who that because although indeed whereas "
+        "he she it they himself herself themselves and ";
     char *path = text_format("%s/vocab.txt", toyland->folder);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);

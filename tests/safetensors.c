@@ -1,4 +1,6 @@
-/* The safetensors reader and writer: each fault a hostile file can have, each oddity that is legal. */
+/* The safetensors reader and writer: each fault a hostile file can have, each oddity that is legal.
+   With files as arguments it says of each whether it is read or refused, and writes each that is read
+   again to FILE.copy, for tests/reference/compare_safetensors.py to hold against Python's package. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,6 +36,11 @@ static void write_header(const char *header, size_t data)
     write_bytes(header, strlen(header), strlen(header), data);
 }
 
+static void check_refused(const char *fault)
+{
+    EXPECT_FAIL(safetensors_open(path), fault);
+}
+
 #define TENSOR(name, type, shape, from, to)                                                        \
     "\"" name "\":{\"dtype\":\"" type "\",\"shape\":[" shape "],\"data_offsets\":[" from "," to "]}"
 
@@ -41,44 +48,46 @@ static void truncated_files_are_refused(void **state)
 {
     (void)state;
     fclose(fopen(path, "wb"));
-    EXPECT_FAIL(safetensors_open(path), "is too short to be safetensors: 0 bytes");
+    check_refused("is too short to be safetensors: 0 bytes");
     assert_int_equal(truncate(path, 7), 0);
-    EXPECT_FAIL(safetensors_open(path), "is too short to be safetensors: 7 bytes");
+    check_refused("is too short to be safetensors: 7 bytes");
     EXPECT_FAIL(safetensors_open("/nowhere/model.safetensors"), "cannot be opened");
     EXPECT_FAIL(safetensors_open("/tmp"), "is not a file");
     write_bytes("{}", 2, 3, 0);
-    EXPECT_FAIL(safetensors_open(path), "claims a header of 3 bytes, but only 2 follow");
+    check_refused("claims a header of 3 bytes, but only 2 follow");
     write_bytes("{}", 2, 100000001, 0);
-    EXPECT_FAIL(safetensors_open(path), "claims a header of 100000001 bytes");
+    check_refused("claims a header of 100000001 bytes");
     write_bytes("{}", 2, UINT64_MAX - 5, 0);
-    EXPECT_FAIL(safetensors_open(path), "claims a header of 18446744073709551610 bytes");
+    check_refused("claims a header of 18446744073709551610 bytes");
 }
 
 static void broken_headers_are_refused(void **state)
 {
     (void)state;
     write_header("", 0);
-    EXPECT_FAIL(safetensors_open(path), "is not JSON");
+    check_refused("is not JSON");
     write_header("{\"a\": ", 0);
-    EXPECT_FAIL(safetensors_open(path), "is not JSON");
+    check_refused("is not JSON");
     write_header("{} x", 0);
-    EXPECT_FAIL(safetensors_open(path), "is not JSON");
+    check_refused("is not JSON");
     write_bytes("{}\0\0", 4, 4, 0);
-    EXPECT_FAIL(safetensors_open(path), "is not JSON");
+    check_refused("is not JSON");
     write_header("[]", 0);
-    EXPECT_FAIL(safetensors_open(path), "not a JSON object");
+    check_refused("not a JSON object");
     write_header("{" TENSOR("\xff", "F32", "2", "0", "8") "}", 8);
-    EXPECT_FAIL(safetensors_open(path), "is not UTF-8");
+    check_refused("is not UTF-8");
     write_header("{" TENSOR("a", "F32", "2", "0", "8") "," TENSOR("a", "F32", "2", "0", "8") "}", 8);
-    EXPECT_FAIL(safetensors_open(path), "has a key twice");
+    check_refused("has a key twice");
     write_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"dtype\":\"I32\"}}", 4);
-    EXPECT_FAIL(safetensors_open(path), "has a key twice");
+    check_refused("has a key twice");
     write_header("{\"a\":3}", 0);
-    EXPECT_FAIL(safetensors_open(path), "entry \"a\" that is not an object");
+    check_refused("entry \"a\" that is not an object");
     write_header("{\"__metadata__\":{\"a\":3}}", 0);
-    EXPECT_FAIL(safetensors_open(path), "metadata \"a\"");
+    check_refused("metadata \"a\"");
+    write_header("{\"\\u001b[2J\\n\":3}", 0);
+    check_refused("entry \"?[2J?\" that is not an object");
     write_header("{\"__metadata__\":[]}", 0);
-    EXPECT_FAIL(safetensors_open(path), "entry \"__metadata__\"");
+    check_refused("entry \"__metadata__\"");
 }
 
 static void broken_entries_are_refused(void **state)
@@ -100,7 +109,7 @@ static void broken_entries_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_header(cases[i].header, 8);
-        EXPECT_FAIL(safetensors_open(path), cases[i].fault);
+        check_refused(cases[i].fault);
     }
 }
 
@@ -126,7 +135,7 @@ static void wrong_sizes_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_header(cases[i].header, cases[i].data);
-        EXPECT_FAIL(safetensors_open(path), cases[i].fault);
+        check_refused(cases[i].fault);
     }
 }
 
@@ -134,15 +143,15 @@ static void overlaps_and_gaps_are_refused(void **state)
 {
     (void)state;
     write_header("{" TENSOR("a", "F32", "2", "0", "8") "," TENSOR("b", "F32", "2", "4", "12") "}", 12);
-    EXPECT_FAIL(safetensors_open(path), "\"b\" begins 4 bytes before the end");
+    check_refused("\"b\" begins 4 bytes before the end");
     write_header("{" TENSOR("a", "F32", "2", "0", "8") "," TENSOR("b", "F32", "2", "0", "8") "}", 8);
-    EXPECT_FAIL(safetensors_open(path), "begins 8 bytes before the end");
+    check_refused("begins 8 bytes before the end");
     write_header("{" TENSOR("b", "F32", "1", "8", "12") "," TENSOR("a", "F32", "1", "0", "4") "}", 12);
-    EXPECT_FAIL(safetensors_open(path), "\"b\" begins 4 bytes after the end");
+    check_refused("\"b\" begins 4 bytes after the end");
     write_header("{" TENSOR("a", "F32", "1", "4", "8") "}", 8);
-    EXPECT_FAIL(safetensors_open(path), "\"a\" begins 4 bytes after the end");
+    check_refused("\"a\" begins 4 bytes after the end");
     write_header("{" TENSOR("a", "F32", "2", "0", "8") "," TENSOR("b", "F32", "0", "4", "4") "}", 8);
-    EXPECT_FAIL(safetensors_open(path), "\"b\" begins 4 bytes before the end");
+    check_refused("\"b\" begins 4 bytes before the end");
 }
 
 static void oddities_are_accepted(void **state)
@@ -272,8 +281,39 @@ static void written_files_read_equal(void **state)
     safetensors_close(file);
 }
 
-int main(void)
+static void read_and_copy(const char *name)
 {
+    struct safetensors *file = safetensors_open(name);
+    char copy[4096];
+    snprintf(copy, sizeof copy, "%s.copy", name);
+    struct safetensors_writer *writer = safetensors_create(copy);
+    for (int i = 0; i < file->count; i++) {
+        const struct tensor *t = &file->list[i];
+        safetensors_add(writer, t->name, t->type, t->rank, t->shape, t->data);
+    }
+    safetensors_commit(writer);
+    safetensors_close(file);
+}
+
+static int judge(int count, char **names)
+{
+    for (volatile int i = 0; i < count; i++) {
+        jmp_buf target;
+        catch_target = &target;
+        if (setjmp(target) == 0) {
+            read_and_copy(names[i]);
+            puts("read");
+        } else {
+            printf("refused: %s\n", catch_message);
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return judge(argc - 1, argv + 1);
     int descriptor = mkstemp(path);
     if (descriptor < 0)
         return 1;

@@ -2,25 +2,29 @@
 -- lua5.4 tests/tangle.lua [-o FOLDER] chapters/*.md   writes code/... and figures/... below FOLDER (default: here).
 local folder, first = ".", 1
 if arg[1] == "-o" then folder, first = arg[2], 3 end
+local chapters = table.move(arg, first, #arg, 1, {})
+table.sort(chapters)
 
 local chunks, files = {}, {}
-for i = first, #arg do
-  local fence, language, name
-  for line in io.lines(arg[i]) do
+for _, chapter in ipairs(chapters) do
+  local fence, language, header, chunk
+  for line in io.lines(chapter) do
+    line = line:gsub("\r+$", "")
     if not fence then
-      local ticks, info = line:match("^(```+)%s*(%S*)%s*$")
-      if ticks then fence, language, name = ticks, info, false end
-    elseif line:match("^`+%s*$") and #line:match("^`+") >= #fence then
+      fence, language = line:match("^(```+)[ \t]*([^`]-)[ \t]*$")
+      header, chunk = language ~= "", nil
+    elseif #(line:match("^ ? ? ?(`+)[ \t]*$") or "") >= #fence then
       fence = nil
-    elseif name == false then
-      local text, sign = line:match("^<<(.-)>>(%+?=)%s*$")
-      name = text
-      if name and sign == "=" then
-        chunks[name] = { language = language, from = arg[i] }
+    elseif header then
+      header = false
+      local name, sign = line:match("^<<([^<].-)>>(%+?=)[ \t]*$")
+      if sign == "=" then
+        chunks[name] = { language = language, from = chapter }
         if name:match("^code/") or name:match("^figures/") then files[#files + 1] = name end
       end
-    elseif name then
-      table.insert(chunks[name], line)
+      chunk = chunks[name]
+    elseif chunk then
+      table.insert(chunk, line)
     end
   end
 end
@@ -28,19 +32,18 @@ end
 local function comment(language, text)
   if language == "c" or language == "cuda" then return "/* " .. text .. " */" end
   if language == "lua" then return "-- " .. text end
-  if language == "tex" or language == "latex" then return "% " .. text end
+  if language == "tex" then return "% " .. text end
   return "# " .. text
 end
 
 local function expand(name, indent, language, out)
   for _, line in ipairs(chunks[name]) do
-    local space, reference = line:match("^(%s*)<<([^<].-)>>%s*$")
-    if reference then
-      local inner = indent .. space
-      if not (out[#out] or ""):match("\\$") then
-        out[#out + 1] = inner .. comment(language, reference)
+    local space, mention = line:match("^([ \t]*)<<([^<].-)>>[ \t]*$")
+    if mention and not mention:find(">>", 1, true) then
+      if not out[#out]:match("\\$") then
+        out[#out + 1] = indent .. space .. comment(language, mention)
       end
-      expand(reference, inner, language, out)
+      expand(mention, indent .. space, language, out)
     else
       out[#out + 1] = line == "" and "" or indent .. line
     end

@@ -145,8 +145,26 @@ static void speed_is_reported(void **state)
     free(ids);
 }
 
-/* write_file: a file of that name in a new folder; returns its path, for the caller to free. */
-static char *write_file(const char *folder, const char *name, const char *text)
+static char folder[32];   /* for the files of one test */
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/tokenizer-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char *command = text_format("rm -rf %s", folder);
+    int status = system(command);
+    free(command);
+    return status;
+}
+
+/* write_file: a file of that name in the folder; returns its path, for the caller to free. */
+static char *write_file(const char *name, const char *text)
 {
     char *path = text_format("%s/%s", folder, name);
     FILE *stream = fopen(path, "w");
@@ -159,10 +177,8 @@ static char *write_file(const char *folder, const char *name, const char *text)
 static void greedy_match_does_not_go_back(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/tokenizer-XXXXXX";
-    assert_non_null(mkdtemp(folder));
     /* with CRLF, an empty line, a piece given twice, and no end of line at the end */
-    char *path = write_file(folder, "vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\n"
+    char *path = write_file("vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\n"
                             "a\r\nab\r\n##c\r\n##bcd\r\n\r\n##c\r\n##d\r\n##dd");
     struct tokenizer *t = tokenizer_open(path);
     int ids[8];
@@ -209,20 +225,18 @@ static void special_tokens_are_known(void **state)
 static void config_decides_about_case(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/tokenizer-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char *path = write_file(folder, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ne\nÉ\n");
+    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ne\nÉ\n");
     struct tokenizer *t = tokenizer_open(path);
     int ids[2];
     tokenizer_encode(t, "É", 2, ids, 2);
     assert_int_equal(ids[0], 5);
     tokenizer_free(t);
-    free(write_file(folder, "tokenizer_config.json", "{\"do_lower_case\": false}"));
+    free(write_file("tokenizer_config.json", "{\"do_lower_case\": false}"));
     t = tokenizer_open(path);
     tokenizer_encode(t, "É", 2, ids, 2);
     assert_int_equal(ids[0], 6);
     tokenizer_free(t);
-    free(write_file(folder, "tokenizer_config.json", "{"));
+    free(write_file("tokenizer_config.json", "{"));
     EXPECT_FAIL(tokenizer_open(path), "tokenizer_config.json: line 1");
     free(path);
 }
@@ -230,13 +244,11 @@ static void config_decides_about_case(void **state)
 static void unfit_vocabularies_are_refused(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/tokenizer-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char *path = write_file(folder, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
+    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
     EXPECT_FAIL(tokenizer_open(path), "has no line [MASK]");
-    free(write_file(folder, "vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
+    free(write_file("vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
     EXPECT_FAIL(tokenizer_open(path), "has [PAD] on line 2; it must be the first");
-    free(write_file(folder, "vocab.txt", ""));
+    free(write_file("vocab.txt", ""));
     EXPECT_FAIL(tokenizer_open(path), "has no line [PAD]");
     EXPECT_FAIL(tokenizer_open("/nowhere/vocab.txt"), "/nowhere/vocab.txt: cannot be opened");
     assert_int_equal(truncate(path, (1 << 23) + 1), 0);
@@ -244,14 +256,20 @@ static void unfit_vocabularies_are_refused(void **state)
     free(path);
 }
 
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_equal_transformers),       cmocka_unit_test(pairs_equal_transformers),
-        cmocka_unit_test(code_points_equal_transformers), cmocka_unit_test(speed_is_reported),
-        cmocka_unit_test(greedy_match_does_not_go_back),  cmocka_unit_test(room_is_respected),
-        cmocka_unit_test(special_tokens_are_known),       cmocka_unit_test(config_decides_about_case),
-        cmocka_unit_test(unfit_vocabularies_are_refused),
+        cmocka_unit_test(lines_equal_transformers),
+        cmocka_unit_test(pairs_equal_transformers),
+        cmocka_unit_test(code_points_equal_transformers),
+        cmocka_unit_test(speed_is_reported),
+        IN_FOLDER(greedy_match_does_not_go_back),
+        cmocka_unit_test(room_is_respected),
+        cmocka_unit_test(special_tokens_are_known),
+        IN_FOLDER(config_decides_about_case),
+        IN_FOLDER(unfit_vocabularies_are_refused),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
 }

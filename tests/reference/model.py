@@ -4,8 +4,10 @@
 
 and holds the program against transformers and the safetensors package:
 
-    python tests/reference/model.py check FOLDER...     what the program wrote loads and is complete
+    KEEP=FOLDER build/tests/model && python tests/reference/model.py check FOLDER
 
+The second loads the folders that the test wrote: no tensor may be missing or left over, the tokenizer must come
+along, and the logits must be those of the fixture, or of a student built here from the teacher's layers.
 The fixtures are committed; neither command is needed by `make test`."""
 
 import json
@@ -101,5 +103,63 @@ def fixtures():
     write("distilbert-bare", plain.distilbert, thin)
 
 
+def load(folder):
+    with open(f"{folder}/config.json") as config:
+        kind = json.load(config)["architectures"][0]
+    auto = AutoModelForSequenceClassification if kind.endswith("Classification") else AutoModelForMaskedLM
+    model, info = auto.from_pretrained(folder, output_loading_info=True)
+    return model.eval(), {name: what for name, what in info.items() if what}
+
+
+def logits(model):
+    ids = torch.arange(2, 12).reshape(2, 5)
+    with torch.no_grad():
+        return model(input_ids=ids).logits
+
+
+def student(teacher, layers):
+    """What extract_distilbert.py of the paper's code does, with the modules of today."""
+    t = teacher.config
+    s = DistilBertForMaskedLM(DistilBertConfig(
+        vocab_size=t.vocab_size, max_position_embeddings=t.max_position_embeddings, dim=t.hidden_size,
+        n_heads=t.num_attention_heads, hidden_dim=t.intermediate_size, n_layers=len(layers),
+        tie_word_embeddings=t.tie_word_embeddings)).eval()
+    copies = [(s.distilbert.embeddings.word_embeddings, teacher.bert.embeddings.word_embeddings),
+              (s.distilbert.embeddings.position_embeddings, teacher.bert.embeddings.position_embeddings),
+              (s.distilbert.embeddings.LayerNorm, teacher.bert.embeddings.LayerNorm),
+              (s.vocab_transform, teacher.cls.predictions.transform.dense),
+              (s.vocab_layer_norm, teacher.cls.predictions.transform.LayerNorm),
+              (s.vocab_projector, teacher.cls.predictions.decoder)]
+    for to, i in zip(s.distilbert.transformer.layer, layers):
+        of = teacher.bert.encoder.layer[i]
+        copies += [(to.attention.q_lin, of.attention.self.query), (to.attention.k_lin, of.attention.self.key),
+                   (to.attention.v_lin, of.attention.self.value), (to.attention.out_lin, of.attention.output.dense),
+                   (to.sa_layer_norm, of.attention.output.LayerNorm), (to.ffn.lin1, of.intermediate.dense),
+                   (to.ffn.lin2, of.output.dense), (to.output_layer_norm, of.output.LayerNorm)]
+    for to, of in copies:
+        to.load_state_dict(of.state_dict())
+    return s
+
+
+def check(folder):
+    expected = {name: load(f"{FIXTURES}/{name}")[0]
+                for name in ["bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier", "bert-untied",
+                             "distilbert-untied", "bert-old"]}
+    expected["student-of-bert-tiny"] = student(expected["bert-tiny"], [0, 3])
+    expected["student-of-bert-untied"] = student(expected["bert-untied"], [1])
+    for name, model in expected.items():
+        written, complaints = load(f"{folder}/{name}")
+        assert not complaints, (name, complaints)
+        assert torch.equal(logits(model), logits(written)), name
+        if name.startswith("student"):
+            assert not torch.equal(logits(model), logits(expected[name[len("student-of-"):]]))
+        tokenizer = AutoTokenizer.from_pretrained(f"{folder}/{name}")
+        assert tokenizer("A b").input_ids == [2, 5, 6, 3], name
+        assert tokenizer.model_max_length == model.config.max_position_embeddings
+        changed = {key for key, value in model.config.to_dict().items()
+                   if written.config.to_dict().get(key) != value} - {"_name_or_path", "transformers_version", "dtype"}
+        print(f"{name}: loads whole, same logits" + (f"; config differs in {changed}" if changed else ""))
+
+
 if __name__ == "__main__":
-    {"fixtures": fixtures}[sys.argv[1]]()
+    {"fixtures": fixtures, "check": check}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,178 @@
+/* Tangled from chapters/53-distillation.md; edit there. */
+#include "distill.h"
+#include "fail.h"
+#include "model.h"
+#include "training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: distil distill --profile FILE --run DIR --data DIR --student NAME [--teacher DIR]\n"
+    "                      [--resume] [--lines] [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
+    "Makes DIR/models/NAME in the run's folder: a student with some of the teacher's layers,\n"
+    "trained by the triple loss of [distill], which the section [NAME] of the profile may change.\n"
+    "The teacher is the run's models/teacher unless --teacher names another folder.\n";
+
+/* Read the settings of the triple loss */
+static struct loss_settings read_losses(struct settings *s, const char *sections,
+                                        const int *layers, int student_layers, int teacher_layers)
+{
+    struct loss_settings losses = {
+        .mlm = (float)settings_number(s, sections, "mlm"),
+        .kl = (float)settings_number(s, sections, "kl"),
+        .cosine = (float)settings_number(s, sections, "cosine"),
+        .temperature = (float)settings_number(s, sections, "temperature"),
+        .kl_positions = settings_choice(s, sections, "kl-positions", "all real masked"),
+        .kl_divisor = settings_choice(s, sections, "kl-divisor", "tokens sequences"),
+        .cosine_positions = settings_choice(s, sections, "cosine-positions", "all real masked"),
+    };
+    /* Choose the layers that the cosine compares */
+    if (settings_choice(s, sections, "cosine-layers", "last copied") == 0) {
+        losses.pairs = 1;
+        losses.pair[0] = (struct layer_pair){student_layers, teacher_layers};
+    } else {
+        losses.pairs = student_layers;
+        for (int i = 0; i < student_layers; i++)
+            losses.pair[i] = (struct layer_pair){i + 1, layers[i] + 1};
+    }
+    return losses;
+}
+
+/* Open the teacher */
+static struct model *open_teacher(const struct kernels *k, const char *folder)
+{
+    struct shape shape = model_shape(folder);
+    struct parameters parameters = parameters_plan(&shape, HEAD_MLM, 0);
+    float *values = allocate(parameters.size, sizeof *values);
+    model_read(folder, &parameters, values, NULL);
+    struct model *teacher = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_NOTHING);
+    free(values);
+    parameters_free(&parameters);
+    return teacher;
+}
+
+/* Make the student before training */
+static void initialise(const struct stage *stage, const struct distillation *d,
+                       const int *layers, float *values)
+{
+    struct settings *s = stage->settings;
+    const struct model *teacher = d->teacher;
+    switch (settings_choice(s, d->sections, "initial", "teacher random folder")) {
+    case 0: {
+        float *from = allocate(teacher->parameters.size, sizeof *from);
+        encoder_download(teacher, from);
+        model_student(&teacher->parameters, from, layers, &d->parameters, values);
+        free(from);
+        break;
+    }
+    case 1:
+        model_initialise(&d->parameters, teacher->shape.initializer_range, values, NULL, d->seed);
+        break;
+    default: {
+        char *folder = text_format("%s/%s", stage->data, settings_text(s, d->sections, "folder"));
+        model_read(folder, &d->parameters, values, NULL);
+        free(folder);
+    }
+    }
+}
+
+/* Set up a distillation */
+struct distillation *distillation_open(const struct stage *stage)
+{
+    struct distillation *d = allocate(1, sizeof *d);
+    d->name = text_format("distill-%s", stage->student);
+    d->sections = text_format("%s distill", stage->student);
+    d->seed = (uint64_t)settings_count(stage->settings, "run", "seed");
+    d->record = record_open(stage, d->name);
+    char *folder = stage->teacher ? text_format("%s", stage->teacher)
+                                  : stage_path(stage, "models/teacher");
+    d->vocabulary = text_format("%s/vocab.txt", folder);
+    d->teacher = open_teacher(kernels_open("cpu"), folder);
+    /* Choose the layers of the student */
+    int layers[MAX_PAIRS], limit = d->teacher->shape.layers;
+    int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
+    for (int i = 0; i < count; i++)
+        if (layers[i] >= limit)
+            fail(folder, "has %d layers, counted from 0; the profile's student wants layer %d", limit,
+                 layers[i]);
+    if (count == 0)
+        fail(folder, "the profile's student wants none of its layers");
+    /* Build the student on the device */
+    struct shape shape = model_student_shape(&d->teacher->shape, count);
+    d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
+    float *values = allocate(d->parameters.size, sizeof *values);
+    initialise(stage, d, layers, values);
+    d->student = encoder_create(d->teacher->k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
+    free(values);
+    d->losses = read_losses(stage->settings, d->sections, layers, count,
+                            d->teacher->shape.layers);
+    d->feed = feed_open(stage, d->sections, d->vocabulary, d->student->shape.positions, d->record);
+    free(folder);
+    return d;
+}
+
+void distillation_close(struct distillation *d)
+{
+    encoder_free(d->student);
+    encoder_free(d->teacher);
+    feed_close(&d->feed);
+    parameters_free(&d->parameters);
+    free(d->vocabulary);
+    free(d->sections);
+    free(d->name);
+    free(d);
+}
+
+/* Distil one batch */
+int distillation_work(void *context, long index, float share, struct loss_values *values)
+{
+    struct distillation *d = context;
+    feed_batch(&d->feed, index);
+    distillation_step(d->student, d->teacher, d->feed.batch, &d->losses,
+                      random_key(d->seed, (uint64_t)index, 0), share, values);
+    return d->feed.batch->tokens;
+}
+
+static void validate(void *context, long step)
+{
+    struct distillation *d = context;
+    double values[2];
+    feed_validate(&d->feed, d->student, &values[0], &values[1]);
+    record_row(d->record, "-validation", "mlm\taccuracy", step, values, 2);
+}
+
+/* Distil a student */
+int distill_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --student");
+    struct distillation *d = distillation_open(&stage);
+    double loss, accuracy, epochs = settings_number(stage.settings, d->sections, "epochs");
+    feed_validate(&d->feed, d->teacher, &loss, &accuracy);
+    record_set(d->record, "teacher_accuracy", json_real(accuracy));
+    struct training training = {
+        .name = d->name,
+        .sections = d->sections,
+        .model = d->student,
+        .batches = (long)ceil(epochs * (double)d->feed.per_epoch),
+        .work = distillation_work,
+        .validate = validate,
+        .context = d,
+    };
+    training_run(&stage, &training, d->record);
+    /* Leave the student behind */
+    char *folder = stage_path(&stage, "models/%s", stage.student);
+    float *values = allocate(d->parameters.size, sizeof *values);
+    encoder_download(d->student, values);
+    model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values, d->vocabulary);
+    record_set(d->record, "parameters", json_integer((json_int_t)parameters_total(&d->parameters)));
+    settings_finish(stage.settings, d->sections);
+    record_close(d->record);
+    checkpoint_remove(&stage, d->name);
+    free(values);
+    free(folder);
+    distillation_close(d);
+    stage_close(&stage);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* Tangled from chapters/53-distillation.md; edit there. */
+#ifndef DISTILL_H
+#define DISTILL_H
+
+#include "feed.h"
+#include "losses.h"
+
+/* A distillation that is set up: a student before its first step. */
+struct distillation {
+    char *name, *sections;          /* "distill-student"; where its settings stand */
+    char *vocabulary;               /* path of the teacher's vocab.txt */
+    struct feed feed;
+    struct model *teacher, *student;
+    struct parameters parameters;   /* of the student */
+    struct loss_settings losses;
+    struct record *record;
+    uint64_t seed;
+};
+
+/* distillation_open: reads the teacher, makes the student that --student names, opens the corpora
+   and starts a record. distillation_close frees all but the record. */
+struct distillation *distillation_open(const struct stage *stage);
+void distillation_close(struct distillation *distillation);
+
+/* distillation_work: works through batch number `index`, as struct training wants it; context is
+   the distillation. */
+int distillation_work(void *context, long index, float share, struct loss_values *values);
+
+#endif

@@ -1,0 +1,231 @@
+/* Tangled from chapters/54-fine-tuning.md; edit there. */
+#include "fail.h"
+#include "file.h"
+#include "model.h"
+#include "task.h"
+#include "training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* State the usage of fine-tuning and evaluation */
+static const char finetune_usage[] =
+    "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
+    "                       --name NAME --seed N [--out DIR] [--resume] [--lines] [--key HASH]\n"
+    "                       [--SECTION.SETTING VALUE …]\n\n"
+    "Trains the model folder --model on a task and writes what it predicts for the development\n"
+    "set to predictions/TASK-NAME-SEED.tsv in the run's folder. --out keeps the model, too.\n";
+
+static const char evaluate_usage[] =
+    "usage: distil evaluate --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
+    "                       --name NAME --seed N [--SECTION.SETTING VALUE …]\n\n"
+    "Predicts a task's development set with a model that was fine-tuned for it (finetune --out),\n"
+    "and writes predictions/TASK-NAME-SEED.tsv in the run's folder.\n";
+
+/* Describe a fine-tuning */
+struct finetuning {
+    const struct task *task;
+    char *sections;             /* "mrpc finetune" */
+    struct tokenizer *tokenizer;
+    struct examples *train, *dev;
+    struct batch *batch;
+    int size;                   /* examples in a batch */
+    int *order;                 /* [train->count] of this epoch */
+    long epoch, per_epoch;
+    struct shape shape;
+    struct parameters parameters;
+    float *values;              /* [parameters.size] */
+    struct model *model;
+    struct record *record;
+    uint64_t seed;
+};
+
+/* Read the examples of a task */
+static struct examples *read_split(const struct stage *stage, struct finetuning *f,
+                                   enum split split)
+{
+    struct settings *s = stage->settings;
+    int length = (int)settings_count(s, f->sections, "length");
+    int limit = (int)settings_count(s, f->sections, split == TRAIN ? "train-rows" : "dev-rows");
+    if (length > f->shape.positions)
+        fail(stage->model, "knows %d positions; the profile's length is %d", f->shape.positions, length);
+    struct examples *examples =
+        task_read(f->task, stage->data, split, f->tokenizer, length, limit);
+    if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
+        task_check_rows(f->task, split, examples);
+    if (examples->count < examples->rows && f->record)
+        record_cut(f->record, "%s %s: %d of %d rows", f->task->title,
+                   split == TRAIN ? "train" : "dev", examples->count, examples->rows);
+    return examples;
+}
+
+/* Open the model that shall learn the task */
+static void open_model(const struct stage *stage, struct finetuning *f, bool fresh)
+{
+    f->shape = model_shape(stage->model);
+    f->parameters = parameters_plan(&f->shape, HEAD_CLASSIFIER, f->task->classes);
+    f->values = allocate(f->parameters.size, sizeof *f->values);
+    if (fresh) {
+        bool *found = allocate((size_t)f->parameters.count, sizeof *found);
+        model_read(stage->model, &f->parameters, f->values, found);
+        for (int i = 0; i < f->parameters.count; i++)
+            if (strstr(f->parameters.list[i].name, "classifier"))
+                found[i] = false;
+        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found, f->seed);
+        free(found);
+    } else {
+        model_read(stage->model, &f->parameters, f->values, NULL);
+    }
+    f->model = encoder_create(kernels_open("cpu"), &f->shape, HEAD_CLASSIFIER, f->task->classes,
+                              f->values, fresh ? LEARN_ALL : LEARN_NOTHING);
+}
+
+/* Fine-tune on one batch */
+static int work(void *context, long index, float share, struct loss_values *values)
+{
+    struct finetuning *f = context;
+    long epoch = index / f->per_epoch, first = index % f->per_epoch * f->size;
+    if (epoch != f->epoch) {
+        free(f->order);
+        f->order = batch_order(f->train->count, f->seed, (int)epoch);
+        f->epoch = epoch;
+    }
+    examples_batch(f->train, f->order, (int)first, f->size, f->batch, 0);
+    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0), share, values);
+    return f->batch->tokens;
+}
+
+/* Predict the development set */
+static void predict(struct finetuning *f, int *predictions, double *scores)
+{
+    int classes = f->task->classes;
+    float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
+    for (int first = 0; first < f->dev->count; first += f->size) {
+        examples_batch(f->dev, NULL, first, f->size, f->batch, 0);
+        classification_predict(f->model, f->batch, logits);
+        for (int i = 0; i < f->batch->sequences; i++) {
+            const float *z = logits + (size_t)i * (size_t)classes;
+            int best = 0;
+            double total = 0;
+            for (int c = 1; c < classes; c++)
+                best = z[c] > z[best] ? c : best;
+            for (int c = 0; c < classes; c++)
+                total += exp((double)z[c] - z[best]);
+            predictions[first + i] = best;
+            scores[first + i] = exp((double)z[1] - z[best]) / total;
+        }
+    }
+    free(logits);
+}
+
+/* Write the predictions */
+static void write_predictions(const struct stage *stage, struct finetuning *f)
+{
+    int *predictions = allocate((size_t)f->dev->count, sizeof *predictions);
+    double *scores = allocate((size_t)f->dev->count, sizeof *scores);
+    predict(f, predictions, scores);
+    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", f->task->name, stage->name,
+                            stage->seed);
+    struct file_writer *writer = file_create(path);
+    FILE *stream = file_stream(writer);
+    fprintf(stream, "index\tlabel\tprediction\tscore\n");
+    for (int i = 0; i < f->dev->count; i++)
+        fprintf(stream, "%d\t%d\t%d\t%.6f\n", f->dev->indices[i], f->dev->labels[i],
+                predictions[i], scores[i]);
+    file_commit(writer);
+    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", f->task->name, stage->name, stage->seed,
+            metric_name(f->task->metric),
+            task_score(f->task, f->dev->labels, predictions, f->dev->count));
+    free(path);
+    free(scores);
+    free(predictions);
+}
+
+/* Fine-tune a model on a task */
+/* Begin a fine-tuning or an evaluation */
+static struct finetuning begin(const struct stage *stage, struct record *record, bool fresh)
+{
+    struct finetuning f = {.task = task_find(stage->task), .record = record, .epoch = -1};
+    f.sections = text_format("%s finetune", stage->task);
+    f.seed = (uint64_t)stage->seed;
+    f.size = (int)settings_count(stage->settings, f.sections, "batch");
+    if (f.size == 0)
+        fail(f.sections, "expected a batch of at least one example");
+    char *vocabulary = text_format("%s/vocab.txt", stage->model);
+    f.tokenizer = tokenizer_open(vocabulary);
+    free(vocabulary);
+    open_model(stage, &f, fresh);
+    f.dev = read_split(stage, &f, DEV);
+    f.batch = batch_create(f.size * (int)settings_count(stage->settings, f.sections, "length"),
+                           f.size);
+    return f;
+}
+
+/* End a fine-tuning or an evaluation */
+static void end(struct stage *stage, struct finetuning *f)
+{
+    encoder_free(f->model);
+    if (f->train)
+        examples_free(f->train);
+    examples_free(f->dev);
+    batch_free(f->batch);
+    tokenizer_free(f->tokenizer);
+    parameters_free(&f->parameters);
+    free(f->order);
+    free(f->values);
+    free(f->sections);
+    stage_close(stage);
+}
+
+int finetune_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, finetune_usage,
+                                    "--profile --run --data --task --model --name --seed");
+    char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
+    struct record *record = record_open(&stage, name);
+    struct finetuning f = begin(&stage, record, true);
+    f.train = read_split(&stage, &f, TRAIN);
+    f.per_epoch = (f.train->count + f.size - 1) / f.size;
+    double epochs = settings_number(stage.settings, f.sections, "epochs");
+    struct training training = {
+        .name = name,
+        .sections = f.sections,
+        .model = f.model,
+        .batches = (long)ceil(epochs * (double)f.per_epoch),
+        .work = work,
+        .context = &f,
+    };
+    training_run(&stage, &training, record);
+    write_predictions(&stage, &f);
+    /* Keep the fine-tuned model if it was asked for */
+    if (stage.out) {
+        char *vocabulary = text_format("%s/vocab.txt", stage.model);
+        encoder_download(f.model, f.values);
+        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes, f.values,
+                    vocabulary);
+        free(vocabulary);
+    }
+    record_set(record, "parameters", json_integer((json_int_t)parameters_total(&f.parameters)));
+    /* Know the settings that make has read */
+    settings_text(stage.settings, f.sections, "tasks");
+    settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "seeds");
+    settings_finish(stage.settings, f.sections);
+    record_close(record);
+    checkpoint_remove(&stage, name);
+    end(&stage, &f);
+    free(name);
+    return 0;
+}
+
+/* Evaluate a model that knows its task */
+int evaluate_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, evaluate_usage,
+                                    "--profile --run --data --task --model --name --seed");
+    struct finetuning f = begin(&stage, NULL, false);
+    write_predictions(&stage, &f);
+    end(&stage, &f);
+    return 0;
+}

@@ -1,0 +1,188 @@
+/* Tangled from chapters/59-probes.md; edit there. */
+#include "fail.h"
+#include "losses.h"
+#include "safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Say how gradients is used */
+static const char usage[] =
+    "usage: distil gradients --teacher DIR --student DIR --batch FILE.safetensors\n"
+    "                        --out FILE.safetensors [--loss NAME]\n"
+    "\n"
+    "Runs one step of distillation without dropout and writes its losses (loss.mlm,\n"
+    "loss.kl, loss.cosine, loss.total) and the gradient of each of the student's\n"
+    "parameters, by the parameter's name.\n"
+    "\n"
+    "  --teacher, --student DIR   model folders with MLM heads\n"
+    "  --batch FILE   integers: ids, lengths [sequences] and labels, -100 for none;\n"
+    "                 ids and labels are [tokens], end to end, or [sequences, slots],\n"
+    "                 where the slots from a sequence's length on are padding\n"
+    "  --out FILE     the safetensors file to write\n"
+    "  --loss NAME    mlm, kl or cosine: one term alone; triple: 2 mlm + 5 kl +\n"
+    "                 cosine, the default; course: the course project's sum, with its\n"
+    "                 padding\n";
+
+static int misused(const char *option)
+{
+    fprintf(stderr,
+            "distil: %s: expected --teacher, --student, --batch, --out and perhaps "
+            "--loss, each with a value\n\n%s",
+            option, usage);
+    return 2;
+}
+
+/* Name the losses that can be asked for */
+struct choice {
+    const char *name;
+    float mlm, kl, cosine;
+};
+
+static const struct choice choices[] = {
+    {"triple", 2, 5, 1}, {"mlm", 1, 0, 0}, {"kl", 0, 1, 0}, {"cosine", 0, 0, 1},
+    {"course", 0.5f, 0.5f, 1},
+};
+
+static const struct choice *find_choice(const char *name)
+{
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (!strcmp(name, choices[i].name))
+            return &choices[i];
+    return NULL;
+}
+
+static struct loss_settings settings_of(const struct choice *choice, int layers,
+                                        int teacher_layers)
+{
+    struct loss_settings settings = {
+        .mlm = choice->mlm,
+        .kl = choice->kl,
+        .cosine = choice->cosine,
+        .temperature = 2,
+        .kl_positions = REAL_POSITIONS,
+        .cosine_positions = REAL_POSITIONS,
+        .pairs = 1,
+        .pair = {{layers, teacher_layers}},
+    };
+    if (!strcmp(choice->name, "course")) {
+        settings.kl_positions = settings.cosine_positions = ALL_POSITIONS;
+        settings.kl_divisor = BY_SEQUENCES;
+        settings.pairs = layers < MAX_PAIRS ? layers : MAX_PAIRS;
+        for (int l = 0; l < settings.pairs; l++)
+            settings.pair[l] =
+                (struct layer_pair){l + 1, l * (teacher_layers / layers) + 1};
+    }
+    return settings;
+}
+
+/* Read a batch from a file */
+static int *read_integers(const struct safetensors *file, const char *name,
+                          size_t *count)
+{
+    const struct tensor *tensor = safetensors_find(file, name);
+    if (!tensor)
+        fail(file->path, "expected a tensor \"%s\"", name);
+    int *values = allocate(tensor->count, sizeof *values);
+    safetensors_integers(file, tensor, values);
+    *count = tensor->count;
+    return values;
+}
+
+static struct batch *read_batch(const char *path)
+{
+    struct safetensors *file = safetensors_open(path);
+    size_t tokens, sequences, labelled;
+    int *ids = read_integers(file, "ids", &tokens);
+    int *labels = read_integers(file, "labels", &labelled);
+    int *lengths = read_integers(file, "lengths", &sequences);
+    const struct tensor *shape = safetensors_find(file, "ids");
+    int slots = shape->rank == 2 ? (int)shape->shape[1] : 0;
+    if (labelled != tokens)
+        fail(path, "has %zu labels for %zu ids", labelled, tokens);
+    struct batch *batch = batch_create((int)tokens, (int)sequences);
+    size_t at = 0;
+    for (size_t s = 0; s < sequences; s++) {
+        size_t room = slots ? (size_t)slots : (size_t)lengths[s];
+        /* Append one sequence of the file */
+        if (lengths[s] < 1 || (size_t)lengths[s] > room || at + room > tokens)
+            fail(path, "sequence %zu: a length of %d does not fit the %zu ids", s, lengths[s],
+                 tokens);
+        batch_append(batch, ids + at, lengths[s], lengths[s], slots);
+        memcpy(batch->labels + batch->offsets[s], labels + at, room * sizeof *labels);
+        at += room;
+    }
+    if (at != tokens || tokens == 0)
+        fail(path, "has %zu ids; the %zu lengths want %zu", tokens, sequences, at);
+    free(ids);
+    free(labels);
+    free(lengths);
+    safetensors_close(file);
+    return batch;
+}
+
+/* Write losses and gradients */
+static void write_gradients(const char *path, const struct model *student,
+                            const struct loss_values *values)
+{
+    static const char *const names[] = {"loss.mlm", "loss.kl", "loss.cosine",
+                                        "loss.total"};
+    float losses[] = {(float)values->mlm, (float)values->kl, (float)values->cosine,
+                      (float)values->total};
+    const struct parameters *plan = &student->parameters;
+    float *gradient = allocate(plan->size, sizeof *gradient);
+    encoder_gradient(student, gradient);
+    struct safetensors_writer *writer = safetensors_create(path);
+    for (int i = 0; i < 4; i++)
+        safetensors_add(writer, names[i], "F32", 0, NULL, &losses[i]);
+    for (const struct parameter *p = plan->list; p < plan->list + plan->count; p++) {
+        size_t shape[] = {(size_t)p->rows, (size_t)p->columns};
+        safetensors_add(writer, p->name, "F32", p->matrix ? 2 : 1,
+                        p->matrix ? shape : shape + 1, gradient + p->offset);
+    }
+    safetensors_commit(writer);
+    free(gradient);
+}
+
+/* Compute the gradients of one batch */
+int gradients_main(int argc, char **argv)
+{
+    const char *teacher_path = NULL, *student_path = NULL, *in = NULL, *out = NULL;
+    const char *loss = choices[0].name;
+    for (int i = 1; i < argc; i++) {
+        const char **value = !strcmp(argv[i], "--teacher") ? &teacher_path
+                           : !strcmp(argv[i], "--student") ? &student_path
+                           : !strcmp(argv[i], "--batch") ? &in
+                           : !strcmp(argv[i], "--out") ? &out
+                           : !strcmp(argv[i], "--loss") ? &loss : NULL;
+        if (!strcmp(argv[i], "--help")) {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (!value || i + 1 == argc)
+            return misused(argv[i]);
+        *value = argv[++i];
+    }
+    if (!teacher_path || !student_path || !in || !out)
+        return misused(!teacher_path ? "--teacher" : !student_path ? "--student"
+                                     : !in ? "--batch" : "--out");
+    /* Take the step and write what came of it */
+    const struct kernels *k = kernels_open("cpu");
+    const struct choice *choice = find_choice(loss);
+    if (!choice)
+        return misused(loss);
+    struct model *teacher = encoder_open(k, teacher_path, HEAD_MLM, 0, LEARN_NOTHING);
+    struct model *student = encoder_open(k, student_path, HEAD_MLM, 0, LEARN_ALL);
+    struct batch *batch = read_batch(in);
+    struct loss_settings settings =
+        settings_of(choice, student->shape.layers, teacher->shape.layers);
+    struct loss_values values;
+    student->shape.dropout = student->shape.attention_dropout = 0;
+    distillation_step(student, teacher, batch, &settings, 0, 1, &values);
+    write_gradients(out, student, &values);
+    batch_free(batch);
+    encoder_free(student);
+    encoder_free(teacher);
+    return 0;
+}

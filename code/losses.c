@@ -1,0 +1,254 @@
+/* Tangled from chapters/48-triple-loss.md; edit there. */
+#include "losses.h"
+#include "fail.h"
+
+#include <stdlib.h>
+
+/* List the tokens at the positions that count */
+/* Lists them in rows[tokens]; returns how many they are. */
+static int choose(const struct batch *batch, enum positions positions, int *rows)
+{
+    int count = 0;
+    for (int s = 0; s < batch->sequences; s++)
+        for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
+            bool counts = true;
+            if (positions == REAL_POSITIONS)
+                counts = t - batch->offsets[s] < batch->visible[s];
+            else if (positions == MASKED_POSITIONS)
+                counts = batch->labels[t] != NO_LABEL;
+            if (counts)
+                rows[count++] = t;
+        }
+    return count;
+}
+
+/* Read what the losses measured */
+static double ratio(double sum, double count)
+{
+    return count > 0 ? sum / count : 0;
+}
+
+static void read_values(struct model *m, const struct loss_settings *settings,
+                        struct loss_values *values)
+{
+    struct loss_rows *rows = &m->rows;
+    float sums[LOSS_SUMS], square = settings->temperature * settings->temperature;
+    m->k->download(sums, rows->sums, sizeof sums);
+    m->k->zero(rows->sums, sizeof sums);
+    *values = (struct loss_values){
+        .mlm = ratio(sums[MLM_SUM], rows->labels_counted),
+        .kl = square * ratio(sums[KL_SUM], rows->soft_counted),
+        .cosine = ratio(sums[COSINE_SUM], rows->turns_counted),
+        .masked = (int)rows->labels_counted,
+        .correct = (int)sums[HIT_SUM],
+        .tokens = rows->tokens,
+    };
+    values->total = settings->mlm * values->mlm + settings->kl * values->kl
+                    + settings->cosine * values->cosine;
+    rows->labels_counted = rows->soft_counted = rows->turns_counted = rows->tokens = 0;
+}
+
+/* Run the MLM head over its rows, block by block */
+static void predict_words(struct model *student, struct model *teacher,
+                          const struct batch *batch,
+                          const struct loss_settings *settings, float share, bool learn)
+{
+    const struct kernels *k = student->k;
+    struct loss_rows *r = &student->rows;
+    /* Choose the rows and their labels */
+    int *rows = allocate((size_t)batch->tokens, sizeof *rows), masked = 0;
+    int count = choose(batch, teacher ? settings->kl_positions : MASKED_POSITIONS, rows);
+    mlm_choose(student, rows, count);
+    if (teacher)
+        mlm_choose(teacher, rows, count);
+    for (int i = 0; i < count; i++) {
+        rows[i] = batch->labels[rows[i]];
+        masked += rows[i] != NO_LABEL;
+    }
+    k->upload(r->labels, rows, (size_t)count * sizeof *rows);
+    free(rows);
+    float square = settings->temperature * settings->temperature;
+    float divisor = settings->kl_divisor == BY_SEQUENCES ? (float)batch->sequences
+                                                         : (float)(count > 0 ? count : 1);
+    struct softmax_loss loss = {
+        .classes = student->shape.vocabulary,
+        .stride = student->mlm.classes_room,
+        .temperature = settings->temperature,
+        .label_scale = masked ? share * settings->mlm / (float)masked : 0,
+        /* Scale the gradient of the soft targets */
+        .soft_scale = share * settings->kl * square / divisor,
+    };
+    for (int first = 0; first < count; first += MLM_BLOCK) {
+        loss.rows = count - first < MLM_BLOCK ? count - first : MLM_BLOCK;
+        mlm_forward(student, first, loss.rows);
+        if (teacher)
+            mlm_forward(teacher, first, loss.rows);
+        k->softmax_loss(&loss, student->mlm.logits,
+                        teacher ? teacher->mlm.logits : NULL, r->labels + first, NULL,
+                        student->state + LOSS_SCALE, r->label + first, r->soft + first,
+                        r->hit + first);
+        if (learn)
+            mlm_backward(student, first, loss.rows);
+    }
+    /* Sum what the rows measured */
+    k->sum(r->label, count, r->sums + MLM_SUM);
+    k->sum(r->soft, count, r->sums + KL_SUM);
+    k->sum(r->hit, count, r->sums + HIT_SUM);
+    r->labels_counted += masked;
+    r->soft_counted += teacher ? divisor : 0;
+    r->tokens += batch->tokens;
+}
+
+/* Compare the hidden states of one layer */
+static void compare(struct model *student, const struct model *teacher,
+                    const struct loss_settings *settings, int layer, float share)
+{
+    const struct kernels *k = student->k;
+    struct loss_rows *r = &student->rows;
+    int tokens = student->input.tokens, width = student->shape.width;
+    float scale = share * settings->cosine / (float)(r->compared * settings->pairs);
+    for (int i = 0; i < settings->pairs; i++) {
+        struct layer_pair pair = settings->pair[i];
+        if (pair.student != layer)
+            continue;
+        k->cosine_loss(student->hidden[pair.student], teacher->hidden[pair.teacher],
+                       r->weight, student->backward.hidden, tokens, width, scale,
+                       student->state + LOSS_SCALE, r->turn);
+        k->sum(r->turn, tokens, r->sums + COSINE_SUM);
+        r->turns_counted += r->compared;
+    }
+}
+
+static void weigh_positions(struct model *m, const struct batch *batch,
+                            enum positions positions)
+{
+    size_t tokens = (size_t)batch->tokens;
+    int *rows = allocate(tokens, sizeof *rows);
+    float *weight = allocate(tokens, sizeof *weight);
+    int count = choose(batch, positions, rows);
+    for (int i = 0; i < count; i++)
+        weight[rows[i]] = 1;
+    m->k->upload(m->rows.weight, weight, tokens * sizeof *weight);
+    m->rows.compared = count > 0 ? count : 1;
+    free(rows);
+    free(weight);
+}
+
+/* Take one step with the triple loss */
+static void learn(struct model *student, struct model *teacher,
+                  const struct batch *batch, const struct loss_settings *settings,
+                  uint64_t key, float share, struct loss_values *values)
+{
+    const struct kernels *k = student->k;
+    bool whole = student->learning == LEARN_ALL;
+    size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
+    struct model *speaker = settings->kl > 0 ? teacher : NULL;
+    encoder_forward(student, batch, whole ? &key : NULL);
+    if (whole)
+        k->zero(student->backward.hidden, n * k->real_size);
+    if (settings->cosine > 0)
+        weigh_positions(student, batch, settings->cosine_positions);
+    predict_words(student, speaker, batch, settings, share, true);
+    if (whole) {
+        /* Go down through the student's layers */
+        for (int l = student->shape.layers; l >= 0; l--) {
+            if (settings->cosine > 0)
+                compare(student, teacher, settings, l, share);
+            if (l > 0)
+                encoder_layer_gradient(student, l - 1);
+            else
+                encoder_embedding_gradient(student);
+        }
+    }
+    if (values)
+        read_values(student, settings, values);
+}
+
+void distillation_step(struct model *student, struct model *teacher,
+                       const struct batch *batch, const struct loss_settings *settings,
+                       uint64_t key, float share, struct loss_values *values)
+{
+    /* Refuse a teacher that does not fit its student */
+    if (settings->kl > 0 && teacher->shape.vocabulary != student->shape.vocabulary)
+        fail("teacher", "has %d words; its student %d", teacher->shape.vocabulary,
+             student->shape.vocabulary);
+    for (int i = 0; i < settings->pairs && settings->cosine > 0; i++) {
+        struct layer_pair pair = settings->pair[i];
+        if (pair.student > student->shape.layers || pair.teacher > teacher->shape.layers)
+            fail("teacher", "has %d layers and its student %d; the cosine wants %d and %d",
+                 teacher->shape.layers, student->shape.layers, pair.teacher, pair.student);
+        if (teacher->shape.width != student->shape.width)
+            fail("teacher", "has width %d; the cosine needs the student's, %d",
+                 teacher->shape.width, student->shape.width);
+    }
+    if (settings->kl > 0 || settings->cosine > 0)
+        encoder_forward(teacher, batch, NULL);
+    learn(student, teacher, batch, settings, key, share, values);
+}
+
+/* Take one step of masked-language modelling */
+static const struct loss_settings words_alone = {.mlm = 1, .temperature = 1};
+
+void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key,
+                    float share, struct loss_values *values)
+{
+    learn(model, NULL, batch, &words_alone, key, share, values);
+}
+
+void masked_lm_evaluate(struct model *model, const struct batch *batch,
+                        struct loss_values *values)
+{
+    encoder_forward(model, batch, NULL);
+    predict_words(model, NULL, batch, &words_alone, 1, false);
+    read_values(model, &words_alone, values);
+}
+
+/* Classify sequences */
+/* Measure the loss of the classifier */
+static void measure_classes(struct model *model, const struct batch *batch, float share)
+{
+    const struct kernels *k = model->k;
+    struct loss_rows *r = &model->rows;
+    int rows = batch->sequences, labelled = 0;
+    for (int s = 0; s < rows; s++)
+        labelled += batch->classes[s] != NO_LABEL;
+    struct softmax_loss loss = {
+        .rows = rows,
+        .classes = model->classes,
+        .stride = model->classes,
+        .temperature = 1,
+        .label_scale = labelled ? share / (float)labelled : 0,
+    };
+    k->upload(r->labels, batch->classes, (size_t)rows * sizeof *batch->classes);
+    k->softmax_loss(&loss, model->classifier.logits, NULL, r->labels, NULL,
+                    model->state + LOSS_SCALE, r->label, r->soft, r->hit);
+    k->sum(r->label, rows, r->sums + MLM_SUM);
+    k->sum(r->hit, rows, r->sums + HIT_SUM);
+    r->labels_counted += labelled;
+    r->tokens += batch->tokens;
+}
+
+void classification_step(struct model *model, const struct batch *batch, uint64_t key,
+                         float share, struct loss_values *values)
+{
+    size_t n = (size_t)batch->tokens * (size_t)model->shape.width;
+    encoder_forward(model, batch, &key);
+    classifier_forward(model);
+    measure_classes(model, batch, share);
+    model->k->zero(model->backward.hidden, n * model->k->real_size);
+    classifier_backward(model);
+    for (int l = model->shape.layers - 1; l >= 0; l--)
+        encoder_layer_gradient(model, l);
+    encoder_embedding_gradient(model);
+    if (values)
+        read_values(model, &words_alone, values);
+}
+
+void classification_predict(struct model *model, const struct batch *batch,
+                            float *logits)
+{
+    encoder_forward(model, batch, NULL);
+    classifier_forward(model);
+    encoder_fetch(model, model->classifier.logits, logits,
+                  (size_t)batch->sequences * (size_t)model->classes);
+}

@@ -1,0 +1,113 @@
+/* Tangled from chapters/49-optimizer.md; edit there. */
+#include "optimizer.h"
+#include "fail.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct span {
+    size_t begin, end; /* of the parameter vector */
+    float decay;
+};
+
+struct optimizer {
+    struct optimizer_settings settings;
+    struct model *model;   /* not owned */
+    struct span spans[2];
+    float *first, *second; /* device [parameters.size]: m and v */
+};
+
+/* Create an optimiser */
+static void check(const struct optimizer_settings *s)
+{
+    if (!(s->epsilon > 0))
+        fail("epsilon", "expected more than 0, found %g", s->epsilon);
+    if (!(s->beta1 >= 0 && s->beta1 < 1 && s->beta2 >= 0 && s->beta2 < 1))
+        fail("beta1, beta2", "expected 0 or more, and less than 1; found %g and %g",
+             s->beta1, s->beta2);
+    if (!(s->warmup >= 0 && s->warmup <= 1))
+        fail("warmup", "expected a share from 0 to 1, found %g", s->warmup);
+}
+
+struct optimizer *optimizer_create(struct model *model,
+                                   const struct optimizer_settings *settings)
+{
+    check(settings);
+    struct optimizer *o = allocate(1, sizeof *o);
+    const struct parameters *plan = &model->parameters;
+    bool all = model->learning == LEARN_ALL;
+    size_t matrices = all ? 0 : parameters_offset(plan, TRANSFORM_WEIGHT, 0);
+    size_t vectors = all ? plan->decayed : parameters_offset(plan, TRANSFORM_BIAS, 0);
+    o->settings = *settings;
+    o->model = model;
+    o->spans[0] = (struct span){matrices, plan->decayed, settings->decay};
+    o->spans[1] = (struct span){vectors, plan->size, 0};
+    o->first = model->k->allocate(plan->size * sizeof(float));
+    o->second = model->k->allocate(plan->size * sizeof(float));
+    return o;
+}
+
+void optimizer_free(struct optimizer *o)
+{
+    o->model->k->release(o->first);
+    o->model->k->release(o->second);
+    free(o);
+}
+
+/* Follow the schedule of the learning rate */
+float optimizer_rate(const struct optimizer_settings *s, long step)
+{
+    double warm = floor(s->warmup * (double)s->steps), n = (double)s->steps;
+    double t = (double)step, share = 1;
+    if (t < warm)
+        share = (t + 1) / warm;
+    else if (s->linear_decay)
+        share = (n - t) / (n - warm);
+    return (float)(s->rate * share);
+}
+
+/* Take a step of the optimiser */
+void optimizer_step(struct optimizer *o, long step)
+{
+    const struct optimizer_settings *s = &o->settings;
+    struct model *m = o->model;
+    struct adamw adamw = {
+        .rate = optimizer_rate(s, step),
+        .beta1 = s->beta1,
+        .beta2 = s->beta2,
+        .epsilon = s->epsilon,
+        .correction1 = (float)(1 - pow(s->beta1, (double)step + 1)),
+        .correction2 = (float)(1 - pow(s->beta2, (double)step + 1)),
+    };
+    for (const struct span *span = o->spans; span < o->spans + 2; span++)
+        m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
+    m->k->decide(m->state, s->clip);
+    for (const struct span *span = o->spans; span < o->spans + 2; span++) {
+        size_t at = span->begin;
+        adamw.decay = span->decay;
+        m->k->adamw(&adamw, m->state, m->master + at, m->gradient + at, o->first + at,
+                    o->second + at, slice(m->k, m->weights, at), span->end - at);
+    }
+    m->k->zero(m->gradient, m->parameters.size * sizeof(float));
+}
+
+/* Keep the optimiser's moments over a pause */
+void optimizer_download(const struct optimizer *o, float *first, float *second,
+                        float *state)
+{
+    const struct kernels *k = o->model->k;
+    size_t size = o->model->parameters.size * sizeof(float);
+    k->download(first, o->first, size);
+    k->download(second, o->second, size);
+    k->download(state, o->model->state, STATE_SIZE * sizeof(float));
+}
+
+void optimizer_upload(struct optimizer *o, const float *first, const float *second,
+                      const float *state)
+{
+    const struct kernels *k = o->model->k;
+    size_t size = o->model->parameters.size * sizeof(float);
+    k->upload(o->first, first, size);
+    k->upload(o->second, second, size);
+    k->upload(o->model->state, state, STATE_SIZE * sizeof(float));
+}

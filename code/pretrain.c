@@ -1,0 +1,157 @@
+/* Tangled from chapters/52-pretraining.md; edit there. */
+#include "fail.h"
+#include "feed.h"
+#include "file.h"
+#include "model.h"
+#include "training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: distil pretrain --profile FILE --run DIR --data DIR --teacher DIR [--resume]\n"
+    "                       [--lines] [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
+    "Makes DIR/models/teacher in the run's folder: adopts the model folder --teacher, trains an\n"
+    "MLM head for it if it has none, or with --teacher scratch trains one of the profile's shape.\n";
+
+/* Describe the teacher in the making */
+enum beginning { ADOPTED, HEADLESS, SCRATCH };
+
+static const enum learning learnings[] = {LEARN_NOTHING, LEARN_HEAD, LEARN_ALL};
+
+struct pretraining {
+    enum beginning beginning;
+    struct shape shape;
+    struct parameters parameters;
+    float *values;   /* [parameters.size] */
+    char *vocabulary;
+    struct feed feed;
+    struct model *model;
+    struct record *record;
+    uint64_t seed;
+};
+
+/* Choose the shape of a teacher from scratch */
+static struct shape scratch_shape(struct settings *s, int vocabulary)
+{
+    float dropout = (float)settings_number(s, "teacher", "dropout");
+    return (struct shape){
+        .family = BERT,
+        .layers = (int)settings_count(s, "teacher", "layers"),
+        .width = (int)settings_count(s, "teacher", "width"),
+        .heads = (int)settings_count(s, "teacher", "heads"),
+        .inner = (int)settings_count(s, "teacher", "inner"),
+        .positions = (int)settings_count(s, "teacher", "positions"),
+        .vocabulary = vocabulary,
+        .types = 2,
+        .epsilon = 1e-12f,
+        .dropout = dropout,
+        .attention_dropout = dropout,
+        .classifier_dropout = (float)settings_number(s, "teacher", "classifier-dropout"),
+        .initializer_range = (float)settings_number(s, "teacher", "initializer"),
+        .tied = true,
+    };
+}
+
+/* Read or initialise the teacher */
+static void begin(const struct stage *stage, struct pretraining *p)
+{
+    bool scratch = !strcmp(stage->teacher, "scratch");
+    if (scratch)
+        p->vocabulary = text_format("%s/%s", stage->data,
+                                    settings_text(stage->settings, "teacher", "vocabulary"));
+    else
+        p->vocabulary = text_format("%s/vocab.txt", stage->teacher);
+    struct tokenizer *tokenizer = tokenizer_open(p->vocabulary);
+    p->shape = scratch ? scratch_shape(stage->settings, tokenizer->count)
+                       : model_shape(stage->teacher);
+    if (tokenizer->count > p->shape.vocabulary)
+        fail(p->vocabulary, "has %d pieces; the model knows %d", tokenizer->count, p->shape.vocabulary);
+    tokenizer_free(tokenizer);
+    p->parameters = parameters_plan(&p->shape, HEAD_MLM, 0);
+    p->values = allocate(p->parameters.size, sizeof *p->values);
+    bool *found = allocate((size_t)p->parameters.count, sizeof *found);
+    if (!scratch)
+        model_read(stage->teacher, &p->parameters, p->values, found);
+    /* Tell how the teacher begins */
+    int head = 0, head_found = 0;
+    for (int i = 0; i < p->parameters.count && !scratch; i++) {
+        const char *name = p->parameters.list[i].name;
+        bool encoder = !strncmp(name, "bert.", 5) || !strncmp(name, "distilbert.", 11);
+        head += !encoder;
+        head_found += !encoder && found[i];
+    }
+    if (head_found && head_found < head)
+        fail(stage->teacher, "has %d of the %d tensors of an MLM head", head_found, head);
+    p->beginning = scratch ? SCRATCH : head_found ? ADOPTED : HEADLESS;
+    model_initialise(&p->parameters, p->shape.initializer_range, p->values, found, p->seed);
+    free(found);
+}
+
+/* Train the teacher on one batch */
+static int work(void *context, long index, float share, struct loss_values *values)
+{
+    struct pretraining *p = context;
+    feed_batch(&p->feed, index);
+    masked_lm_step(p->model, p->feed.batch, random_key(p->seed, (uint64_t)index, 0), share, values);
+    return p->feed.batch->tokens;
+}
+
+static void validate(void *context, long step)
+{
+    struct pretraining *p = context;
+    double values[2];
+    feed_validate(&p->feed, p->model, &values[0], &values[1]);
+    record_row(p->record, "-validation", "mlm\taccuracy", step, values, 2);
+}
+
+/* Make the teacher */
+int pretrain_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --teacher");
+    struct pretraining p = {.seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
+    begin(&stage, &p);
+    const char *sections = p.beginning == SCRATCH ? "teacher" : "head";
+    double epochs = settings_number(stage.settings, sections, "epochs");
+    const struct kernels *k = kernels_open("cpu");
+    p.record = record_open(&stage, "teacher");
+    p.feed = feed_open(&stage, sections, p.vocabulary, p.shape.positions, p.record);
+    p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learnings[p.beginning]);
+    if (p.beginning == ADOPTED) {
+        validate(&p, 0);
+    } else {
+        /* Train the teacher for its epochs */
+        struct training training = {
+            .name = "teacher",
+            .sections = sections,
+            .model = p.model,
+            .batches = (long)ceil(epochs * (double)p.feed.per_epoch),
+            .work = work,
+            .validate = validate,
+            .context = &p,
+        };
+        training_run(&stage, &training, p.record);
+    }
+    /* Leave the teacher behind */
+    static const char *const beginnings[] = {"adopted", "given a head", "from scratch"};
+    char *folder = stage_path(&stage, "models/teacher");
+    encoder_download(p.model, p.values);
+    model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
+    record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
+    record_set(p.record, "parameters", json_integer((json_int_t)parameters_total(&p.parameters)));
+    if (p.beginning != SCRATCH)
+        record_data(p.record, stage.teacher);
+    settings_text(stage.settings, "teacher", "source"); /* which make has read */
+    settings_finish(stage.settings, sections);
+    record_close(p.record);
+    checkpoint_remove(&stage, "teacher");
+    encoder_free(p.model);
+    feed_close(&p.feed);
+    parameters_free(&p.parameters);
+    free(p.values);
+    free(p.vocabulary);
+    free(folder);
+    stage_close(&stage);
+    return 0;
+}

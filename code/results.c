@@ -1,0 +1,797 @@
+/* Tangled from chapters/56-results.md; edit there. */
+#include "results.h"
+#include "fail.h"
+#include "file.h"
+#include "run.h"
+#include "stage.h"
+#include "tables.h"
+#include "values.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* State the claims */
+const struct claim claims[] = {{"paper", 97}, {"course", 94.35}, {NULL, 0}};
+
+/* Set values from any JSON */
+static void set_flat(json_t *values, const json_t *json, const char *key)
+{
+    const char *name;
+    json_t *member;
+    if (json_is_object(json)) {
+        json_object_foreach((json_t *)json, name, member) {
+            char *path = text_format("%s.%s", key, name);
+            set_flat(values, member, path);
+            free(path);
+        }
+    } else if (json_is_integer(json)) {
+        value_take(values, number_text((double)json_integer_value(json), 0), "%s", key);
+    } else if (json_is_real(json)) {
+        value_take(values, significant_text(json_real_value(json)), "%s", key);
+    } else if (json_is_string(json)) {
+        value_set(values, json_string_value(json), "%s", key);
+    }
+}
+
+static double record_number(const json_t *record, const char *key)
+{
+    return json_number_value(json_object_get(record, key));
+}
+
+/* Set a value to a list of words */
+static void set_list(json_t *values, const json_t *words, const char *key)
+{
+    const char *word;
+    json_t *unused;
+    size_t left = json_object_size(words);
+    char *list = text_format("%s", "");
+    json_object_foreach((json_t *)words, word, unused) {
+        char *longer = list_text(list, word, --left == 0);
+        free(list);
+        list = longer;
+    }
+    value_take(values, list, "%s", key);
+}
+
+/* Say which software it was */
+static void set_versions(json_t *values)
+{
+    char blas[128];
+    snprintf(blas, sizeof blas, "%s", openblas_get_config());
+    value_set(values, __VERSION__, "version.gcc");
+    value_set(values, blas, "version.openblas");
+    value_set(values, jansson_version_str(), "version.jansson");
+    value_set(values, utf8proc_version(), "version.utf8proc");
+}
+
+/* Say where the numbers come from */
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void set_provenance(const struct run *run, const struct stage *stage,
+                           json_t *values)
+{
+    const char *name, *date = "";
+    json_t *record, *devices = json_object();
+    json_object_foreach(run->stages, name, record)
+    {
+        const char *finished = json_string_value(json_object_get(record, "finished"));
+        const char *device = json_string_value(json_object_get(record, "device"));
+        if (finished && strcmp(finished, date) > 0)
+            date = finished;
+        if (device)
+            json_object_set_new(devices, device, json_true());
+        set_flat(values, json_object_get(record, "settings"), "setting");
+        /* Quote the record of a stage that is not one of many */
+        if (strncmp(name, "finetune-", 9)) {
+            char *key = text_format("stage.%s", name);
+            json_t *copy = json_copy(record);
+            json_object_del(copy, "settings");
+            json_object_del(copy, "data");
+            set_flat(values, copy, key);
+            json_decref(copy);
+            free(key);
+        }
+    }
+    value_set(values, last_part(run->folder), "run.profile");
+    value_set(values, *date ? date : "a day not recorded", "run.date");
+    value_set(values, *stage->key ? stage->key : "not recorded", "run.code");
+    value_set(values, settings_text(stage->settings, "run", "data"), "run.data");
+    set_list(values, devices, "run.device");
+    json_decref(devices);
+    set_versions(values);
+}
+
+/* Say what the teacher and the student are */
+static void set_count(json_t *values, double count, const char *whose, const char *what)
+{
+    value_take(values, count > 0 ? number_text(count, 0) : text_format("–"), "%s.%s",
+               whose, what);
+}
+
+static void set_models(const struct run *run, json_t *values)
+{
+    static const struct {
+        const char *beginning, *origin;
+    } origins[] = {
+        {"from scratch", "trained from scratch for this report"},
+        {"given a head", "published, with a masked-word head trained for this report"},
+        {"adopted", "taken as it is published"}};
+    const json_t *teacher = json_object_get(run->stages, "teacher");
+    const json_t *student = json_object_get(run->stages, "distill-student");
+    const char *beginning = json_string_value(json_object_get(teacher, "beginning"));
+    for (size_t i = 0; beginning && i < sizeof origins / sizeof *origins; i++)
+        if (!strcmp(origins[i].beginning, beginning))
+            value_set(values, origins[i].origin, "teacher.origin");
+    const char *facts[] = {"layers", "width", "parameters"};
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        set_count(values, record_number(teacher, facts[i]), "teacher", facts[i]);
+        set_count(values, record_number(student, facts[i]), "student", facts[i]);
+    }
+}
+
+/* Note what was cut and what is missing */
+/* What the stages left out, each sentence once. */
+static json_t *list_cuts(const struct run *run)
+{
+    const char *name;
+    json_t *record, *seen = json_object(), *cuts = json_array();
+    json_object_foreach(run->stages, name, record) {
+        json_t *list = json_object_get(record, "cuts");
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            json_t *cut = json_array_get(list, i);
+            if (!json_object_get(seen, json_string_value(cut)))
+                json_array_append(cuts, cut);
+            json_object_set_new(seen, json_string_value(cut), json_true());
+        }
+    }
+    json_decref(seen);
+    return cuts;
+}
+
+static void set_cuts(const struct run *run, json_t *values)
+{
+    json_t *cuts = list_cuts(run);
+    char *text = text_format("%s", "");
+    for (size_t i = 0; i < json_array_size(cuts); i++) {
+        char *longer = text_format("%s%s%s", text, i ? "; " : "",
+                                   json_string_value(json_array_get(cuts, i)));
+        free(text);
+        text = longer;
+    }
+    value_set(values, json_array_size(cuts) ? "yes" : "no", "cuts.known");
+    value_take(values, text, "cuts");
+    json_decref(cuts);
+}
+static void set_missing(const struct run *run, struct settings *settings,
+                        json_t *values)
+{
+    int seeds[64], wanted = settings_list(settings, "finetune", "seeds", seeds, 64);
+    json_t *missing = json_object();
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->model_count; j++) {
+            const struct sheet *sheet = &run->sheets[i];
+            const struct answers *a = run_answers(sheet, run->models[j]);
+            if (a && a->seeds == wanted)
+                continue;
+            char *text =
+                text_format("%s of the %s has %d of %d seeds", sheet->title,
+                            model_title(run->models[j]), a ? a->seeds : 0, wanted);
+            json_object_set_new(missing, text, json_true());
+            free(text);
+        }
+    value_take(values, number_text(wanted, 0), "seeds.count");
+    value_set(values, settings_text(settings, "finetune", "seeds"), "seeds");
+    value_set(values, json_object_size(missing) ? "yes" : "no", "missing.known");
+    set_list(values, missing, "missing");
+    json_decref(missing);
+}
+
+/* Say how long it took */
+static void set_times(const struct run *run, json_t *values)
+{
+    const char *name;
+    json_t *record;
+    double total = 0, finetuning = 0;
+    json_object_foreach(run->stages, name, record) {
+        double seconds = record_number(record, "seconds");
+        total += seconds;
+        if (!strncmp(name, "finetune-", 9))
+            finetuning += seconds;
+        else
+            value_take(values, duration_text(seconds), "time.%s", name);
+    }
+    value_take(values, duration_text(total), "time.total");
+    value_take(values, duration_text(finetuning), "time.finetune");
+}
+
+/* Set the scores */
+static double constant_score(const struct sheet *sheet)
+{
+    int *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double best = -INFINITY;
+    for (int class = 0; class < sheet->task->classes; class ++) {
+        for (int row = 0; row < sheet->rows; row++)
+            constant[row] = class;
+        best =
+            fmax(best, task_score(sheet->task, sheet->labels, constant, sheet->rows));
+    }
+    free(constant);
+    return best;
+}
+/* The standard deviation over seeds; 0 for one seed. */
+static double spread(const struct answers *a)
+{
+    double mean = 0, squares = 0;
+    for (int i = 0; i < a->seeds; i++)
+        mean += a->scores[i] / a->seeds;
+    for (int i = 0; i < a->seeds; i++)
+        squares += (a->scores[i] - mean) * (a->scores[i] - mean);
+    return a->seeds > 1 ? sqrt(squares / (a->seeds - 1)) : 0;
+}
+static bool answered_all(const struct run *run, const char *model)
+{
+    for (int i = 0; i < run->count; i++)
+        if (!run_answers(&run->sheets[i], model))
+            return false;
+    return true;
+}
+
+/* The mean of a model's scores over the tasks that both models answered; NULL if there
+   are none. */
+static struct measure *mean_score(const struct run *run, const char *model,
+                                  const char *other)
+{
+    struct measure *scores[run->count];
+    int count = 0;
+    for (int i = 0; i < run->count; i++) {
+        const struct answers *a = run_answers(&run->sheets[i], model);
+        if (a && run_answers(&run->sheets[i], other))
+            scores[count++] = a->score;
+    }
+    return count ? measure_mean(scores, count) : NULL;
+}
+
+static void set_task_scores(const struct sheet *sheet, json_t *values)
+{
+    const char *task = sheet->task->name;
+    value_set(values, metric_name(sheet->task->metric), "metric.%s", task);
+    value_take(values, number_text(sheet->rows, 0), "rows.%s", task);
+    value_take(values, number_text(constant_score(sheet), 1), "constant.%s", task);
+    for (int i = 0; i < sheet->count; i++) {
+        const struct answers *a = &sheet->list[i];
+        struct estimate estimate = measure_estimate(a->score);
+        char *key = text_format("score.%s.%s", task, a->model);
+        value_estimate(values, &estimate, key);
+        value_take(values, number_text(spread(a), 1), "%s.spread", key);
+        value_take(values, number_text(a->seeds, 0), "%s.seeds", key);
+        free(key);
+    }
+}
+static void set_teacher(const struct run *run, json_t *values)
+{
+    json_t *above = json_object();
+    for (int i = 0; i < run->count; i++) {
+        const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
+        struct estimate score = measure_estimate(teacher ? teacher->score : NULL);
+        if (score.bounded && score.low > constant_score(&run->sheets[i]))
+            json_object_set_new(above, run->sheets[i].title, json_true());
+    }
+    set_list(values, above, "teacher.above");
+    bool all = (int)json_object_size(above) == run->count;
+    value_set(values, all ? "yes" : "no", "teacher.above.all");
+    if (json_object_size(above) == 0)
+        value_set(values, "none of the tasks", "teacher.above");
+    json_decref(above);
+}
+static void set_scores(const struct run *run, json_t *values)
+{
+    json_t *titles = json_object();
+    for (const struct task *task = task_list; task->name; task++) {
+        value_set(values, "–", "score.%s.teacher", task->name);
+        value_set(values, "–", "score.%s.student", task->name);
+        value_set(values, "–", "rows.%s", task->name);
+    }
+    for (int i = 0; i < run->count; i++) {
+        set_task_scores(&run->sheets[i], values);
+        json_object_set_new(titles, run->sheets[i].title, json_true());
+    }
+    for (int i = 0; i < run->model_count; i++) {
+        struct measure *mean = answered_all(run, run->models[i])
+                                   ? mean_score(run, run->models[i], run->models[i])
+                                   : NULL;
+        struct estimate estimate = measure_estimate(mean);
+        char *key = text_format("score.mean.%s", run->models[i]);
+        value_estimate(values, &estimate, key);
+        free(key);
+        free(mean);
+    }
+    set_list(values, titles, "tasks");
+    set_teacher(run, values);
+    value_take(values, number_text(run->count, 0), "tasks.count");
+    value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
+    json_decref(titles);
+}
+
+/* Write an estimate as JSON */
+/* {KEY, "low", "high"}; null for what is not defined. */
+static json_t *estimate_json(const struct estimate *estimate, const char *key)
+{
+    return json_pack("{s:o, s:o, s:o}", key,
+                     estimate->known ? json_real(estimate->value) : json_null(), "low",
+                     estimate->bounded ? json_real(estimate->low) : json_null(), "high",
+                     estimate->bounded ? json_real(estimate->high) : json_null());
+}
+
+/* Set the retention of a student */
+static void set_retention(const struct run *run, const char *model, json_t *values,
+                          json_t *summary)
+{
+    struct measure *ratios[run->count];
+    json_t *kept = json_object(), *reasons = json_object(), *tasks = json_object();
+    char *prefix =
+        text_format(strcmp(model, "student") ? "retention.%s" : "retention", model);
+    int count = 0;
+    for (const struct task *task = task_list; task->name; task++)
+        value_set(values, "–", "%s.%s", prefix, task->name);
+    for (int i = 0; i < run->count; i++) {
+        /* Divide the student's score on a task by the teacher's */
+        const struct sheet *sheet = &run->sheets[i];
+        const struct task *task = sheet->task;
+        const struct answers *student = run_answers(sheet, model),
+                             *teacher = run_answers(sheet, "teacher");
+        char *reason = NULL;
+        if (!student || !teacher)
+            reason = text_format("%s was not answered by the %s", sheet->title,
+                                 model_title(teacher ? model : "teacher"));
+        else if (teacher->score->value <= 0)
+            /* Say that the teacher scores nothing */
+            {
+                char *score = number_text(teacher->score->value, 1);
+                reason = text_format("the teacher scores %s on %s", score, sheet->title);
+                free(score);
+            }
+        if (reason) {
+            value_take(values, text_format("not defined: %s", reason), "%s.%s", prefix,
+                       task->name);
+            json_object_set_new(reasons, reason, json_true());
+            free(reason);
+            continue;
+        }
+        ratios[count++] = measure_ratio(student->score, teacher->score);
+        struct estimate ratio = measure_estimate(ratios[count - 1]);
+        char *key = text_format("%s.%s", prefix, task->name);
+        value_estimate(values, &ratio, key);
+        free(key);
+        json_object_set_new(tasks, task->name, estimate_json(&ratio, "retention"));
+        json_object_set_new(kept, sheet->title, json_true());
+    }
+    struct measure *mean = count ? measure_mean(ratios, count) : NULL;
+    struct estimate estimate = measure_estimate(mean);
+    /* Set the mean retention, or why there is none */
+    char *left_out = text_format("%s.left-out", prefix),
+         *mean_key = text_format("%s.mean", prefix);
+    set_list(values, reasons, left_out);
+    value_estimate(values, &estimate, mean_key);
+    if (!estimate.known)
+        value_take(values,
+                   text_format("not defined: %s", value_get(values, "%s", left_out)), "%s",
+                   mean_key);
+    for (const char *const *end = (const char *const[]){"low", "high", "interval", NULL};
+         *end; end++)
+        value_set(values, value_get(values, "%s.%s", mean_key, *end), "%s.%s", prefix,
+                  *end);
+    char *tasks_key = text_format("%s.tasks", prefix);
+    set_list(values, kept, tasks_key);
+    value_set(values, json_object_size(reasons) ? "no" : "yes", "%s.complete", prefix);
+    for (const struct claim *claim = claims; claim->name; claim++)
+        value_set(values, estimate_against(&estimate, claim->value), "verdict.%s.%s",
+                  prefix, claim->name);
+    free(tasks_key);
+    free(left_out);
+    free(mean_key);
+    json_object_set_new(summary, model, estimate_json(&estimate, "mean"));
+    json_object_set_new(json_object_get(summary, model), "tasks", tasks);
+    for (int i = 0; i < count; i++)
+        free(ratios[i]);
+    free(mean);
+    free(prefix);
+    json_decref(kept);
+    json_decref(reasons);
+}
+
+/* Set the retention as cells of a table */
+static void set_cell(json_t *values, const char *name)
+{
+    const char *text = value_get(values, "retention.%s", name);
+    value_set(values, strncmp(text, "not defined", 11) ? text : "not defined",
+              "cell.%s", name);
+}
+
+static void set_cells(json_t *values)
+{
+    for (const struct task *task = task_list; task->name; task++)
+        set_cell(values, task->name);
+    set_cell(values, "mean");
+}
+
+/* Put the retention into sentences */
+static void set_sentences(const struct run *run, json_t *values)
+{
+    const char *mean = value_get(values, "retention.mean");
+    if (!strncmp(mean, "not defined: ", 13))
+        value_take(values, text_format("keeps a share of its teacher that is %s", mean),
+                   "retention.sentence");
+    else if (!strcmp(value_get(values, "retention.interval"), "–"))
+        value_take(
+            values,
+            text_format("keeps %s %% of its teacher's score, but the teacher's is "
+                        "too near zero for an interval",
+                        mean),
+            "retention.sentence");
+    else
+        value_take(values,
+                   text_format("keeps %s %% of its teacher's score (95 %% interval %s)",
+                               mean, value_get(values, "retention.interval")),
+                   "retention.sentence");
+    /* Find the tasks that keep most and least */
+    const char *most_task = NULL, *least_task = NULL;
+    double most = -INFINITY, least = INFINITY;
+    for (int i = 0; i < run->count; i++) {
+        const struct answers *student = run_answers(&run->sheets[i], "student");
+        const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
+        if (!student || !teacher || teacher->score->value <= 0)
+            continue;
+        double ratio = student->score->value / teacher->score->value;
+        if (ratio > most)
+            most_task = run->sheets[i].title;
+        if (ratio < least)
+            least_task = run->sheets[i].title;
+        most = fmax(most, ratio);
+        least = fmin(least, ratio);
+    }
+    if (most > least)
+        value_take(values,
+                   text_format("It keeps most on %s and least on %s", most_task,
+                               least_task),
+                   "retention.extremes");
+    else
+        value_set(values, "No two tasks can be told apart by what it keeps",
+                  "retention.extremes");
+}
+
+/* Set what each ablation costs */
+static char *ablation_sentence(const struct estimate *change, const json_t *values,
+                               const char *key)
+{
+    if (!change->known)
+        return text_format("was not measured in this run");
+    const char *interval = value_get(values, "ablation.%s.change.interval", key);
+    char *points = number_text(fabs(change->value), 1),
+         *signed_points = number_text(change->value, 1);
+    char *text;
+    if (change->bounded && change->high < 0)
+        text = text_format("loses %s points (95 %% interval of the change %s)", points,
+                           interval);
+    else if (change->bounded && change->low > 0)
+        text = text_format("gains %s points (95 %% interval of the change %s)", points,
+                           interval);
+    else
+        text = text_format(
+            "changes by less than this run can resolve (%s points, 95 %% interval %s)",
+            signed_points, interval);
+    free(points);
+    free(signed_points);
+    return text;
+}
+static void set_ablations(const struct run *run, json_t *values)
+{
+    static const struct {
+        const char *key, *model;
+    } ablations[] = {{"mlm", "student-no-mlm"},       {"kl", "student-no-kl"},
+                     {"cosine", "student-no-cosine"}, {"random", "student-random"},
+                     {"alone", "student-alone"},      {"released", "student-released"}};
+    bool any = false;
+    for (size_t i = 0; i < sizeof ablations / sizeof *ablations; i++) {
+        const char *key = ablations[i].key, *model = ablations[i].model;
+        struct measure *with = mean_score(run, "student", model);
+        struct measure *without = mean_score(run, model, "student");
+        struct measure *difference = with ? measure_difference(without, with) : NULL;
+        struct estimate change = measure_estimate(difference);
+        /* Set the values of one ablation */
+        char *path = text_format("ablation.%s.change", key);
+        value_estimate(values, &change, path);
+        free(path);
+        value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
+                   "ablation.%s", key);
+        value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
+        value_take(values, ablation_sentence(&change, values, key), "ablation.%s.sentence",
+                   key);
+        any |= change.known;
+        free(with);
+        free(without);
+        free(difference);
+    }
+    value_set(values, any ? "yes" : "no", "ablation.known");
+}
+
+/* Set the course of the training */
+static void set_accuracy(const struct run *run, const char *stage, const char *model,
+                         json_t *values)
+{
+    char *name = text_format("%s-validation", stage);
+    struct grid *curve = run_curve(run, name);
+    int column = curve ? grid_column(curve, "accuracy") : -1;
+    bool known = column >= 0 && curve->rows > 0;
+    value_take(values,
+               known ? number_text(100 * grid_number(curve, 0, column), 1)
+                     : text_format("–"),
+               "accuracy.%s.first", model);
+    value_take(values,
+               known ? number_text(100 * grid_number(curve, curve->rows - 1, column), 1)
+                     : text_format("–"),
+               "accuracy.%s.last", model);
+    value_set(values, known ? "yes" : "no", "accuracy.%s.known", model);
+    if (curve)
+        grid_free(curve);
+    free(name);
+}
+static double column_mean(const struct grid *grid, int column, int first, int rows)
+{
+    double sum = 0;
+    for (int row = first; row < first + rows; row++)
+        sum += grid_number(grid, row, column);
+    return sum / rows;
+}
+static void set_training(const struct run *run, json_t *values)
+{
+    static const char *const terms[] = {"loss", "mlm", "kl", "cosine"};
+    set_accuracy(run, "distill-student", "student", values);
+    json_t *level = json_object_get(json_object_get(run->stages, "distill-student"),
+                                    "teacher_accuracy");
+    value_take(values,
+               level ? number_text(100 * json_number_value(level), 1)
+                     : text_format("–"),
+               "accuracy.teacher");
+    for (int i = 0; i < run->model_count; i++) {
+        char *stage = text_format("distill-%s", run->models[i]);
+        if (strcmp(run->models[i], "teacher"))
+            set_accuracy(run, stage, run->models[i], values);
+        free(stage);
+    }
+    struct grid *curve = run_curve(run, "distill-student");
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        int column = curve ? grid_column(curve, terms[i]) : -1;
+        bool known = column >= 0 && curve->rows > 0;
+        int part = known ? (curve->rows + 19) / 20 : 0;
+        value_take(values,
+                   known ? significant_text(column_mean(curve, column, 0, part))
+                         : text_format("–"),
+                   "loss.%s.first", terms[i]);
+        value_take(values,
+                   known ? significant_text(
+                       column_mean(curve, column, curve->rows - part, part))
+                         : text_format("–"),
+                   "loss.%s.last", terms[i]);
+    }
+    if (curve)
+        grid_free(curve);
+}
+
+/* Set size and speed */
+static void set_change(json_t *values, double teacher, double student, const char *more,
+                       const char *less, const char *key)
+{
+    double change = teacher > 0 && student > 0 ? 100 * (teacher / student - 1) : 0;
+    bool known = teacher > 0 && student > 0;
+    value_take(values, known ? number_text(change, 0) : text_format("–"), "%s", key);
+    char *percent = number_text(fabs(change), 0);
+    value_take(values,
+               known ? text_format("%s %% %s", percent, change < 0 ? less : more)
+                     : text_format("at a speed that was not measured"),
+               "%s.sentence", key);
+    free(percent);
+}
+static void set_speed(const struct run *run, json_t *values)
+{
+    json_t *models = json_object_get(run->bench, "models");
+    json_t *teacher = json_object_get(models, "teacher");
+    json_t *student = json_object_get(models, "student");
+    value_set(values, teacher && student ? "yes" : "no", "speed.known");
+    /* Set dashes for what was not timed */
+    for (const char *const *whose = (const char *const[]){"teacher", "student", NULL};
+         *whose; whose++) {
+        value_set(values, "–", "parameters.%s.millions", *whose);
+        value_set(values, "–", "speed.%s.one", *whose);
+    }
+    /* Set the speed of each model that was timed */
+    const char *model;
+    json_t *timed;
+    json_object_foreach(models, model, timed)
+    {
+        double parameters = record_number(timed, "parameters");
+        value_take(values, number_text(parameters, 0), "parameters.%s", model);
+        value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions",
+                   model);
+        value_take(values, significant_text(record_number(timed, "seconds_one_core")),
+                   "speed.%s.one", model);
+        value_take(values, significant_text(record_number(timed, "seconds_all_cores")),
+                   "speed.%s.all", model);
+    }
+    /* Compare the sizes */
+    double before = record_number(teacher, "parameters"),
+           after = record_number(student, "parameters");
+    bool sized = before > 0 && after > 0;
+    value_take(values,
+               sized ? number_text(100 * (1 - after / before), 0) : text_format("–"),
+               "speed.smaller");
+    value_take(values,
+               sized ? text_format("%s %% fewer", value_get(values, "speed.smaller"))
+                     : text_format("–"),
+               "speed.smaller.sentence");
+    set_change(values, record_number(teacher, "seconds_one_core"),
+               record_number(student, "seconds_one_core"), "faster", "slower",
+               "speed.faster.one");
+    set_change(values, record_number(teacher, "seconds_all_cores"),
+               record_number(student, "seconds_all_cores"), "faster", "slower",
+               "speed.faster.all");
+    if (teacher && student)
+        value_take(values,
+                   text_format("It has %s parameters and is, on one core, %s",
+                               value_get(values, "speed.smaller.sentence"),
+                               value_get(values, "speed.faster.one.sentence")),
+                   "speed.sentence");
+    else
+        value_set(values, "How fast it is was not measured in this run",
+                  "speed.sentence");
+    if (run->bench)
+        set_flat(values, run->bench, "bench");
+}
+
+/* Take over what the tests measured */
+static void set_checks(const char *path, json_t *values)
+{
+    if (!path || !file_exists(path))
+        return;
+    char *text = file_read(path, NULL);
+    for (char *line = text, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next)
+            *next++ = '\0';
+        char *tab = strchr(line, '\t');
+        if (!tab)
+            fail(path, "expected a key, a tab and a text, found \"%s\"", line);
+        *tab = '\0';
+        value_set(values, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
+                  line);
+    }
+    free(text);
+}
+
+/* Write the summary */
+static void write_json(const struct stage *stage, const char *name,
+                       const json_t *object)
+{
+    char *path = stage_path(stage, "%s", name);
+    struct file_writer *writer = file_create(path);
+    json_dumpf(object, file_stream(writer),
+               JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
+    fputc('\n', file_stream(writer));
+    file_commit(writer);
+    free(path);
+}
+
+static json_t *task_json(const struct sheet *sheet)
+{
+    json_t *scores = json_object(), *medians = json_object();
+    for (int i = 0; i < sheet->count; i++) {
+        const struct answers *a = &sheet->list[i];
+        json_t *seeds = json_object();
+        for (int seed = 0; seed < a->seeds; seed++) {
+            char *name = text_format("%d", a->seed[seed]);
+            json_object_set_new(seeds, name, json_real(a->scores[seed]));
+            free(name);
+        }
+        struct estimate estimate = measure_estimate(a->score);
+        json_object_set_new(scores, a->model, seeds);
+        json_object_set_new(medians, a->model, estimate_json(&estimate, "score"));
+    }
+    return json_pack("{s:s, s:s, s:i, s:f, s:o, s:o}", "title", sheet->title, "metric",
+                     metric_name(sheet->task->metric), "rows", sheet->rows,
+                     "constant_answer", constant_score(sheet), "scores", scores,
+                     "median", medians);
+}
+static void fill_summary(const struct run *run, const json_t *values, json_t *retention,
+                         json_t *summary)
+{
+    const char *name, *texts[] = {"profile", "device", "date", "code"};
+    json_t *record, *seconds = json_object(), *data = json_object(),
+                    *tasks = json_object();
+    json_t *settings = json_object(), *versions = json_object(), *value;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        json_object_set_new(summary, texts[i],
+                            json_string(value_get(values, "run.%s", texts[i])));
+    json_object_foreach(run->stages, name, record)
+    {
+        json_object_update(settings, json_object_get(record, "settings"));
+        json_object_update(data, json_object_get(record, "data"));
+        json_object_set(seconds, name, json_object_get(record, "seconds"));
+    }
+    json_object_foreach((json_t *)values, name,
+                        value) if (!strncmp(name, "version.", 8))
+        json_object_set(versions, name + 8, value);
+    for (int i = 0; i < run->count; i++)
+        json_object_set_new(tasks, run->sheets[i].task->name,
+                            task_json(&run->sheets[i]));
+    /* Put the parts of the summary together */
+    json_object_set_new(summary, "settings", settings);
+    json_object_set_new(summary, "data", data);
+    json_object_set_new(summary, "versions", versions);
+    json_object_set_new(summary, "seconds", seconds);
+    json_object_set_new(summary, "cuts", list_cuts(run));
+    json_object_set_new(summary, "tasks", tasks);
+    json_t *student = json_object_get(retention, "student");
+    json_object_set_new(student, "confidence", json_real(0.95));
+    json_object_set_new(student, "resamples", json_integer(RESAMPLES));
+    json_object_set_new(student, "sentence",
+                        json_string(value_get(values, "retention.sentence")));
+    json_object_set(summary, "retention", student);
+    json_object_del(retention, "student");
+    json_object_set_new(summary, "students", retention);
+}
+
+/* Run the command */
+static const char usage[] =
+    "usage: distil results --profile FILE --run DIR [--checks FILE] [--key HASH]\n"
+    "\n"
+    "Computes all scores of a finished run from its predictions and writes\n"
+    "summary.json, values.json, tables/ and figures/ into its folder.\n"
+    "\n"
+    "  --profile FILE  the settings of the run\n"
+    "  --run DIR       what the stages left, results/mini say\n"
+    "  --checks FILE   figures that the tests measured, \"key TAB text\" lines\n"
+    "  --key HASH      hash of the code, to be stated in the report\n";
+
+int results_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, usage, "--profile --run");
+    struct run *run = run_open(stage.run, stage.settings);
+    if (run->count == 0)
+        fail(stage.run,
+             "expected predictions of at least one model in predictions/, found none");
+    json_t *values = json_object(), *summary = json_object();
+    /* Compute all values */
+    set_provenance(run, &stage, values);
+    set_models(run, values);
+    set_cuts(run, values);
+    set_missing(run, stage.settings, values);
+    set_times(run, values);
+    set_scores(run, values);
+    json_t *retention = json_object();
+    set_retention(run, "student", values, retention);
+    for (int i = 0; i < run->model_count; i++)
+        if (model_rank(run->models[i]) > model_rank("student"))
+            set_retention(run, run->models[i], values, retention);
+    set_cells(values);
+    set_sentences(run, values);
+    set_ablations(run, values);
+    set_training(run, values);
+    set_speed(run, values);
+    set_checks(stage.checks, values);
+    fill_summary(run, values, retention, summary);
+    write_json(&stage, "summary.json", summary);
+    write_json(&stage, "values.json", values);
+    tables_write(run, values);
+    printf("results: the student %s\n", value_get(values, "retention.sentence"));
+    json_decref(values);
+    json_decref(summary);
+    run_free(run);
+    stage_close(&stage);
+    return 0;
+}

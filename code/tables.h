@@ -1,0 +1,12 @@
+/* Tangled from chapters/56-results.md; edit there. */
+#ifndef TABLES_H
+#define TABLES_H
+
+#include "run.h"
+
+/* tables_write: writes RUN/tables/NAME.tsv, what the report shows, and
+   RUN/figures/NAME.tsv, what its figures plot. values: the values of the run, as set by
+   results_main. */
+void tables_write(const struct run *run, const json_t *values);
+
+#endif

@@ -1,0 +1,441 @@
+/* Tangled from chapters/32-tasks.md; edit there. */
+#include "task.h"
+#include "fail.h"
+#include "file.h"
+#include "random.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* List the tasks */
+#define COLA_HEADER "source\tlabel\tstar\tsentence"
+
+const struct task task_list[] = {
+    {
+        .name = "cola", .title = "CoLA", .metric = MATTHEWS,
+        .classes = 2, .names = {"0", "1"}, .rows = {8551, 1043},
+        .layouts = {
+            {{{"CoLA/train.tsv"}, {"CoLA/dev.tsv"}}, COLA_HEADER, NULL},
+            {{{"cola_public/raw/in_domain_train.tsv"},
+              {"cola_public/raw/in_domain_dev.tsv",
+               "cola_public/raw/out_of_domain_dev.tsv"}}, COLA_HEADER, NULL},
+        },
+        .label = "label", .text = "sentence",
+    },
+    {
+        .name = "mrpc", .title = "MRPC", .metric = ACCURACY_AND_F1,
+        .classes = 2, .names = {"0", "1"}, .rows = {3668, 408},
+        .layouts = {
+            {{{"MRPC/train.tsv"}, {"MRPC/dev.tsv"}}, NULL, NULL},
+            {{{"MRPC/msr_paraphrase_train.txt"}, {"MRPC/msr_paraphrase_train.txt"}},
+             NULL, "MRPC/mrpc_dev_ids.tsv"},
+        },
+        .label = "Quality", .text = "#1 String", .second = "#2 String",
+        .ids = {"#1 ID", "#2 ID"},
+    },
+    /* List the tasks that are lists of opinions */
+    {
+        .name = "imdb", .title = "IMDb", .metric = ACCURACY,
+        .classes = 2, .names = {"neg", "pos"}, .rows = {25000, 25000},
+        .tree = {"aclImdb/train", "aclImdb/test"},
+    },
+    {
+        .name = "sst2", .title = "SST-2", .metric = ACCURACY,
+        .classes = 2, .names = {"0", "1"}, .rows = {67349, 872},
+        .layouts = {{{{"SST-2/train.tsv"}, {"SST-2/dev.tsv"}}, NULL, NULL}},
+        .label = "label", .text = "sentence",
+    },
+    {.name = NULL},
+};
+
+/* Find a task by its name */
+const struct task *task_find(const char *name)
+{
+    char *known = text_format("%s", "");
+    for (const struct task *task = task_list; task->name; task++) {
+        if (strcmp(task->name, name) == 0) {
+            free(known);
+            return task;
+        }
+        char *longer = text_format("%s %s", known, task->name);
+        free(known);
+        known = longer;
+    }
+    fail(name, "is no task; the tasks are%s", known);
+}
+
+/* Collect rows of text */
+struct row {
+    char *text, *second;   /* owned; second is NULL for a single text */
+    int label, index;      /* index: number of the row in its split */
+};
+
+struct rows {
+    struct row *list;
+    int count, room;
+};
+
+static void add_row(struct rows *rows, int label, char *text, char *second)
+{
+    if (rows->count == rows->room) {
+        rows->room = rows->room ? 2 * rows->room : 1024;
+        rows->list = realloc(rows->list, (size_t)rows->room * sizeof *rows->list);
+        if (!rows->list)
+            fail("memory", "%d rows of a task do not fit", rows->room);
+    }
+    rows->list[rows->count] = (struct row){text, second, label, rows->count};
+    rows->count++;
+}
+
+/* Find a file in one of the places */
+/* find_file: the path of a file or folder of a data set, for the caller to free; NULL
+   if it is in none of the places. */
+static char *find_file(const char *data_dir, const char *name)
+{
+    static const char *const places[] = {"glue/", "imdb/", ""};
+    for (int i = 0; i < 3; i++) {
+        char *path = text_format("%s/%s%s", data_dir, places[i], name);
+        if (file_exists(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static char *need_file(const char *data_dir, const struct task *task, const char *name)
+{
+    char *path = find_file(data_dir, name);
+    if (!path)
+        fail(data_dir, "has no %s: expected glue/%s, imdb/%s or %s", task->title, name,
+             name, name);
+    return path;
+}
+
+/* Read the rows of a table */
+enum { MOST_COLUMNS = 16 };
+
+struct columns { int label, text, second, ids[2], count; };
+
+/* Cut a line at its tabs */
+/* split_line: makes each tab a NUL; fields[] takes the beginnings of the first
+   MOST_COLUMNS. Returns how many fields there are. */
+static int split_line(char *line, char *fields[MOST_COLUMNS])
+{
+    int count = 0;
+    for (char *field = line; field; count++) {
+        if (count < MOST_COLUMNS)
+            fields[count] = field;
+        if ((field = strchr(field, '\t')))
+            *field++ = '\0';
+    }
+    return count;
+}
+
+/* Find the columns by their names */
+/* find_column: the place of a name among the fields of a header; -1 for name NULL. */
+static int find_column(char *fields[], int count, const char *name, const char *path)
+{
+    for (int i = 0; name && i < count && i < MOST_COLUMNS; i++)
+        if (strcmp(fields[i], name) == 0)
+            return i;
+    if (name)
+        fail(path, "line 1: expected a column \"%s\" among the %d", name, count);
+    return -1;
+}
+
+static struct columns find_columns(const struct task *task, char *header, bool ids,
+                                   const char *path)
+{
+    char *fields[MOST_COLUMNS];
+    int n = split_line(header, fields);
+    return (struct columns){
+        .label = find_column(fields, n, task->label, path),
+        .text = find_column(fields, n, task->text, path),
+        .second = find_column(fields, n, task->second, path),
+        .ids = {find_column(fields, n, ids ? task->ids[0] : NULL, path),
+                find_column(fields, n, ids ? task->ids[1] : NULL, path)},
+        .count = n,
+    };
+}
+
+/* Read the list of pairs that are the development set */
+struct pairs {
+    char *path, *text;   /* owned; NULL where there is no list */
+    char **lines;        /* [count] */
+    int count, found;
+};
+
+static struct pairs read_pairs(char *path)
+{
+    struct pairs pairs = {.path = path};
+    if (!path)
+        return pairs;
+    size_t size;
+    pairs.text = file_read(path, &size);
+    pairs.lines = allocate(size, sizeof *pairs.lines);
+    for (char *line = strtok(pairs.text, "\r\n"); line; line = strtok(NULL, "\r\n"))
+        pairs.lines[pairs.count++] = line;
+    return pairs;
+}
+/* in_pairs: whether the two ids are a pair of the list. */
+static bool in_pairs(struct pairs *pairs, const char *a, const char *b)
+{
+    size_t length = strlen(a);
+    for (int i = 0; i < pairs->count; i++)
+        if (strncmp(pairs->lines[i], a, length) == 0 && pairs->lines[i][length] == '\t'
+            && strcmp(pairs->lines[i] + length + 1, b) == 0) {
+            pairs->found++;
+            return true;
+        }
+    return false;
+}
+
+static void finish_pairs(struct pairs *pairs, const char *table)
+{
+    if (pairs->found != pairs->count)
+        fail(pairs->path, "has %d pairs of ids; %d rows of %s have such ids",
+             pairs->count, pairs->found, table);
+    free(pairs->path);
+    free(pairs->text);
+    free(pairs->lines);
+}
+
+/* Find the class that a label names */
+static int find_class(const struct task *task, const char *label, const char *path,
+                      long line)
+{
+    for (int class = 0; class < task->classes; class++)
+        if (strcmp(task->names[class], label) == 0)
+            return class;
+    fail(path, "line %ld: expected a class like \"%s\" in column \"%s\", found \"%s\"",
+         line, task->names[0], task->label, label);
+}
+
+/* Take the row of a line */
+static void take_row(const struct task *task, enum split split, struct columns at,
+                     struct pairs *pairs, char *line, const char *path, long number,
+                     struct rows *rows)
+{
+    char *fields[MOST_COLUMNS];
+    int count = split_line(line, fields);
+    if (count != at.count)
+        fail(path, "line %ld: expected %d columns, found %d", number, at.count, count);
+    int class = find_class(task, fields[at.label], path, number);
+    if (pairs->path) {
+        bool dev = in_pairs(pairs, fields[at.ids[0]], fields[at.ids[1]]);
+        if (dev != (split == DEV))
+            return;
+    }
+    add_row(rows, class, text_format("%s", fields[at.text]),
+            task->second ? text_format("%s", fields[at.second]) : NULL);
+}
+
+/* Read one file of a table */
+static void read_table(const struct task *task, enum split split,
+                       const struct layout *layout, struct pairs *pairs,
+                       const char *path, struct rows *rows)
+{
+    static const char mark[] = "\xEF\xBB\xBF";
+    size_t size;
+    char *text = file_read(path, &size), *end = text + size, *line = text, *next;
+    char *header = layout->header ? text_format("%s", layout->header) : NULL;
+    struct columns at = {0};
+    if (header)
+        at = find_columns(task, header, layout->dev_ids, path);
+    if (strncmp(line, mark, 3) == 0)
+        line += 3;
+    for (long number = 1; line < end; number++, line = next) {
+        char *newline = memchr(line, '\n', (size_t)(end - line));
+        next = newline ? newline + 1 : end;
+        if (newline)
+            newline[newline > line && newline[-1] == '\r' ? -1 : 0] = '\0';
+        if (number == 1 && !header)
+            at = find_columns(task, line, layout->dev_ids, path);
+        else
+            take_row(task, split, at, pairs, line, path, number, rows);
+    }
+    free(header);
+    free(text);
+}
+
+/* Read a table in the layout that is there */
+static void read_tables(const struct task *task, const char *data_dir, enum split split,
+                        struct rows *rows)
+{
+    const struct layout *layout = task->layouts;
+    char *path = NULL;
+    for (; layout->files[split][0]; layout++)
+        if ((path = find_file(data_dir, layout->files[split][0])))
+            break;
+    if (!path)
+        layout = task->layouts;
+    free(path);
+    path = layout->dev_ids ? need_file(data_dir, task, layout->dev_ids) : NULL;
+    struct pairs pairs = read_pairs(path);
+    for (int i = 0; i < 2 && layout->files[split][i]; i++) {
+        path = need_file(data_dir, task, layout->files[split][i]);
+        read_table(task, split, layout, &pairs, path, rows);
+        free(path);
+    }
+    finish_pairs(&pairs, layout->files[split][0]);
+}
+
+/* Read the rows of a tree */
+static int is_text_file(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && strcmp(dot, ".txt") == 0;
+}
+
+static int by_number(const struct dirent **a, const struct dirent **b)
+{
+    long x = strtol((*a)->d_name, NULL, 10), y = strtol((*b)->d_name, NULL, 10);
+    return x != y ? (x > y) - (x < y) : strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void read_folder(const char *path, int class, struct rows *rows)
+{
+    struct dirent **entries;
+    int count = scandir(path, &entries, is_text_file, by_number);
+    if (count <= 0)
+        fail(path, "expected a folder with .txt files in it");
+    for (int i = 0; i < count; i++) {
+        char *file = text_format("%s/%s", path, entries[i]->d_name);
+        add_row(rows, class, file_read(file, NULL), NULL);
+        free(file);
+        free(entries[i]);
+    }
+    free(entries);
+}
+static void read_tree(const struct task *task, const char *data_dir, enum split split,
+                      struct rows *rows)
+{
+    char *tree = need_file(data_dir, task, task->tree[split]);
+    for (int class = 0; class < task->classes; class++) {
+        char *path = text_format("%s/%s", tree, task->names[class]);
+        read_folder(path, class, rows);
+        free(path);
+    }
+    free(tree);
+}
+
+/* Keep a balanced sample */
+enum { SAMPLING = 0x73616d70 };
+
+static void keep_sample(struct rows *rows, int classes, int limit)
+{
+    int *order = batch_order(rows->count, SAMPLING, 0), kept = 0;
+    int *taken = allocate((size_t)classes, sizeof *taken);
+    bool *keep = allocate((size_t)rows->count, sizeof *keep);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < rows->count && kept < limit; i++) {
+            int row = order[i], class = rows->list[row].label;
+            int share = limit / classes + (class < limit % classes);
+            if (!keep[row] && (round == 1 || taken[class] < share)) {
+                keep[row] = true;
+                taken[class]++;
+                kept++;
+            }
+        }
+    /* Drop the rows that are not kept */
+    int count = 0;
+    for (int i = 0; i < rows->count; i++) {
+        if (keep[i]) {
+            rows->list[count++] = rows->list[i];
+        } else {
+            free(rows->list[i].text);
+            free(rows->list[i].second);
+        }
+    }
+    rows->count = count;
+    free(order);
+    free(taken);
+    free(keep);
+}
+
+/* Encode the rows */
+static struct examples *encode_rows(struct rows *rows,
+                                    const struct tokenizer *tokenizer, int max_length)
+{
+    size_t n = (size_t)rows->count;
+    struct examples *e = allocate(1, sizeof *e);
+    *e = (struct examples){
+        .starts = allocate(n + 1, sizeof *e->starts),
+        .ids = allocate(n * (size_t)max_length, sizeof *e->ids),
+        .firsts = allocate(n, sizeof *e->firsts),
+        .labels = allocate(n, sizeof *e->labels),
+        .indices = allocate(n, sizeof *e->indices),
+    };
+    for (; e->count < rows->count; e->count++) {
+        struct row *row = &rows->list[e->count];
+        int *ids = e->ids + e->starts[e->count], *first = &e->firsts[e->count];
+        e->starts[e->count + 1] = e->starts[e->count]
+            + tokenizer_encode_pair(tokenizer, row->text, row->second, max_length, ids,
+                                    first);
+        e->labels[e->count] = row->label;
+        e->indices[e->count] = row->index;
+        free(row->text);
+        free(row->second);
+    }
+    return e;
+}
+
+/* Read a split of a task */
+struct examples *task_read(const struct task *task, const char *data_dir,
+                           enum split split, const struct tokenizer *tokenizer,
+                           int max_length, int limit)
+{
+    struct rows rows = {0};
+    if (task->tree[split])
+        read_tree(task, data_dir, split, &rows);
+    else
+        read_tables(task, data_dir, split, &rows);
+    int whole = rows.count;
+    if (whole == 0)
+        fail(data_dir, "has no row of %s in its %s", task->title,
+             split == TRAIN ? "training set" : "development set");
+    if (limit > 0 && limit < whole)
+        keep_sample(&rows, task->classes, limit);
+    struct examples *examples = encode_rows(&rows, tokenizer, max_length);
+    examples->rows = whole;
+    free(rows.list);
+    return examples;
+}
+
+void examples_free(struct examples *e)
+{
+    free(e->starts);
+    free(e->ids);
+    free(e->firsts);
+    free(e->labels);
+    free(e->indices);
+    free(e);
+}
+void task_check_rows(const struct task *task, enum split split,
+                     const struct examples *examples)
+{
+    if (task->rows[split] && task->rows[split] != examples->rows)
+        fprintf(stderr, "distil: %s: warning: %d rows, where %d were published\n",
+                task->title, examples->rows, task->rows[split]);
+}
+
+/* Fill a batch from examples */
+void examples_batch(const struct examples *e, const int *order, int first, int count,
+                    struct batch *batch, int pad_to)
+{
+    batch_clear(batch);
+    for (int i = first; i < first + count && i < e->count; i++) {
+        int n = order ? order[i] : i, length = (int)(e->starts[n + 1] - e->starts[n]);
+        batch_append(batch, e->ids + e->starts[n], length, e->firsts[n], pad_to);
+        batch->classes[batch->sequences - 1] = e->labels[n];
+    }
+}
+
+double task_score(const struct task *task, const int *labels, const int *predictions,
+                  int n)
+{
+    return metric_score(task->metric, labels, predictions, n);
+}

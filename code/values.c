@@ -1,0 +1,115 @@
+/* Tangled from chapters/56-results.md; edit there. */
+#include "values.h"
+#include "fail.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Write a number as text */
+char *number_text(double number, int decimals)
+{
+    char *digits = text_format("%.*f", decimals, fabs(number)), grouped[512],
+         *to = grouped;
+    if (strlen(digits) > 300)
+        fail("results", "the number %g is too large to be written", number);
+    bool zero = strspn(digits, "0.") == strlen(digits);
+    if (number < 0 && !zero)
+        to += sprintf(to, "−");
+    size_t whole = strcspn(digits, ".");
+    for (size_t i = 0; digits[i]; i++) {
+        if (i > 0 && i < whole && (whole - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    free(digits);
+    return text_format("%s", grouped);
+}
+
+char *significant_text(double number)
+{
+    int magnitude = number == 0 ? 0 : (int)floor(log10(fabs(number)));
+    return number_text(number, magnitude >= 2 ? 0 : 2 - magnitude);
+}
+
+/* Write a duration as text */
+char *duration_text(double seconds)
+{
+    long whole = lround(seconds);
+    if (seconds < 9.95)
+        return text_format("%.1f s", seconds);
+    if (whole < 60)
+        return text_format("%ld s", whole);
+    if (whole < 3600)
+        return text_format("%ld min %02ld s", whole / 60, whole % 60);
+    return text_format("%ld h %02ld min", whole / 3600, whole % 3600 / 60);
+}
+
+/* Write a list as text */
+char *list_text(const char *list, const char *word, bool last)
+{
+    return text_format("%s%s%s", list, !*list ? "" : last ? " and " : ", ", word);
+}
+
+/* Set and get values */
+static char *key_text(const char *key, va_list arguments)
+{
+    char text[256];
+    int length = vsnprintf(text, sizeof text, key, arguments);
+    if (length < 0 || (size_t)length >= sizeof text)
+        fail(text, "is too long for the key of a value");
+    return text_format("%s", text);
+}
+
+void value_set(json_t *values, const char *text, const char *key, ...)
+{
+    va_list arguments;
+    va_start(arguments, key);
+    char *name = key_text(key, arguments);
+    va_end(arguments);
+    if (json_object_set_new(values, name, json_string(text)) != 0)
+        fail(name, "the value \"%s\" is not UTF-8", text);
+    free(name);
+}
+
+void value_take(json_t *values, char *text, const char *key, ...)
+{
+    va_list arguments;
+    va_start(arguments, key);
+    char *name = key_text(key, arguments);
+    va_end(arguments);
+    value_set(values, text, "%s", name);
+    free(name);
+    free(text);
+}
+const char *value_get(const json_t *values, const char *key, ...)
+{
+    va_list arguments;
+    va_start(arguments, key);
+    char *name = key_text(key, arguments);
+    va_end(arguments);
+    const char *text = json_string_value(json_object_get(values, name));
+    free(name);
+    return text ? text : "–";
+}
+
+/* Set the values of an estimate */
+void value_estimate(json_t *values, const struct estimate *estimate, const char *key)
+{
+    char *dash = "–", *value = estimate->known ? number_text(estimate->value, 1) : NULL;
+    char *low = estimate->bounded ? number_text(estimate->low, 1) : NULL;
+    char *high = estimate->bounded ? number_text(estimate->high, 1) : NULL;
+    value_set(values, value ? value : dash, "%s", key);
+    value_set(values, low ? low : dash, "%s.low", key);
+    value_set(values, high ? high : dash, "%s.high", key);
+    if (estimate->bounded)
+        value_take(values, text_format("%s to %s", low, high), "%s.interval", key);
+    else
+        value_set(values, dash, "%s.interval", key);
+    free(value);
+    free(low);
+    free(high);
+}

@@ -1,0 +1,1152 @@
+/* The kernel table against plain C in double precision: every operation's result, every gradient
+   against central differences of the double-precision forward function, and the promises that
+   kernels.h makes about accumulation, aliasing, dropout, empty arrays and threads.
+   Errors are relative to the largest element of the right answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "check.h"
+#include "elementary.h"
+#include "fail.h"
+#include "kernels.h"
+
+static const double FORWARD = 2e-6, GRADIENT = 1e-4;
+static const struct kernels *k;
+
+/* ---- Arrays. All are released after each test. Numbers are exact in fp32, so that the kernel and
+   its reference start from the same ones. ---- */
+
+static struct {
+    void *memory;
+    bool on_device;
+} kept[4096];
+static int kept_count;
+static uint64_t draws;
+
+static void *keep(void *memory, bool on_device)
+{
+    assert_true(kept_count < (int)(sizeof kept / sizeof *kept));
+    kept[kept_count].memory = memory;
+    kept[kept_count++].on_device = on_device;
+    return memory;
+}
+
+static int release_all(void **state)
+{
+    (void)state;
+    draws = 0; /* each test has its own numbers, whatever the others do */
+    while (kept_count > 0) {
+        kept_count--;
+        (kept[kept_count].on_device ? k->release : free)(kept[kept_count].memory);
+    }
+    return 0;
+}
+
+static double *zeros(size_t n)
+{
+    return keep(allocate(n, sizeof(double)), false);
+}
+
+static double *numbers(size_t n, double spread)
+{
+    double *x = zeros(n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(spread * random_normal(7, draws++));
+    return x;
+}
+
+static int below(int n)
+{
+    return (int)random_below(8, draws++, (uint64_t)n);
+}
+
+static void *on_device(const void *values, size_t bytes)
+{
+    void *array = keep(k->allocate(bytes), true);
+    k->upload(array, values, bytes);
+    return array;
+}
+
+static float *floats(const double *x, size_t n)
+{
+    float *values = keep(allocate(n, sizeof *values), false);
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)x[i];
+    return on_device(values, n * sizeof *values);
+}
+
+static real *reals(const double *x, size_t n)
+{
+    real *array = keep(k->allocate(n * k->real_size), true);
+    k->to_real(floats(x, n), array, n);
+    return array;
+}
+
+static int *integers(const int *x, size_t n)
+{
+    return on_device(x, n * sizeof *x);
+}
+
+static double *of_floats(const float *array, size_t n)
+{
+    float *values = keep(allocate(n, sizeof *values), false);
+    double *x = zeros(n);
+    k->download(values, array, n * sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        x[i] = values[i];
+    return x;
+}
+
+static double *of_reals(const real *array, size_t n)
+{
+    float *values = keep(k->allocate(n * sizeof *values), true);
+    k->to_float(array, values, n);
+    return of_floats(values, n);
+}
+
+/* ---- Checks. The worst error of each operation goes into the book. ---- */
+
+static struct worst {
+    const char *name;
+    double forward, gradient;
+    int cases;
+} worst[32];
+
+static struct worst *worst_of(const char *name)
+{
+    struct worst *w = worst;
+    while (w->name && strcmp(w->name, name) != 0)
+        w++;
+    w->name = name;
+    return w;
+}
+
+/* difference: relative to the largest right element, or to unit if that is larger. */
+static double difference(const double *x, const double *right, size_t n, double unit)
+{
+    double error = 0, largest = unit;
+    for (size_t i = 0; i < n; i++) {
+        double e = fabs(x[i] - right[i]);
+        error = e <= error ? error : e; /* so that NaN is an error */
+        largest = fmax(largest, fabs(right[i]));
+    }
+    return largest > 0 ? error / largest : error;
+}
+
+static void check_result(const char *name, const double *x, const double *right, size_t n,
+                         double unit)
+{
+    double error = difference(x, right, n, unit);
+    struct worst *w = worst_of(name);
+    w->forward = error <= w->forward ? w->forward : error;
+    if (!(error <= FORWARD))
+        fail_msg("%s: result is wrong by %.2e", name, error);
+}
+
+static void check_forward(const char *name, const double *x, const double *right, size_t n)
+{
+    check_result(name, x, right, n, 0);
+}
+
+/* A loss is a difference of numbers of the size of 1, and as exact as those. */
+static void check_loss(const char *name, const double *x, const double *right, size_t n)
+{
+    check_result(name, x, right, n, 1);
+}
+
+/* reference: computes y from the arrays that problem points to. */
+typedef void reference(const void *problem, double *y);
+
+static double objective(reference *f, const void *problem, const double *dy, size_t size)
+{
+    double *y = allocate(size, sizeof *y), sum = 0;
+    f(problem, y);
+    for (size_t i = 0; i < size; i++)
+        sum += dy[i] * y[i];
+    free(y);
+    return sum;
+}
+
+/* check_gradient: dx[n], which began as before[n] (NULL: nothing), against central differences of
+   sum(dy * f) by x[n], an array of the problem: all elements of a small array, some of a large. */
+static void check_gradient(const char *name, reference *f, const void *problem, double *x,
+                           size_t n, const double *dy, size_t size, const double *dx,
+                           const double *before)
+{
+    enum { SOME = 200 };
+    const double step = 1e-5;
+    double got[SOME], right[SOME];
+    size_t count = n < SOME ? n : 40;
+    for (size_t s = 0; s < count; s++) {
+        size_t i = n < SOME ? s : (size_t)below((int)n);
+        double at = x[i];
+        x[i] = at + step;
+        double above = objective(f, problem, dy, size);
+        x[i] = at - step;
+        right[s] = (above - objective(f, problem, dy, size)) / (2 * step);
+        x[i] = at;
+        got[s] = dx[i] - (before ? before[i] : 0);
+    }
+    double error = difference(got, right, count, 0);
+    struct worst *w = worst_of(name);
+    w->gradient = error <= w->gradient ? w->gradient : error;
+    w->cases++;
+    if (!(error <= GRADIENT))
+        fail_msg("%s: gradient is wrong by %.2e", name, error);
+}
+
+static void assert_same(const double *x, const double *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(x[i] == y[i]))
+            fail_msg("element %zu of %zu: %.9g where %.9g was expected", i, n, x[i], y[i]);
+}
+
+static double kept_scale(struct dropout dropout, uint64_t i)
+{
+    return dropout_keeps(dropout, i) ? dropout_scale(dropout) : 0;
+}
+
+/* ---- Memory ---- */
+
+static void memory_is_zero_and_aligned(void **state)
+{
+    (void)state;
+    for (size_t bytes = 0; bytes < 300; bytes += 37) {
+        unsigned char *array = keep(k->allocate(bytes), true), values[300] = {0};
+        assert_int_equal((uintptr_t)array % 64, 0);
+        k->download(values, array, bytes);
+        for (size_t i = 0; i < bytes; i++)
+            assert_int_equal(values[i], 0);
+    }
+    k->release(NULL);
+}
+
+static void arrays_are_copied(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    double *x = numbers(N, 1);
+    real *a = reals(x, N), *b = reals(numbers(N, 1), N);
+    k->copy(b, a, N * k->real_size);
+    assert_same(of_reals(b, N), x, N);
+    k->zero(slice(k, b, 10), 20 * k->real_size);
+    memset(x + 10, 0, 20 * sizeof *x);
+    assert_same(of_reals(b, N), x, N);
+    if (k->real_size == sizeof(float)) {
+        k->to_real((const float *)b, b, N);
+        k->to_float(b, (float *)b, N);
+        assert_same(of_reals(b, N), x, N);
+    }
+}
+
+static void absurd_sizes_are_refused(void **state)
+{
+    (void)state;
+    EXPECT_FAIL(k->allocate(SIZE_MAX - 5), "could not be had");
+}
+
+static void unknown_device_is_named(void **state)
+{
+    (void)state;
+    EXPECT_FAIL(kernels_open("abacus"), "abacus: is not a device");
+}
+
+/* ---- Linear maps ---- */
+
+struct linear {
+    int rows, in, out;
+    double *x, *w, *bias;
+};
+
+static void linear_reference(const void *problem, double *y)
+{
+    const struct linear *p = problem;
+    for (int i = 0; i < p->rows; i++)
+        for (int j = 0; j < p->out; j++) {
+            double sum = p->bias ? p->bias[j] : 0;
+            for (int c = 0; c < p->in; c++)
+                sum += p->x[i * p->in + c] * p->w[j * p->in + c];
+            y[i * p->out + j] = sum;
+        }
+}
+
+static void linear_case(int rows, int in, int out, bool with_bias, bool accumulate)
+{
+    size_t nx = (size_t)rows * in, nw = (size_t)in * out, ny = (size_t)rows * out;
+    struct linear p = {rows, in, out, numbers(nx, 1), numbers(nw, 1),
+                       with_bias ? numbers((size_t)out, 1) : NULL};
+    double *right = zeros(ny), *dy = numbers(ny, 1);
+    real *x = reals(p.x, nx), *w = reals(p.w, nw), *y = reals(numbers(ny, 1), ny);
+    real *bias = with_bias ? reals(p.bias, (size_t)out) : NULL, *device_dy = reals(dy, ny);
+    linear_reference(&p, right);
+    k->linear(x, w, bias, y, rows, in, out);
+    check_forward("linear", of_reals(y, ny), right, ny);
+
+    double *old_dx = numbers(nx, 1), *old_dw = numbers(nw, 1), *old_db = numbers((size_t)out, 1);
+    real *dx = reals(old_dx, nx);
+    float *dw = floats(old_dw, nw), *db = floats(old_db, (size_t)out);
+    k->linear_input_gradient(device_dy, w, dx, rows, in, out, accumulate);
+    k->linear_weight_gradient(x, device_dy, dw, with_bias ? db : NULL, rows, in, out);
+    check_gradient("linear", linear_reference, &p, p.x, nx, dy, ny, of_reals(dx, nx),
+                   accumulate ? old_dx : NULL);
+    check_gradient("linear", linear_reference, &p, p.w, nw, dy, ny, of_floats(dw, nw), old_dw);
+    if (with_bias)
+        check_gradient("linear", linear_reference, &p, p.bias, (size_t)out, dy, ny,
+                       of_floats(db, (size_t)out), old_db);
+}
+
+static void linear_is_right(void **state)
+{
+    (void)state;
+    linear_case(1, 1, 1, true, false);
+    linear_case(1, 5, 7, false, true);
+    linear_case(9, 20, 13, true, true);
+    linear_case(33, 3, 2, true, false);
+    linear_case(70, 48, 130, true, true);
+}
+
+/* ---- Embeddings ---- */
+
+enum { WORDS = 11, PLACES = 6, TYPES = 2 };
+
+struct embed {
+    int rows, width;
+    int *ids, *positions, *segments;
+    double *words, *places, *types;
+};
+
+static void embed_reference(const void *problem, double *y)
+{
+    const struct embed *p = problem;
+    for (int i = 0; i < p->rows; i++)
+        for (int c = 0; c < p->width; c++)
+            y[i * p->width + c] = p->words[p->ids[i] * p->width + c]
+                                  + p->places[p->positions[i] * p->width + c]
+                                  + (p->types ? p->types[p->segments[i] * p->width + c] : 0);
+}
+
+/* lookup_of: the rows that index[n] uses, of a table of count rows. */
+static struct lookup lookup_of(const int *index, int n, int count)
+{
+    int *id = keep(allocate((size_t)count, sizeof *id), false), rows = 0, tokens = 0;
+    int *start = keep(allocate((size_t)count + 1, sizeof *start), false);
+    int *token = keep(allocate((size_t)n, sizeof *token), false);
+    for (int row = 0; row < count; row++) {
+        start[rows] = tokens;
+        for (int t = 0; t < n; t++)
+            if (index[t] == row)
+                token[tokens++] = t;
+        if (tokens > start[rows])
+            id[rows++] = row;
+    }
+    start[rows] = tokens;
+    return (struct lookup){rows, integers(id, (size_t)rows), integers(start, (size_t)rows + 1),
+                           integers(token, (size_t)n)};
+}
+
+static void check_table(const struct embed *p, double *table, const int *index, int count,
+                        const double *dy)
+{
+    size_t n = (size_t)count * p->width, ny = (size_t)p->rows * p->width;
+    struct lookup lookup = lookup_of(index, p->rows, count);
+    double *before = numbers(n, 1);
+    float *gradient = floats(before, n);
+    k->embed_gradient(reals(dy, ny), &lookup, gradient, p->width);
+    double *after = of_floats(gradient, n);
+    check_gradient("embed", embed_reference, p, table, n, dy, ny, after, before);
+    for (int row = 0; row < count; row++) {
+        bool used = false;
+        for (int t = 0; t < p->rows; t++)
+            used |= index[t] == row;
+        if (!used)
+            assert_same(after + row * p->width, before + row * p->width, (size_t)p->width);
+    }
+}
+
+static void embed_case(int rows, int width, bool with_types)
+{
+    struct embed p = {rows, width, NULL, NULL, NULL, numbers((size_t)WORDS * width, 1),
+                      numbers((size_t)PLACES * width, 1),
+                      with_types ? numbers((size_t)TYPES * width, 1) : NULL};
+    int *all = keep(allocate(3 * (size_t)rows, sizeof *all), false);
+    p.ids = all, p.positions = all + rows, p.segments = all + 2 * rows;
+    for (int i = 0; i < rows; i++) {
+        p.ids[i] = below(WORDS - 1); /* the last row is never used */
+        p.positions[i] = below(PLACES);
+        p.segments[i] = below(TYPES);
+    }
+    size_t ny = (size_t)rows * width;
+    double *right = zeros(ny), *dy = numbers(ny, 1);
+    real *y = reals(numbers(ny, 1), ny);
+    embed_reference(&p, right);
+    k->embed(integers(p.ids, (size_t)rows), integers(p.positions, (size_t)rows),
+             with_types ? integers(p.segments, (size_t)rows) : NULL,
+             reals(p.words, (size_t)WORDS * width), reals(p.places, (size_t)PLACES * width),
+             with_types ? reals(p.types, (size_t)TYPES * width) : NULL, y, rows, width);
+    check_forward("embed", of_reals(y, ny), right, ny);
+    check_table(&p, p.words, p.ids, WORDS, dy);
+    check_table(&p, p.places, p.positions, PLACES, dy);
+    if (with_types)
+        check_table(&p, p.types, p.segments, TYPES, dy);
+}
+
+static void embed_is_right(void **state)
+{
+    (void)state;
+    embed_case(1, 1, false);
+    embed_case(7, 5, true);
+    embed_case(150, 70, true);
+}
+
+/* ---- Normalisation ---- */
+
+struct norm {
+    int rows, width;
+    double *x, *residual, *gain, *bias, epsilon;
+    struct dropout dropout;
+};
+
+static void norm_parts(const struct norm *p, double *sum, double *mean, double *deviation,
+                       double *y)
+{
+    for (int i = 0; i < p->rows; i++) {
+        double *row = sum + i * p->width, total = 0, squares = 0;
+        for (int c = 0; c < p->width; c++) {
+            int at = i * p->width + c;
+            row[c] = p->x[at] * kept_scale(p->dropout, (uint64_t)at)
+                     + (p->residual ? p->residual[at] : 0);
+            total += row[c];
+        }
+        mean[i] = total / p->width;
+        for (int c = 0; c < p->width; c++)
+            squares += (row[c] - mean[i]) * (row[c] - mean[i]);
+        deviation[i] = 1 / sqrt(squares / p->width + p->epsilon);
+        for (int c = 0; c < p->width; c++)
+            y[i * p->width + c] = p->gain[c] * (row[c] - mean[i]) * deviation[i] + p->bias[c];
+    }
+}
+
+static void norm_reference(const void *problem, double *y)
+{
+    const struct norm *p = problem;
+    double *sum = allocate((size_t)p->rows * (size_t)(p->width + 2), sizeof *sum);
+    double *mean = sum + p->rows * p->width;
+    norm_parts(p, sum, mean, mean + p->rows, y);
+    free(sum);
+}
+
+static void norm_case(int rows, int width, double rate, bool with_residual)
+{
+    size_t n = (size_t)rows * width, r = (size_t)rows, w = (size_t)width;
+    struct norm p = {rows, width, numbers(n, 1), with_residual ? numbers(n, 1) : NULL,
+                     numbers(w, 1), numbers(w, 1), 1e-3, {(float)rate, random_bits(1, draws++)}};
+    double *sum = zeros(n), *mean = zeros(r), *deviation = zeros(r), *right = zeros(n);
+    norm_parts(&p, sum, mean, deviation, right);
+    real *x = reals(p.x, n), *residual = with_residual ? reals(p.residual, n) : NULL;
+    real *gain = reals(p.gain, w), *bias = reals(p.bias, w);
+    real *y = residual ? residual : reals(numbers(n, 1), n); /* y may be residual */
+    float *device_mean = floats(zeros(r), r), *device_deviation = floats(zeros(r), r);
+    k->norm(x, residual, p.dropout, gain, bias, y, device_mean, device_deviation, rows, width,
+            (float)p.epsilon);
+    check_forward("norm", of_reals(y, n), right, n);
+    check_forward("norm", of_reals(x, n), sum, n);
+    check_forward("norm", of_floats(device_deviation, r), deviation, r);
+
+    double *dy = numbers(n, 1), *old_gain = numbers(w, 1), *old_bias = numbers(w, 1);
+    real *dsum = reals(dy, n), *dx = rate > 0 ? reals(numbers(n, 1), n) : NULL;
+    float *dgain = floats(old_gain, w), *dbias = floats(old_bias, w);
+    k->norm_gradient(dsum, x, device_mean, device_deviation, gain, p.dropout, dsum, dx, dgain,
+                     dbias, rows, width); /* dsum may be dy */
+    check_gradient("norm", norm_reference, &p, p.x, n, dy, n, of_reals(dx ? dx : dsum, n), NULL);
+    if (with_residual)
+        check_gradient("norm", norm_reference, &p, p.residual, n, dy, n, of_reals(dsum, n), NULL);
+    check_gradient("norm", norm_reference, &p, p.gain, w, dy, n, of_floats(dgain, w), old_gain);
+    check_gradient("norm", norm_reference, &p, p.bias, w, dy, n, of_floats(dbias, w), old_bias);
+}
+
+static void norm_is_right(void **state)
+{
+    (void)state;
+    norm_case(1, 4, 0, false);
+    norm_case(5, 8, 0, true);
+    norm_case(3, 37, 0.1, true);
+    norm_case(40, 10, 0.5, false);
+    norm_case(100, 300, 0.1, true);
+}
+
+/* ---- Dropout ---- */
+
+struct dropped {
+    size_t n;
+    double *x;
+    struct dropout dropout;
+};
+
+static void dropout_reference(const void *problem, double *y)
+{
+    const struct dropped *p = problem;
+    for (size_t i = 0; i < p->n; i++)
+        y[i] = p->x[i] * kept_scale(p->dropout, i);
+}
+
+static void dropout_case(size_t n, double rate)
+{
+    struct dropped p = {n, numbers(n, 1), {(float)rate, random_bits(2, draws++)}};
+    double *right = zeros(n), *dy = numbers(n, 1);
+    dropout_reference(&p, right);
+    real *x = reals(p.x, n), *dx = reals(dy, n);
+    k->dropout(x, x, n, p.dropout); /* y may be x */
+    k->dropout(dx, dx, n, p.dropout);
+    check_forward("dropout", of_reals(x, n), right, n);
+    if (n < 100)
+        check_gradient("dropout", dropout_reference, &p, p.x, n, dy, n, of_reals(dx, n), NULL);
+}
+
+static void dropout_is_right(void **state)
+{
+    (void)state;
+    dropout_case(1, 0.5);
+    dropout_case(50, 0);
+    dropout_case(63, 0.1);
+    dropout_case(10007, 0.1);
+}
+
+static void dropout_keeps_its_share(void **state)
+{
+    (void)state;
+    enum { N = 400000 };
+    struct dropout dropout = {0.1f, 99};
+    int kept_elements = 0;
+    for (uint64_t i = 0; i < N; i++)
+        kept_elements += dropout_keeps(dropout, i);
+    double share = (double)kept_elements / N;
+    assert_true(fabs(share - 0.9) < 4 * sqrt(0.09 / N)); /* four standard deviations */
+    assert_true(fabs(dropout_scale(dropout) * 0.9 - 1) < 1e-5);
+    assert_true(dropout_scale((struct dropout){0, 1}) == 1);
+}
+
+/* ---- Pointwise operations ---- */
+
+struct activated {
+    enum activation f;
+    size_t n;
+    double *x;
+};
+
+static void activate_reference(const void *problem, double *y)
+{
+    const struct activated *p = problem;
+    for (size_t i = 0; i < p->n; i++) {
+        double x = p->x[i];
+        y[i] = p->f == GELU ? 0.5 * x * erfc(-x / sqrt(2)) : p->f == TANH ? tanh(x) : fmax(x, 0);
+    }
+}
+
+static void activation_is_right(void **state)
+{
+    (void)state;
+    static const char *const names[] = {[GELU] = "gelu", [TANH] = "tanh", [RELU] = "relu"};
+    static const size_t sizes[] = {1, 150, 9001};
+    for (int f = GELU; f <= RELU; f++)
+        for (int s = 0; s < 3; s++) {
+            size_t n = sizes[s];
+            struct activated p = {(enum activation)f, n, numbers(n, 2)};
+            double *right = zeros(n), *dy = numbers(n, 1);
+            activate_reference(&p, right);
+            real *x = reals(p.x, n), *y = reals(zeros(n), n), *dx = reals(dy, n);
+            k->activate(p.f, x, y, n);
+            check_forward(names[f], of_reals(y, n), right, n);
+            k->activate_gradient(p.f, x, dx, dx, n); /* dx may be dy */
+            k->activate(p.f, x, x, n);               /* y may be x */
+            assert_same(of_reals(x, n), of_reals(y, n), n);
+            if (n < 200)
+                check_gradient(names[f], activate_reference, &p, p.x, n, dy, n, of_reals(dx, n),
+                               NULL);
+        }
+}
+
+static void sums_are_added(void **state)
+{
+    (void)state;
+    enum { N = 10001 };
+    double *x = numbers(N, 1), *y = numbers(N, 1), total = 3;
+    real *device_x = reals(x, N), *device_y = reals(y, N);
+    float *device_total = floats(&total, 1);
+    k->add(device_x, device_y, N);
+    k->sum(floats(x, N), N, device_total);
+    for (int i = 0; i < N; i++) {
+        y[i] += x[i];
+        total += x[i];
+    }
+    check_forward("add", of_reals(device_y, N), y, N);
+    check_forward("sum", of_floats(device_total, 1), &total, 1);
+}
+
+static void elementary_functions_are_accurate(void **state)
+{
+    (void)state;
+    double exponential_error = 0, normal_error = 0;
+    for (double x = -87; x <= 20; x += 1e-3) {
+        float at = (float)x;
+        exponential_error = fmax(exponential_error, fabs(exponential(at) / exp(at) - 1));
+    }
+    for (double x = -14; x <= 14; x += 1e-3) {
+        float at = (float)x;
+        double got = normal_distribution(at, exponential(-0.5f * at * at));
+        normal_error = fmax(normal_error, fabs(got - 0.5 * erfc(-at / sqrt(2))));
+    }
+    check_report("check.exponential.error", "%.1e", exponential_error);
+    check_report("check.normal.error", "%.1e", normal_error);
+    assert_true(exponential_error < 3e-7);
+    assert_true(normal_error < 3e-7);
+    assert_true(exponential(0) == 1);
+    assert_true(exponential(-1e30f) < 1e-37f);
+}
+
+/* ---- Attention ---- */
+
+struct attended {
+    struct attention shape; /* its arrays are the host's */
+    double *qkv;
+};
+
+static void attention_rows(const struct attended *p, double *y, double *logsum)
+{
+    const struct attention *a = &p->shape;
+    int depth = a->width / a->heads, stride = 3 * a->width;
+    double *e = allocate((size_t)a->longest, sizeof *e);
+    for (int s = 0; s < a->sequences; s++)
+        for (int i = a->offsets[s]; i < a->offsets[s + 1]; i++)
+            for (int h = 0; h < a->heads; h++) {
+                const double *q = p->qkv + i * stride + h * depth;
+                uint64_t row = (uint64_t)(i * a->heads + h);
+                double sum = 0;
+                for (int j = 0; j < a->visible[s]; j++) {
+                    const double *key = p->qkv + (a->offsets[s] + j) * stride + a->width
+                                        + h * depth;
+                    double score = 0;
+                    for (int c = 0; c < depth; c++)
+                        score += q[c] * key[c] / sqrt(depth);
+                    sum += e[j] = exp(score);
+                }
+                logsum[row] = log(sum);
+                for (int j = 0; j < a->visible[s]; j++)
+                    e[j] *= kept_scale(a->dropout, row * 65536 + (uint64_t)j) / sum;
+                for (int c = 0; c < depth; c++) {
+                    double *to = y + i * a->width + h * depth + c;
+                    *to = 0;
+                    for (int j = 0; j < a->visible[s]; j++)
+                        *to += e[j] * p->qkv[(a->offsets[s] + j) * stride + 2 * a->width
+                                             + h * depth + c];
+                }
+            }
+    free(e);
+}
+
+static void attention_reference(const void *problem, double *y)
+{
+    const struct attended *p = problem;
+    size_t tokens = (size_t)p->shape.offsets[p->shape.sequences];
+    double *logsum = allocate(tokens * (size_t)p->shape.heads, sizeof *logsum);
+    attention_rows(p, y, logsum);
+    free(logsum);
+}
+
+static void attention_case(int heads, int width, double rate, int sequences, const int *lengths,
+                           const int *visible)
+{
+    int *offsets = keep(allocate((size_t)sequences + 1, sizeof *offsets), false), longest = 0;
+    for (int s = 0; s < sequences; s++) {
+        offsets[s + 1] = offsets[s] + lengths[s];
+        longest = lengths[s] > longest ? lengths[s] : longest;
+    }
+    size_t tokens = (size_t)offsets[sequences], n = tokens * (size_t)width;
+    size_t rows = tokens * (size_t)heads;
+    struct attended p = {{heads, width, sequences, longest, offsets, visible,
+                          {(float)rate, random_bits(3, draws++)}}, numbers(3 * n, 1)};
+    struct attention a = p.shape;
+    a.offsets = integers(offsets, (size_t)sequences + 1);
+    a.visible = integers(visible, (size_t)sequences);
+    double *right = zeros(n), *right_logsum = zeros(rows), *dy = numbers(n, 1);
+    attention_rows(&p, right, right_logsum);
+    real *qkv = reals(p.qkv, 3 * n), *y = reals(numbers(n, 1), n);
+    float *logsum = floats(zeros(rows), rows);
+    k->attention(&a, qkv, y, logsum);
+    check_forward("attention", of_reals(y, n), right, n);
+    check_forward("attention", of_floats(logsum, rows), right_logsum, rows);
+
+    real *dqkv = reals(numbers(3 * n, 1), 3 * n);
+    k->attention_gradient(&a, qkv, y, logsum, reals(dy, n), dqkv);
+    double *dx = of_reals(dqkv, 3 * n);
+    check_gradient("attention", attention_reference, &p, p.qkv, 3 * n, dy, n, dx, NULL);
+    for (int s = 0; s < sequences; s++)
+        for (int i = offsets[s] + visible[s]; i < offsets[s + 1]; i++)
+            for (int c = width; c < 3 * width; c++)
+                assert_true(dx[i * 3 * width + c] == 0);
+}
+
+static void attention_is_right(void **state)
+{
+    (void)state;
+    attention_case(1, 4, 0, 1, (int[]){1}, (int[]){1});
+    attention_case(2, 6, 0, 3, (int[]){5, 1, 9}, (int[]){5, 1, 9});
+    attention_case(3, 12, 0.2, 2, (int[]){7, 8}, (int[]){4, 8});
+    attention_case(2, 16, 0, 3, (int[]){6, 3, 6}, (int[]){1, 3, 5});
+    attention_case(2, 64, 0.1, 2, (int[]){130, 20}, (int[]){121, 20});
+    attention_case(4, 128, 0.1, 5, (int[]){12, 17, 13, 1, 12}, (int[]){12, 17, 12, 1, 12});
+}
+
+/* ---- Chosen rows ---- */
+
+struct gathered {
+    int rows, width;
+    const int *index;
+    double *x;
+};
+
+static void gather_reference(const void *problem, double *y)
+{
+    const struct gathered *p = problem;
+    for (int i = 0; i < p->rows; i++)
+        memcpy(y + i * p->width, p->x + p->index[i] * p->width, (size_t)p->width * sizeof *y);
+}
+
+static void rows_are_gathered_and_scattered(void **state)
+{
+    (void)state;
+    enum { ROWS = 4, ALL = 9, WIDTH = 7 };
+    static const int index[ROWS] = {8, 0, 3, 5};
+    struct gathered p = {ROWS, WIDTH, index, numbers(ALL * WIDTH, 1)};
+    double *right = zeros(ROWS * WIDTH), *dy = numbers(ROWS * WIDTH, 1);
+    double *before = numbers(ALL * WIDTH, 1);
+    real *y = reals(zeros(ROWS * WIDTH), ROWS * WIDTH), *dx = reals(before, ALL * WIDTH);
+    gather_reference(&p, right);
+    k->gather(reals(p.x, ALL * WIDTH), integers(index, ROWS), y, ROWS, WIDTH);
+    check_forward("gather", of_reals(y, ROWS * WIDTH), right, ROWS * WIDTH);
+    k->scatter(reals(dy, ROWS * WIDTH), integers(index, ROWS), dx, ROWS, WIDTH);
+    check_gradient("gather", gather_reference, &p, p.x, ALL * WIDTH, dy, ROWS * WIDTH,
+                   of_reals(dx, ALL * WIDTH), before);
+}
+
+/* ---- The softmax loss ---- */
+
+struct softmaxed {
+    struct softmax_loss shape;
+    double *student, *teacher, *weight;
+    int *labels;
+};
+
+/* log_softmax of row[n] / temperature */
+static void log_softmax(const double *row, int n, double temperature, double *y)
+{
+    double largest = row[0], sum = 0;
+    for (int c = 0; c < n; c++)
+        largest = fmax(largest, row[c]);
+    for (int c = 0; c < n; c++)
+        sum += exp((row[c] - largest) / temperature);
+    for (int c = 0; c < n; c++)
+        y[c] = (row[c] - largest) / temperature - log(sum);
+}
+
+/* y[2 * rows]: the labels' losses of all rows, then the soft ones. */
+static void softmax_reference(const void *problem, double *y)
+{
+    const struct softmaxed *p = problem;
+    const struct softmax_loss *s = &p->shape;
+    double *one = allocate(3 * (size_t)s->classes, sizeof *one);
+    double *soft = one + s->classes, *target = soft + s->classes;
+    for (int i = 0; i < s->rows; i++) {
+        const double *z = p->student + i * s->stride;
+        double divergence = 0;
+        log_softmax(z, s->classes, 1, one);
+        log_softmax(z, s->classes, s->temperature, soft);
+        if (p->teacher) {
+            log_softmax(p->teacher + i * s->stride, s->classes, s->temperature, target);
+            for (int c = 0; c < s->classes; c++)
+                divergence += exp(target[c]) * (target[c] - soft[c]);
+        }
+        y[i] = p->labels && p->labels[i] >= 0 ? -one[p->labels[i]] : 0;
+        y[s->rows + i] = divergence * (p->weight ? p->weight[i] : 1);
+    }
+    free(one);
+}
+
+static void softmax_case(struct softmax_loss s, double spread, bool labels, bool teacher,
+                         bool weight)
+{
+    size_t rows = (size_t)s.rows, n = rows * (size_t)s.stride;
+    struct softmaxed p = {s, numbers(n, spread), teacher ? numbers(n, spread) : NULL,
+                          weight ? zeros(rows) : NULL,
+                          keep(allocate(rows, sizeof(int)), false)};
+    double scale = 1024, *right = zeros(2 * rows), *dy = zeros(2 * rows), *hits = zeros(rows);
+    for (int i = 0; i < s.rows; i++) {
+        for (int c = s.classes; c < s.stride; c++) /* what stands in the padding must not matter */
+            p.student[i * s.stride + c] = 1e6;
+        double *z = p.student + i * s.stride;
+        int best = 0;
+        for (int c = 1; c < s.classes; c++)
+            best = z[c] > z[best] ? c : best;
+        p.labels[i] = i % 3 == 0 ? -100 : i % 3 == 1 ? best : below(s.classes);
+        hits[i] = labels && p.labels[i] == best;
+        if (weight)
+            p.weight[i] = i % 4 != 1;
+        dy[i] = scale * s.label_scale;
+        dy[s.rows + i] = scale * s.soft_scale;
+    }
+    int *device_labels = labels ? integers(p.labels, rows) : NULL;
+    if (!labels)
+        p.labels = NULL;
+    softmax_reference(&p, right);
+    real *gradient = reals(p.student, n);
+    float *losses = floats(numbers(3 * rows, 1), 3 * rows);
+    k->softmax_loss(&s, gradient, teacher ? reals(p.teacher, n) : NULL, device_labels,
+                    weight ? floats(p.weight, rows) : NULL, floats(&scale, 1), losses,
+                    losses + rows, losses + 2 * rows);
+    double *got = of_floats(losses, 3 * rows), *dx = of_reals(gradient, n);
+    check_loss("softmax_loss", got, right, rows);
+    check_loss("softmax_loss", got + rows, right + rows, rows);
+    assert_same(got + 2 * rows, hits, rows);
+    for (int i = 0; i < s.rows; i++)
+        for (int c = s.classes; c < s.stride; c++)
+            assert_true(dx[i * s.stride + c] == 0);
+    check_gradient("softmax_loss", softmax_reference, &p, p.student, n, dy, 2 * rows, dx, NULL);
+}
+
+static void softmax_loss_is_right(void **state)
+{
+    (void)state;
+    struct softmax_loss small = {6, 5, 8, 2, 0.5f, 1.5f}, one = {1, 2, 2, 1, 1, 1};
+    struct softmax_loss large = {9, 1003, 1008, 2, 0.25f, 2};
+    softmax_case(small, 2, true, true, true);
+    softmax_case(small, 2, true, true, false);
+    softmax_case(small, 2, true, false, false);
+    softmax_case(small, 2, false, true, true);
+    softmax_case(one, 1, false, true, false);
+    softmax_case(large, 4, true, true, true);
+    large.temperature = 1;
+    softmax_case(large, 4, true, true, false);
+}
+
+static void first_of_equal_logits_is_the_guess(void **state)
+{
+    (void)state;
+    struct softmax_loss s = {3, 4, 4, 1, 1, 1};
+    double z[12] = {1, 2, 2, 0, 1, 2, 2, 0, 5, 5, 5, 5}, scale = 1;
+    int labels[3] = {1, 2, 0};
+    float *losses = floats(zeros(9), 9);
+    k->softmax_loss(&s, reals(z, 12), NULL, integers(labels, 3), NULL, floats(&scale, 1), losses,
+                    losses + 3, losses + 6);
+    assert_same(of_floats(losses + 6, 3), (double[]){1, 0, 1}, 3);
+}
+
+static void far_apart_logits_stay_finite(void **state)
+{
+    (void)state;
+    struct softmax_loss s = {1, 3, 3, 1, 1, 1};
+    double z[3] = {5000, -5000, 0}, t[3] = {-5000, 5000, 0}, scale = 1;
+    int label = 1;
+    real *gradient = reals(z, 3);
+    float *losses = floats(zeros(3), 3);
+    k->softmax_loss(&s, gradient, reals(t, 3), integers(&label, 1), NULL, floats(&scale, 1), losses,
+                    losses + 1, losses + 2);
+    check_forward("softmax_loss", of_floats(losses, 2), (double[]){10000, 10000}, 2);
+    check_forward("softmax_loss", of_reals(gradient, 3), (double[]){2, -2, 0}, 3);
+}
+
+/* ---- The cosine loss ---- */
+
+struct turned {
+    int rows, width;
+    double *student, *teacher, *weight;
+};
+
+static void cosine_reference(const void *problem, double *y)
+{
+    const struct turned *p = problem;
+    for (int i = 0; i < p->rows; i++) {
+        double ss = 0, tt = 0, st = 0;
+        for (int c = 0; c < p->width; c++) {
+            double s = p->student[i * p->width + c], t = p->teacher[i * p->width + c];
+            ss += s * s;
+            tt += t * t;
+            st += s * t;
+        }
+        y[i] = (p->weight ? p->weight[i] : 1) * (1 - st / sqrt(ss * tt));
+    }
+}
+
+static void cosine_case(int rows, int width, bool weighted)
+{
+    size_t n = (size_t)rows * width, r = (size_t)rows;
+    struct turned p = {rows, width, numbers(n, 3), numbers(n, 2), weighted ? numbers(r, 1) : NULL};
+    double scale = 0.125, loss_scale = 256, *right = zeros(r), *dy = zeros(r);
+    double *before = numbers(n, 1);
+    for (size_t i = 0; i < r; i++)
+        dy[i] = scale * loss_scale;
+    cosine_reference(&p, right);
+    real *gradient = reals(before, n);
+    float *loss = floats(zeros(r), r);
+    k->cosine_loss(reals(p.student, n), reals(p.teacher, n), weighted ? floats(p.weight, r) : NULL,
+                   gradient, rows, width, (float)scale, floats(&loss_scale, 1), loss);
+    check_loss("cosine_loss", of_floats(loss, r), right, r);
+    check_gradient("cosine_loss", cosine_reference, &p, p.student, n, dy, r, of_reals(gradient, n),
+                   before);
+}
+
+static void cosine_loss_is_right(void **state)
+{
+    (void)state;
+    cosine_case(1, 2, false);
+    cosine_case(5, 8, false);
+    cosine_case(7, 33, true);
+    cosine_case(40, 384, true);
+}
+
+static void a_zero_row_has_no_direction(void **state)
+{
+    (void)state;
+    double one = 1, *student = zeros(6), *teacher = numbers(6, 1);
+    real *gradient = reals(zeros(6), 6);
+    float *loss = floats(zeros(2), 2);
+    student[4] = 1, teacher[3] = teacher[4] = teacher[5] = 0;
+    k->cosine_loss(reals(student, 6), reals(teacher, 6), NULL, gradient, 2, 3, 1, floats(&one, 1),
+                   loss);
+    assert_same(of_floats(loss, 2), (double[]){1, 1}, 2);
+    for (int i = 0; i < 6; i++)
+        assert_true(isfinite(of_reals(gradient, 6)[i]));
+}
+
+/* ---- The optimiser ---- */
+
+static void norm_of_the_gradient_is_clipped(void **state)
+{
+    (void)state;
+    enum { N = 20001 };
+    double *g = numbers(N, 1), squares = 0, begin[STATE_SIZE] = {[LOSS_SCALE] = 1};
+    for (int i = 0; i < N; i++)
+        squares += g[i] * g[i];
+    float *gradient = floats(g, N), *device_state = floats(begin, STATE_SIZE);
+    k->square_norm(gradient, 7000, device_state);
+    k->square_norm(gradient + 7000, N - 7000, device_state);
+    double *now = of_floats(device_state, STATE_SIZE);
+    check_forward("square_norm", now + NORM2, &squares, 1);
+    k->decide(device_state, 2.5f);
+    now = of_floats(device_state, STATE_SIZE);
+    double norm = sqrt(squares), factor = 2.5 / (norm + 1e-6);
+    check_forward("decide", now + NORM, &norm, 1);
+    check_forward("decide", now + FACTOR, &factor, 1);
+    assert_true(now[NORM2] == 0 && now[SKIPPED] == 0);
+
+    for (int limit = 0; limit <= 1000; limit += 1000) { /* none, and one that is not reached */
+        k->square_norm(gradient, N, device_state);
+        k->decide(device_state, (float)limit);
+        assert_true(of_floats(device_state, STATE_SIZE)[FACTOR] == 1);
+    }
+}
+
+static void overflow_leaves_the_step_out(void **state)
+{
+    (void)state;
+    double begin[STATE_SIZE] = {[LOSS_SCALE] = 1}, g[3] = {1, INFINITY, 2}, *x = numbers(3, 1);
+    float *device_state = floats(begin, STATE_SIZE), *gradient = floats(g, 3);
+    float *master = floats(x, 3), *moments = floats(zeros(6), 6);
+    real *weights = reals(x, 3);
+    struct adamw adamw = {0.1f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.1f, 0.001f};
+    k->square_norm(gradient, 3, device_state);
+    k->decide(device_state, 1);
+    k->adamw(&adamw, device_state, master, gradient, moments, moments + 3, weights, 3);
+    double *now = of_floats(device_state, STATE_SIZE);
+    assert_true(now[FACTOR] == 0 && now[SKIPPED] == 1 && now[NORM2] == 0);
+    assert_same(of_floats(master, 3), x, 3);
+    assert_same(of_reals(weights, 3), x, 3);
+    assert_same(of_floats(moments, 6), zeros(6), 6);
+}
+
+static void adamw_steps(bool shared)
+{
+    enum { N = 9001, STEPS = 5 };
+    double begin[STATE_SIZE] = {[LOSS_SCALE] = 1, [FACTOR] = 0.5};
+    double *x = numbers(N, 1), *m = zeros(N), *v = zeros(N), *start = zeros(N);
+    memcpy(start, x, N * sizeof *x);
+    float *device_state = floats(begin, STATE_SIZE), *master = floats(x, N);
+    float *device_m = floats(m, N), *device_v = floats(v, N);
+    real *weights = shared ? (real *)master : reals(x, N);
+    for (int t = 1; t <= STEPS; t++) {
+        double *g = numbers(N, 1), c1 = 1 - pow(0.9, t), c2 = 1 - pow(0.98, t);
+        struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)c1, (float)c2};
+        k->adamw(&adamw, device_state, master, floats(g, N), device_m, device_v, weights, N);
+        for (int i = 0; i < N; i++) {
+            double gradient = 0.5 * g[i];
+            m[i] = 0.9 * m[i] + 0.1 * gradient;
+            v[i] = 0.98 * v[i] + 0.02 * gradient * gradient;
+            x[i] -= 0.01 * 0.1 * x[i];
+            x[i] -= 0.01 * m[i] / c1 / (sqrt(v[i] / c2) + 1e-6);
+        }
+    }
+    check_forward("adamw", of_floats(master, N), x, N);
+    check_forward("adamw", of_reals(weights, N), of_floats(master, N), N);
+    check_forward("adamw", of_floats(device_m, N), m, N);
+    check_forward("adamw", of_floats(device_v, N), v, N);
+    assert_true(difference(x, start, N, 0) > 1e-3);
+}
+
+static void adamw_is_right(void **state)
+{
+    (void)state;
+    adamw_steps(false);
+    if (k->real_size == sizeof(float))
+        adamw_steps(true);
+}
+
+/* ---- Promises that hold for all ---- */
+
+static void empty_arrays_do_nothing(void **state)
+{
+    (void)state;
+    double one[STATE_SIZE] = {1}, *x = numbers(12, 1);
+    real *a = reals(x, 12), *b = reals(x, 12);
+    float *f = floats(x, 12), *device_state = floats(one, STATE_SIZE);
+    int index[3] = {0}, *i = integers(index, 3);
+    struct lookup lookup = {0, i, i, i};
+    struct attention attention = {2, 4, 0, 0, i, i, {0, 0}};
+    struct softmax_loss softmax = {0, 3, 4, 1, 1, 1};
+    struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1};
+    struct dropout dropout = {0.5f, 1};
+    k->linear(a, a, a, b, 0, 3, 4);
+    k->linear_input_gradient(a, a, b, 0, 3, 4, false);
+    k->linear_weight_gradient(a, a, f, f, 0, 3, 4);
+    k->embed(i, i, i, a, a, a, b, 0, 4);
+    k->embed_gradient(a, &lookup, f, 4);
+    k->norm(b, a, dropout, a, a, b, f, f, 0, 4, 1e-12f);
+    k->norm_gradient(a, a, f, f, a, dropout, b, b, f, f, 0, 4);
+    k->dropout(a, b, 0, dropout);
+    k->activate(GELU, a, b, 0);
+    k->activate_gradient(GELU, a, a, b, 0);
+    k->add(a, b, 0);
+    k->attention(&attention, a, b, f);
+    k->attention_gradient(&attention, a, a, f, a, b);
+    k->gather(a, i, b, 0, 4);
+    k->scatter(a, i, b, 0, 4);
+    k->softmax_loss(&softmax, b, a, i, f, f, f, f, f);
+    k->cosine_loss(a, a, f, b, 0, 4, 1, f, f);
+    k->sum(f, 0, f);
+    k->square_norm(f, 0, device_state);
+    k->adamw(&adamw, device_state, f, f, f, f, b, 0);
+    assert_same(of_reals(a, 12), x, 12);
+    assert_same(of_reals(b, 12), x, 12);
+    assert_same(of_floats(f, 12), x, 12);
+    assert_same(of_floats(device_state, STATE_SIZE), one, STATE_SIZE);
+}
+
+/* everything: each operation that sums once, into out[8 * ROWS * WIDTH]. */
+enum { ROWS = 90, WIDTH = 128, N = ROWS * WIDTH };
+
+static void run_everything(const double *x, double *results)
+{
+    static const int offsets[4] = {0, 20, 70, ROWS}, visible[3] = {20, 45, 20};
+    int ids[ROWS];
+    for (int i = 0; i < ROWS; i++)
+        ids[i] = i * i % 5;
+    struct dropout dropout = {0.1f, 5};
+    struct lookup lookup = lookup_of(ids, ROWS, 5);
+    struct attention attention = {4, WIDTH, 3, 50, integers(offsets, 4), integers(visible, 3),
+                                  dropout};
+    double begin[STATE_SIZE] = {1}, one = 1;
+    real *a = reals(x, N), *b = reals(x + N, N), *y = reals(zeros(N), N), *dx = reals(zeros(N), N);
+    real *qkv = reals(x, 3 * N), *dqkv = reals(zeros(3 * N), 3 * N);
+    float *statistics = floats(zeros(N), N), *sums = floats(zeros(N), N);
+    float *device_state = floats(begin, STATE_SIZE);
+    k->norm(b, a, dropout, a, a, y, statistics, statistics + ROWS, ROWS, WIDTH, 1e-12f);
+    k->norm_gradient(a, b, statistics, statistics + ROWS, a, dropout, dqkv, dx, sums, sums + WIDTH,
+                     ROWS, WIDTH);
+    k->embed_gradient(dx, &lookup, sums + 2 * WIDTH, WIDTH);
+    k->square_norm(floats(x, 3 * N), 3 * N, device_state);
+    memcpy(results, of_reals(dx, N), N * sizeof *results);
+    memcpy(results + N, of_floats(sums, N), N * sizeof *results);
+    k->attention(&attention, qkv, y, statistics);
+    k->attention_gradient(&attention, qkv, y, statistics, b, dqkv);
+    memcpy(results + 2 * N, of_reals(y, N), N * sizeof *results);
+    memcpy(results + 3 * N, of_reals(dqkv, 3 * N), 3 * N * sizeof *results);
+    struct softmax_loss softmax = {ROWS, WIDTH, WIDTH, 2, 1, 1};
+    k->softmax_loss(&softmax, y, a, integers(ids, ROWS), NULL, floats(&one, 1), statistics,
+                    statistics + ROWS, statistics + 2 * ROWS);
+    k->cosine_loss(a, b, NULL, y, ROWS, WIDTH, 1, floats(&one, 1), statistics + 3 * ROWS);
+    memcpy(results + 6 * N, of_reals(y, N), N * sizeof *results);
+    memcpy(results + 7 * N, of_floats(statistics, N), N * sizeof *results);
+    results[8 * N - 1] = of_floats(device_state, STATE_SIZE)[NORM2];
+}
+
+static void results_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    double *x = numbers(3 * N, 1), *one = zeros(8 * N), *many = zeros(8 * N);
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    run_everything(x, one);
+    for (int count = 2; count <= 3; count++) {
+        omp_set_num_threads(count);
+        run_everything(x, many);
+        assert_same(many, one, 8 * N);
+    }
+    omp_set_num_threads(threads);
+}
+
+static int report_errors(void **state)
+{
+    (void)state;
+    for (struct worst *w = worst; w->name; w++) {
+        char key[64];
+        snprintf(key, sizeof key, "check.%s.forward", w->name);
+        check_report(key, "%.1e", w->forward);
+        if (w->cases == 0)
+            continue;
+        snprintf(key, sizeof key, "check.%s.error", w->name);
+        check_report(key, "%.1e", w->gradient);
+        snprintf(key, sizeof key, "check.%s.cases", w->name);
+        check_report(key, "%.0f", w->cases);
+    }
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, release_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(memory_is_zero_and_aligned),
+        TEST(arrays_are_copied),
+        TEST(absurd_sizes_are_refused),
+        TEST(unknown_device_is_named),
+        TEST(linear_is_right),
+        TEST(embed_is_right),
+        TEST(norm_is_right),
+        TEST(dropout_is_right),
+        TEST(dropout_keeps_its_share),
+        TEST(activation_is_right),
+        TEST(sums_are_added),
+        TEST(elementary_functions_are_accurate),
+        TEST(attention_is_right),
+        TEST(rows_are_gathered_and_scattered),
+        TEST(softmax_loss_is_right),
+        TEST(first_of_equal_logits_is_the_guess),
+        TEST(far_apart_logits_stay_finite),
+        TEST(cosine_loss_is_right),
+        TEST(a_zero_row_has_no_direction),
+        TEST(norm_of_the_gradient_is_clipped),
+        TEST(overflow_leaves_the_step_out),
+        TEST(adamw_is_right),
+        TEST(empty_arrays_do_nothing),
+        TEST(results_do_not_depend_on_threads),
+    };
+    k = kernels_open("cpu");
+    return cmocka_run_group_tests_name("gradients", tests, NULL, report_errors);
+}

@@ -1,0 +1,23 @@
+# What no compiler minds and a reader would: long lines, left-over marks, paths of one machine, careless C.
+set -u
+failed=0
+complain() {
+    if [ -n "$2" ]; then
+        echo "not ok - $1"
+        echo "$2" | sed 's/^/    /' | head -n 20
+        failed=1
+    else
+        echo "ok - $1"
+    fi
+}
+
+complain "prose and code keep to 120 columns" "$(awk '
+    { gsub(/[\200-\277]/, "") } length > 120 && !/^\|/ && !/https?:/ { print FILENAME ":" FNR ": " length " columns" }' chapters/*.md)"
+complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.sh)"
+complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
+complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
+complain "code/ is what the chapters say" "$(lua5.4 tests/tangle.lua -o build/lint chapters/*.md && for f in code figures; do
+    [ ! -d build/lint/$f ] || diff -rq build/lint/$f $f; done)"
+complain "cppcheck finds nothing" "$(cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
+    --suppress=missingIncludeSystem --inline-suppr --error-exitcode=0 code/*.c 2>&1)"
+exit $failed

@@ -1,0 +1,84 @@
+"""Writes tests/fixtures/run: a finished run that never happened, to test the way from a run to the report.
+Every number in it is made up. python3 tests/reference/made_up_run.py (needs nothing but Python)."""
+import json, math, os, random, shutil
+
+random.seed(4)
+root = os.path.join(os.path.dirname(__file__), "..", "fixtures", "run")
+shutil.rmtree(root, ignore_errors=True)
+TASKS = {"cola": 60, "mrpc": 48, "imdb": 80}
+MODELS = {  # model: share of right answers, masked-token accuracy at the end
+    "teacher": (0.92, 0.61), "student": (0.86, 0.55), "student-no-kl": (0.79, 0.50), "student-alone": (0.74, 0.41)}
+SEEDS = [1, 2, 3]
+SETTINGS = {
+    "run": {"seed": 1}, "corpus": {"length": 48},
+    "distill": {"layers": "0 2", "mlm": 2, "kl": 5, "cosine": 1, "temperature": 2, "epochs": 3, "batch": 32,
+                "rate": "1e-3", "schedule": "linear", "warmup": 0.05, "clip": 5, "decay": 0,
+                "kl-positions": "real", "kl-divisor": "tokens", "cosine-positions": "real", "cosine-layers": "last"},
+    "finetune": {"length": 64, "epochs": 3, "batch": 16, "rate": "3e-4", "schedule": "linear", "decay": 0.01}}
+
+
+def write(path, text):
+    path = os.path.join(root, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def stage(label, seconds, steps, tokens, parameters, cuts=(), **more):
+    kind = label.split("-")[0]
+    settings = {f"{section}.{key}": str(value) for section in ("run", "corpus", kind)
+                for key, value in SETTINGS.get(section, {}).items()}
+    record = {"stage": label, "key": "0" * 16, "device": "Difference Engine No. 2, 1 crank", "threads": 1,
+              "finished": "1849-01-01", "seconds": seconds, "steps": steps, "tokens": tokens,
+              "parameters": parameters, "cuts": list(cuts), "settings": settings,
+              "data": {f"{kind}.txt": "ab" * 32}, **more}
+    write(f"stages/{label}.json", json.dumps(record, indent=1) + "\n")
+
+
+def curves(name, accuracy):
+    start = 0.02 if "alone" in name else 0.3
+    rows = [(s, 8 - 6 * s / 240, start + (accuracy - start) * (1 - math.exp(-s / 60))) for s in range(0, 241, 40)]
+    write(f"curves/distill-{name}-validation.tsv",
+          "step\tmlm\taccuracy\n" + "".join(f"{s}\t{m:.4f}\t{a:.4f}\n" for s, m, a in rows))
+    lines = ["step\ttokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\ttokens_per_second"]
+    for s in range(1, 241):
+        mlm, kl, cosine = 2 + 5 * math.exp(-s / 50), 0.4 + 3 * math.exp(-s / 40), 0.1 + 0.6 * math.exp(-s / 30)
+        noise = random.uniform(0.95, 1.05)
+        lines.append(f"{s}\t{s * 500}\t{(mlm + kl + cosine) * noise:.4f}\t{mlm * noise:.4f}\t{kl * noise:.4f}\t"
+                     f"{cosine * noise:.4f}\t{accuracy * (1 - math.exp(-s / 60)):.4f}\t0.0005\t170")
+    if name == "student":
+        write("curves/distill-student.tsv", "\n".join(lines) + "\n")
+
+
+write("made-up.settings", "# The settings of a run that never happened.\n[run]\ndata = toyland\n\n[finetune]\n"
+      f"tasks = {' '.join(TASKS)}\nmodels = {' '.join(MODELS)}\nseeds = {' '.join(map(str, SEEDS))}\n")
+stage("teacher", 4000.0, 900, 400000, 1100000, ["made-up corpus train: the first 400,000 of 1,000,000 tokens"],
+      beginning="from scratch", name="scratch", layers=4, width=128)
+for name, (_, accuracy) in MODELS.items():
+    if name != "teacher":
+        stage(f"distill-{name}", 700.0, 240, 120000, 600000, teacher_accuracy=MODELS["teacher"][1], layers=2, width=128)
+        curves(name, accuracy)
+
+for task, count in TASKS.items():
+    labels = [1 if random.random() < 0.6 else 0 for _ in range(count)]
+    hard = [random.random() for _ in range(count)]
+    for model, (right, _) in MODELS.items():
+        if task == "imdb" and model not in ("teacher", "student"):
+            continue
+        for seed in SEEDS:
+            lines = ["index\tlabel\tprediction\tscore"]
+            for i, label in enumerate(labels):
+                wrong = hard[i] + random.gauss(0, 0.05) > right
+                prediction = 1 - label if wrong else label
+                lines.append(f"{i}\t{label}\t{prediction}\t{0.9 if prediction else 0.1}")
+            write(f"predictions/{task}-{model}-{seed}.tsv", "\n".join(lines) + "\n")
+            if task != "mrpc":
+                cuts = ["IMDb test: 80 of 25,000 rows"] if task == "imdb" else []
+                parameters = 1050000 if model == "teacher" else 550000
+                stage(f"finetune-{task}-{model}-{seed}", 30.0, 100, 20000, parameters, cuts)
+
+write("bench.json", json.dumps({"device": "Difference Engine No. 2, 1 crank", "threads": 1, "sentences": 80, "models": {
+    "teacher": {"parameters": 1100000, "seconds_one_core": 12.5, "seconds_all_cores": 8.25},
+    "student": {"parameters": 600000, "seconds_one_core": 6.5, "seconds_all_cores": 4.5}},
+    "distillation": {"tokens_per_second": 170.0}}, indent=1) + "\n")
+write("checks.tsv", "cosine.error\t1.2e-9\ncosine.cases\t100\n")

@@ -1,0 +1,329 @@
+/* Scores, ratios and intervals, and how numbers become text. */
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "fail.h"
+#include "file.h"
+#include "measure.h"
+#include "random.h"
+#include "results.h"
+#include "run.h"
+#include "values.h"
+
+#include <jansson.h>
+
+static double published(const char *path)
+{
+    json_t *object = json_load_file("chapters/published.json", 0, NULL), *at = object;
+    assert_non_null(object);
+    char *copy = text_format("%s", path);
+    for (char *part = strtok(copy, "."); part; part = strtok(NULL, "."))
+        at = json_object_get(at, part);
+    if (!json_is_string(at))
+        fail_msg("chapters/published.json has no text at %s", path);
+    double number = strtod(json_string_value(at), NULL);
+    free(copy);
+    json_decref(object);
+    return number;
+}
+
+/* A measure that would be the same in any resample. */
+static struct measure *certain(double value)
+{
+    struct measure *measure = allocate(1, sizeof *measure);
+    measure->value = value;
+    for (int r = 0; r < RESAMPLES; r++)
+        measure->draws[r] = value;
+    return measure;
+}
+
+/* The mean retention over tasks, from a teacher's and a student's scores. */
+static double retention(const double *teacher, const double *student, int tasks)
+{
+    struct measure *ratios[8];
+    for (int i = 0; i < tasks; i++) {
+        struct measure *t = certain(teacher[i]), *s = certain(student[i]);
+        ratios[i] = measure_ratio(s, t);
+        free(t);
+        free(s);
+    }
+    struct measure *mean = measure_mean(ratios, tasks);
+    double value = mean->value;
+    for (int i = 0; i < tasks; i++)
+        free(ratios[i]);
+    free(mean);
+    return value;
+}
+
+static void course_scores_give_course_retention(void **state)
+{
+    (void)state;
+    double teacher[] = {published("course.cola.teacher"), published("course.mrpc.teacher"),
+                        published("course.imdb.teacher")};
+    double student[] = {published("course.cola.student"), published("course.mrpc.student"),
+                        published("course.imdb.student")};
+    assert_true(fabs(retention(teacher, student, 3) - 94.35) < 0.005);
+    assert_true(fabs(published("course.retention") - 94.35) < 1e-9);
+    const char *tasks[] = {"cola", "mrpc", "imdb"};
+    for (int i = 0; i < 3; i++) {
+        char *key = text_format("course.ratio.%s", tasks[i]);
+        assert_true(fabs(retention(teacher + i, student + i, 1) - published(key)) <= 0.05);
+        free(key);
+    }
+}
+
+static void paper_scores_give_paper_ratios(void **state)
+{
+    (void)state;
+    double bert[] = {published("paper.table1.bert.cola"), published("paper.table1.bert.mrpc"),
+                     published("paper.table2.bert.imdb"), published("paper.table1.bert.score")};
+    double distilbert[] = {
+        published("paper.table1.distilbert.cola"), published("paper.table1.distilbert.mrpc"),
+        published("paper.table2.distilbert.imdb"), published("paper.table1.distilbert.score")};
+    const char *keys[] = {"cola", "mrpc", "imdb", "score"};
+    for (int i = 0; i < 4; i++) {
+        char *key = text_format("paper.ratio.%s", keys[i]);
+        assert_true(fabs(retention(bert + i, distilbert + i, 1) - published(key)) <= 0.05);
+        free(key);
+    }
+    assert_true(fabs(retention(bert, distilbert, 3) - published("paper.ratio.three")) <= 0.05);
+}
+
+static void claims_are_the_published_ones(void **state)
+{
+    (void)state;
+    int count = 0;
+    for (const struct claim *claim = claims; claim->name; claim++, count++) {
+        char *key = text_format("%s.retention", claim->name);
+        assert_true(claim->value == published(key));
+        free(key);
+    }
+    assert_int_equal(count, 2);
+}
+
+static void teacher_without_a_score_defines_no_retention(void **state)
+{
+    (void)state;
+    for (double score = -3; score <= 0; score += 1.5) {
+        struct measure *teacher = certain(score), *student = certain(20);
+        struct measure *ratio = measure_ratio(student, teacher);
+        struct estimate estimate = measure_estimate(ratio);
+        assert_false(estimate.known);
+        assert_false(estimate.bounded);
+        assert_string_equal(estimate_against(&estimate, 97), "not comparable with");
+        free(teacher);
+        free(student);
+        free(ratio);
+    }
+    struct estimate none = measure_estimate(NULL);
+    assert_false(none.known);
+}
+
+static void interval_needs_nearly_all_resamples(void **state)
+{
+    (void)state;
+    struct measure *measure = certain(1);
+    for (int r = 0; r < RESAMPLES / 20; r++)
+        measure->draws[r] = NAN;
+    assert_true(measure_estimate(measure).bounded);
+    measure->draws[RESAMPLES / 20] = NAN;
+    struct estimate estimate = measure_estimate(measure);
+    assert_true(estimate.known);
+    assert_false(estimate.bounded);
+    free(measure);
+}
+
+static void interval_leaves_out_the_outer_twentieth(void **state)
+{
+    (void)state;
+    struct measure *measure = certain(0);
+    for (int r = 0; r < RESAMPLES; r++)
+        measure->draws[r] = (r * 7) % RESAMPLES; /* 0 .. 1999, each once, in another order */
+    struct estimate estimate = measure_estimate(measure);
+    assert_true(estimate.low == 49 && estimate.high == 1950);
+    free(measure);
+}
+
+static void median_is_the_middle(void **state)
+{
+    (void)state;
+    assert_true(measure_median((double[]){5, 1, 9}, 3) == 5);
+    assert_true(measure_median((double[]){5, 1, 9, 7}, 4) == 6);
+    assert_true(measure_median((double[]){3}, 1) == 3);
+}
+
+enum { ROWS = 400 };
+
+/* Labels, and predictions of which so many in a hundred are right. */
+static void make_answers(int *labels, int *predictions, int right)
+{
+    for (int row = 0; row < ROWS; row++) {
+        labels[row] = row % 2;
+        predictions[row] = row * 100 < right * ROWS ? labels[row] : 1 - labels[row];
+    }
+}
+
+static void bootstrap_agrees_with_the_binomial(void **state)
+{
+    (void)state;
+    int labels[ROWS], predictions[ROWS], *list[] = {predictions};
+    make_answers(labels, predictions, 80);
+    struct measure *m = measure_scores(task_find("imdb"), labels, list, ROWS, 1, 0);
+    struct estimate estimate = measure_estimate(m);
+    assert_true(fabs(estimate.value - 80) < 1e-9);
+    double half = 1.96 * 100 * sqrt(0.8 * 0.2 / ROWS); /* 3.9 points */
+    assert_true(fabs((estimate.high - estimate.low) / 2 - half) < 0.1 * half);
+    assert_true(fabs((estimate.high + estimate.low) / 2 - 80) < 0.5);
+    free(m);
+}
+
+static void seeds_widen_the_interval(void **state)
+{
+    (void)state;
+    int labels[ROWS], a[ROWS], b[ROWS], c[ROWS], *list[] = {a, b, c};
+    make_answers(labels, a, 60);
+    make_answers(labels, b, 75);
+    make_answers(labels, c, 90);
+    struct measure *m = measure_scores(task_find("imdb"), labels, list, ROWS, 3, 0);
+    struct estimate estimate = measure_estimate(m);
+    assert_true(fabs(estimate.value - 75) < 1e-9);
+    assert_true(estimate.low < 65 && estimate.high > 85); /* all draws of seed 1, or of seed 3 */
+    free(m);
+}
+
+static void same_answers_give_exactly_a_hundred(void **state)
+{
+    (void)state;
+    int labels[ROWS], predictions[ROWS], *list[] = {predictions};
+    make_answers(labels, predictions, 80);
+    for (const struct task *task = task_list; task->name; task++) {
+        struct measure *teacher = measure_scores(task, labels, list, ROWS, 1, 0);
+        struct measure *student = measure_scores(task, labels, list, ROWS, 1, 1);
+        struct measure *ratio = measure_ratio(student, teacher);
+        struct estimate estimate = measure_estimate(ratio); /* the same rows were drawn for both */
+        assert_true(estimate.value == 100 && estimate.low == 100 && estimate.high == 100);
+        free(teacher);
+        free(student);
+        free(ratio);
+    }
+}
+
+static void threads_change_nothing(void **state)
+{
+    (void)state;
+    int labels[ROWS], a[ROWS], b[ROWS], *list[] = {a, b};
+    make_answers(labels, a, 70);
+    make_answers(labels, b, 72);
+    omp_set_num_threads(1);
+    struct measure *one = measure_scores(task_find("cola"), labels, list, ROWS, 2, 1);
+    omp_set_num_threads(3);
+    struct measure *three = measure_scores(task_find("cola"), labels, list, ROWS, 2, 1);
+    assert_memory_equal(one, three, sizeof *one);
+    free(one);
+    free(three);
+}
+
+static void words_follow_the_interval(void **state)
+{
+    (void)state;
+    struct estimate e = {true, true, 95, 93, 97};
+    assert_string_equal(estimate_against(&e, 98), "below");
+    assert_string_equal(estimate_against(&e, 92), "above");
+    assert_string_equal(estimate_against(&e, 97), "not distinguishable from");
+    assert_string_equal(estimate_against(&e, 93), "not distinguishable from");
+}
+
+static void numbers_become_texts(void **state)
+{
+    (void)state;
+    const struct {
+        double number;
+        int decimals;
+        const char *text;
+    } cases[] = {{1234567, 0, "1,234,567"}, {-1234.56, 1, "−1,234.6"}, {999.96, 1, "1,000.0"},
+                 {-0.04, 1, "0.0"},         {0.5, 2, "0.50"},          {100, 0, "100"},
+                 {12, 0, "12"},             {-3, 0, "−3"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = number_text(cases[i].number, cases[i].decimals);
+        assert_string_equal(text, cases[i].text);
+        free(text);
+    }
+    const struct {
+        double number;
+        const char *significant, *duration;
+    } more[] = {{0.01234, "0.0123", "0.0 s"},  {9.96, "9.96", "10 s"},   {12.34, "12.3", "12 s"},
+                {0, "0.00", "0.0 s"},          {187, "187", "3 min 07 s"}, {3661, "3,661", "1 h 01 min"},
+                {59.7, "59.7", "1 min 00 s"},  {2.04, "2.04", "2.0 s"}};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        char *significant = significant_text(more[i].number), *time = duration_text(more[i].number);
+        assert_string_equal(significant, more[i].significant);
+        assert_string_equal(time, more[i].duration);
+        free(significant);
+        free(time);
+    }
+}
+
+static void write_file(const char *path, const char *text)
+{
+    struct file_writer *writer = file_create(path);
+    fputs(text, file_stream(writer));
+    file_commit(writer);
+}
+
+static void grids_are_read_and_refused(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/results-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/grid.tsv", folder);
+    write_file(path, "step\tloss\n1\t2.5\n2\t\n3\tnan"); /* no newline at the end */
+    struct grid *grid = grid_read(path);
+    assert_int_equal(grid->rows, 3);
+    assert_int_equal(grid_column(grid, "loss"), 1);
+    assert_int_equal(grid_column(grid, "los"), -1);
+    assert_true(grid_number(grid, 0, 1) == 2.5);
+    assert_string_equal(grid_text(grid, 1, 1), "");
+    EXPECT_FAIL(grid_number(grid, 1, 1), "line 3: expected a finite number, found \"\"");
+    EXPECT_FAIL(grid_number(grid, 2, 1), "line 4: expected a finite number, found \"nan\"");
+    grid_free(grid);
+    write_file(path, "");
+    grid = grid_read(path);
+    assert_int_equal(grid->rows, 0);
+    assert_int_equal(grid_column(grid, ""), -1);
+    grid_free(grid);
+    write_file(path, "step\tloss\n1\t2\t3\n");
+    EXPECT_FAIL(grid_read(path), "line 2: expected 2 cells as in the header, found 3");
+    unlink(path);
+    rmdir(folder);
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(course_scores_give_course_retention),
+        cmocka_unit_test(paper_scores_give_paper_ratios),
+        cmocka_unit_test(claims_are_the_published_ones),
+        cmocka_unit_test(teacher_without_a_score_defines_no_retention),
+        cmocka_unit_test(interval_needs_nearly_all_resamples),
+        cmocka_unit_test(interval_leaves_out_the_outer_twentieth),
+        cmocka_unit_test(median_is_the_middle),
+        cmocka_unit_test(bootstrap_agrees_with_the_binomial),
+        cmocka_unit_test(seeds_widen_the_interval),
+        cmocka_unit_test(same_answers_give_exactly_a_hundred),
+        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(words_follow_the_interval),
+        cmocka_unit_test(numbers_become_texts),
+        cmocka_unit_test(grids_are_read_and_refused),
+    };
+    return cmocka_run_group_tests_name("results", tests, NULL, NULL);
+}

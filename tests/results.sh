@@ -1,0 +1,108 @@
+#!/bin/sh
+# From a finished run to its numbers: distil results on a run that never happened (tests/fixtures/run).
+distil=$(pwd)/${BUILD:-build}/distil
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+run=$folder/made-up
+failed=0
+
+check() { # check NAME COMMAND...: one test
+    name=$1; shift
+    if "$@" >"$folder/log" 2>&1; then echo "ok - $name"; else
+        echo "not ok - $name"; sed 's/^/# /' "$folder/log" | head -n 20; failed=1; fi
+}
+fresh() { rm -rf "$run"; cp -r tests/fixtures/run "$run"; }
+results() { "$distil" results --profile "$run/made-up.settings" --run "$run" --checks "$run/checks.tsv" --key 0123 "$@"; }
+value() { awk -F '"' -v key="$1" '$2 == key { print $4 }' "$run/values.json"; }
+is() { [ "$(value "$1")" = "$2" ] || { echo "$1 is \"$(value "$1")\", expected \"$2\""; return 1; }; }
+refuses() { # refuses MESSAGE: results must fail with it and leave no values
+    results >"$folder/out" 2>&1; status=$?
+    cat "$folder/out"
+    [ "$status" = 1 ] && grep -qF "$1" "$folder/out" && [ ! -e "$run/values.json" ] && ! ls "$run"/*.partial 2>/dev/null
+}
+no_nan() { [ -s "$run/values.json" ] && ! grep -rniE '(^|[^a-z])(-?nan|-?inf)([^a-z]|$)' "$run/values.json" "$run/summary.json" "$run/tables" "$run/figures"; }
+
+# the same scores by other means: medians over seeds, and their ratios, in awk
+again() {
+    for task in cola mrpc imdb; do
+        for model in teacher student; do
+            for seed in 1 2 3; do
+                awk -v task=$task 'NR > 1 { c[$2 $3]++ }
+                    END { n = c["00"] + c["01"] + c["10"] + c["11"]
+                        accuracy = (c["00"] + c["11"]) / n; f1 = 2 * c["11"] / (2 * c["11"] + c["01"] + c["10"])
+                        matthews = (c["11"] * c["00"] - c["01"] * c["10"]) / sqrt((c["11"] + c["01"]) * \
+                            (c["11"] + c["10"]) * (c["00"] + c["01"]) * (c["00"] + c["10"]))
+                        print 100 * (task == "cola" ? matthews : task == "mrpc" ? (accuracy + f1) / 2 : accuracy) }' \
+                    "$run/predictions/$task-$model-$seed.tsv"
+            done | sort -g | sed -n 2p
+        done
+    done | awk '{ if (NR % 2) teacher = $1; else sum += 100 * $1 / teacher } END { printf "%.1f\n", sum / 3 }'
+}
+
+fresh
+check "a finished run is summed up" results
+check "retention is what awk makes of the predictions" is retention.mean "$(again)"
+check "the toy tasks are called toys" is tasks "toy CoLA, toy MRPC and toy IMDb"
+check "figures of the tests are taken over" is check.cosine.error 1.2e-9
+check "the day is that of the latest stage" is run.date 1849-01-01
+check "cuts are stated once" is cuts \
+    "IMDb test: 80 of 25,000 rows; made-up corpus train: the first 400,000 of 1,000,000 tokens"
+check "an ablation that was not run says so" is ablation.mlm.sentence "was not measured in this run"
+check "what the settings ask for and the run lacks is named" sh -c \
+    "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
+check "no value is a NaN" no_nan
+check "the losses are thinned for print" [ "$(wc -l <"$run/figures/losses.tsv")" = 101 ]
+cp -r "$run" "$folder/first"
+OMP_NUM_THREADS=3 results >"$folder/log" 2>&1
+check "the same run gives the same bytes" diff -r "$folder/first" "$run"
+cp "$run/predictions/cola-teacher-1.tsv" "$run/predictions/cola-teacher-9.tsv"
+sed 's/\t1\t0\./\t0\t0./' "$run/predictions/cola-teacher-1.tsv" >"$run/predictions/sst2-teacher-1.tsv"
+results >"$folder/log" 2>&1
+check "leftovers of other settings are not counted" diff "$folder/first/values.json" "$run/values.json"
+
+fresh
+for seed in 1 2 3; do # a teacher that always says 1
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $3 = 1 } 1' "$run/predictions/cola-teacher-$seed.tsv" >"$folder/constant"
+    cp "$folder/constant" "$run/predictions/cola-teacher-$seed.tsv"
+done
+check "a teacher that scores nothing is summed up" results
+check "and its task has no retention" is retention.cola "not defined: the teacher scores 0.0 on toy CoLA"
+check "and the mean is over the other tasks" is retention.tasks "toy MRPC and toy IMDb"
+check "and no NaN comes of it" no_nan
+
+fresh
+rm "$run"/predictions/mrpc-* "$run"/predictions/imdb-*
+for seed in 1 2 3; do
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $3 = 1 - $2 } 1' "$run/predictions/cola-teacher-$seed.tsv" >"$folder/wrong"
+    cp "$folder/wrong" "$run/predictions/cola-teacher-$seed.tsv"
+done
+check "a teacher that is always wrong, on the only task" results
+check "the mean retention is not defined" is retention.mean "not defined: the teacher scores −100.0 on toy CoLA"
+check "nor can it be compared" is verdict.retention.paper "not comparable with"
+check "the summary holds null" grep -q '"mean": null' "$run/summary.json"
+check "and no NaN comes of that" no_nan
+
+fresh
+rm "$run"/predictions/*-student-[0-9].tsv "$run/bench.json"; rm -r "$run/curves"
+check "a run without student, curves and benchmark is summed up" results
+check "and says what it lacks" is retention.cola "not defined: toy CoLA was not answered by the student"
+
+fresh; rm "$run/predictions/cola-student-2.tsv"
+check "a missing seed is no obstacle" results
+check "a missing seed is named" sh -c "grep -q 'toy CoLA of the student has 2 of 3 seeds' $run/values.json"
+
+fresh; sed -i 1d "$run/predictions/mrpc-student-2.tsv"
+check "predictions without a header are refused" refuses 'mrpc-student-2.tsv: expected a column "index" in the header'
+fresh; sed -i 5d "$run/predictions/mrpc-student-2.tsv"
+check "other rows are refused" refuses "mrpc-student-2.tsv: expected the rows and labels of the other toy MRPC predictions"
+fresh; sed -i '3s/\t[01]\t0/\t2\t0/' "$run/predictions/cola-teacher-1.tsv"
+check "an unknown class is refused" refuses 'cola-teacher-1.tsv: line 3: expected a class from 0 to 1, found "2"'
+fresh; echo '{"stage": ' >"$run/stages/teacher.json"
+check "a broken record is refused" refuses "stages/teacher.json: expected a JSON object"
+fresh; rm -r "$run/predictions"
+check "a run without predictions is refused" refuses "expected predictions of at least one model"
+fresh; cp "$run/predictions/cola-teacher-1.tsv" "$run/predictions/cola.tsv"
+check "a file without model and seed is refused" refuses "cola.tsv: expected a name of the form TASK-MODEL-SEED.tsv"
+fresh; sed -i 's/\t.*//' "$run/checks.tsv"
+check "checks without a text are refused" refuses "checks.tsv: expected a key, a tab and a text"
+exit $failed

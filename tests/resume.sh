@@ -1,0 +1,70 @@
+# A run that was killed and went on ends with the same bits as one that was left alone.
+# Once it is killed at fixed steps, once with SIGKILL at moments of its own, checkpoints being written at every step.
+set -u
+export OMP_NUM_THREADS=1
+distil=${BUILD:-build}/distil
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+settings=tests/fixtures/tiny.settings
+
+$distil toyland --out "$folder/data" --seed 3 --paragraphs 60 --train 60 --dev 40 || exit 1
+
+# stages RUN: the three kinds of training, each going on from its checkpoint, as make would call them
+stages() {
+    run="--profile $settings --run $folder/$1 --data $folder/data --resume --lines"
+    [ -f "$folder/$1/stages/teacher.json" ] || $distil pretrain $run --teacher scratch 2>>"$folder/log" || return
+    [ -f "$folder/$1/stages/distill-student.json" ] || $distil distill $run --student student 2>>"$folder/log" || return
+    [ -f "$folder/$1/stages/finetune-cola-student-5.json" ] ||
+        $distil finetune $run --task cola --model "$folder/$1/models/student" --name student --seed 5 \
+            --out "$folder/$1/models/cola" 2>>"$folder/log"
+}
+
+# same RUN: whether everything but times is the same as in the run that was left alone
+same() {
+    for file in models/teacher/model.safetensors models/student/model.safetensors models/cola/model.safetensors \
+        predictions/cola-student-5.tsv; do
+        cmp "$folder/whole/$file" "$folder/$1/$file" || return 1
+    done
+    for curve in teacher teacher-validation distill-student finetune-cola-student-5; do
+        # the last column of a training curve is tokens per second
+        for r in whole "$1"; do
+            case $curve in
+            *-validation) cat "$folder/$r/curves/$curve.tsv" ;;
+            *) sed 's/\t[^\t]*$//' "$folder/$r/curves/$curve.tsv" ;;
+            esac >"$folder/$r.curve"
+        done
+        cmp "$folder/whole.curve" "$folder/$1.curve" || return 1
+    done
+}
+
+report() {
+    if [ "$1" = 0 ]; then echo "ok - $2"; else echo "not ok - $2"; failed=1; fi
+}
+failed=0
+
+stages whole || { cat "$folder/log"; exit 1; }
+stages again
+same again
+report $? "the same seed gives the same bits"
+
+# killed over and over, after 0.1 to 0.9 seconds, in a step or half-way through a checkpoint
+kills=0 delay=1
+while :; do
+    stages killed &
+    shell=$!
+    sleep "0.$delay"
+    pkill -KILL -f -- "--run $folder/killed" && kills=$((kills + 1))
+    wait $shell && break
+    delay=$((delay % 9 + 1))
+    if [ $kills -gt 12 ]; then
+        stages killed
+        break
+    fi
+done
+same killed
+report $? "killed $kills times, the bits are the same"
+[ $kills -gt 2 ]
+report $? "it was killed more than twice"
+[ -z "$(ls "$folder/whole/checkpoints" 2>/dev/null)" ]
+report $? "no checkpoint is left behind"
+exit $failed

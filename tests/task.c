@@ -1,0 +1,306 @@
+/* Tasks: every layout, every kind of malformed row, and a task that is only a row. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "batch.h"
+#include "fail.h"
+#include "file.h"
+#include "task.h"
+#include "tokenizer.h"
+
+/* ids of tests/fixtures/tokenizer/ab.txt */
+enum { PAD, UNK, CLS, SEP, MASK, A, B, AB };
+
+static struct tokenizer *tokenizer;
+static char folder[64];   /* the data folder of one test */
+
+static int open_vocabulary(void **state)
+{
+    (void)state;
+    tokenizer = tokenizer_open("tests/fixtures/tokenizer/ab.txt");
+    return 0;
+}
+
+static int free_vocabulary(void **state)
+{
+    (void)state;
+    tokenizer_free(tokenizer);
+    return 0;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/task-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char *command = text_format("rm -rf %s", folder);
+    int status = system(command);
+    free(command);
+    return status;
+}
+
+static void put(const char *name, const char *text)
+{
+    char *path = text_format("%s/%s", folder, name);
+    struct file_writer *w = file_create(path);
+    fputs(text, file_stream(w));
+    file_commit(w);
+    free(path);
+}
+
+static struct examples *read_split(const char *task, enum split split, int limit)
+{
+    return task_read(task_find(task), folder, split, tokenizer, 16, limit);
+}
+
+/* expect: the examples are these labels, and their pieces, one after the other, these ids. */
+static void expect(struct examples *e, int count, const int *labels, int tokens, const int *ids)
+{
+    assert_int_equal(e->count, count);
+    assert_int_equal(e->rows, count);
+    assert_int_equal(e->starts[count], tokens);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(e->labels[i], labels[i]);
+        assert_int_equal(e->indices[i], i);
+    }
+    for (int i = 0; i < tokens; i++)
+        assert_int_equal(e->ids[i], ids[i]);
+    examples_free(e);
+}
+
+static void cola_has_no_header(void **state)
+{
+    (void)state;
+    put("glue/CoLA/train.tsv", "gj04\t1\t\ta b\ngj04\t0\t*\t\"b\n");
+    put("glue/CoLA/dev.tsv", "gj04\t0\t*\tab"); /* no newline at the end, as in the original */
+    expect(read_split("cola", TRAIN, 0), 2, (int[]){1, 0}, 8, (int[]){CLS, A, B, SEP, CLS, UNK, B, SEP});
+    expect(read_split("cola", DEV, 0), 1, (int[]){0}, 3, (int[]){CLS, AB, SEP});
+}
+
+static void cola_comes_from_its_authors_too(void **state)
+{
+    (void)state;
+    put("cola_public/raw/in_domain_train.tsv", "gj04\t1\t\ta\n");
+    put("cola_public/raw/in_domain_dev.tsv", "gj04\t1\t\ta\n");
+    put("cola_public/raw/out_of_domain_dev.tsv", "clc95\t0\t*\tb\n");
+    expect(read_split("cola", TRAIN, 0), 1, (int[]){1}, 3, (int[]){CLS, A, SEP});
+    expect(read_split("cola", DEV, 0), 2, (int[]){1, 0}, 6, (int[]){CLS, A, SEP, CLS, B, SEP});
+}
+
+#define MRPC_HEADER "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+
+static void mrpc_takes_its_development_set_out(void **state)
+{
+    (void)state;
+    put("glue/MRPC/msr_paraphrase_train.txt", "\xEF\xBB\xBF" MRPC_HEADER
+        "1\t10\t11\ta\tb\n0\t12\t13\tb\ta\n1\t1\t213\tab\ta\n1\t11\t10\tab\tb\n");
+    put("glue/MRPC/mrpc_dev_ids.tsv", "12\t13\n11\t10\n");
+    expect(read_split("mrpc", TRAIN, 0), 2, (int[]){1, 1}, 10,
+           (int[]){CLS, A, SEP, B, SEP, CLS, AB, SEP, A, SEP});
+    struct examples *e = read_split("mrpc", DEV, 0);
+    assert_int_equal(e->firsts[0], 3);
+    expect(e, 2, (int[]){0, 1}, 10, (int[]){CLS, B, SEP, A, SEP, CLS, AB, SEP, B, SEP});
+    put("glue/MRPC/mrpc_dev_ids.tsv", "12\t13\n99\t10\n");
+    EXPECT_FAIL(read_split("mrpc", DEV, 0), "mrpc_dev_ids.tsv: has 2 pairs of ids; 1 rows of");
+}
+
+static void mrpc_has_a_header_in_glue(void **state)
+{
+    (void)state;
+    put("MRPC/train.tsv", "#1 String\t#2 ID\t#1 ID\tQuality\t#2 String\r\na\t1\t2\t1\tb\r\n");
+    put("MRPC/dev.tsv", MRPC_HEADER "0\t1\t2\t\"a\t'b\n");
+    expect(read_split("mrpc", TRAIN, 0), 1, (int[]){1}, 5, (int[]){CLS, A, SEP, B, SEP});
+    expect(read_split("mrpc", DEV, 0), 1, (int[]){0}, 7, (int[]){CLS, UNK, A, SEP, UNK, B, SEP});
+}
+
+static void imdb_is_read_in_the_order_of_numbers(void **state)
+{
+    (void)state;
+    put("imdb/aclImdb/train/pos/2_9.txt", "a");
+    put("imdb/aclImdb/train/pos/10_7.txt", "b");
+    put("imdb/aclImdb/train/neg/0_1.txt", "ab");
+    put("imdb/aclImdb/train/neg/notes.html", "a");
+    put("aclImdb/test/pos/0_10.txt", "a\tb\n<br />\n");
+    put("aclImdb/test/neg/0_2.txt", "");
+    expect(read_split("imdb", TRAIN, 0), 3, (int[]){0, 1, 1}, 9,
+           (int[]){CLS, AB, SEP, CLS, A, SEP, CLS, B, SEP});
+    expect(read_split("imdb", DEV, 0), 2, (int[]){0, 1}, 10,
+           (int[]){CLS, SEP, CLS, A, B, UNK, UNK, UNK, UNK, SEP});
+    put("imdb/aclImdb/test/pos/0_10.txt", "a"); /* found first, and without a class */
+    EXPECT_FAIL(read_split("imdb", DEV, 0), "aclImdb/test/neg: expected a folder with .txt files");
+}
+
+static void long_rows_are_cut(void **state)
+{
+    (void)state;
+    put("CoLA/train.tsv", "x\t1\t\ta b a b a b a b a b a b a b a b a b a b\n");
+    struct examples *e = read_split("cola", TRAIN, 0);
+    assert_int_equal(e->starts[1], 16);
+    assert_int_equal(e->ids[15], SEP);
+    assert_int_equal(e->firsts[0], 16);
+    examples_free(e);
+}
+
+/* SST-2, and a task that this program has never heard of. */
+static void a_new_task_is_a_row(void **state)
+{
+    (void)state;
+    const struct task rte = {
+        .name = "rte", .title = "RTE", .metric = ACCURACY,
+        .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {2490, 277},
+        .layouts = {{{{"RTE/train.tsv"}, {"RTE/dev.tsv"}}, NULL, NULL}},
+        .label = "label", .text = "sentence1", .second = "sentence2",
+    };
+    put("glue/RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n"
+        "0\ta\tb\tnot_entailment\n1\tb\ta\tentailment\n");
+    expect(task_read(&rte, folder, DEV, tokenizer, 16, 0), 2, (int[]){1, 0}, 10,
+           (int[]){CLS, A, SEP, B, SEP, CLS, B, SEP, A, SEP});
+    put("glue/SST-2/dev.tsv", "sentence\tlabel\na b \t1\n");
+    expect(read_split("sst2", DEV, 0), 1, (int[]){1}, 4, (int[]){CLS, A, B, SEP});
+}
+
+static void malformed_tables_are_refused_by_line(void **state)
+{
+    (void)state;
+    EXPECT_FAIL(task_find("wnli"), "wnli: is no task; the tasks are cola mrpc imdb");
+    EXPECT_FAIL(read_split("cola", DEV, 0),
+                "has no CoLA: expected glue/CoLA/dev.tsv, imdb/CoLA/dev.tsv or CoLA/dev.tsv");
+    put("CoLA/train.tsv", "x\t1\t\ta\nx\t1\tb\n");
+    EXPECT_FAIL(read_split("cola", TRAIN, 0), "CoLA/train.tsv: line 2: expected 4 columns, found 3");
+    put("CoLA/train.tsv", "x\t1\t\ta\tb\n");
+    EXPECT_FAIL(read_split("cola", TRAIN, 0), "line 1: expected 4 columns, found 5");
+    put("CoLA/train.tsv", "x\t1\t\ta\n\nx\t1\t\ta\n");
+    EXPECT_FAIL(read_split("cola", TRAIN, 0), "line 2: expected 4 columns, found 1");
+    put("CoLA/train.tsv", "x\t2\t\ta\n");
+    EXPECT_FAIL(read_split("cola", TRAIN, 0),
+                "line 1: expected a class like \"0\" in column \"label\", found \"2\"");
+    put("CoLA/train.tsv", "");
+    EXPECT_FAIL(read_split("cola", TRAIN, 0), "has no row of CoLA in its training set");
+    put("SST-2/dev.tsv", "sentences\tlabel\na\t1\n");
+    EXPECT_FAIL(read_split("sst2", DEV, 0), "dev.tsv: line 1: expected a column \"sentence\" among the 2");
+    put("MRPC/msr_paraphrase_train.txt", MRPC_HEADER "1\t10\t11\ta\tb\n");
+    EXPECT_FAIL(read_split("mrpc", DEV, 0), "expected glue/MRPC/mrpc_dev_ids.tsv");
+}
+
+static void samples_are_balanced_and_repeatable(void **state)
+{
+    (void)state;
+    enum { ROWS = 200, ONES = 30 };
+    char *path = text_format("%s/CoLA/train.tsv", folder);
+    struct file_writer *w = file_create(path);
+    for (int i = 0; i < ROWS; i++)
+        fprintf(file_stream(w), "x\t%d\t\t%s\n", i < ONES, i < ONES ? "a" : "b");
+    file_commit(w);
+    free(path);
+    struct examples *e = read_split("cola", TRAIN, 41), *again = read_split("cola", TRAIN, 41);
+    assert_int_equal(e->count, 41);
+    assert_int_equal(e->rows, ROWS);
+    assert_memory_equal(e->indices, again->indices, 41 * sizeof(int));
+    int ones = 0, spread = 0;
+    for (int i = 0; i < 41; i++) {
+        ones += e->labels[i];
+        spread += e->indices[i] >= ROWS / 2;
+        assert_true(i == 0 || e->indices[i] > e->indices[i - 1]);
+        assert_int_equal(e->labels[i], e->indices[i] < ONES);
+        assert_int_equal(e->ids[e->starts[i] + 1], e->labels[i] ? A : B);
+    }
+    assert_int_equal(ones, 20);
+    assert_in_range(spread, 6, 18);
+    examples_free(e);
+    examples_free(again);
+    e = read_split("cola", TRAIN, 100); /* more than there are ones: the rest are zeros */
+    ones = 0;
+    for (int i = 0; i < e->count; i++)
+        ones += e->labels[i];
+    assert_int_equal(e->count, 100);
+    assert_int_equal(ones, ONES);
+    examples_free(e);
+    e = read_split("cola", TRAIN, ROWS + 1);
+    assert_int_equal(e->count, ROWS);
+    examples_free(e);
+}
+
+static void batches_carry_classes(void **state)
+{
+    (void)state;
+    put("CoLA/dev.tsv", "x\t1\t\ta\nx\t0\t\tb\nx\t1\t\ta b\n");
+    struct examples *e = read_split("cola", DEV, 0);
+    struct batch *b = batch_create(32, 4);
+    examples_batch(e, (int[]){2, 1, 0}, 1, 2, b, 4);
+    assert_int_equal(b->sequences, 2);
+    assert_int_equal(b->classes[0], 0);
+    assert_int_equal(b->classes[1], 1);
+    assert_int_equal(b->ids[1], B);
+    assert_int_equal(b->tokens, 8);
+    examples_batch(e, NULL, 2, 2, b, 0);
+    assert_int_equal(b->sequences, 1);
+    assert_int_equal(b->classes[0], 1);
+    assert_int_equal(b->tokens, 4);
+    batch_free(b);
+    examples_free(e);
+}
+
+static void a_task_knows_its_metric(void **state)
+{
+    (void)state;
+    const int labels[] = {1, 1, 0, 0}, predictions[] = {1, 0, 0, 0};
+    assert_true(task_score(task_find("imdb"), labels, predictions, 4) == 75);
+    assert_true(task_score(task_find("mrpc"), labels, predictions, 4) > 70.8);
+    assert_true(task_score(task_find("cola"), labels, predictions, 4) < 57.8);
+}
+
+static void missing_rows_are_worth_a_warning(void **state)
+{
+    (void)state;
+    put("CoLA/dev.tsv", "x\t1\t\ta\n");
+    struct examples *e = read_split("cola", DEV, 0);
+    char *path = text_format("%s/warning", folder);
+    fflush(stderr);
+    int saved = dup(2);
+    assert_non_null(freopen(path, "w", stderr));
+    task_check_rows(task_find("cola"), DEV, e);
+    e->rows = 1043;
+    task_check_rows(task_find("cola"), DEV, e);
+    fflush(stderr);
+    dup2(saved, 2);
+    close(saved);
+    char *warning = file_read(path, NULL);
+    assert_string_equal(warning, "distil: CoLA: warning: 1 rows, where 1043 were published\n");
+    free(warning);
+    free(path);
+    examples_free(e);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(cola_has_no_header),
+        IN_FOLDER(cola_comes_from_its_authors_too),
+        IN_FOLDER(mrpc_takes_its_development_set_out),
+        IN_FOLDER(mrpc_has_a_header_in_glue),
+        IN_FOLDER(imdb_is_read_in_the_order_of_numbers),
+        IN_FOLDER(long_rows_are_cut),
+        IN_FOLDER(a_new_task_is_a_row),
+        IN_FOLDER(malformed_tables_are_refused_by_line),
+        IN_FOLDER(samples_are_balanced_and_repeatable),
+        IN_FOLDER(batches_carry_classes),
+        IN_FOLDER(a_task_knows_its_metric),
+        IN_FOLDER(missing_rows_are_worth_a_warning),
+    };
+    return cmocka_run_group_tests_name("task", tests, open_vocabulary, free_vocabulary);
+}
