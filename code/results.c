@@ -467,27 +467,19 @@ static void set_sentences(const struct run *run, json_t *values)
 }
 
 /* Set what each ablation costs */
-static char *ablation_sentence(const struct estimate *change, const json_t *values,
-                               const char *key)
+static char *ablation_sentence(const struct estimate *change)
 {
     if (!change->known)
         return text_format("was not measured in this run");
-    const char *interval = value_get(values, "ablation.%s.change.interval", key);
-    char *points = number_text(fabs(change->value), 1),
-         *signed_points = number_text(change->value, 1);
-    char *text;
+    char *points = number_text(fabs(change->value), 1), *text;
     if (change->bounded && change->high < 0)
-        text = text_format("loses %s points (95 %% interval of the change %s)", points,
-                           interval);
+        text = text_format("loses %s points", points);
     else if (change->bounded && change->low > 0)
-        text = text_format("gains %s points (95 %% interval of the change %s)", points,
-                           interval);
+        text = text_format("gains %s points", points);
     else
-        text = text_format(
-            "changes by less than this run can resolve (%s points, 95 %% interval %s)",
-            signed_points, interval);
+        text = text_format("%s %s points, no more than chance may do",
+                           change->value < 0 ? "loses" : "gains", points);
     free(points);
-    free(signed_points);
     return text;
 }
 static void set_ablations(const struct run *run, json_t *values)
@@ -511,7 +503,7 @@ static void set_ablations(const struct run *run, json_t *values)
         value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
                    "ablation.%s", key);
         value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
-        value_take(values, ablation_sentence(&change, values, key), "ablation.%s.sentence",
+        value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
                    key);
         any |= change.known;
         free(with);
