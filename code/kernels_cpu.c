@@ -22,7 +22,7 @@ static inline float *out(real *x)
 }
 
 /* Share work among threads */
-enum { SPAN = 4096, PARTS = 32, ALONE = 8192 };
+enum { SPAN = 4096, PARTS = 32, ALONE = 32768 };
 
 /* span_length: elements in the span that begins at from, of n in all. */
 static size_t span_length(size_t from, size_t n)
