@@ -539,17 +539,16 @@ static void set_accuracy(const struct run *run, const char *stage, const char *m
 {
     char *name = text_format("%s-validation", stage);
     struct grid *curve = run_curve(run, name);
-    int column = curve ? grid_column(curve, "accuracy") : -1;
-    bool known = column >= 0 && curve->rows > 0;
-    value_take(values,
-               known ? number_text(100 * grid_number(curve, 0, column), 1)
-                     : text_format("–"),
-               "accuracy.%s.first", model);
-    value_take(values,
-               known ? number_text(100 * grid_number(curve, curve->rows - 1, column), 1)
-                     : text_format("–"),
-               "accuracy.%s.last", model);
-    value_set(values, known ? "yes" : "no", "accuracy.%s.known", model);
+    value_set(values, "–", "accuracy.%s.first", model);
+    value_set(values, "–", "accuracy.%s.last", model);
+    value_set(values, curve ? "yes" : "no", "accuracy.%s.known", model);
+    if (curve && curve->rows > 0) {
+        int column = grid_column(curve, "accuracy");
+        double first = grid_number(curve, 0, column);
+        double last = grid_number(curve, curve->rows - 1, column);
+        value_take(values, number_text(100 * first, 1), "accuracy.%s.first", model);
+        value_take(values, number_text(100 * last, 1), "accuracy.%s.last", model);
+    }
     if (curve)
         grid_free(curve);
     free(name);
@@ -577,23 +576,22 @@ static void set_training(const struct run *run, json_t *values)
             set_accuracy(run, stage, run->models[i], values);
         free(stage);
     }
-    struct grid *curve = run_curve(run, "distill-student");
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
-        int column = curve ? grid_column(curve, terms[i]) : -1;
-        bool known = column >= 0 && curve->rows > 0;
-        int part = known ? (curve->rows + 19) / 20 : 0;
-        value_take(values,
-                   known ? significant_text(column_mean(curve, column, 0, part))
-                         : text_format("–"),
-                   "loss.%s.first", terms[i]);
-        value_take(values,
-                   known ? significant_text(
-                       column_mean(curve, column, curve->rows - part, part))
-                         : text_format("–"),
-                   "loss.%s.last", terms[i]);
+        value_set(values, "–", "loss.%s.first", terms[i]);
+        value_set(values, "–", "loss.%s.last", terms[i]);
     }
-    if (curve)
-        grid_free(curve);
+    struct grid *curve = run_curve(run, "distill-student");
+    if (!curve)
+        return;
+    int part = (curve->rows + 19) / 20;
+    for (size_t i = 0; part > 0 && i < sizeof terms / sizeof *terms; i++) {
+        int column = grid_column(curve, terms[i]);
+        double first = column_mean(curve, column, 0, part);
+        double last = column_mean(curve, column, curve->rows - part, part);
+        value_take(values, significant_text(first), "loss.%s.first", terms[i]);
+        value_take(values, significant_text(last), "loss.%s.last", terms[i]);
+    }
+    grid_free(curve);
 }
 
 /* Set size and speed */
