@@ -304,11 +304,13 @@ static void write_data(const struct run *run, const json_t *values, FILE *stream
     const char *name, *path;
     json_t *record, *hash, *files = json_object();
     (void)values;
-    json_object_foreach(run->stages, name, record)
+    json_object_foreach(run->stages, name, record) {
         json_object_update(files, json_object_get(record, "data"));
+    }
     write_row(stream, "File", "SHA-256, first half", NULL);
-    json_object_foreach(files, path, hash)
+    json_object_foreach(files, path, hash) {
         fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
+    }
     json_decref(files);
 }
 
