@@ -142,11 +142,13 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
     json_t *timed, *models = json_object_get(run->bench, "models");
     write_row(stream, "Model", "Parameters", "One core, s", "All cores, s", NULL);
     for (int rank = 0; rank <= model_rank(""); rank++)
-        json_object_foreach(models, model, timed) if (model_rank(model) == rank)
-            write_row(stream, model_title(model),
-                      value_get(values, "parameters.%s", model),
-                      value_get(values, "speed.%s.one", model),
-                      value_get(values, "speed.%s.all", model), NULL);
+        json_object_foreach(models, model, timed) {
+            if (model_rank(model) == rank)
+                write_row(stream, model_title(model),
+                          value_get(values, "parameters.%s", model),
+                          value_get(values, "speed.%s.one", model),
+                          value_get(values, "speed.%s.all", model), NULL);
+        }
     write_row(stream, "difference", value_get(values, "speed.smaller.sentence"),
               value_get(values, "speed.faster.one.sentence"),
               value_get(values, "speed.faster.all.sentence"), NULL);
@@ -238,8 +240,7 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
     json_t *record, *groups = json_object(), *group;
     (void)values;
     for (int kind = 0; kind < 3; kind++)
-        json_object_foreach(run->stages, name, record)
-        {
+        json_object_foreach(run->stages, name, record) {
             if (kind_of(name) != kind)
                 continue;
             /* Add a stage to the group of its kind */
@@ -263,8 +264,7 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
             free(kind);
         }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time", NULL);
-    json_object_foreach(groups, name, group)
-    {
+    json_object_foreach(groups, name, group) {
         /* Write the row of a group of stages */
         const char *const counts[] = {"runs", "steps", "tokens", "threads"};
         fputs(name, stream);
@@ -461,11 +461,12 @@ static void plot_speed(const struct run *run, FILE *stream)
     const char *model;
     json_t *timed;
     write_row(stream, "model", "millions", "one", "all", NULL);
-    json_object_foreach(json_object_get(run->bench, "models"), model, timed)
+    json_object_foreach(json_object_get(run->bench, "models"), model, timed) {
         fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model_title(model),
                 1e-6 * json_number_value(json_object_get(timed, "parameters")),
                 json_number_value(json_object_get(timed, "seconds_one_core")),
                 json_number_value(json_object_get(timed, "seconds_all_cores")));
+    }
 }
 
 /* Write all tables */
