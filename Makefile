@@ -223,7 +223,8 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --run $(RUN) --checks $(WORK)/checks.tsv --code $$(cat $(ENGINE) | sha256sum | cut -c1-16)
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv \
+	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
@@ -264,6 +265,7 @@ valgrind: $(TESTS)
 	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
+$(BUILD)/fuzz/tangle: code/tangle.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
 	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
 	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))
