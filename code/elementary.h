@@ -12,7 +12,7 @@ static inline float exponential(float x)
 {
     const float shift = 0x1.8p23f, per_ln2 = 1.44269504f;
     const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    x = x > -87.0f ? x : -87.0f;
+    x = x < -87.0f ? -87.0f : x;
     float shifted = x * per_ln2 + shift, n = shifted - shift;
     float r = (x - n * ln2_high) - n * ln2_low;
     float series = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24

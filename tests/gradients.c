@@ -610,6 +610,8 @@ static void elementary_functions_are_accurate(void **state)
     assert_true(normal_error < 3e-7);
     assert_true(exponential(0) == 1);
     assert_true(exponential(-1e30f) < 1e-37f);
+    assert_true(isnan(exponential(NAN)));
+    assert_true(isnan(normal_distribution(NAN, NAN)));
 }
 
 /* ---- Attention ---- */
