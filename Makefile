@@ -228,6 +228,80 @@ $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
+# Weaving -----------------------------------------------------------------------------------------------------------
+# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
+
+export TITLE AUTHOR COURSE
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(wildcard figures/*.gp)))
+PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M bibliography=chapters/references.bib \
+    -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
+    -M command='make report PROFILE=$(NAME)'
+WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
+
+weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
+	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory $(RUN)/report.pdf $(RUN)/summary.pdf
+
+html: tangle ## the same as one HTML file, results/PROFILE/report.html
+	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
+
+# what the book takes from the run and from the command line; it is not rewritten if it is the same
+$(WORK)/weave/key: FORCE
+	@mkdir -p $(@D)
+	$(Q){ echo "$$TITLE, $$AUTHOR, $$COURSE"; cat $(RUN)/values.json $(BUILD)/xref.json; \
+	    find $(RUN)/tables $(RUN)/figures -type f | LC_ALL=C sort | xargs cat; } | sha256sum >$@.new; \
+	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+PLOT = gnuplot -e "results='$(RUN)'; output='$@'; terminal='$(1)'" $<
+
+$(WORK)/weave/gnuplot-lua-tikz.sty:
+	@mkdir -p $(@D)
+	$(Q)cd $(@D) && gnuplot -e 'set terminal tikz createstyle'
+
+$(WORK)/weave/%.tikz: figures/%.gp figures/style.gp $(WORK)/weave/key
+	$(Q)$(call PLOT,tikz)
+
+$(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
+	$(Q)$(call PLOT,svg)
+
+.PRECIOUS: $(WORK)/weave/%.tikz
+
+$(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
+	$(Q)cd $(@D) && $(PDFLATEX) -jobname $* $(abspath code/figure.tex) >/dev/null || { grep -A 4 '^!' $*.log >&2; exit 1; }
+
+$(WORK)/weave/book.tex: $(WOVEN) code/book.tex
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@ $(CHAPTERS)
+
+$(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@ $(CHAPTERS)
+
+# neither the time nor the folder of the run may show in a PDF
+PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
+
+# $(call typeset,NAME): three passes, and a look at the log: nothing undefined, no character lost, no line of code too long
+define typeset
+cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
+    $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
+awk '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print; bad = 1 } \
+    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/m\/n\/8\.4/) { print box; print; bad = 1 } } \
+    END { exit bad }' $(1).log >&2 || { echo "weave: see $(WORK)/weave/$(1).log" >&2; exit 1; }
+endef
+
+$(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
+	$(Q)$(call typeset,book)
+	$(Q)cp $(WORK)/weave/book.pdf $@
+	@echo "weave: $@"
+
+$(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
+	$(Q)$(call typeset,summary)
+	$(Q)cp $(WORK)/weave/summary.pdf $@
+	@echo "weave: $@"
+
+$(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
+	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@ $(CHAPTERS)
+	@echo "html: $@"
+
 # Tests -------------------------------------------------------------------------------------------------------------
 
 TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))

@@ -93,8 +93,7 @@ static void set_provenance(const struct run *run, const struct stage *stage,
 {
     const char *name, *date = "";
     json_t *record, *devices = json_object();
-    json_object_foreach(run->stages, name, record)
-    {
+    json_object_foreach(run->stages, name, record) {
         const char *finished = json_string_value(json_object_get(record, "finished"));
         const char *device = json_string_value(json_object_get(record, "device"));
         if (finished && strcmp(finished, date) > 0)
@@ -623,8 +622,7 @@ static void set_speed(const struct run *run, json_t *values)
     /* Set the speed of each model that was timed */
     const char *model;
     json_t *timed;
-    json_object_foreach(models, model, timed)
-    {
+    json_object_foreach(models, model, timed) {
         double parameters = record_number(timed, "parameters");
         value_take(values, number_text(parameters, 0), "parameters.%s", model);
         value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions",
@@ -727,15 +725,15 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         json_object_set_new(summary, texts[i],
                             json_string(value_get(values, "run.%s", texts[i])));
-    json_object_foreach(run->stages, name, record)
-    {
+    json_object_foreach(run->stages, name, record) {
         json_object_update(settings, json_object_get(record, "settings"));
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
-    json_object_foreach((json_t *)values, name,
-                        value) if (!strncmp(name, "version.", 8))
-        json_object_set(versions, name + 8, value);
+    json_object_foreach((json_t *)values, name, value) {
+        if (!strncmp(name, "version.", 8))
+            json_object_set(versions, name + 8, value);
+    }
     for (int i = 0; i < run->count; i++)
         json_object_set_new(tasks, run->sheets[i].task->name,
                             task_json(&run->sheets[i]));
