@@ -435,7 +435,7 @@ static void say_paragraph(struct line *line, struct dice *dice, const struct cas
 }
 static void write_corpus(const struct toyland *toyland, const char *name, int place, int paragraphs)
 {
-    char *path = text_format("%s/wikitext-2/wiki.%s.tokens", toyland->folder, name);
+    char *path = text_format("%s/corpus/wiki.%s.tokens", toyland->folder, name);
     struct file_writer *writer = file_create(path);
     for (int i = 0; i < paragraphs; i++) {
         struct dice dice = {.key = random_key(toyland->seed, (uint64_t)i, (uint64_t)place)};

@@ -14,7 +14,7 @@ struct toyland {
 
 /* toyland_write: writes below the folder
      vocab.txt                                                 a WordPiece vocabulary
-     wikitext-2/wiki.{train,valid}.tokens                          WikiText's format
+     corpus/wiki.{train,valid}.tokens                          WikiText's format
      glue/CoLA/{train,dev}.tsv                                 CoLA's
      glue/MRPC/msr_paraphrase_{train,test}.txt, mrpc_dev_ids.tsv
      imdb/aclImdb/{train,test}/{pos,neg}/NUMBER_STARS.txt      IMDb's

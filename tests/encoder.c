@@ -1,0 +1,374 @@
+/* What the encoder promises beyond parity (tests/parity.c): packing, padding, dropout, room, determinism, freezing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "check.h"
+#include "losses.h"
+#include "optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BERT_FOLDER "tests/fixtures/bert-tiny"
+#define DISTILBERT_FOLDER "tests/fixtures/distilbert-tiny"
+
+static const struct kernels *k;
+
+/* Sequences of random pieces, a few of them labelled; pad_to as for batch_append. */
+static struct batch *random_batch(const int *lengths, int sequences, int vocabulary, int pad_to)
+{
+    struct batch *batch = batch_create(40 * sequences, sequences);
+    for (int s = 0, number = 0; s < sequences; s++) {
+        int ids[40];
+        for (int t = 0; t < lengths[s]; t++)
+            ids[t] = 5 + (int)random_below(21, (uint64_t)number++, (uint64_t)(vocabulary - 5));
+        batch_append(batch, ids, lengths[s], (lengths[s] + 1) / 2, pad_to);
+        for (int t = 1; t < lengths[s]; t += 3)
+            batch->labels[batch->offsets[s] + t] = 5 + (ids[t] + 1) % (vocabulary - 5);
+        batch->classes[s] = s % 2;
+    }
+    return batch;
+}
+
+static float *hidden(const struct model *m, int layer)
+{
+    size_t n = (size_t)m->input.tokens * (size_t)m->shape.width;
+    float *values = calloc(n, sizeof *values);
+    encoder_fetch(m, m->hidden[layer], values, n);
+    return values;
+}
+
+static double difference(const float *a, const float *b, size_t n)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)a[i] - b[i]));
+    return largest;
+}
+
+static void test_packing(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {5, 40, 1, 17};
+    struct model *m = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct batch *batch = random_batch(lengths, 4, 97, 0);
+    encoder_forward(m, batch, NULL);
+    float *together = hidden(m, m->shape.layers);
+    for (int s = 0; s < 4; s++) {
+        struct batch *alone = batch_create(40, 1);
+        batch_append(alone, batch->ids + batch->offsets[s], lengths[s], (lengths[s] + 1) / 2, 0);
+        encoder_forward(m, alone, NULL);
+        float *expected = hidden(m, m->shape.layers);
+        assert_true(difference(together + batch->offsets[s] * m->shape.width, expected,
+                               (size_t)(lengths[s] * m->shape.width)) < 1e-5);
+        free(expected);
+        batch_free(alone);
+    }
+    free(together);
+    batch_free(batch);
+    encoder_free(m);
+}
+
+static void test_padding(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {5, 30, 17};
+    struct model *m = encoder_open(k, DISTILBERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct batch *batch = random_batch(lengths, 3, 97, 0), *padded = random_batch(lengths, 3, 97, 33);
+    encoder_forward(m, batch, NULL);
+    float *expected = hidden(m, m->shape.layers);
+    encoder_forward(m, padded, NULL);
+    float *states = hidden(m, m->shape.layers);
+    assert_int_equal(padded->tokens, 99);
+    for (int s = 0; s < 3; s++)
+        assert_true(difference(states + padded->offsets[s] * m->shape.width,
+                               expected + batch->offsets[s] * m->shape.width,
+                               (size_t)(lengths[s] * m->shape.width)) < 1e-5);
+    free(states);
+    free(expected);
+    batch_free(padded);
+    batch_free(batch);
+    encoder_free(m);
+}
+
+static void test_room(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {40, 40};
+    struct model *m = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_ALL);
+    struct batch *small = random_batch(lengths, 1, 97, 0), *large = random_batch(lengths, 2, 97, 0);
+    assert_int_equal(encoder_size(m, 80, 2), encoder_reserve(m, 80, 2));
+    assert_true(encoder_size(m, 80, 2) > encoder_size(m, 40, 1));
+    void *arena = m->arena;
+    struct loss_values first, second, again;
+    masked_lm_evaluate(m, small, &first);
+    masked_lm_evaluate(m, large, &second);
+    assert_ptr_equal(m->arena, arena);       /* both fit the room */
+    struct batch *larger = batch_create(200, 5);
+    batch_append(larger, small->ids, 40, 20, 0);
+    memcpy(larger->labels, small->labels, 40 * sizeof *small->labels);
+    masked_lm_evaluate(m, larger, &again);   /* this does not */
+    assert_int_equal(m->token_room, 200);
+    assert_true(again.mlm == first.mlm);
+    batch_free(larger);
+    batch_free(large);
+    batch_free(small);
+    encoder_free(m);
+}
+
+static void test_refusals(void **unused)
+{
+    (void)unused;
+    struct model *m = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct batch *batch = batch_create(41, 1);
+    int ids[41] = {0};
+    ids[3] = 97;
+    batch_append(batch, ids, 5, 5, 0);
+    EXPECT_FAIL(encoder_forward(m, batch, NULL), "token 3 has id 97; the model knows 0 to 96");
+    batch->ids[3] = -1;
+    EXPECT_FAIL(encoder_forward(m, batch, NULL), "token 3 has id -1");
+    batch->ids[3] = 96;
+    batch->segments[4] = 2;
+    EXPECT_FAIL(encoder_forward(m, batch, NULL), "token 4 has segment 2; the model knows 0 to 1");
+    batch_clear(batch);
+    ids[3] = 0;
+    batch_append(batch, ids, 41, 41, 0);
+    EXPECT_FAIL(encoder_forward(m, batch, NULL), "token 40 has position 40; the model knows 0 to 39");
+    batch_free(batch);
+    encoder_free(m);
+}
+
+/* Dropout --------------------------------------------------------------------------------------------------------- */
+
+static void test_dropout_keys(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {9, 14};
+    struct model *m = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct batch *batch = random_batch(lengths, 2, 97, 0);
+    size_t n = (size_t)batch->tokens * (size_t)m->shape.width;
+    const uint64_t one = 1, two = 2;
+    encoder_forward(m, batch, &one);
+    float *first = hidden(m, 4);
+    encoder_forward(m, batch, &two);
+    float *second = hidden(m, 4);
+    encoder_forward(m, batch, &one);
+    float *again = hidden(m, 4);
+    encoder_forward(m, batch, NULL);
+    float *none = hidden(m, 4);
+    m->shape.dropout = m->shape.attention_dropout = 0;
+    encoder_forward(m, batch, &one);
+    float *zero = hidden(m, 4);
+    assert_memory_equal(first, again, n * sizeof *first);
+    assert_memory_equal(none, zero, n * sizeof *none);
+    assert_true(difference(first, second, n) > 0.1);
+    assert_true(difference(first, none, n) > 0.1);
+    free(first);
+    free(second);
+    free(again);
+    free(none);
+    free(zero);
+    batch_free(batch);
+    encoder_free(m);
+}
+
+enum { KEY = 5 }; /* not every key: with some, a unit of DistilBERT's classifier passes through the corner of ReLU */
+
+struct trial {
+    struct model *model;
+    struct batch *batch;
+    const float *origin;    /* [parameters.size] */
+    const float *direction; /* [parameters.size] */
+    bool classify;
+};
+
+static double loss_at(const struct trial *t, double distance)
+{
+    size_t n = t->model->parameters.size;
+    float *values = calloc(n, sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)(t->origin[i] + distance * t->direction[i]);
+    encoder_upload(t->model, values);
+    struct loss_values losses;
+    if (t->classify)
+        classification_step(t->model, t->batch, KEY, 1, &losses);
+    else
+        masked_lm_step(t->model, t->batch, KEY, 1, &losses);
+    free(values);
+    return losses.total;
+}
+
+/* With dropout on and its key held, the loss is a smooth function still: its slope along the gradient must be the
+   gradient's length. This covers the masks of the way back, which parity, without dropout, does not. */
+static void test_dropout_gradient(void **unused)
+{
+    (void)unused;
+    const char *const folders[] = {BERT_FOLDER, DISTILBERT_FOLDER, "tests/fixtures/bert-classifier",
+                                   "tests/fixtures/distilbert-classifier"};
+    const int lengths[] = {9, 12, 4}, classes[] = {0, 0, 3, 2};
+    double worst = 0;
+    for (int i = 0; i < 4; i++) {
+        bool classify = i >= 2;
+        struct model *m = encoder_open(k, folders[i], classify ? HEAD_CLASSIFIER : HEAD_MLM, classes[i], LEARN_ALL);
+        m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = 0.3f;
+        size_t n = m->parameters.size;
+        float *origin = calloc(n, sizeof *origin), *gradient = calloc(n, sizeof *gradient);
+        struct trial trial = {m, random_batch(lengths, 3, m->shape.vocabulary, 0), origin, gradient, classify};
+        encoder_download(m, origin);
+        loss_at(&trial, 0);
+        encoder_gradient(m, gradient);
+        double square = 0;
+        for (size_t j = 0; j < n; j++)
+            square += (double)gradient[j] * gradient[j];
+        double h = 0.003 / sqrt(square);
+        double slope = (8 * (loss_at(&trial, h) - loss_at(&trial, -h)) - loss_at(&trial, 2 * h) + loss_at(&trial, -2 * h))
+                       / (12 * h);
+        worst = fmax(worst, fabs(slope / square - 1));
+        free(origin);
+        free(gradient);
+        batch_free(trial.batch);
+        encoder_free(m);
+    }
+    check_report("check.encoder.dropout", "%.1e", worst);
+    if (!(worst < 1e-4))
+        fail_msg("the slope is off by %.1e", worst);
+}
+
+/* Training -------------------------------------------------------------------------------------------------------- */
+
+static const struct optimizer_settings fast = {
+    .rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-6f, .decay = 0.1f, .clip = 1, .steps = 5,
+};
+
+static float *trained(int steps, struct loss_values *values)
+{
+    const int lengths[] = {9, 40, 3, 21};
+    struct model *teacher = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct model *student = encoder_open(k, DISTILBERT_FOLDER, HEAD_MLM, 0, LEARN_ALL);
+    struct optimizer *optimizer = optimizer_create(student, &fast);
+    struct batch *batch = random_batch(lengths, 4, 97, 0);
+    struct loss_settings settings = {
+        .mlm = 2, .kl = 5, .cosine = 1, .temperature = 2, .kl_positions = REAL_POSITIONS,
+        .cosine_positions = REAL_POSITIONS, .pairs = 2, .pair = {{1, 1}, {2, 4}},
+    };
+    for (int step = 0; step < steps; step++) {
+        distillation_step(student, teacher, batch, &settings, random_key(3, (uint64_t)step, 0), 1, values);
+        optimizer_step(optimizer, step);
+    }
+    float *parameters = calloc(student->parameters.size, sizeof *parameters);
+    encoder_download(student, parameters);
+    batch_free(batch);
+    optimizer_free(optimizer);
+    encoder_free(student);
+    encoder_free(teacher);
+    return parameters;
+}
+
+static void test_same_bits(void **unused)
+{
+    (void)unused;
+    struct loss_values first, second;
+    float *a = trained(5, &first), *b = trained(5, &second);
+    struct model *m = encoder_open(k, DISTILBERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    assert_memory_equal(a, b, m->parameters.size * sizeof *a);
+    assert_memory_equal(&first, &second, sizeof first);
+    float *untrained = calloc(m->parameters.size, sizeof *untrained);
+    encoder_download(m, untrained);
+    assert_true(difference(a, untrained, m->parameters.size) > 1e-3);
+    free(untrained);
+    free(a);
+    free(b);
+    encoder_free(m);
+}
+
+static void test_shares_add_up(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {9, 40};
+    struct model *m = encoder_open(k, DISTILBERT_FOLDER, HEAD_MLM, 0, LEARN_ALL);
+    struct batch *batch = random_batch(lengths, 2, 97, 0);
+    size_t n = m->parameters.size;
+    float *whole = calloc(n, sizeof *whole), *halves = calloc(n, sizeof *halves);
+    masked_lm_step(m, batch, 5, 1, NULL);
+    encoder_gradient(m, whole);
+    k->zero(m->gradient, n * sizeof(float));
+    masked_lm_step(m, batch, 5, 0.5f, NULL);
+    masked_lm_step(m, batch, 5, 0.5f, NULL);
+    encoder_gradient(m, halves);
+    assert_true(difference(whole, halves, n) < 1e-5);
+    free(whole);
+    free(halves);
+    batch_free(batch);
+    encoder_free(m);
+}
+
+/* A head that learns alone has the gradients it would have had, and leaves the encoder as it is. */
+static void test_frozen_encoder(void **unused)
+{
+    (void)unused;
+    const char *const folders[] = {BERT_FOLDER, "tests/fixtures/bert-untied"};
+    const int lengths[] = {9, 12};
+    for (int f = 0; f < 2; f++) {
+        struct model *all = encoder_open(k, folders[f], HEAD_MLM, 0, LEARN_ALL);
+        struct model *head = encoder_open(k, folders[f], HEAD_MLM, 0, LEARN_HEAD);
+        struct batch *batch = random_batch(lengths, 2, all->shape.vocabulary, 0);
+        struct optimizer *optimizer = optimizer_create(head, &fast);
+        size_t n = all->parameters.size;
+        float *expected = calloc(n, sizeof *expected), *gradient = calloc(n, sizeof *gradient);
+        float *before = calloc(n, sizeof *before), *after = calloc(n, sizeof *after);
+        struct loss_values first, values;
+        all->shape.dropout = all->shape.attention_dropout = 0;
+        masked_lm_step(all, batch, 5, 1, NULL);
+        masked_lm_step(head, batch, 5, 1, &first);
+        encoder_gradient(all, expected);
+        encoder_gradient(head, gradient);
+        encoder_download(head, before);
+        for (int step = 0; step < 5; step++) {
+            optimizer_step(optimizer, step);
+            masked_lm_step(head, batch, 5, 1, &values);
+        }
+        encoder_download(head, after);
+        for (int i = 0; i < all->parameters.count; i++) {
+            const struct parameter *p = &all->parameters.list[i];
+            size_t size = (size_t)p->rows * (size_t)p->columns, at = p->offset;
+            bool learns = p->part >= TRANSFORM_WEIGHT;
+            for (size_t j = at; j < at + size; j++)
+                assert_true(learns ? fabsf(gradient[j] - expected[j]) < 1e-5f : gradient[j] == 0);
+            if (learns)
+                assert_true(difference(before + at, after + at, size) > 1e-3);
+            else
+                assert_memory_equal(before + at, after + at, size * sizeof *before);
+        }
+        assert_true(values.total < first.total);
+        free(expected);
+        free(gradient);
+        free(before);
+        free(after);
+        optimizer_free(optimizer);
+        batch_free(batch);
+        encoder_free(all);
+        encoder_free(head);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_dropout_keys),
+        cmocka_unit_test(test_dropout_gradient),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_shares_add_up),
+        cmocka_unit_test(test_frozen_encoder),
+    };
+    k = kernels_open("cpu");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
