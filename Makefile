@@ -246,7 +246,9 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
-check: build ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
+	$(Q)$(MAKE) --no-print-directory build
 	$(Q)sh tests/lint.sh
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind

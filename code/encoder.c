@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 /* Create a model */
-struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
-                             int classes, const float *values, enum learning learning)
+struct model *encoder_create(const struct kernels *k, const struct shape *shape,
+                             enum head head, int classes, const float *values,
+                             enum learning learning)
 {
     struct model *m = allocate(1, sizeof *m);
     *m = (struct model){.k = k, .shape = *shape, .head = head, .learning = learning};
@@ -132,14 +133,16 @@ static struct layer take_layer(struct arena *a, const struct model *m)
         .wide = take_reals(a, tokens, (size_t)m->shape.inner),
         .outer = take_normed(a, tokens, width),
     };
-    layer.active = m->learning == LEARN_ALL ? take_reals(a, tokens, (size_t)m->shape.inner)
-                                            : layer.wide;
+    layer.active = layer.wide;
+    if (m->learning == LEARN_ALL)
+        layer.active = take_reals(a, tokens, (size_t)m->shape.inner);
     return layer;
 }
 
 static struct lookup take_lookup(struct arena *a, size_t tokens)
 {
-    return (struct lookup){.id = take_ints(a, tokens), .start = take_ints(a, tokens + 1),
+    return (struct lookup){.id = take_ints(a, tokens),
+                           .start = take_ints(a, tokens + 1),
                            .token = take_ints(a, tokens)};
 }
 
@@ -231,7 +234,10 @@ static void lay_out(struct model *m, struct arena *a)
     for (int l = 0; l <= m->shape.layers; l++)
         m->hidden[l] = take_reals(a, tokens, width);
     for (int l = 0; l < m->shape.layers; l++)
-        m->layers[l] = l == 0 || m->learning == LEARN_ALL ? take_layer(a, m) : m->layers[0];
+        if (l == 0 || m->learning == LEARN_ALL)
+            m->layers[l] = take_layer(a, m);
+        else
+            m->layers[l] = m->layers[0];
     if (m->learning == LEARN_ALL)
         m->backward = take_backward(a, m);
     if (m->head == HEAD_MLM)
@@ -290,37 +296,31 @@ static float *gradient(const struct model *m, enum part part, int layer)
     return m->gradient + parameters_offset(&m->parameters, part, layer);
 }
 
-/* Choose what dropout drops */
-enum place { AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_INNER, BEFORE_CLASSIFIER };
-
-static struct dropout drop_at(const struct model *m, enum place place, float rate, int layer)
+static size_t area(int rows, int columns)
 {
+    return (size_t)rows * (size_t)columns;
+}
+
+/* Choose what dropout drops */
+enum place {
+    AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER
+};
+
+static struct dropout drop_at(const struct model *m, enum place place, int layer)
+{
+    bool bert = m->shape.family == BERT;
+    float rate = place == IN_ATTENTION      ? m->shape.attention_dropout
+                 : place == AFTER_ATTENTION ? (bert ? m->shape.dropout : 0)
+                 : place == IN_CLASSIFIER   ? m->shape.classifier_dropout
+                                            : m->shape.dropout;
     if (!m->training || rate == 0)
         return (struct dropout){0};
     return (struct dropout){rate, random_key(m->key, (uint64_t)layer, place)};
 }
 
-static struct dropout drop_after_attention(const struct model *m, int layer)
-{
-    float rate = m->shape.family == BERT ? m->shape.dropout : 0;
-    return drop_at(m, AFTER_ATTENTION, rate, layer);
-}
-
-static struct attention attention_at(const struct model *m, int layer)
-{
-    return (struct attention){
-        .heads = m->shape.heads,
-        .width = m->shape.width,
-        .sequences = m->input.sequences,
-        .longest = m->input.longest,
-        .offsets = m->input.offsets,
-        .visible = m->input.visible,
-        .dropout = drop_at(m, IN_ATTENTION, m->shape.attention_dropout, layer),
-    };
-}
-
 /* Sort tokens by the row they use */
-/* Which tokens use which rows of a table; used[tokens]: each token's row. Leaves one row out. */
+/* Which tokens use which rows of a table; used[tokens]: each token's row. Leaves one
+   row out. */
 static void look_up(const struct kernels *k, struct lookup *lookup, const int *used,
                     int tokens, int table_rows, int left_out)
 {
@@ -330,10 +330,10 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
     int *token = allocate((size_t)tokens, sizeof *token);
     int rows = 0, before = 0;
     for (int t = 0; t < tokens; t++)
-        next[used[t]] += used[t] != left_out;   /* at first, how many tokens a row has */
+        next[used[t]] += used[t] != left_out; /* at first, how many tokens use it */
     for (int row = 0; row < table_rows; row++) {
         int count = next[row];
-        next[row] = before;                     /* from here on, where its next one goes */
+        next[row] = before;                   /* from here on, where the next goes */
         if (count > 0) {
             id[rows] = row;
             start[rows++] = before;
@@ -369,8 +369,8 @@ static void check(const char *what, const int *values, int count, int rows)
 {
     for (int i = 0; i < count; i++)
         if (values[i] < 0 || values[i] >= rows)
-            fail("batch", "token %d has %s %d; the model knows 0 to %d", i, what, values[i],
-                 rows - 1);
+            fail("batch", "token %d has %s %d; the model knows 0 to %d", i, what,
+                 values[i], rows - 1);
 }
 
 static void send(struct model *m, const struct batch *batch)
@@ -396,40 +396,70 @@ static void send(struct model *m, const struct batch *batch)
 }
 
 /* Map rows linearly */
-/* y[rows, out] = x[rows, in] W^T + b for a weight and its bias. */
-static void map(const struct model *m, enum part weight, enum part bias, int layer,
-                const real *x, real *y, int rows, int in, int out)
+struct map {
+    size_t weight, bias; /* their offsets; [out, in] and [out] */
+    int in, out;
+};
+
+static struct map find_map(const struct model *m, enum part weight, int layer)
 {
-    m->k->linear(x, weights(m, weight, layer), weights(m, bias, layer), y, rows, in, out);
+    const struct parameters *plan = &m->parameters;
+    const struct parameter *w = parameters_find(plan, weight, layer);
+    bool decoder = weight == WORD_TABLE || weight == DECODER_WEIGHT;
+    enum part bias = weight + 1;
+    int out = w->rows;
+    if (weight == QUERY_WEIGHT) {
+        bias = QUERY_BIAS;
+        out = 3 * w->rows;
+    } else if (decoder) {
+        bias = DECODER_BIAS;
+        out = parameters_room(w->rows);
+    }
+    return (struct map){w->offset, parameters_offset(plan, bias, layer), w->columns,
+                        out};
 }
 
-/* Adds to the gradients of a weight and its bias, from its input x and the gradient dy. */
-static void map_gradient(const struct model *m, enum part weight, enum part bias, int layer,
-                         const real *x, const real *dy, int rows, int in, int out)
+/* y[rows, out] = x[rows, in] W^T + b. */
+static void map(const struct model *m, enum part weight, int layer, const real *x,
+                real *y, int rows)
 {
-    m->k->linear_weight_gradient(x, dy, gradient(m, weight, layer), gradient(m, bias, layer),
-                                 rows, in, out);
+    struct map map = find_map(m, weight, layer);
+    m->k->linear(x, slice(m->k, m->weights, map.weight),
+                 slice(m->k, m->weights, map.bias), y, rows, map.in, map.out);
+}
+
+/* Adds to the gradients of weight and bias, from the input x and the gradient dy. */
+static void map_gradient(const struct model *m, enum part weight, int layer,
+                         const real *x, const real *dy, int rows)
+{
+    struct map map = find_map(m, weight, layer);
+    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
+                                 m->gradient + map.bias, rows, map.in, map.out);
 }
 
 /* dx[rows, in] = dy[rows, out] W; added to dx if accumulate. */
-static void map_back(const struct model *m, enum part weight, int layer, const real *dy,
-                     real *dx, int rows, int in, int out, bool accumulate)
+static void map_back(const struct model *m, enum part weight, int layer,
+                     const real *dy, real *dx, int rows, bool accumulate)
 {
-    m->k->linear_input_gradient(dy, weights(m, weight, layer), dx, rows, in, out, accumulate);
+    struct map map = find_map(m, weight, layer);
+    m->k->linear_input_gradient(dy, slice(m->k, m->weights, map.weight), dx, rows,
+                                map.in, map.out, accumulate);
 }
 
 /* Normalise rows and keep what the way back needs */
-/* y = norm(drop(sum) + residual); norm->sum comes in as the output of a dense map. */
-static void normalise(const struct model *m, const struct normed *norm, const real *residual,
-                      struct dropout dropout, enum part gain, int layer, real *y, int rows)
+/* y = norm(drop(norm->sum) + residual); norm->sum comes in as a dense map's output. */
+static void normalise(const struct model *m, const struct normed *norm,
+                      const real *residual, struct dropout dropout, enum part gain,
+                      int layer, real *y, int rows)
 {
     m->k->norm(norm->sum, residual, dropout, weights(m, gain, layer),
                weights(m, gain + 1, layer), y, norm->mean, norm->deviation, rows,
                m->shape.width, m->shape.epsilon);
 }
 
-/* Takes backward.hidden from the norm's output to its residual, and returns the gradient by the
-   dense output below the dropout: the same array if there is no dropout. */
+/* Takes backward.hidden from the norm's output to its residual, and returns the
+   gradient by the dense output below the dropout: the same array if there is no
+   dropout. */
 static real *normalise_gradient(struct model *m, const struct normed *norm,
                                 struct dropout dropout, enum part gain, int layer)
 {
@@ -447,35 +477,49 @@ static void embed(struct model *m)
 {
     const struct input *input = &m->input;
     bool types = m->shape.types > 0;
-    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, m->shape.dropout, 0);
+    int tokens = input->tokens, width = m->shape.width;
+    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, 0);
     m->k->embed(input->ids, input->positions, types ? input->segments : NULL,
                 weights(m, WORD_TABLE, 0), weights(m, POSITION_TABLE, 0),
-                types ? weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, input->tokens,
-                m->shape.width);
-    normalise(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0], input->tokens);
+                types ? weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, tokens,
+                width);
+    normalise(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0],
+              tokens);
     if (dropout.rate > 0)
-        m->k->dropout(m->hidden[0], m->hidden[0],
-                      (size_t)input->tokens * (size_t)m->shape.width, dropout);
+        m->k->dropout(m->hidden[0], m->hidden[0], area(tokens, width), dropout);
+}
+
+/* Describe the attention of a layer */
+static struct attention attention_at(const struct model *m, int layer)
+{
+    return (struct attention){
+        .heads = m->shape.heads,
+        .width = m->shape.width,
+        .sequences = m->input.sequences,
+        .longest = m->input.longest,
+        .offsets = m->input.offsets,
+        .visible = m->input.visible,
+        .dropout = drop_at(m, IN_ATTENTION, layer),
+    };
 }
 
 /* Go forward through a layer */
 static void forward_layer(struct model *m, int l)
 {
     const struct layer *layer = &m->layers[l];
-    int tokens = m->input.tokens, width = m->shape.width, inner = m->shape.inner;
     struct attention attention = attention_at(m, l);
+    int tokens = m->input.tokens;
 
-    map(m, QUERY_WEIGHT, QUERY_BIAS, l, m->hidden[l], layer->qkv, tokens, width, 3 * width);
+    map(m, QUERY_WEIGHT, l, m->hidden[l], layer->qkv, tokens);
     m->k->attention(&attention, layer->qkv, layer->context, layer->logsum);
-    map(m, ATTENTION_WEIGHT, ATTENTION_BIAS, l, layer->context, layer->attention.sum, tokens,
-        width, width);
-    normalise(m, &layer->attention, m->hidden[l], drop_after_attention(m, l),
+    map(m, ATTENTION_WEIGHT, l, layer->context, layer->attention.sum, tokens);
+    normalise(m, &layer->attention, m->hidden[l], drop_at(m, AFTER_ATTENTION, l),
               ATTENTION_NORM_GAIN, l, layer->middle, tokens);
 
-    map(m, INNER_WEIGHT, INNER_BIAS, l, layer->middle, layer->wide, tokens, width, inner);
-    m->k->activate(GELU, layer->wide, layer->active, (size_t)tokens * (size_t)inner);
-    map(m, OUTER_WEIGHT, OUTER_BIAS, l, layer->active, layer->outer.sum, tokens, inner, width);
-    normalise(m, &layer->outer, layer->middle, drop_at(m, AFTER_INNER, m->shape.dropout, l),
+    map(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
+    m->k->activate(GELU, layer->wide, layer->active, area(tokens, m->shape.inner));
+    map(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
+    normalise(m, &layer->outer, layer->middle, drop_at(m, AFTER_OUTER, l),
               OUTER_NORM_GAIN, l, m->hidden[l + 1], tokens);
 }
 
@@ -495,44 +539,42 @@ void encoder_layer_gradient(struct model *m, int l)
 {
     const struct layer *layer = &m->layers[l];
     struct backward *b = &m->backward;
-    int tokens = m->input.tokens, width = m->shape.width, inner = m->shape.inner;
-
-    real *dense = normalise_gradient(m, &layer->outer, drop_at(m, AFTER_INNER, m->shape.dropout, l),
-                                     OUTER_NORM_GAIN, l);
-    map_gradient(m, OUTER_WEIGHT, OUTER_BIAS, l, layer->active, dense, tokens, inner, width);
-    map_back(m, OUTER_WEIGHT, l, dense, b->wide, tokens, inner, width, false);
-    m->k->activate_gradient(GELU, layer->wide, b->wide, b->wide, (size_t)tokens * (size_t)inner);
-    map_gradient(m, INNER_WEIGHT, INNER_BIAS, l, layer->middle, b->wide, tokens, width, inner);
-    map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, width, inner, true);
-
-    /* Go back through the attention of the layer */
     struct attention attention = attention_at(m, l);
-    dense = normalise_gradient(m, &layer->attention, drop_after_attention(m, l),
+    int tokens = m->input.tokens;
+
+    real *dense = normalise_gradient(m, &layer->outer, drop_at(m, AFTER_OUTER, l),
+                                     OUTER_NORM_GAIN, l);
+    map_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
+    map_back(m, OUTER_WEIGHT, l, dense, b->wide, tokens, false);
+    m->k->activate_gradient(GELU, layer->wide, b->wide, b->wide,
+                            area(tokens, m->shape.inner));
+    map_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
+    map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, true);
+
+    dense = normalise_gradient(m, &layer->attention, drop_at(m, AFTER_ATTENTION, l),
                                ATTENTION_NORM_GAIN, l);
-    map_gradient(m, ATTENTION_WEIGHT, ATTENTION_BIAS, l, layer->context, dense, tokens, width, width);
-    map_back(m, ATTENTION_WEIGHT, l, dense, b->context, tokens, width, width, false);
-    m->k->attention_gradient(&attention, layer->qkv, layer->context, layer->logsum, b->context,
-                             b->qkv);
-    map_gradient(m, QUERY_WEIGHT, QUERY_BIAS, l, m->hidden[l], b->qkv, tokens, width, 3 * width);
-    map_back(m, QUERY_WEIGHT, l, b->qkv, b->hidden, tokens, width, 3 * width, true);
+    map_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
+    map_back(m, ATTENTION_WEIGHT, l, dense, b->context, tokens, false);
+    m->k->attention_gradient(&attention, layer->qkv, layer->context, layer->logsum,
+                             b->context, b->qkv);
+    map_gradient(m, QUERY_WEIGHT, l, m->hidden[l], b->qkv, tokens);
+    map_back(m, QUERY_WEIGHT, l, b->qkv, b->hidden, tokens, true);
 }
 
 /* Go back through the embeddings */
 void encoder_embedding_gradient(struct model *m)
 {
     const struct input *input = &m->input;
-    struct backward *b = &m->backward;
-    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, m->shape.dropout, 0);
+    real *dy = m->backward.hidden;
+    int width = m->shape.width;
+    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, 0);
     if (dropout.rate > 0)
-        m->k->dropout(b->hidden, b->hidden, (size_t)input->tokens * (size_t)m->shape.width,
-                      dropout);
+        m->k->dropout(dy, dy, area(input->tokens, width), dropout);
     normalise_gradient(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
-    m->k->embed_gradient(b->hidden, &input->words, gradient(m, WORD_TABLE, 0), m->shape.width);
-    m->k->embed_gradient(b->hidden, &input->places, gradient(m, POSITION_TABLE, 0),
-                         m->shape.width);
+    m->k->embed_gradient(dy, &input->words, gradient(m, WORD_TABLE, 0), width);
+    m->k->embed_gradient(dy, &input->places, gradient(m, POSITION_TABLE, 0), width);
     if (m->shape.types)
-        m->k->embed_gradient(b->hidden, &input->types, gradient(m, TYPE_TABLE, 0),
-                             m->shape.width);
+        m->k->embed_gradient(dy, &input->types, gradient(m, TYPE_TABLE, 0), width);
 }
 
 /* Put the MLM head on the encoder */
@@ -549,14 +591,14 @@ void mlm_choose(struct model *m, const int *rows, int count)
 void mlm_forward(struct model *m, int first, int rows)
 {
     const struct mlm_head *head = &m->mlm;
+    const real *states = m->hidden[m->shape.layers];
     int width = m->shape.width;
-    m->k->gather(m->hidden[m->shape.layers], head->index + first, head->x, rows, width);
-    map(m, TRANSFORM_WEIGHT, TRANSFORM_BIAS, 0, head->x, head->mapped, rows, width, width);
-    m->k->activate(GELU, head->mapped, head->transform.sum, (size_t)rows * (size_t)width);
-    normalise(m, &head->transform, NULL, (struct dropout){0}, TRANSFORM_NORM_GAIN, 0, head->y,
-              rows);
-    map(m, decoder(m), DECODER_BIAS, 0, head->y, head->logits, rows, width,
-        head->classes_room);
+    struct dropout none = {0};
+    m->k->gather(states, head->index + first, head->x, rows, width);
+    map(m, TRANSFORM_WEIGHT, 0, head->x, head->mapped, rows);
+    m->k->activate(GELU, head->mapped, head->transform.sum, area(rows, width));
+    normalise(m, &head->transform, NULL, none, TRANSFORM_NORM_GAIN, 0, head->y, rows);
+    map(m, decoder(m), 0, head->y, head->logits, rows);
 }
 
 void mlm_backward(struct model *m, int first, int rows)
@@ -564,23 +606,22 @@ void mlm_backward(struct model *m, int first, int rows)
     const struct mlm_head *head = &m->mlm;
     const struct normed *norm = &head->transform;
     int width = m->shape.width;
+    struct dropout none = {0};
     /* Add to the gradients of the decoder */
     if (m->learning == LEARN_ALL || !m->shape.tied)
-        map_gradient(m, decoder(m), DECODER_BIAS, 0, head->y, head->logits, rows, width,
-                     head->classes_room);
+        map_gradient(m, decoder(m), 0, head->y, head->logits, rows);
     else
-        m->k->linear_weight_gradient(head->ones, head->logits, gradient(m, DECODER_BIAS, 0), NULL,
-                                     rows, 1, head->classes_room);
-    map_back(m, decoder(m), 0, head->logits, head->dy, rows, width, head->classes_room, false);
+        m->k->linear_weight_gradient(head->ones, head->logits, gradient(m, DECODER_BIAS, 0),
+                                     NULL, rows, 1, head->classes_room);
+    map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
     m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
-                        weights(m, TRANSFORM_NORM_GAIN, 0), (struct dropout){0}, head->dy, NULL,
-                        gradient(m, TRANSFORM_NORM_GAIN, 0), gradient(m, TRANSFORM_NORM_BIAS, 0),
-                        rows, width);
-    m->k->activate_gradient(GELU, head->mapped, head->dy, head->dy,
-                            (size_t)rows * (size_t)width);
-    map_gradient(m, TRANSFORM_WEIGHT, TRANSFORM_BIAS, 0, head->x, head->dy, rows, width, width);
+                        weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL,
+                        gradient(m, TRANSFORM_NORM_GAIN, 0),
+                        gradient(m, TRANSFORM_NORM_BIAS, 0), rows, width);
+    m->k->activate_gradient(GELU, head->mapped, head->dy, head->dy, area(rows, width));
+    map_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
     if (m->learning == LEARN_ALL) {
-        map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, width, width, false);
+        map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
         m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);
     }
 }
@@ -594,31 +635,30 @@ static enum activation summary_activation(const struct model *m)
 void classifier_forward(struct model *m)
 {
     const struct classifier *head = &m->classifier;
+    const real *states = m->hidden[m->shape.layers];
     int rows = m->input.sequences, width = m->shape.width;
-    size_t n = (size_t)rows * (size_t)width;
-    struct dropout dropout = drop_at(m, BEFORE_CLASSIFIER, m->shape.classifier_dropout, 0);
-    m->k->gather(m->hidden[m->shape.layers], m->input.offsets, head->x, rows, width);
-    map(m, SUMMARY_WEIGHT, SUMMARY_BIAS, 0, head->x, head->mapped, rows, width, width);
+    size_t n = area(rows, width);
+    struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
+    m->k->gather(states, m->input.offsets, head->x, rows, width);
+    map(m, SUMMARY_WEIGHT, 0, head->x, head->mapped, rows);
     m->k->activate(summary_activation(m), head->mapped, head->summary, n);
     if (dropout.rate > 0)
         m->k->dropout(head->summary, head->summary, n, dropout);
-    map(m, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS, 0, head->summary, head->logits, rows, width,
-        m->classes);
+    map(m, CLASSIFIER_WEIGHT, 0, head->summary, head->logits, rows);
 }
 
 void classifier_backward(struct model *m)
 {
     const struct classifier *head = &m->classifier;
     int rows = m->input.sequences, width = m->shape.width;
-    size_t n = (size_t)rows * (size_t)width;
-    struct dropout dropout = drop_at(m, BEFORE_CLASSIFIER, m->shape.classifier_dropout, 0);
-    map_gradient(m, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS, 0, head->summary, head->logits, rows,
-                 width, m->classes);
-    map_back(m, CLASSIFIER_WEIGHT, 0, head->logits, head->dy, rows, width, m->classes, false);
+    size_t n = area(rows, width);
+    struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
+    map_gradient(m, CLASSIFIER_WEIGHT, 0, head->summary, head->logits, rows);
+    map_back(m, CLASSIFIER_WEIGHT, 0, head->logits, head->dy, rows, false);
     if (dropout.rate > 0)
         m->k->dropout(head->dy, head->dy, n, dropout);
     m->k->activate_gradient(summary_activation(m), head->mapped, head->dy, head->dy, n);
-    map_gradient(m, SUMMARY_WEIGHT, SUMMARY_BIAS, 0, head->x, head->dy, rows, width, width);
-    map_back(m, SUMMARY_WEIGHT, 0, head->dy, head->x, rows, width, width, false);
+    map_gradient(m, SUMMARY_WEIGHT, 0, head->x, head->dy, rows);
+    map_back(m, SUMMARY_WEIGHT, 0, head->dy, head->x, rows, false);
     m->k->scatter(head->x, m->input.offsets, m->backward.hidden, rows, width);
 }

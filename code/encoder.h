@@ -7,8 +7,8 @@
 #include "parameters.h"
 
 /* State what can be learnt */
-/* Which parameters of a model learn. With LEARN_HEAD, for HEAD_MLM, all of the encoder stays as
-   it is: the word table too, although the head uses it as its decoder. */
+/* Which parameters of a model learn. With LEARN_HEAD, for HEAD_MLM, all of the encoder
+   stays as it is: the word table too, although the head uses it as its decoder. */
 enum learning { LEARN_NOTHING, LEARN_ALL, LEARN_HEAD };
 
 /* State how a batch lies on the device */
@@ -19,23 +19,24 @@ struct input {
     int *ids, *positions, *segments;    /* [tokens] rows of the three tables */
     int *offsets;                       /* [sequences + 1] where each sequence begins */
     int *visible;                       /* [sequences] leading tokens to attend to */
-    struct lookup words, places, types; /* with LEARN_ALL: which tokens used which rows */
+    struct lookup words, places, types; /* with LEARN_ALL: which tokens used what */
 };
 
 /* State what a layer keeps */
 /* What normalising rows leaves for the way back. */
 struct normed {
     real *sum;               /* [rows, width] what was normalised */
-    float *mean, *deviation; /* [rows] of each row; deviation is 1 / sqrt(variance + epsilon) */
+    float *mean, *deviation; /* [rows]; deviation is 1 / sqrt(variance + epsilon) */
 };
 
-/* What one layer computes, in order. Its input is hidden[l], its output hidden[l + 1]. */
+/* What one layer computes, in order. Its input is hidden[l], its output hidden[l +
+   1]. */
 struct layer {
     real *qkv;               /* [tokens, 3 width] queries, keys, values */
     float *logsum;           /* [tokens, heads] log of the softmax's denominator */
-    real *context;           /* [tokens, width] what each token has gathered from the others */
-    struct normed attention; /* [tokens, width] context mapped, plus the layer's input */
-    real *middle;            /* [tokens, width] that, normalised: between the two halves */
+    real *context;           /* [tokens, width] what each token has gathered */
+    struct normed attention; /* [tokens, width] context mapped, plus the input */
+    real *middle;            /* [tokens, width] normalised: between the two halves */
     real *wide;              /* [tokens, inner] middle mapped */
     real *active;            /* [tokens, inner] its GELU */
     struct normed outer;     /* [tokens, width] active mapped, plus middle */
@@ -44,7 +45,7 @@ struct layer {
 /* State what the backward pass needs */
 /* The gradients that are under way; with LEARN_ALL. */
 struct backward {
-    real *hidden;  /* [tokens, width] by the hidden state that the pass has come down to */
+    real *hidden;  /* [tokens, width] by the hidden state the pass has come down to */
     real *dense;   /* [tokens, width] by the output of a dense map, below its dropout */
     real *context; /* [tokens, width] */
     real *qkv;     /* [tokens, 3 width] */
@@ -56,7 +57,7 @@ enum { MLM_BLOCK = 512 }; /* rows of logits that exist at a time */
 
 /* What the MLM head computes for one block of rows. */
 struct mlm_head {
-    int classes_room;         /* columns of the logits: the vocabulary and a few of padding */
+    int classes_room;         /* columns of the logits: vocabulary and padding */
     int *index;               /* [token_room] the chosen tokens */
     real *x;                  /* [block, width] their hidden states */
     real *mapped;             /* [block, width] before GELU */
@@ -81,17 +82,20 @@ struct classifier {
 enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
 
 struct loss_rows {
-    int *labels;                      /* [token_room] of the rows that a head works on */
-    float *weight;                    /* [token_room] 1 where the cosine counts, else 0 */
+    int *labels;                      /* [token_room] of the rows a head works on */
+    float *weight;                    /* [token_room] 1 where the cosine counts, or 0 */
     float *label, *soft, *hit, *turn; /* [token_room] results of the loss kernels */
-    float *sums;                      /* [LOSS_SUMS] since they were last read */
-    double labels_counted, soft_counted, turns_counted; /* what the sums are divided by */
-    int compared;                     /* tokens of the last batch at which the cosine counts */
-    int tokens;                       /* since the sums were last read */
+    int compared;                     /* tokens of this batch where the cosine counts */
+
+    /* since they were last read: sums, device [LOSS_SUMS], and what divides them */
+    float *sums;
+    double labels_counted, soft_counted, turns_counted;
+    int tokens;
 };
 
 /* State what a model is */
-/* A model on a device. Arrays are the device's and the model's own, unless said otherwise. */
+/* A model on a device. Arrays are the device's and the model's own, unless said
+   otherwise. */
 struct model {
     const struct kernels *k;
     struct shape shape;
@@ -99,10 +103,10 @@ struct model {
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
     struct parameters parameters; /* the plan of the four vectors below */
-    float *master;                /* [parameters.size] fp32, what the optimiser refines */
+    float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
-    float *state;                 /* [STATE_SIZE] of the optimiser, with the loss scale */
+    float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 
     int token_room, sequence_room; /* what a batch may bring; 0 before the first */
     void *arena;                   /* all that follows lies in it */
@@ -120,65 +124,72 @@ struct model {
 };
 
 /* State what can be done with a model */
-/* encoder_create: a model with these parameters. values: host [size of the plan for shape, head
-   and classes], copied. The caller frees the model. */
-struct model *encoder_create(const struct kernels *k, const struct shape *shape, enum head head,
-                             int classes, const float *values, enum learning learning);
+/* encoder_create: a model with these parameters. values: host [size of the plan for
+   shape, head and classes], copied. The caller frees the model. */
+struct model *encoder_create(const struct kernels *k, const struct shape *shape,
+                             enum head head, int classes, const float *values,
+                             enum learning learning);
 void encoder_free(struct model *model);
 
 /* encoder_open: the model of a folder, which must have all of this head. */
 struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
                            int classes, enum learning learning);
 
-/* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host array
-   [parameters.size]. encoder_gradient: downloads the gradient, without the loss scale. */
+/* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host
+   array [parameters.size]. encoder_gradient: downloads the gradient, without the loss
+   scale. */
 void encoder_download(const struct model *model, float *values);
 void encoder_upload(struct model *model, const float *values);
 void encoder_gradient(const struct model *model, float *values);
 
-/* encoder_reserve: makes room for batches of so many tokens and sequences, in one allocation, and
-   returns its size in bytes. The passes below do it by themselves for the rooms of the batch that
-   they are given; to call it first is to know early whether a run will fit. */
+/* encoder_reserve: makes room for batches of so many tokens and sequences, in one
+   allocation, and returns its size in bytes. The passes below do it by themselves for
+   the rooms of the batch that they are given; to call it first is to know early whether
+   a run will fit. */
 size_t encoder_reserve(struct model *model, int token_room, int sequence_room);
 
-/* encoder_size: the bytes that encoder_reserve would take, computed without taking them. */
+/* encoder_size: the bytes that encoder_reserve would take, computed without taking
+   them. */
 size_t encoder_size(const struct model *model, int token_room, int sequence_room);
 
-/* encoder_forward: computes the hidden states of a batch: hidden[0] after the embeddings,
-   hidden[l] after l layers. key: of this step's dropout; NULL: no dropout. Fails if an id, a
-   segment or a position is not in the model's tables. */
-void encoder_forward(struct model *model, const struct batch *batch, const uint64_t *key);
+/* encoder_forward: computes the hidden states of a batch: hidden[0] after the
+   embeddings, hidden[l] after l layers. key: of this step's dropout; NULL: no dropout.
+   Fails if an id, a segment or a position is not in the model's tables. */
+void encoder_forward(struct model *model, const struct batch *batch,
+                     const uint64_t *key);
 
-/* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1] to that
-   by hidden[layer], and adds to the gradients of the layer's parameters. For the last forward
-   pass of a model with LEARN_ALL. */
+/* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
+   to that by hidden[layer], and adds to the gradients of the layer's parameters. For
+   the last forward pass of a model with LEARN_ALL. */
 void encoder_layer_gradient(struct model *model, int layer);
 
-/* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to the
-   gradients of the tables and their norm. */
+/* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
+   the gradients of the tables and their norm. */
 void encoder_embedding_gradient(struct model *model);
 
 /* encoder_fetch: n elements of a device array, to the host as fp32. */
 void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
 
 /* State what the heads do */
-/* mlm_choose: the tokens of the last forward pass that the MLM head shall work on. rows: host
-   [count], distinct token numbers. */
+/* mlm_choose: the tokens of the last forward pass that the MLM head shall work on.
+   rows: host [count], distinct token numbers. */
 void mlm_choose(struct model *model, const int *rows, int count);
 
-/* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number first to
-   first + rows - 1; rows is at most MLM_BLOCK. */
+/* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number
+   first to first + rows - 1; rows is at most MLM_BLOCK. */
 void mlm_forward(struct model *model, int first, int rows);
 
-/* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the logits in
-   their place: adds to the gradients of the head, and with LEARN_ALL to backward.hidden. */
+/* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the
+   logits in their place: adds to the gradients of the head, and with LEARN_ALL to
+   backward.hidden. */
 void mlm_backward(struct model *model, int first, int rows);
 
-/* classifier_forward: computes classifier.logits [sequences, classes] of the last forward pass. */
+/* classifier_forward: computes classifier.logits [sequences, classes] of the last
+   forward pass. */
 void classifier_forward(struct model *model);
 
-/* classifier_backward: with the gradient by the logits in their place, adds to the gradients of
-   the head and to backward.hidden. */
+/* classifier_backward: with the gradient by the logits in their place, adds to the
+   gradients of the head and to backward.hidden. */
 void classifier_backward(struct model *model);
 
 #endif

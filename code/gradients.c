@@ -12,22 +12,25 @@ static const char usage[] =
     "usage: distil gradients --teacher DIR --student DIR --batch FILE.safetensors\n"
     "                        --out FILE.safetensors [--loss NAME]\n"
     "\n"
-    "Runs one step of distillation without dropout and writes its losses (loss.mlm, loss.kl,\n"
-    "loss.cosine, loss.total) and the gradient of each of the student's parameters, by the\n"
-    "parameter's name.\n"
+    "Runs one step of distillation without dropout and writes its losses (loss.mlm,\n"
+    "loss.kl, loss.cosine, loss.total) and the gradient of each of the student's\n"
+    "parameters, by the parameter's name.\n"
     "\n"
     "  --teacher, --student DIR   model folders with MLM heads\n"
-    "  --batch FILE   integers: ids, lengths [sequences] and labels, -100 where there is none.\n"
-    "                 ids and labels are [tokens], end to end, or [sequences, slots], where\n"
-    "                 the slots from a sequence's length on are padding\n"
+    "  --batch FILE   integers: ids, lengths [sequences] and labels, -100 for none;\n"
+    "                 ids and labels are [tokens], end to end, or [sequences, slots],\n"
+    "                 where the slots from a sequence's length on are padding\n"
     "  --out FILE     the safetensors file to write\n"
-    "  --loss NAME    mlm, kl or cosine: one term alone; triple: 2 mlm + 5 kl + cosine, the\n"
-    "                 default; course: the course project's sum, with its padding\n";
+    "  --loss NAME    mlm, kl or cosine: one term alone; triple: 2 mlm + 5 kl +\n"
+    "                 cosine, the default; course: the course project's sum, with its\n"
+    "                 padding\n";
 
 static int misused(const char *option)
 {
-    fprintf(stderr, "distil: %s: expected --teacher, --student, --batch, --out and perhaps"
-                    " --loss, each with a value\n\n%s", option, usage);
+    fprintf(stderr,
+            "distil: %s: expected --teacher, --student, --batch, --out and perhaps "
+            "--loss, each with a value\n\n%s",
+            option, usage);
     return 2;
 }
 
@@ -54,9 +57,14 @@ static struct loss_settings settings_of(const struct choice *choice, int layers,
                                         int teacher_layers)
 {
     struct loss_settings settings = {
-        .mlm = choice->mlm, .kl = choice->kl, .cosine = choice->cosine, .temperature = 2,
-        .kl_positions = REAL_POSITIONS, .cosine_positions = REAL_POSITIONS,
-        .pairs = 1, .pair = {{layers, teacher_layers}},
+        .mlm = choice->mlm,
+        .kl = choice->kl,
+        .cosine = choice->cosine,
+        .temperature = 2,
+        .kl_positions = REAL_POSITIONS,
+        .cosine_positions = REAL_POSITIONS,
+        .pairs = 1,
+        .pair = {{layers, teacher_layers}},
     };
     if (!strcmp(choice->name, "course")) {
         settings.kl_positions = settings.cosine_positions = ALL_POSITIONS;
@@ -70,7 +78,8 @@ static struct loss_settings settings_of(const struct choice *choice, int layers,
 }
 
 /* Read a batch from a file */
-static int *read_integers(const struct safetensors *file, const char *name, size_t *count)
+static int *read_integers(const struct safetensors *file, const char *name,
+                          size_t *count)
 {
     const struct tensor *tensor = safetensors_find(file, name);
     if (!tensor)
@@ -85,7 +94,8 @@ static struct batch *read_batch(const char *path)
 {
     struct safetensors *file = safetensors_open(path);
     size_t tokens, sequences, labelled;
-    int *ids = read_integers(file, "ids", &tokens), *labels = read_integers(file, "labels", &labelled);
+    int *ids = read_integers(file, "ids", &tokens);
+    int *labels = read_integers(file, "labels", &labelled);
     int *lengths = read_integers(file, "lengths", &sequences);
     const struct tensor *shape = safetensors_find(file, "ids");
     int slots = shape->rank == 2 ? (int)shape->shape[1] : 0;
@@ -97,7 +107,8 @@ static struct batch *read_batch(const char *path)
         size_t room = slots ? (size_t)slots : (size_t)lengths[s];
         /* Append one sequence of the file */
         if (lengths[s] < 1 || (size_t)lengths[s] > room || at + room > tokens)
-            fail(path, "sequence %zu: a length of %d does not fit the %zu ids", s, lengths[s], tokens);
+            fail(path, "sequence %zu: a length of %d does not fit the %zu ids", s, lengths[s],
+                 tokens);
         batch_append(batch, ids + at, lengths[s], lengths[s], slots);
         memcpy(batch->labels + batch->offsets[s], labels + at, room * sizeof *labels);
         at += room;
@@ -115,7 +126,8 @@ static struct batch *read_batch(const char *path)
 static void write_gradients(const char *path, const struct model *student,
                             const struct loss_values *values)
 {
-    static const char *const names[] = {"loss.mlm", "loss.kl", "loss.cosine", "loss.total"};
+    static const char *const names[] = {"loss.mlm", "loss.kl", "loss.cosine",
+                                        "loss.total"};
     float losses[] = {(float)values->mlm, (float)values->kl, (float)values->cosine,
                       (float)values->total};
     const struct parameters *plan = &student->parameters;
@@ -126,8 +138,8 @@ static void write_gradients(const char *path, const struct model *student,
         safetensors_add(writer, names[i], "F32", 0, NULL, &losses[i]);
     for (const struct parameter *p = plan->list; p < plan->list + plan->count; p++) {
         size_t shape[] = {(size_t)p->rows, (size_t)p->columns};
-        safetensors_add(writer, p->name, "F32", p->matrix ? 2 : 1, p->matrix ? shape : shape + 1,
-                        gradient + p->offset);
+        safetensors_add(writer, p->name, "F32", p->matrix ? 2 : 1,
+                        p->matrix ? shape : shape + 1, gradient + p->offset);
     }
     safetensors_commit(writer);
     free(gradient);

@@ -14,29 +14,31 @@
 static const char usage[] =
     "usage: distil inspect --model DIR --ids FILE --out FILE.safetensors\n"
     "\n"
-    "Runs a model over sequences of piece ids and writes what it computes, one token after\n"
-    "the other: hidden.0 (after the embeddings) to hidden.N (after the last layer), each\n"
-    "[tokens, width], and the logits of the model's head: [tokens, vocabulary] for masked\n"
-    "words, [sequences, classes] for a classifier, none for a bare encoder.\n"
+    "Runs a model over sequences of piece ids and writes what it computes, one token\n"
+    "after the other: hidden.0 (after the embeddings) to hidden.N (after the last\n"
+    "layer), each [tokens, width], and the logits of the model's head: [tokens,\n"
+    "vocabulary] for masked words, [sequences, classes] for a classifier, none for a\n"
+    "bare encoder.\n"
     "\n"
     "  --model DIR   a model folder in Hugging Face's format\n"
-    "  --ids FILE    ids separated by spaces, a sequence a line, with [CLS] and [SEP];\n"
-    "                \"|\" stands before the second segment, if there is one\n"
+    "  --ids FILE    ids separated by spaces, a sequence a line, [CLS] and [SEP]\n"
+    "                included; \"|\" stands before the second segment, if any\n"
     "  --out FILE    the safetensors file to write\n";
 
 static int misused(const char *option)
 {
-    fprintf(stderr, "distil: %s: expected --model DIR, --ids FILE and --out FILE\n\n%s", option,
-            usage);
+    fprintf(stderr, "distil: %s: expected --model DIR, --ids FILE and --out FILE\n\n%s",
+            option, usage);
     return 2;
 }
 
 /* Read sequences of ids */
 static int count_words(const char *text)
 {
+    const char *const between = " |\t\r\n";
     int words = 0;
-    for (text += strspn(text, " |\t\r\n"); *text; text += strspn(text, " |\t\r\n"), words++)
-        text += strcspn(text, " |\t\r\n");
+    for (text += strspn(text, between); *text; text += strspn(text, between), words++)
+        text += strcspn(text, between);
     return words;
 }
 
@@ -56,14 +58,15 @@ static struct batch *read_sequences(const char *path)
     for (int line = 1; *rest; line++) {
         /* Read one sequence of ids */
         int length = 0, first = -1;
-        for (rest += strspn(rest, " \t\r"); *rest && *rest != '\n'; rest += strspn(rest, " \t\r")) {
+        while (*(rest += strspn(rest, " \t\r")) && *rest != '\n') {
             char *end;
             long id = strtol(rest, &end, 10);
             if (*rest == '|' && first < 0 && length > 0) {
                 first = length;
                 end = rest + 1;
             } else if (end == rest || id < 0 || id > INT_MAX || !strchr(" \t\r\n|", *end)) {
-                fail(path, "line %d: expected ids and at most one \"|\", found \"%.10s\"", line, rest);
+                fail(path, "line %d: expected ids and at most one \"|\", found \"%.10s\"", line,
+                     rest);
             } else {
                 ids[length++] = (int)id;
             }
@@ -82,8 +85,8 @@ static struct batch *read_sequences(const char *path)
 }
 
 /* Write the hidden states */
-static void add_hidden(struct safetensors_writer *writer, const struct model *model, int layer,
-                       float *values)
+static void add_hidden(struct safetensors_writer *writer, const struct model *model,
+                       int layer, float *values)
 {
     size_t shape[] = {(size_t)model->input.tokens, (size_t)model->shape.width};
     char name[32];
@@ -108,8 +111,8 @@ static float *compute_words(struct model *model)
         mlm_forward(model, first, count);
         encoder_fetch(model, model->mlm.logits, block, (size_t)count * stride);
         for (int i = 0; i < count; i++)
-            memcpy(logits + (size_t)(first + i) * (size_t)classes, block + (size_t)i * stride,
-                   (size_t)classes * sizeof *logits);
+            memcpy(logits + (size_t)(first + i) * (size_t)classes,
+                   block + (size_t)i * stride, (size_t)classes * sizeof *logits);
     }
     free(rows);
     free(block);
@@ -141,13 +144,13 @@ static void inspect(const char *folder, const char *ids_path, const char *out_pa
     for (int l = 0; l <= model->shape.layers; l++)
         add_hidden(writer, model, l, hidden + n * (size_t)l);
     if (head == HEAD_MLM) {
+        size_t shape[] = {(size_t)batch->tokens, (size_t)model->shape.vocabulary};
         logits = compute_words(model);
-        safetensors_add(writer, "logits", "F32", 2,
-                        (size_t[]){(size_t)batch->tokens, (size_t)model->shape.vocabulary}, logits);
+        safetensors_add(writer, "logits", "F32", 2, shape, logits);
     } else if (head == HEAD_CLASSIFIER) {
+        size_t shape[] = {(size_t)batch->sequences, (size_t)classes};
         logits = compute_classes(model);
-        safetensors_add(writer, "logits", "F32", 2,
-                        (size_t[]){(size_t)batch->sequences, (size_t)classes}, logits);
+        safetensors_add(writer, "logits", "F32", 2, shape, logits);
     }
     safetensors_commit(writer);
     free(logits);

@@ -532,11 +532,12 @@ static void add_label_gradient(float *gradient, const float *z, int count,
 }
 
 /* Add the gradient of the soft targets' loss */
-/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of KL(q || p).
-   z, t: logits of student and teacher; dz, dt: their denominators at temperature tau. */
-static double add_soft_gradient(float *gradient, const float *z, const float *t, int count,
-                                struct denominator dz, struct denominator dt, float tau,
-                                float scale)
+/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of
+   KL(q || p). z, t: logits of student and teacher; dz, dt: their denominators at
+   temperature tau. */
+static double add_soft_gradient(float *gradient, const float *z, const float *t,
+                                int count, struct denominator dz, struct denominator dt,
+                                float tau, float scale)
 {
     float divergence = 0;
     #pragma omp simd reduction(+ : divergence)
@@ -590,9 +591,9 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
 }
 
 /* Compute the cosine loss on the CPU */
-static void cosine_loss_cpu(const real *student, const real *teacher, const float *weight,
-                            real *gradient, int rows, int width, float scale,
-                            const float *loss_scale, float *row_loss)
+static void cosine_loss_cpu(const real *student, const real *teacher,
+                            const float *weight, real *gradient, int rows, int width,
+                            float scale, const float *loss_scale, float *row_loss)
 {
     #pragma omp parallel for
     for (int i = 0; i < rows; i++) {

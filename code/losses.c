@@ -11,9 +11,12 @@ static int choose(const struct batch *batch, enum positions positions, int *rows
     int count = 0;
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
-            bool shown = t - batch->offsets[s] < batch->visible[s];
-            bool masked = batch->labels[t] != NO_LABEL;
-            if (positions == ALL_POSITIONS || (positions == REAL_POSITIONS ? shown : masked))
+            bool counts = true;
+            if (positions == REAL_POSITIONS)
+                counts = t - batch->offsets[s] < batch->visible[s];
+            else if (positions == MASKED_POSITIONS)
+                counts = batch->labels[t] != NO_LABEL;
+            if (counts)
                 rows[count++] = t;
         }
     return count;
@@ -47,8 +50,8 @@ static void read_values(struct model *m, const struct loss_settings *settings,
 
 /* Run the MLM head over its rows, block by block */
 static void predict_words(struct model *student, struct model *teacher,
-                          const struct batch *batch, const struct loss_settings *settings,
-                          float share, bool learn)
+                          const struct batch *batch,
+                          const struct loss_settings *settings, float share, bool learn)
 {
     const struct kernels *k = student->k;
     struct loss_rows *r = &student->rows;
@@ -64,6 +67,7 @@ static void predict_words(struct model *student, struct model *teacher,
     }
     k->upload(r->labels, rows, (size_t)count * sizeof *rows);
     free(rows);
+    float square = settings->temperature * settings->temperature;
     float divisor = settings->kl_divisor == BY_SEQUENCES ? (float)batch->sequences
                                                          : (float)(count > 0 ? count : 1);
     struct softmax_loss loss = {
@@ -72,16 +76,17 @@ static void predict_words(struct model *student, struct model *teacher,
         .temperature = settings->temperature,
         .label_scale = masked ? share * settings->mlm / (float)masked : 0,
         /* Scale the gradient of the soft targets */
-        .soft_scale = share * settings->kl * settings->temperature * settings->temperature / divisor,
+        .soft_scale = share * settings->kl * square / divisor,
     };
     for (int first = 0; first < count; first += MLM_BLOCK) {
         loss.rows = count - first < MLM_BLOCK ? count - first : MLM_BLOCK;
         mlm_forward(student, first, loss.rows);
         if (teacher)
             mlm_forward(teacher, first, loss.rows);
-        k->softmax_loss(&loss, student->mlm.logits, teacher ? teacher->mlm.logits : NULL,
-                        r->labels + first, NULL, student->state + LOSS_SCALE,
-                        r->label + first, r->soft + first, r->hit + first);
+        k->softmax_loss(&loss, student->mlm.logits,
+                        teacher ? teacher->mlm.logits : NULL, r->labels + first, NULL,
+                        student->state + LOSS_SCALE, r->label + first, r->soft + first,
+                        r->hit + first);
         if (learn)
             mlm_backward(student, first, loss.rows);
     }
@@ -96,18 +101,20 @@ static void predict_words(struct model *student, struct model *teacher,
 
 /* Compare the hidden states of one layer */
 static void compare(struct model *student, const struct model *teacher,
-                    const struct batch *batch, const struct loss_settings *settings, int layer,
-                    float share)
+                    const struct loss_settings *settings, int layer, float share)
 {
+    const struct kernels *k = student->k;
     struct loss_rows *r = &student->rows;
+    int tokens = student->input.tokens, width = student->shape.width;
+    float scale = share * settings->cosine / (float)(r->compared * settings->pairs);
     for (int i = 0; i < settings->pairs; i++) {
-        if (settings->pair[i].student != layer)
+        struct layer_pair pair = settings->pair[i];
+        if (pair.student != layer)
             continue;
-        float scale = share * settings->cosine / (float)(r->compared * settings->pairs);
-        student->k->cosine_loss(student->hidden[layer], teacher->hidden[settings->pair[i].teacher],
-                                r->weight, student->backward.hidden, batch->tokens,
-                                student->shape.width, scale, student->state + LOSS_SCALE, r->turn);
-        student->k->sum(r->turn, batch->tokens, r->sums + COSINE_SUM);
+        k->cosine_loss(student->hidden[pair.student], teacher->hidden[pair.teacher],
+                       r->weight, student->backward.hidden, tokens, width, scale,
+                       student->state + LOSS_SCALE, r->turn);
+        k->sum(r->turn, tokens, r->sums + COSINE_SUM);
         r->turns_counted += r->compared;
     }
 }
@@ -128,24 +135,25 @@ static void weigh_positions(struct model *m, const struct batch *batch,
 }
 
 /* Take one step with the triple loss */
-static void learn(struct model *student, struct model *teacher, const struct batch *batch,
-                  const struct loss_settings *settings, uint64_t key, float share,
-                  struct loss_values *values)
+static void learn(struct model *student, struct model *teacher,
+                  const struct batch *batch, const struct loss_settings *settings,
+                  uint64_t key, float share, struct loss_values *values)
 {
     const struct kernels *k = student->k;
     bool whole = student->learning == LEARN_ALL;
-    size_t size = (size_t)batch->tokens * (size_t)student->shape.width * k->real_size;
+    size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
+    struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);
     if (whole)
-        k->zero(student->backward.hidden, size);
+        k->zero(student->backward.hidden, n * k->real_size);
     if (settings->cosine > 0)
         weigh_positions(student, batch, settings->cosine_positions);
-    predict_words(student, settings->kl > 0 ? teacher : NULL, batch, settings, share, true);
+    predict_words(student, speaker, batch, settings, share, true);
     if (whole) {
         /* Go down through the student's layers */
         for (int l = student->shape.layers; l >= 0; l--) {
             if (settings->cosine > 0)
-                compare(student, teacher, batch, settings, l, share);
+                compare(student, teacher, settings, l, share);
             if (l > 0)
                 encoder_layer_gradient(student, l - 1);
             else
@@ -156,9 +164,9 @@ static void learn(struct model *student, struct model *teacher, const struct bat
         read_values(student, settings, values);
 }
 
-void distillation_step(struct model *student, struct model *teacher, const struct batch *batch,
-                       const struct loss_settings *settings, uint64_t key, float share,
-                       struct loss_values *values)
+void distillation_step(struct model *student, struct model *teacher,
+                       const struct batch *batch, const struct loss_settings *settings,
+                       uint64_t key, float share, struct loss_values *values)
 {
     /* Refuse a teacher that does not fit its student */
     if (settings->kl > 0 && teacher->shape.vocabulary != student->shape.vocabulary)
@@ -181,8 +189,8 @@ void distillation_step(struct model *student, struct model *teacher, const struc
 /* Take one step of masked-language modelling */
 static const struct loss_settings words_alone = {.mlm = 1, .temperature = 1};
 
-void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key, float share,
-                    struct loss_values *values)
+void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key,
+                    float share, struct loss_values *values)
 {
     learn(model, NULL, batch, &words_alone, key, share, values);
 }
@@ -236,7 +244,8 @@ void classification_step(struct model *model, const struct batch *batch, uint64_
         read_values(model, &words_alone, values);
 }
 
-void classification_predict(struct model *model, const struct batch *batch, float *logits)
+void classification_predict(struct model *model, const struct batch *batch,
+                            float *logits)
 {
     encoder_forward(model, batch, NULL);
     classifier_forward(model);

@@ -5,11 +5,12 @@
 #include "encoder.h"
 
 /* State the settings of the triple loss */
-/* Which tokens a term looks at: all, with the padding, if there is any; all but the padding; or
-   the masked ones alone. */
+/* Which tokens a term looks at: all, with the padding, if there is any; all but the
+   padding; or the masked ones alone. */
 enum positions { ALL_POSITIONS, REAL_POSITIONS, MASKED_POSITIONS };
 
-/* What the sum of the divergences is divided by: the tokens it is over, or the batch's sequences. */
+/* What the sum of the divergences is divided by: the tokens it is over, or the batch's
+   sequences. */
 enum divisor { BY_TOKENS, BY_SEQUENCES };
 
 /* Hidden states that the cosine compares: number l is the output of l layers. */
@@ -25,13 +26,14 @@ struct loss_settings {
     enum positions kl_positions;
     enum divisor kl_divisor;
     enum positions cosine_positions;
-    int pairs;                       /* the cosine is the mean over these pairs of layers */
+    int pairs;                       /* the cosine is the mean over these pairs */
     struct layer_pair pair[MAX_PAIRS];
 };
 
 /* State what a loss reports */
-/* The terms of the loss, before their weights, and what they were measured on. A term that is
-   left out reads 0. Classification reports its loss as mlm and its sequences as masked. */
+/* The terms of the loss, before their weights, and what they were measured on. A term
+   that is left out reads 0. Classification reports its loss as mlm and its sequences as
+   masked. */
 struct loss_values {
     double mlm;     /* mean of -log p(word) over the masked tokens */
     double kl;      /* T^2 KL(teacher || student), divided as the settings say */
@@ -43,32 +45,36 @@ struct loss_values {
 };
 
 /* State the steps of training */
-/* Each step runs a batch forward and backward and adds share times the gradient of its loss to
-   model->gradient (times the loss scale); share is 1 / (batches per step of the optimiser).
-   key: of the step's dropout. values: set, unless NULL: then the device is not waited for, and
-   what was measured is counted into the values of the next step that asks. */
+/* Each step runs a batch forward and backward and adds share times the gradient of its
+   loss to model->gradient (times the loss scale); share is 1 / (batches per step of the
+   optimiser). key: of the step's dropout. values: set, unless NULL: then the device is
+   not waited for, and what was measured is counted into the values of the next step
+   that asks. */
 
-/* distillation_step: the triple loss. Both models have MLM heads and the same vocabulary; the
-   student learns everything. The teacher is not asked for what no weight wants, and may be NULL
-   if only mlm has one. Fails if a pair of layers does not exist or differs in width. */
-void distillation_step(struct model *student, struct model *teacher, const struct batch *batch,
-                       const struct loss_settings *settings, uint64_t key, float share,
-                       struct loss_values *values);
+/* distillation_step: the triple loss. Both models have MLM heads and the same
+   vocabulary; the student learns everything. The teacher is not asked for what no
+   weight wants, and may be NULL if only mlm has one. Fails if a pair of layers does not
+   exist or differs in width. */
+void distillation_step(struct model *student, struct model *teacher,
+                       const struct batch *batch, const struct loss_settings *settings,
+                       uint64_t key, float share, struct loss_values *values);
 
-/* masked_lm_step: masked-language modelling alone. With LEARN_HEAD the encoder runs without
-   dropout and without a way back. */
-void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key, float share,
-                    struct loss_values *values);
+/* masked_lm_step: masked-language modelling alone. With LEARN_HEAD the encoder runs
+   without dropout and without a way back. */
+void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key,
+                    float share, struct loss_values *values);
 
 /* masked_lm_evaluate: measures the same loss without dropout and without learning. */
 void masked_lm_evaluate(struct model *model, const struct batch *batch,
                         struct loss_values *values);
 
-/* classification_step: the cross-entropy of batch->classes, for models with HEAD_CLASSIFIER. */
+/* classification_step: the cross-entropy of batch->classes, for models with
+   HEAD_CLASSIFIER. */
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values);
 
 /* classification_predict: logits, host [sequences, classes], without dropout. */
-void classification_predict(struct model *model, const struct batch *batch, float *logits);
+void classification_predict(struct model *model, const struct batch *batch,
+                            float *logits);
 
 #endif

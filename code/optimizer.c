@@ -23,13 +23,14 @@ static void check(const struct optimizer_settings *s)
     if (!(s->epsilon > 0))
         fail("epsilon", "expected more than 0, found %g", s->epsilon);
     if (!(s->beta1 >= 0 && s->beta1 < 1 && s->beta2 >= 0 && s->beta2 < 1))
-        fail("beta1, beta2", "expected 0 or more, and less than 1; found %g and %g", s->beta1,
-             s->beta2);
+        fail("beta1, beta2", "expected 0 or more, and less than 1; found %g and %g",
+             s->beta1, s->beta2);
     if (!(s->warmup >= 0 && s->warmup <= 1))
         fail("warmup", "expected a share from 0 to 1, found %g", s->warmup);
 }
 
-struct optimizer *optimizer_create(struct model *model, const struct optimizer_settings *settings)
+struct optimizer *optimizer_create(struct model *model,
+                                   const struct optimizer_settings *settings)
 {
     check(settings);
     struct optimizer *o = allocate(1, sizeof *o);
@@ -91,7 +92,8 @@ void optimizer_step(struct optimizer *o, long step)
 }
 
 /* Keep the optimiser's moments over a pause */
-void optimizer_download(const struct optimizer *o, float *first, float *second, float *state)
+void optimizer_download(const struct optimizer *o, float *first, float *second,
+                        float *state)
 {
     const struct kernels *k = o->model->k;
     size_t size = o->model->parameters.size * sizeof(float);

@@ -20,23 +20,25 @@ struct optimizer_settings {
 /* AdamW for the learning parameters of one model. */
 struct optimizer;
 
-/* optimizer_create: an optimiser that has taken no step. The caller frees it, before the model.
-   Fails if the settings are not ones to train with. */
-struct optimizer *optimizer_create(struct model *model, const struct optimizer_settings *settings);
+/* optimizer_create: an optimiser that has taken no step. The caller frees it, before
+   the model. Fails if the settings are not ones to train with. */
+struct optimizer *optimizer_create(struct model *model,
+                                   const struct optimizer_settings *settings);
 void optimizer_free(struct optimizer *optimizer);
 
 /* optimizer_rate: the learning rate of a step, counted from 0. */
 float optimizer_rate(const struct optimizer_settings *settings, long step);
 
-/* optimizer_step: moves the model's parameters by step number `step`, counted from 0, from the
-   gradient that the model has gathered, and makes the gradient zero again. */
+/* optimizer_step: moves the model's parameters by step number `step`, counted from 0,
+   from the gradient that the model has gathered, and makes the gradient zero again. */
 void optimizer_step(struct optimizer *optimizer, long step);
 
-/* optimizer_download, optimizer_upload: what the next step needs besides the parameters, for a
-   checkpoint: both moments, host [parameters.size], and the device's state, host [STATE_SIZE]. */
+/* optimizer_download, optimizer_upload: what the next step needs besides the
+   parameters, for a checkpoint: both moments, host [parameters.size], and the device's
+   state, host [STATE_SIZE]. */
 void optimizer_download(const struct optimizer *optimizer, float *first, float *second,
                         float *state);
-void optimizer_upload(struct optimizer *optimizer, const float *first, const float *second,
-                      const float *state);
+void optimizer_upload(struct optimizer *optimizer, const float *first,
+                      const float *second, const float *state);
 
 #endif

@@ -10,48 +10,44 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Describe chapters, chunks and places */
-struct line {
-    char *text;
-    const char *name;    /* of the chunk that is mentioned here; NULL: none */
-    struct chunk *chunk; /* that chunk */
-};
-
-struct chapter {
-    const char *path;
-    char *bytes; /* which the lines point into */
-    struct line *lines;
-    int count;
-};
-
-/* The code lies strictly between the header's line and the closing fence's; both count from 1. */
+/* Describe chunks and their lines */
 struct piece {
-    const struct chapter *chapter;
-    int header, end;
+    const char *path; /* of the chapter */
+    int header, end;  /* lines of its name and of its closing fence, counted from 1 */
 };
 
-struct place {
-    const struct chunk *chunk;
-    int piece, line; /* piece counts from 0, line from 1 */
+struct line {
+    const struct chunk *owner;
+    int piece, number;   /* pieces count from 0, numbers from 1 */
+    char *text;          /* of a mention, only the indentation */
+    const char *mention; /* the name that is mentioned here; NULL: none */
+    struct chunk *used;  /* the chunk of that name */
 };
 
 struct chunk {
     const char *name, *language;
     struct piece *pieces;
     int piece_count;
-    struct place *uses; /* where it is mentioned */
+    struct line *lines;
+    int line_count;
+    const struct line **uses; /* the lines that mention it */
     int use_count;
     enum { UNSEEN, OPEN, DONE } state; /* of the search for cycles, */
     const struct chunk *user;          /* which came here from this chunk */
 };
 
 struct book {
-    struct chapter *chapters;
-    int chapter_count;
-    struct chunk *chunks;
+    struct chunk **chunks; /* in reading order */
     int chunk_count;
+    char **paths; /* of the chapters */
+    int path_count;
     int errors;
 };
+
+static const char *line_path(const struct line *line)
+{
+    return line->owner->pieces[line->piece].path;
+}
 
 /* Give up on the machine */
 static void give_up(const char *subject, const char *reason)
@@ -61,9 +57,10 @@ static void give_up(const char *subject, const char *reason)
 }
 /* Report a fault of the book */
 __attribute__((format(printf, 4, 5)))
-static void fault(struct book *book, const char *path, int line, const char *format, ...)
+static void fault(struct book *book, const char *path, int number,
+                  const char *format, ...)
 {
-    fprintf(stderr, "%s:%d: error: ", path, line);
+    fprintf(stderr, "%s:%d: error: ", path, number);
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
@@ -71,8 +68,8 @@ static void fault(struct book *book, const char *path, int line, const char *for
     fputc('\n', stderr);
     book->errors++;
 }
-/* Keep arrays and texts that grow */
-/* grow: array of count elements with room for one more; the old pointer is gone. */
+/* Make room */
+/* grow: the array with room for one element after its count elements. */
 static void *grow(void *array, int count, size_t size)
 {
     if (count & (count - 1))
@@ -82,216 +79,198 @@ static void *grow(void *array, int count, size_t size)
         give_up("memory", "ran out");
     return array;
 }
-struct text {
-    char *bytes; /* with a NUL behind them, once anything was added */
-    size_t size, room;
-};
 
-static void text_reserve(struct text *text, size_t more)
+static char *join(const char *a, const char *b, const char *c, const char *d)
 {
-    if (text->size + more < text->room)
-        return;
-    text->room = 2 * (text->size + more) + 1;
-    text->bytes = realloc(text->bytes, text->room);
-    if (!text->bytes)
-        give_up("memory", "ran out");
+    size_t size = strlen(a) + strlen(b) + strlen(c) + strlen(d) + 1;
+    char *text = grow(NULL, 0, size);
+    snprintf(text, size, "%s%s%s%s", a, b, c, d);
+    return text;
 }
 
-__attribute__((format(printf, 2, 3)))
-static void text_add(struct text *text, const char *format, ...)
+/* Understand the lines of a chapter */
+/* line_read: the next line of the chapter; NULL at its end. */
+static char *line_read(struct book *book, const char *path, int number, FILE *file)
 {
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    size_t length = (size_t)vsnprintf(NULL, 0, format, arguments);
-    text_reserve(text, length);
-    vsnprintf(text->bytes + text->size, length + 1, format, again);
-    text->size += length;
-    va_end(again);
-    va_end(arguments);
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t length = getline(&text, &room, file);
+    if (length < 0)
+        return NULL;
+    if (strlen(text) < (size_t)length)
+        fault(book, path, number, "a NUL byte; a chapter is plain text");
+    while (length && strchr("\r\n", text[length - 1]))
+        text[--length] = 0;
+    return text;
+}
+static bool is_blank(const char *text)
+{
+    return !text[strspn(text, " \t")];
 }
 
-/* Split a chapter into lines */
-static bool file_read(const char *path, struct text *text)
+/* fence_open: how many backticks open a fence, and its language; 0: it is no fence. */
+static size_t fence_open(char *text, char **language)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return false;
-    size_t got;
-    do {
-        text_reserve(text, BUFSIZ);
-        got = fread(text->bytes + text->size, 1, BUFSIZ, file);
-        text->bytes[text->size += got] = 0;
-    } while (got);
-    bool whole = !ferror(file);
-    fclose(file);
-    return whole;
-}
-
-static void chapter_split(struct book *book, struct chapter *chapter, size_t size)
-{
-    char *line = chapter->bytes, *next;
-    for (; *line; line = next) {
-        size_t length = strcspn(line, "\n");
-        next = line + length + (line[length] == '\n');
-        line[length] = 0;
-        if (length && line[length - 1] == '\r')
-            line[length - 1] = 0;
-        chapter->lines = grow(chapter->lines, chapter->count, sizeof *chapter->lines);
-        chapter->lines[chapter->count++] = (struct line){ .text = line };
-    }
-    if (line != chapter->bytes + size)
-        fault(book, chapter->path, chapter->count, "a NUL byte; chapters are plain text");
-}
-/* Find the chunks of a chapter */
-/* header_parse: '=' or '+' if line is <<name>>= or <<name>>+=, and then its name; else 0. */
-static char header_parse(char *line, char **name)
-{
-    char *end = strstr(line, ">>");
-    if (strncmp(line, "<<", 2) || line[2] == '<' || !end)
+    size_t ticks = strspn(text, "`");
+    if (ticks < 3 || strchr(text + ticks, '`'))
         return 0;
-    char *sign = end + 2 + (end[2] == '+');
-    if (*sign != '=' || sign[1 + strspn(sign + 1, " \t")])
+    *language = text + ticks + strspn(text + ticks, " \t");
+    size_t length = strlen(*language);
+    while (length && is_blank(*language + length - 1))
+        (*language)[--length] = 0;
+    return ticks;
+}
+
+static bool fence_closes(const char *text, size_t opened)
+{
+    size_t spaces = strspn(text, " ");
+    size_t ticks = strspn(text + spaces, "`");
+    return spaces < 4 && ticks >= opened && is_blank(text + spaces + ticks);
+}
+/* header_parse: '=' or '+', and the name, of <<name>>= or <<name>>+=; else 0. */
+static char header_parse(char *text, const char **name)
+{
+    char *end = strstr(text, ">>");
+    if (strncmp(text, "<<", 2) || text[2] == '<' || !end)
+        return 0;
+    char sign = end[2];
+    if (end[2 + (sign == '+')] != '=' || !is_blank(end + 3 + (sign == '+')))
         return 0;
     *end = 0;
-    *name = line + 2;
-    return end[2];
+    *name = text + 2;
+    return sign;
 }
-/* line_parse: finds out whether a line of a chunk is a mention. */
-static void line_parse(struct line *line)
+
+/* mention_parse: the name in a mention, and text keeps the indentation; else NULL. */
+static const char *mention_parse(char *text)
 {
-    char *start = line->text + strspn(line->text, " \t");
+    char *start = text + strspn(text, " \t");
     char *end = strstr(start, ">>");
     if (strncmp(start, "<<", 2) || start[2] == '<' || !end || end < start + 3)
-        return;
-    if (end[2 + strspn(end + 2, " \t")])
-        return;
+        return NULL;
+    if (!is_blank(end + 2))
+        return NULL;
     *start = *end = 0;
-    line->name = start + 2;
+    return start + 2;
 }
 enum { LONGEST_NAME = 120 };
 
-static bool name_is_file(const char *name)
+/* name_file: the name of a file without its folder; NULL if the chunk is not a file. */
+static const char *name_file(const char *name)
 {
-    return !strncmp(name, "code/", 5) || !strncmp(name, "figures/", 8);
+    if (!strncmp(name, "code/", 5))
+        return name + 5;
+    return strncmp(name, "figures/", 8) ? NULL : name + 8;
 }
 
 /* name_fault: what is wrong with the name of a chunk; NULL: nothing. */
 static const char *name_fault(const char *name)
 {
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    const char *file = name_file(name);
     size_t length = strlen(name);
-    if (!length || name[0] == ' ' || name[length - 1] == ' ')
-        return "is empty, or begins or ends with a space";
-    if (length > LONGEST_NAME)
-        return "is longer than 120 bytes";
-    for (const char *c = name; *c; c++)
-        if (iscntrl((unsigned char)*c))
-            return "holds a control character";
-    if (strstr(name, "/*") || strstr(name, "*/") || strstr(name, "<<") || strchr(name, '\\'))
-        return "holds one of /* */ << \\, which mean something to those who read it";
-    if (!name_is_file(name))
-        return NULL;
-    for (const char *c = name; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("._-/", *c))
-            return "is a file's, and those are made of letters, digits and . _ - /";
-    if (strstr(name, "/.") || strstr(name, "//") || name[length - 1] == '/')
-        return "must be a file below code/ or figures/";
+    if (!length || length > LONGEST_NAME || name[0] == ' ' || name[length - 1] == ' ')
+        return "is empty, longer than 120 bytes, or has a space at an end";
+    if (strstr(name, "/*") || strstr(name, "*/") || strchr(name, '\\'))
+        return "holds one of /* */ \\, which would upset a comment";
+    if (file && (!*file || *file == '.' || file[strspn(file, plain)]))
+        return "is not that of a plain file in code/ or figures/";
     return NULL;
 }
-/* fence_end: the line, from 0, of the fence that closes one of ticks backticks; count if there is none. */
-static int fence_end(const struct chapter *chapter, int line, size_t ticks)
-{
-    for (; line < chapter->count; line++) {
-        const char *text = chapter->lines[line].text;
-        size_t space = strspn(text, " ");
-        size_t found = strspn(text + space, "`");
-        if (space < 4 && found >= ticks && !text[space + found + strspn(text + space + found, " \t")])
-            break;
-    }
-    return line;
-}
-
-/* Add a piece to its chunk */
-static char *word_trim(char *word)
-{
-    word += strspn(word, " \t");
-    for (size_t length = strlen(word); length && isspace((unsigned char)word[length - 1]);)
-        word[--length] = 0;
-    return word;
-}
-
+/* Collect the chunks of a chapter */
+/* Begin a piece of a chunk */
 static struct chunk *chunk_find(const struct book *book, const char *name)
 {
     for (int i = 0; i < book->chunk_count; i++)
-        if (!strcmp(book->chunks[i].name, name))
-            return &book->chunks[i];
+        if (!strcmp(book->chunks[i]->name, name))
+            return book->chunks[i];
     return NULL;
 }
 
-/* header_check: reports what is wrong with a header, sign '=' or '+', given the chunk so far or NULL. */
-static void header_check(struct book *book, const struct chapter *chapter, int line, char sign,
-                         const char *name, const char *language, const struct chunk *before)
+/* Check the header of a piece */
+/* header_check: reports what is wrong with a header, given its chunk so far or NULL. */
+static void header_check(struct book *book, const char *path, int number, char sign,
+                         const char *name, const char *language,
+                         const struct chunk *chunk)
 {
-    const char *path = chapter->path;
     if (name_fault(name))
-        fault(book, path, line, "the name \"%s\" %s", name, name_fault(name));
-    if (language[strcspn(language, " \t{")])
-        fault(book, path, line - 1, "the fence of a chunk has a language and nothing else");
-    if (!before && sign == '+')
-        fault(book, path, line, "chunk \"%s\" is continued before it is defined", name);
-    if (!before)
+        fault(book, path, number, "the name \"%s\" %s", name, name_fault(name));
+    if (language[strspn(language, "abcdefghijklmnopqrstuvwxyz")])
+        fault(book, path, number - 1, "a chunk's fence takes one word, its language");
+    if (!chunk && sign == '+')
+        fault(book, path, number, "chunk \"%s\" is continued, but not defined", name);
+    if (!chunk)
         return;
-    const struct piece *first = &before->pieces[0];
+    const struct piece *first = &chunk->pieces[0];
     if (sign == '=')
-        fault(book, path, line, "chunk \"%s\" is defined twice, first at %s:%d; write += to continue it",
-              name, first->chapter->path, first->header);
-    if (strcmp(language, before->language))
-        fault(book, path, line, "chunk \"%s\" continues in %s, but began in %s at %s:%d", name,
-              language, before->language, first->chapter->path, first->header);
-}
-static void piece_read(struct book *book, const struct chapter *chapter, int header, int end,
-                       const char *language)
-{
-    if (!*language || header == end)
-        return;
-    char *name, *first = chapter->lines[header].text;
-    char sign = header_parse(first, &name);
-    if (!sign) {
-        if (!strncmp(first, "<<", 2) && first[2] != '<' && (strstr(first, ">>=") || strstr(first, ">>+=")))
-            fault(book, chapter->path, header + 1, "expected <<name>>= or <<name>>+= and nothing else");
-        return;
-    }
-    struct chunk *chunk = chunk_find(book, name);
-    header_check(book, chapter, header + 1, sign, name, language, chunk);
-    if (!chunk) {
-        book->chunks = grow(book->chunks, book->chunk_count, sizeof *book->chunks);
-        chunk = &book->chunks[book->chunk_count++];
-        *chunk = (struct chunk){ .name = name, .language = language };
-    }
-    chunk->pieces = grow(chunk->pieces, chunk->piece_count, sizeof *chunk->pieces);
-    chunk->pieces[chunk->piece_count++] = (struct piece){ chapter, header + 1, end + 1 };
-    for (int i = header + 1; i < end; i++) {
-        line_parse(&chapter->lines[i]);
-        if (header_parse(chapter->lines[i].text, &name))
-            fault(book, chapter->path, i + 1, "chunk \"%s\" begins inside a fence; give it its own", name);
-    }
+        fault(book, path, number, "chunk \"%s\" is defined twice, first at %s:%d",
+              name, first->path, first->header);
+    if (strcmp(language, chunk->language))
+        fault(book, path, number, "chunk \"%s\" is %s here, but %s at %s:%d", name,
+              language, chunk->language, first->path, first->header);
 }
 
-static void chapter_find_chunks(struct book *book, const struct chapter *chapter)
+/* piece_begin: the chunk that the first line of a fence begins or continues; NULL: the
+   fence is an example. */
+static struct chunk *piece_begin(struct book *book, const char *path, int number,
+                                 char *text, const char *language)
 {
-    for (int i = 0; i < chapter->count; i++) {
-        char *language = chapter->lines[i].text;
-        size_t ticks = strspn(language, "`");
-        language += ticks;
-        if (ticks < 3 || strchr(language, '`'))
-            continue;
-        int end = fence_end(chapter, i + 1, ticks);
-        if (end == chapter->count)
-            fault(book, chapter->path, i + 1, "the fence that opens here is never closed");
-        else
-            piece_read(book, chapter, i + 1, end, word_trim(language));
-        i = end;
+    const char *name;
+    char sign = header_parse(text, &name);
+    if (!sign) {
+        bool meant = !strncmp(text, "<<", 2) && text[2] != '<';
+        if (meant && (strstr(text, ">>=") || strstr(text, ">>+=")))
+            fault(book, path, number, "expected <<name>>= or <<name>>+= and no more");
+        return NULL;
     }
+    struct chunk *chunk = chunk_find(book, name);
+    header_check(book, path, number, sign, name, language, chunk);
+    if (!chunk) {
+        chunk = grow(NULL, 0, sizeof *chunk);
+        *chunk = (struct chunk){ .name = name, .language = language };
+        book->chunks = grow(book->chunks, book->chunk_count, sizeof *book->chunks);
+        book->chunks[book->chunk_count++] = chunk;
+    }
+    chunk->pieces = grow(chunk->pieces, chunk->piece_count, sizeof *chunk->pieces);
+    chunk->pieces[chunk->piece_count++] = (struct piece){ path, number, number };
+    return chunk;
+}
+/* Add a line to a chunk */
+static void line_add(struct book *book, struct chunk *chunk, int number, char *text)
+{
+    const char *name, *path = chunk->pieces[chunk->piece_count - 1].path;
+    if (header_parse(text, &name))
+        fault(book, path, number, "chunk \"%s\" needs a fence of its own", name);
+    const char *mention = mention_parse(text);
+    struct line line = { chunk, chunk->piece_count - 1, number, text, mention, NULL };
+    chunk->lines = grow(chunk->lines, chunk->line_count, sizeof *chunk->lines);
+    chunk->lines[chunk->line_count++] = line;
+}
+
+static void chapter_read(struct book *book, const char *path, FILE *file)
+{
+    size_t fence = 0; /* backticks that opened it; 0: in prose */
+    char *text, *language = NULL;
+    struct chunk *chunk = NULL;
+    int number = 1, opened = 0;
+    for (; (text = line_read(book, path, number, file)); number++) {
+        if (!fence) {
+            fence = fence_open(text, &language);
+            opened = number;
+            chunk = NULL;
+        } else if (fence_closes(text, fence)) {
+            if (chunk)
+                chunk->pieces[chunk->piece_count - 1].end = number;
+            fence = 0;
+        } else if (number == opened + 1) {
+            chunk = *language ? piece_begin(book, path, number, text, language) : NULL;
+        } else if (chunk) {
+            line_add(book, chunk, number, text);
+        }
+    }
+    if (fence)
+        fault(book, path, opened, "the fence that opens here is never closed");
 }
 /* Check the book */
 static int smaller(int a, int b)
@@ -299,89 +278,72 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* name_distance: how many letters must change to turn wrong into right, which is no longer than
-   LONGEST_NAME. Case does not count. */
+/* name_distance: how many letters must change to make wrong right; case is free. */
 static int name_distance(const char *wrong, const char *right)
 {
-    int row[LONGEST_NAME + 1], length = (int)strlen(right);
+    int row[LONGEST_NAME + 1], length = smaller((int)strlen(right), LONGEST_NAME);
     for (int j = 0; j <= length; j++)
         row[j] = j;
     for (int i = 0; wrong[i]; i++) {
         int before = row[0];
         row[0] = i + 1;
         for (int j = 0; j < length; j++) {
-            int same = tolower((unsigned char)wrong[i]) == tolower((unsigned char)right[j]);
-            int change = before + !same;
+            int old = tolower((unsigned char)wrong[i]);
+            int replaced = before + (old != tolower((unsigned char)right[j]));
             before = row[j + 1];
-            row[j + 1] = smaller(change, 1 + smaller(row[j], before));
+            row[j + 1] = smaller(replaced, 1 + smaller(row[j], before));
         }
     }
     return row[length];
 }
-static void report_undefined(struct book *book, const char *path, int line, const char *name)
+static void report_undefined(struct book *book, const struct line *line)
 {
     const char *nearest = NULL;
-    int least = smaller((int)strlen(name), LONGEST_NAME) / 3 + 1;
+    int least = smaller((int)strlen(line->mention), LONGEST_NAME) / 3 + 1;
     for (int i = 0; i < book->chunk_count; i++) {
-        const char *candidate = book->chunks[i].name;
-        int far = strlen(candidate) > LONGEST_NAME ? least : name_distance(name, candidate);
-        if (far < least) {
-            least = far;
-            nearest = candidate;
+        int distance = name_distance(line->mention, book->chunks[i]->name);
+        if (distance < least) {
+            least = distance;
+            nearest = book->chunks[i]->name;
         }
     }
-    if (nearest)
-        fault(book, path, line, "chunk \"%s\" is not defined; did you mean \"%s\"?", name, nearest);
-    else
-        fault(book, path, line, "chunk \"%s\" is not defined", name);
+    fault(book, line_path(line), line->number, "chunk \"%s\" is not defined%s",
+          line->mention, nearest ? join("; did you mean \"", nearest, "\"?", "") : "");
 }
 
-static void chunk_resolve(struct book *book, const struct chunk *chunk)
+static void chunk_resolve(struct book *book, struct chunk *chunk)
 {
-    for (int p = 0; p < chunk->piece_count; p++) {
-        const struct piece *piece = &chunk->pieces[p];
-        for (int number = piece->header + 1; number < piece->end; number++) {
-            struct line *line = &piece->chapter->lines[number - 1];
-            if (!line->name)
-                continue;
-            struct chunk *used = chunk_find(book, line->name);
-            line->chunk = used;
-            if (!used) {
-                report_undefined(book, piece->chapter->path, number, line->name);
-                continue;
-            }
+    for (int i = 0; i < chunk->line_count; i++) {
+        struct line *line = &chunk->lines[i];
+        if (!line->mention)
+            continue;
+        struct chunk *used = line->used = chunk_find(book, line->mention);
+        if (used) {
             used->uses = grow(used->uses, used->use_count, sizeof *used->uses);
-            used->uses[used->use_count++] = (struct place){ chunk, p, number };
+            used->uses[used->use_count++] = line;
+        } else {
+            report_undefined(book, line);
         }
     }
 }
-/* trail: "first" uses ... uses "last", along the way by which the search came from first to last. */
-static void trail(struct text *text, const struct chunk *first, const struct chunk *last)
+/* trail: "first" uses ... "last" uses, the way by which the search came to last. */
+static char *trail(const struct chunk *first, const struct chunk *last)
 {
-    if (last != first)
-        trail(text, first, last->user);
-    text_add(text, "\"%s\" uses ", last->name);
+    const char *before = last == first ? "" : trail(first, last->user);
+    return join(before, "\"", last->name, "\" uses ");
 }
 
 static void chunk_find_cycles(struct book *book, struct chunk *chunk)
 {
     chunk->state = OPEN;
-    for (int p = 0; p < chunk->piece_count; p++) {
-        const struct piece *piece = &chunk->pieces[p];
-        for (int number = piece->header + 1; number < piece->end; number++) {
-            struct chunk *used = piece->chapter->lines[number - 1].chunk;
-            if (!used)
-                continue;
-            if (used->state == OPEN) {
-                struct text cycle = { 0 };
-                trail(&cycle, used, chunk);
-                fault(book, piece->chapter->path, number, "a chunk contains itself: %s\"%s\"",
-                      cycle.bytes, used->name);
-                free(cycle.bytes);
-            } else if (used->state == UNSEEN) {
-                used->user = chunk;
-                chunk_find_cycles(book, used);
-            }
+    for (int i = 0; i < chunk->line_count; i++) {
+        const struct line *line = &chunk->lines[i];
+        if (line->used && line->used->state == OPEN) {
+            fault(book, line_path(line), line->number, "a cycle: %s\"%s\"",
+                  trail(line->used, chunk), line->mention);
+        } else if (line->used && line->used->state == UNSEEN) {
+            line->used->user = chunk;
+            chunk_find_cycles(book, line->used);
         }
     }
     chunk->state = DONE;
@@ -389,35 +351,33 @@ static void chunk_find_cycles(struct book *book, struct chunk *chunk)
 static void book_check(struct book *book, bool strict)
 {
     for (int i = 0; i < book->chunk_count; i++)
-        chunk_resolve(book, &book->chunks[i]);
+        chunk_resolve(book, book->chunks[i]);
     for (int i = 0; i < book->chunk_count; i++)
-        if (book->chunks[i].state == UNSEEN)
-            chunk_find_cycles(book, &book->chunks[i]);
+        if (book->chunks[i]->state == UNSEEN)
+            chunk_find_cycles(book, book->chunks[i]);
     for (int i = 0; i < book->chunk_count; i++) {
-        const struct chunk *chunk = &book->chunks[i];
+        const struct chunk *chunk = book->chunks[i];
         const struct piece *piece = &chunk->pieces[0];
-        if (chunk->use_count || name_is_file(chunk->name))
+        if (chunk->use_count || name_file(chunk->name))
             continue;
-        if (strict)
-            fault(book, piece->chapter->path, piece->header, "chunk \"%s\" is never used", chunk->name);
-        else
-            fprintf(stderr, "%s:%d: warning: chunk \"%s\" is never used\n", piece->chapter->path,
-                    piece->header, chunk->name);
+        fprintf(stderr, "%s:%d: %s: chunk \"%s\" is never used\n", piece->path,
+                piece->header, strict ? "error" : "warning", chunk->name);
+        book->errors += strict;
     }
 }
 
 /* Expand a file */
 struct row {
     char *text;
-    struct place place;
-    bool note;   /* the name of a chunk, as a comment */
+    const struct line *line; /* where it is from; of a note, the mention */
+    bool note;
     bool joined; /* goes on with what the row before began: a macro, or a comment */
 };
 
 /* Describe tokens */
 struct token {
     char kind;
-    bool defines; /* found to be the name in a definition */
+    bool defines; /* turned out to be the name in a definition */
     const char *text;
     int length;
     int row;
@@ -436,24 +396,17 @@ struct output {
     struct tokens code, directives;
 };
 
-static void row_add(struct output *output, struct place place, bool note, char *text)
+static void row_add(struct output *output, const struct line *line, bool note,
+                    char *text)
 {
     output->rows = grow(output->rows, output->count, sizeof *output->rows);
-    output->rows[output->count++] = (struct row){ text, place, note, false };
+    output->rows[output->count++] = (struct row){ text, line, note, false };
 }
-static char *join(const char *a, const char *b, const char *c, const char *d)
-{
-    struct text text = { 0 };
-    text_add(&text, "%s%s%s%s", a, b, c, d);
-    return text.bytes;
-}
-
 static bool is_c(const char *language)
 {
     return !strcmp(language, "c") || !strcmp(language, "cuda");
 }
 
-/* comment: words as a comment of the language, indented; the caller frees it. */
 static char *comment(const char *language, const char *indent, const char *words)
 {
     if (is_c(language))
@@ -466,117 +419,100 @@ static char *comment(const char *language, const char *indent, const char *words
 }
 enum { MOST_LINES = 100000 };
 
-static bool ends_in_backslash(const char *text)
+static bool goes_on(const char *text)
 {
-    size_t length = strlen(text);
-    return length && text[length - 1] == '\\';
+    return *text && text[strlen(text) - 1] == '\\';
 }
 
 static void expand(struct output *output, const struct chunk *chunk, const char *indent)
 {
-    for (int p = 0; p < chunk->piece_count; p++) {
-        const struct piece *piece = &chunk->pieces[p];
-        for (int number = piece->header + 1; number < piece->end; number++) {
-            if (++output->steps > MOST_LINES)
-                return;
-            const struct line *line = &piece->chapter->lines[number - 1];
-            struct place place = { chunk, p, number };
-            char *text = join(*line->text || line->chunk ? indent : "", line->text, "", "");
-            if (line->chunk) {
-                /* Expand a mention, indented by text */
-                if (!output->count || !ends_in_backslash(output->rows[output->count - 1].text))
-                    row_add(output, place, true, comment(output->file->language, text, line->name));
-                expand(output, line->chunk, text);
-                free(text);
-            } else {
-                row_add(output, place, false, text);
-            }
+    for (int i = 0; i < chunk->line_count && output->steps++ < MOST_LINES; i++) {
+        const struct line *line = &chunk->lines[i];
+        if (!line->used) {
+            const char *before = *line->text ? indent : "";
+            row_add(output, line, false, join(before, line->text, "", ""));
+            continue;
         }
+        const char *deeper = join(indent, line->text, "", "");
+        char *note = comment(output->file->language, deeper, line->mention);
+        if (!output->count || !goes_on(output->rows[output->count - 1].text))
+            row_add(output, line, true, note);
+        expand(output, line->used, deeper);
     }
 }
 /* Print the committed form */
-static void print_banner(struct text *text, const struct output *output)
+static void print_banner(FILE *stream, const struct output *output)
 {
-    char *words = join("Tangled from ", output->file->pieces[0].chapter->path, "; edit there.", "");
-    char *banner = comment(output->file->language, "", words);
-    text_add(text, "%s\n", banner);
-    free(banner);
-    free(words);
+    const char *chapter = output->file->pieces[0].path;
+    char *words = join("Tangled from ", chapter, "; edit there.", "");
+    fprintf(stream, "%s\n", comment(output->file->language, "", words));
 }
 
-static struct text print_committed(const struct output *output)
+static void print_committed(FILE *stream, const struct output *output)
 {
-    struct text text = { 0 };
-    print_banner(&text, output);
+    print_banner(stream, output);
     for (int i = 0; i < output->count; i++)
-        text_add(&text, "%s\n", output->rows[i].text);
-    return text;
+        fprintf(stream, "%s\n", output->rows[i].text);
 }
 /* Print the compiled form */
-static void text_quote(struct text *text, const char *string, int length)
+/* print_string: the bytes as a string of C or of JSON. */
+static void print_string(FILE *stream, const char *bytes, size_t size)
 {
-    text_add(text, "\"");
-    for (const char *c = string; c < string + length; c++) {
+    fputc('"', stream);
+    for (const char *c = bytes; c < bytes + size; c++) {
         if ((unsigned char)*c < ' ')
-            text_add(text, "\\u%04x", *c);
+            fprintf(stream, "\\u%04x", *c);
         else
-            text_add(text, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
+            fprintf(stream, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
     }
-    text_add(text, "\"");
+    fputc('"', stream);
 }
 
-static struct text print_compiled(const struct output *output)
+static void print_compiled(FILE *stream, const struct output *output)
 {
-    struct text text = { 0 };
-    print_banner(&text, output);
-    const struct chapter *chapter = NULL; /* what the compiler takes the next row for */
-    int line = 0;
-    for (int i = 0; i < output->count; i++, line++) {
+    const char *path = ""; /* where the compiler believes the next row to be from */
+    int number = 0;
+    print_banner(stream, output);
+    for (int i = 0; i < output->count; i++) {
         const struct row *row = &output->rows[i];
-        const struct place *place = &row->place;
-        const struct chapter *from = place->chunk->pieces[place->piece].chapter;
-        if (row->note) {
-            line--;
+        const char *from = line_path(row->line);
+        if (row->note)
             continue;
+        if (!row->joined && (strcmp(from, path) || row->line->number != number)) {
+            path = from;
+            number = row->line->number;
+            fprintf(stream, "#line %d ", number);
+            print_string(stream, path, strlen(path));
+            fputc('\n', stream);
         }
-        if (!row->joined && (from != chapter || place->line != line)) {
-            chapter = from;
-            line = place->line;
-            text_add(&text, "#line %d ", line);
-            text_quote(&text, chapter->path, (int)strlen(chapter->path));
-            text_add(&text, "\n");
-        }
-        text_add(&text, "%s\n", row->text);
+        fprintf(stream, "%s\n", row->text);
+        number++;
     }
-    return text;
 }
 
 /* Cut a file into tokens */
-/* token_add: appends the token that text begins with and returns its end. */
+/* token_add: appends the token that text begins with, and returns its end. */
 static const char *token_add(struct tokens *tokens, const char *text, int row)
 {
-    int length = 0;
-    while (isalnum((unsigned char)text[length]) || text[length] == '_')
-        length++;
-    char kind = !length ? *text : isdigit((unsigned char)*text) ? '0' : 'a';
-    if (!strncmp(text, "->", 2)) {
-        kind = '.';
-        length = 1;
-    }
-    length += !length;
+    struct token token = { *text, false, text, 0, row };
+    while (isalnum((unsigned char)text[token.length]) || text[token.length] == '_')
+        token.length++;
+    if (token.length)
+        token.kind = isdigit((unsigned char)*text) ? '0' : 'a';
+    if (!strncmp(text, "->", 2))
+        token = (struct token){ '.', false, text, 2, row };
+    token.length += !token.length;
     tokens->list = grow(tokens->list, tokens->count, sizeof *tokens->list);
-    tokens->list[tokens->count++] = (struct token){ kind, false, text, length, row };
-    return text + length;
+    tokens->list[tokens->count++] = token;
+    return text + token.length;
 }
 static char row_cut(struct tokens *tokens, const char *text, int row, char inside)
 {
     while (*text) {
         if (inside == '*') {
-            const char *end = strstr(text, "*/");
-            if (!end)
-                return inside;
-            text = end + 2;
-            inside = 0;
+            bool ends = !strncmp(text, "*/", 2);
+            text += 1 + ends;
+            inside = ends ? 0 : inside;
         } else if (inside) {
             inside = *text == inside ? 0 : inside;
             text += 1 + (*text == '\\' && text[1]);
@@ -598,23 +534,20 @@ static void output_cut(struct book *book, struct output *output)
 {
     struct tokens *tokens = &output->code;
     char inside = 0;
-    bool continued = false;
     for (int i = 0; i < output->count; i++) {
         struct row *row = &output->rows[i];
-        const struct piece *piece = &row->place.chunk->pieces[row->place.piece];
-        row->joined = continued || inside == '*';
-        if (row->note && inside == '*')
-            fault(book, piece->chapter->path, row->place.line, "a chunk is mentioned inside a comment");
+        row->joined = inside == '*' || (i && goes_on(row[-1].text));
+        if (row->note && row->joined)
+            fault(book, line_path(row->line), row->line->number,
+                  "chunk \"%s\" is mentioned inside a comment", row->line->mention);
         if (row->note)
             continue;
         const char *start = row->text + strspn(row->text, " \t");
         if (!row->joined)
             tokens = *start == '#' ? &output->directives : &output->code;
-        if (!row->joined && !strncmp(start, "#include", 8))
-            continue;
-        inside = row_cut(tokens, row->text, i, inside);
-        continued = ends_in_backslash(row->text);
-        if (!continued && inside != '*')
+        if (row->joined || strncmp(start, "#include", 8))
+            inside = row_cut(tokens, row->text, i, inside);
+        if (inside != '*' && !goes_on(row->text))
             inside = 0;
     }
 }
@@ -625,14 +558,38 @@ struct sighting {
     bool tag;
     int scope;        /* 0: the program; else 1 + the number of the file */
     const char *kind; /* of a definition; NULL: a use */
-    struct place place;
+    const struct line *line;
 };
 
-struct sightings {
-    struct sighting *list;
+struct search {
+    struct sighting *found;
     int count;
+    int defined;           /* the first so many are all definitions, sorted */
+    struct output *output; /* the file at hand, */
+    int file;              /* and 1 + its number */
 };
 
+static void sighting_add(struct search *search, struct sighting sighting)
+{
+    search->found = grow(search->found, search->count, sizeof sighting);
+    search->found[search->count++] = sighting;
+}
+
+/* define: token is the name in a definition of that kind; hidden: by static. */
+static void define(struct search *search, struct token *token, const char *kind,
+                   bool tag, bool hidden)
+{
+    const char *name = search->output->file->name;
+    bool header = name[strlen(name) - 1] == 'h';
+    bool linked = !strcmp(kind, "function") || !strcmp(kind, "variable");
+    token->defines = true;
+    sighting_add(search, (struct sighting){
+        token->text, token->length, tag,
+        .scope = header || (linked && !hidden) ? 0 : search->file,
+        .kind = kind,
+        .line = search->output->rows[token->row].line,
+    });
+}
 static bool word_is(const struct token *token, const char *word)
 {
     return token->kind == 'a' && (size_t)token->length == strlen(word) &&
@@ -642,40 +599,19 @@ static bool word_is(const struct token *token, const char *word)
 /* tag_kind: the word, if token is one of those that a tag follows; else NULL. */
 static const char *tag_kind(const struct token *token)
 {
-    static const char *const kinds[] = { "struct", "union", "enum" };
-    for (int i = 0; i < 3; i++)
-        if (word_is(token, kinds[i]))
-            return kinds[i];
-    return NULL;
+    return word_is(token, "struct")  ? "struct"
+           : word_is(token, "union") ? "union"
+           : word_is(token, "enum")  ? "enum"
+                                     : NULL;
 }
-struct search {
-    struct sightings *found;
-    struct output *output;
-    int file;    /* 1 + the number of the output */
-    bool header; /* whether other files include it */
-};
 
-/* define: token is the name in a definition of that kind; hidden: by static. */
-static void define(struct search *search, struct token *token, const char *kind, bool tag, bool hidden)
-{
-    struct sightings *found = search->found;
-    bool linked = !strcmp(kind, "function") || !strcmp(kind, "variable");
-    bool everywhere = search->header || (linked && !hidden);
-    token->defines = true;
-    found->list = grow(found->list, found->count, sizeof *found->list);
-    found->list[found->count++] = (struct sighting){
-        token->text, token->length, tag, everywhere ? 0 : search->file, kind,
-        search->output->rows[token->row].place,
-    };
-}
 static int nesting(const struct token *token)
 {
     return strchr("([{", token->kind) ? 1 : strchr(")]}", token->kind) ? -1 : 0;
 }
-
 static void find_constants(struct search *search, int brace)
 {
-    struct tokens *code = &search->output->code;
+    const struct tokens *code = &search->output->code;
     int depth = 0;
     for (int i = brace; i < code->count; i++) {
         struct token *token = &code->list[i];
@@ -689,7 +625,7 @@ static void find_constants(struct search *search, int brace)
 
 static void find_tags(struct search *search)
 {
-    struct tokens *code = &search->output->code;
+    const struct tokens *code = &search->output->code;
     for (int i = 0; i + 2 < code->count; i++) {
         struct token *token = &code->list[i];
         const char *kind = tag_kind(token);
@@ -704,11 +640,11 @@ static void find_tags(struct search *search)
 }
 static void find_macros(struct search *search)
 {
-    struct tokens *directives = &search->output->directives;
+    const struct tokens *directives = &search->output->directives;
     for (int i = 0; i + 3 < directives->count; i++) {
         struct token *token = &directives->list[i];
-        if (token[0].kind == '#' && word_is(&token[1], "define") && token[2].kind == 'a' &&
-            token[3].row == token[2].row)
+        bool defines = token->kind == '#' && word_is(&token[1], "define");
+        if (defines && token[2].kind == 'a' && token[3].row == token[2].row)
             define(search, &token[2], "macro", false, false);
     }
 }
@@ -719,13 +655,14 @@ static int declaration_end(const struct tokens *code, int first)
     int depth = 0;
     for (int i = first; i < code->count; i++) {
         const struct token *token = &code->list[i];
-        char before = i > first ? token[-1].kind : 0;
-        if (depth == 0 && token->kind == '{' && before == '"')
-            return i;
-        if (depth == 0 && token->kind == '{' && before == ')')
-            body = true;
+        if (i > first && depth == 0 && token->kind == '{') {
+            if (token[-1].kind == '"')
+                return i;
+            body |= token[-1].kind == ')';
+        }
         depth += nesting(token);
-        if (depth < 0 || (depth == 0 && (token->kind == ';' || (body && token->kind == '}'))))
+        bool ends = token->kind == ';' || (body && token->kind == '}');
+        if (depth < 0 || (depth == 0 && ends))
             return i;
     }
     return code->count - 1;
@@ -749,15 +686,14 @@ static void declaration_read(struct search *search, int first, int last)
             define(search, token, "function", false, hidden);
             return;
         }
-        if (strchr("=[,;", token[1].kind) && i > first && !tag_kind(&token[-1]) && !elsewhere)
+        bool tag = i > first && tag_kind(&token[-1]);
+        if (i > first && !tag && !elsewhere && strchr("=[,;", token[1].kind))
             define(search, token, type ? "type" : "variable", false, hidden);
     }
 }
 
-static void find_definitions(struct search *search)
+static void find_declarations(struct search *search)
 {
-    find_tags(search);
-    find_macros(search);
     const struct tokens *code = &search->output->code;
     for (int first = 0, last; first < code->count; first = last + 1) {
         last = declaration_end(code, first);
@@ -776,166 +712,206 @@ static int key_compare(const void *a, const void *b)
     return order ? order : x->scope - y->scope;
 }
 
-static void find_uses(struct search *search, const struct tokens *tokens, size_t defined)
+static bool is_defined(const struct search *search, const struct sighting *use)
 {
-    struct sightings *found = search->found;
+    size_t defined = (size_t)search->defined;
+    return bsearch(use, search->found, defined, sizeof *use, key_compare);
+}
+
+static void find_uses(struct search *search, const struct tokens *tokens)
+{
     for (int i = 0; i < tokens->count; i++) {
         const struct token *token = &tokens->list[i];
         if (token->kind != 'a' || token->defines || (i && token[-1].kind == '.'))
             continue;
-        struct sighting use = { .name = token->text, .length = token->length, .scope = search->file,
-                                .tag = i && tag_kind(&token[-1]),
-                                .place = search->output->rows[token->row].place };
-        if (!bsearch(&use, found->list, defined, sizeof use, key_compare)) {
+        struct sighting use = {
+            token->text, token->length,
+            .tag = i && tag_kind(&token[-1]),
+            .scope = search->file,
+            .line = search->output->rows[token->row].line,
+        };
+        if (!is_defined(search, &use))
             use.scope = 0;
-            if (!bsearch(&use, found->list, defined, sizeof use, key_compare))
-                continue;
-        }
-        found->list = grow(found->list, found->count, sizeof *found->list);
-        found->list[found->count++] = use;
+        if (is_defined(search, &use))
+            sighting_add(search, use);
     }
 }
-static const struct chapter *place_chapter(const struct place *place)
-{
-    return place->chunk->pieces[place->piece].chapter;
-}
-
 static int sighting_compare(const void *a, const void *b)
 {
     const struct sighting *x = a, *y = b;
     int order = key_compare(a, b);
     if (!order)
         order = !x->kind - !y->kind;
-    if (!order) {
-        const struct chapter *first = place_chapter(&x->place), *second = place_chapter(&y->place);
-        order = (first > second) - (first < second);
-    }
-    return order ? order : x->place.line - y->place.line;
+    if (!order)
+        order = strcmp(line_path(x->line), line_path(y->line));
+    return order ? order : x->line->number - y->line->number;
 }
 
-/* sightings_find: every definition and use in the C files among the outputs; the caller frees the list. */
-static struct sightings sightings_find(struct output *outputs, int count)
+static void sightings_sort(struct search *search)
 {
-    struct sightings found = { 0 };
-    for (int round = 0, defined = 0; round < 2; round++) {
-        for (int i = 0; i < count; i++) {
-            size_t length = strlen(outputs[i].file->name);
-            struct search search = { &found, &outputs[i], i + 1, outputs[i].file->name[length - 1] == 'h' };
-            if (round == 0) {
-                find_definitions(&search);
-            } else {
-                find_uses(&search, &outputs[i].code, (size_t)defined);
-                find_uses(&search, &outputs[i].directives, (size_t)defined);
-            }
-        }
-        if (found.count)
-            qsort(found.list, (size_t)found.count, sizeof *found.list, sighting_compare);
-        defined = found.count;
-    }
     int kept = 0;
-    for (int i = 0; i < found.count; i++)
-        if (!kept || sighting_compare(&found.list[kept - 1], &found.list[i]))
-            found.list[kept++] = found.list[i];
-    found.count = kept;
-    return found;
+    size_t count = (size_t)search->count;
+    if (count)
+        qsort(search->found, count, sizeof *search->found, sighting_compare);
+    for (int i = 0; i < search->count; i++)
+        if (!kept || sighting_compare(&search->found[kept - 1], &search->found[i]))
+            search->found[kept++] = search->found[i];
+    search->count = kept;
+}
+
+/* search_outputs: every definition and use of an identifier in the C files. */
+static struct search search_outputs(struct output *outputs, int count)
+{
+    struct search search = { 0 };
+    for (int i = 0; i < count; i++) {
+        search.output = &outputs[i];
+        search.file = i + 1;
+        find_tags(&search);
+        find_macros(&search);
+        find_declarations(&search);
+    }
+    sightings_sort(&search);
+    search.defined = search.count;
+    for (int i = 0; i < count; i++) {
+        search.output = &outputs[i];
+        search.file = i + 1;
+        find_uses(&search, &outputs[i].code);
+        find_uses(&search, &outputs[i].directives);
+    }
+    sightings_sort(&search);
+    return search;
 }
 /* Print the cross references */
-static void print_string(struct text *text, const char *string)
+static void print_key(FILE *stream, const char *key, const char *value)
 {
-    text_quote(text, string, (int)strlen(string));
+    fprintf(stream, "\"%s\": ", key);
+    print_string(stream, value, strlen(value));
+    fputs(", ", stream);
 }
 
-static void print_place(struct text *text, const struct place *place, bool first)
+static void print_place(FILE *stream, const struct line *line, bool first)
 {
-    text_add(text, "%s\n   {\"chunk\": ", first ? "" : ",");
-    print_string(text, place->chunk->name);
-    text_add(text, ", \"piece\": %d, \"file\": ", place->piece + 1);
-    print_string(text, place_chapter(place)->path);
-    text_add(text, ", \"line\": %d}", place->line);
+    fputs(first ? "\n    {" : ",\n    {", stream);
+    print_key(stream, "chunk", line->owner->name);
+    fprintf(stream, "\"piece\": %d, ", line->piece + 1);
+    print_key(stream, "file", line_path(line));
+    fprintf(stream, "\"line\": %d}", line->number);
 }
 
-static void print_chunk(struct text *text, const struct chunk *chunk)
+static void print_chunk(FILE *stream, const struct chunk *chunk)
 {
-    text_add(text, "  {\"name\": ");
-    print_string(text, chunk->name);
-    text_add(text, ", \"language\": ");
-    print_string(text, chunk->language);
-    text_add(text, ", \"file\": %s,\n  \"definitions\": [", name_is_file(chunk->name) ? "true" : "false");
-    for (int p = 0; p < chunk->piece_count; p++) {
-        const struct piece *piece = &chunk->pieces[p];
-        text_add(text, "%s\n   {\"piece\": %d, \"file\": ", p ? "," : "", p + 1);
-        print_string(text, piece->chapter->path);
-        text_add(text, ", \"line\": %d, \"end\": %d}", piece->header, piece->end);
+    fputs("  {", stream);
+    print_key(stream, "name", chunk->name);
+    print_key(stream, "language", chunk->language);
+    fprintf(stream, "\"file\": %s, ", name_file(chunk->name) ? "true" : "false");
+    fputs("\"definitions\": [", stream);
+    for (int i = 0; i < chunk->piece_count; i++) {
+        const struct piece *piece = &chunk->pieces[i];
+        fprintf(stream, "%s\n    {\"piece\": %d, ", i ? "," : "", i + 1);
+        print_key(stream, "file", piece->path);
+        fprintf(stream, "\"line\": %d, \"end\": %d}", piece->header, piece->end);
     }
-    text_add(text, "],\n  \"uses\": [");
+    fputs("],\n   \"uses\": [", stream);
     for (int i = 0; i < chunk->use_count; i++)
-        print_place(text, &chunk->uses[i], i == 0);
-    text_add(text, "]}");
+        print_place(stream, chunk->uses[i], i == 0);
+    fputs("]}", stream);
 }
-/* print_identifier: the sightings from first on that have its key; returns the first of another. */
-static int print_identifier(struct text *text, const struct sightings *found, int first,
-                            const struct output *outputs)
+/* print_identifier: prints what has the key of the first; returns the next. */
+static struct sighting *print_identifier(FILE *stream, const struct output *outputs,
+                                         struct sighting *first, struct sighting *end)
 {
-    const struct sighting *one = &found->list[first];
-    text_add(text, "  {\"name\": ");
-    text_quote(text, one->name, one->length);
-    text_add(text, ", \"kind\": \"%s\"", one->kind);
+    struct sighting *one = first, *use;
+    fputs("  {\"name\": ", stream);
+    print_string(stream, one->name, (size_t)one->length);
+    fputs(", ", stream);
+    print_key(stream, "kind", one->kind);
     if (one->scope)
-        text_add(text, ", \"file\": \"%s\"", outputs[one->scope - 1].file->name);
-    text_add(text, ",\n  \"definitions\": [");
-    int i = first;
-    for (; i < found->count && !key_compare(one, &found->list[i]) && found->list[i].kind; i++)
-        print_place(text, &found->list[i].place, i == first);
-    text_add(text, "],\n  \"uses\": [");
-    int used = i;
-    for (; i < found->count && !key_compare(one, &found->list[i]); i++)
-        print_place(text, &found->list[i].place, i == used);
-    text_add(text, "]}");
-    return i;
+        print_key(stream, "file", outputs[one->scope - 1].file->name);
+    fputs("\"definitions\": [", stream);
+    for (; one < end && one->kind && !key_compare(first, one); one++)
+        print_place(stream, one->line, one == first);
+    fputs("],\n   \"uses\": [", stream);
+    for (use = one; one < end && !key_compare(first, one); one++)
+        print_place(stream, one->line, one == use);
+    fputs("]}", stream);
+    return one;
 }
 
-static struct text print_references(const struct book *book, struct output *outputs, int count)
+static void print_references(FILE *stream, const struct book *book,
+                             struct output *outputs, int count)
 {
-    struct text text = { 0 };
-    struct sightings found = sightings_find(outputs, count);
-    text_add(&text, "{\n \"chunks\": [");
+    struct search search = search_outputs(outputs, count);
+    fputs("{\n \"chunks\": [", stream);
     for (int i = 0; i < book->chunk_count; i++) {
-        text_add(&text, "%s\n", i ? "," : "");
-        print_chunk(&text, &book->chunks[i]);
+        fputs(i ? ",\n" : "\n", stream);
+        print_chunk(stream, book->chunks[i]);
     }
-    text_add(&text, "],\n \"identifiers\": [");
-    for (int i = 0; i < found.count;) {
-        text_add(&text, "%s\n", i ? "," : "");
-        i = print_identifier(&text, &found, i, outputs);
+    fputs("],\n \"identifiers\": [", stream);
+    struct sighting *next = search.found, *end = next + search.count;
+    while (next < end) {
+        fputs(next == search.found ? "\n" : ",\n", stream);
+        next = print_identifier(stream, outputs, next, end);
     }
-    text_add(&text, "]\n}\n");
-    free(found.list);
-    return text;
+    fputs("]\n}\n", stream);
 }
 
 /* Write a file if it changed */
+struct text {
+    char *bytes;
+    size_t size;
+};
+
+/* text_open: a stream into the text, which is complete when the stream is closed. */
+static FILE *text_open(struct text *text)
+{
+    FILE *stream = open_memstream(&text->bytes, &text->size);
+    if (!stream)
+        give_up("memory", "ran out");
+    return stream;
+}
+
+static void text_close(FILE *stream)
+{
+    if (fclose(stream))
+        give_up("memory", "ran out");
+}
+
+static const char *path_in(const char *folder, const char *name)
+{
+    return strcmp(folder, ".") ? join(folder, "/", name, "") : name;
+}
+
+/* first_difference: the first line, from 1, where the file is not the text; 0: there is
+   none; -1: there is no such file. */
+static int first_difference(const char *path, const struct text *text)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return -1;
+    const char *here = text->bytes, *end = here + text->size;
+    int c, line = 1;
+    while ((c = getc(file)) != EOF && here < end && c == (unsigned char)*here)
+        line += *here++ == '\n';
+    fclose(file);
+    return c == EOF && here == end ? 0 : line;
+}
+
 static void make_folders(const char *path)
 {
     char *folder = join(path, "", "", "");
-    for (char *slash = folder; (slash = strchr(slash + 1, '/'));) {
+    for (char *slash = folder; (slash = strchr(slash + 1, '/')); *slash = '/') {
         *slash = 0;
         if (mkdir(folder, 0777) && errno != EEXIST)
             give_up(folder, strerror(errno));
-        *slash = '/';
     }
-    free(folder);
 }
 
 static void file_write(const char *path, const struct text *text)
 {
-    struct text old = { 0 };
-    bool same = file_read(path, &old) && old.size == text->size &&
-                !memcmp(old.bytes, text->bytes, text->size);
-    free(old.bytes);
-    if (same)
+    if (!first_difference(path, text))
         return;
     make_folders(path);
-    char *partial = join(path, ".partial", "", "");
+    const char *partial = join(path, ".partial", "", "");
     FILE *file = fopen(partial, "wb");
     if (!file)
         give_up(partial, strerror(errno));
@@ -945,159 +921,116 @@ static void file_write(const char *path, const struct text *text)
         remove(partial);
         give_up(path, strerror(error));
     }
-    free(partial);
 }
-/* Compare a file with its chunks */
-/* file_differs: whether the file is not as the committed form says; reports it. */
-static bool file_differs(const char *path, const struct text *text, const struct output *output)
+static void file_check(struct book *book, const char *path, const struct text *text,
+                       const struct output *output)
 {
-    struct text there = { 0 };
-    bool read = file_read(path, &there);
-    size_t same = 0;
-    int line = 1;
-    while (read && same < text->size && same < there.size && there.bytes[same] == text->bytes[same])
-        line += text->bytes[same++] == '\n';
-    bool differs = !read || text->size != there.size || same < text->size;
-    struct place place = { output->file, 0, output->file->pieces[0].header };
-    if (line > 1 && line - 2 < output->count)
-        place = output->rows[line - 2].place;
-    if (!read)
-        fprintf(stderr, "%s: error: is missing; %s:%d makes it\n", path, place_chapter(&place)->path,
-                place.line);
-    else if (differs)
-        fprintf(stderr, "%s:%d: error: differs from %s:%d\n", path, line, place_chapter(&place)->path,
-                place.line);
-    free(there.bytes);
-    return differs;
+    const struct piece *piece = &output->file->pieces[0];
+    int line = first_difference(path, text);
+    bool in_row = line > 1 && line - 2 < output->count;
+    const struct line *right = in_row ? output->rows[line - 2].line : NULL;
+    if (line < 0)
+        fault(book, piece->path, piece->header, "%s is missing", path);
+    else if (right)
+        fault(book, path, line, "differs from %s:%d", line_path(right), right->number);
+    else if (line)
+        fault(book, path, line, "differs from %s:%d", piece->path, piece->header);
 }
-/* Sweep out files that no chunk makes */
-/* is_left_over: whether path was tangled from a chapter of this book, or from one that is gone. */
+/* Sweep out what no chunk makes */
+/* is_left_over: whether a file was tangled from a chapter that was read, or is gone. */
 static bool is_left_over(const struct book *book, const char *path)
 {
-    struct text text = { 0 };
-    bool ours = file_read(path, &text);
-    char *chapter = NULL, *end = NULL;
-    if (ours) {
-        text.bytes[strcspn(text.bytes, "\n")] = 0;
-        chapter = strstr(text.bytes, "Tangled from ");
-        end = strstr(text.bytes, "; edit there.");
-    }
-    ours = chapter && end && end > chapter;
-    if (ours) {
-        *end = 0;
-        chapter += strlen("Tangled from ");
-        ours = access(chapter, F_OK) != 0;
-        for (int i = 0; i < book->chapter_count; i++)
-            ours |= !strcmp(book->chapters[i].path, chapter);
-    }
-    free(text.bytes);
-    return ours;
-}
-struct tree {
-    const char *folder;
-    bool compiled;
-};
-
-static char *tree_path(const struct tree *tree, const char *name)
-{
-    if (tree->compiled)
-        return join(tree->folder, name + strlen("code"), "", "");
-    return strcmp(tree->folder, ".") ? join(tree->folder, "/", name, "") : join(name, "", "", "");
+    char line[1000] = "";
+    FILE *file = fopen(path, "rb");
+    if (!file || !fgets(line, sizeof line, file))
+        line[0] = 0;
+    if (file)
+        fclose(file);
+    char *chapter = strstr(line, "Tangled from "), *end = strstr(line, "; edit there.");
+    if (!chapter || !end)
+        return false;
+    *end = 0;
+    chapter += strlen("Tangled from ");
+    for (int i = 0; i < book->path_count; i++)
+        if (!strcmp(book->paths[i], chapter))
+            return true;
+    return access(chapter, F_OK) != 0;
 }
 
-/* sweep: looks at all files below name, "code" or "figures"; removes what was left over there or, in
-   a check, reports what no chunk makes. Returns how many were reported. */
-static int sweep(const struct book *book, const struct tree *tree, const char *name, bool check)
+/* sweep: rids a folder of what is not the file of a chunk named prefix.... */
+static void sweep(struct book *book, const char *folder, const char *prefix, bool check)
 {
-    int reported = 0, count;
     struct dirent **entries;
-    char *folder = tree_path(tree, name);
-    count = scandir(folder, &entries, NULL, alphasort);
+    int count = scandir(folder, &entries, NULL, alphasort);
     for (int i = 0; i < count; i++) {
-        char *child = join(name, "/", entries[i]->d_name, "");
-        char *path = tree_path(tree, child);
-        struct stat status;
-        if (entries[i]->d_name[0] == '.' || stat(path, &status))
-            ;
-        else if (S_ISDIR(status.st_mode))
-            reported += sweep(book, tree, child, check);
-        else if (!chunk_find(book, child))
-            /* Report or remove the file at path */
-            {
-                if (check) {
-                    fprintf(stderr, "%s: error: no chunk makes this file\n", path);
-                    reported++;
-                } else if (is_left_over(book, path)) {
-                    fprintf(stderr, "tangle: removed %s, which no chunk makes any more\n", path);
-                    remove(path);
-                }
-            }
-        free(path);
-        free(child);
-        free(entries[i]);
+        const char *name = entries[i]->d_name;
+        const char *path = join(folder, "/", name, "");
+        if (name[0] == '.' || chunk_find(book, join(prefix, name, "", "")))
+            continue;
+        if (check) {
+            fprintf(stderr, "%s: error: no chunk makes this file\n", path);
+            book->errors++;
+        } else if (is_left_over(book, path) && !remove(path)) {
+            fprintf(stderr, "tangle: removed %s, since no chunk makes it\n", path);
+        }
     }
-    if (count >= 0)
-        free(entries);
-    free(folder);
-    return reported;
 }
 
 /* Read the command line */
-static const char usage[] =
-    "usage: tangle [--check] [--strict] [-o FOLDER] [--lines FOLDER] [--xref FILE] CHAPTER.md ...\n";
-
 static const char help[] =
-    "Takes the source out of the chapters, which are read in the order of their names.\n"
+    "usage: tangle [--check] [--strict] [-o DIR] [--lines DIR] [--xref FILE] FILE...\n"
+    "Takes the source out of chapters, in the order of their names.\n"
     "\n"
-    "  -o FOLDER       write code/ and figures/ below FOLDER; by default here\n"
-    "  --lines FOLDER  also write the C and CUDA files of code/ into FOLDER, with #line directives\n"
-    "  --xref FILE     also write where chunks and identifiers are defined and used, as JSON\n"
-    "  --check         write nothing; fail if code/ or figures/ are not what the chapters say\n"
-    "  --strict        fail if a chunk is never used\n"
-    "  --help          print this\n"
+    "  -o DIR       write code/ and figures/ in DIR; by default here\n"
+    "  --lines DIR  write C and CUDA files into DIR, too, with #line directives\n"
+    "  --xref FILE  write where chunks and identifiers are defined and used, as JSON\n"
+    "  --check      write nothing; fail if code/ or figures/ would change\n"
+    "  --strict     fail if a chunk is never used\n"
+    "  --help       print this\n"
     "\n"
-    "A file that would not change is not touched; one that no chunk makes any more is removed.\n"
-    "Exit status: 0 all well, 1 something is wrong, 2 wrong usage.\n";
+    "A file that would not change is not touched; one that no chunk makes is removed.\n"
+    "Exit status: 0 all is well; 1 something is not; 2 wrong usage.\n";
 
 struct options {
     bool check, strict;
     const char *folder, *lines, *references;
-    char **chapters;
-    int chapter_count;
 };
 
-static void usage_fail(const char *problem, const char *argument)
+static void misused(const char *problem, const char *argument)
 {
-    fprintf(stderr, "tangle: %s%s\n%s", problem, argument, usage);
+    int line = (int)strcspn(help, "\n");
+    fprintf(stderr, "tangle: %s%s\n%.*s\n", problem, argument, line, help);
     exit(2);
 }
-static struct options options_read(int argc, char **argv)
+/* options_read: the options, and in the book the paths of the chapters. */
+static struct options options_read(char **arguments, struct book *book)
 {
-    struct options options = { .folder = ".", .chapters = argv };
-    for (int i = 1; i < argc; i++) {
-        const char **value = !strcmp(argv[i], "-o")        ? &options.folder
-                             : !strcmp(argv[i], "--lines") ? &options.lines
-                             : !strcmp(argv[i], "--xref")  ? &options.references
-                                                           : NULL;
-        if (value && i + 1 == argc)
-            usage_fail("a name must follow ", argv[i]);
+    struct options options = { .folder = "." };
+    book->paths = arguments;
+    for (; *arguments; arguments++) {
+        const char **value = !strcmp(*arguments, "-o")        ? &options.folder
+                             : !strcmp(*arguments, "--lines") ? &options.lines
+                             : !strcmp(*arguments, "--xref")  ? &options.references
+                                                              : NULL;
+        if (value && !(*value = *++arguments))
+            misused("a name must follow ", arguments[-1]);
         else if (value)
-            *value = argv[++i];
-        else if (!strcmp(argv[i], "--check"))
+            continue;
+        else if (!strcmp(*arguments, "--check"))
             options.check = true;
-        else if (!strcmp(argv[i], "--strict"))
+        else if (!strcmp(*arguments, "--strict"))
             options.strict = true;
-        else if (!strcmp(argv[i], "--help"))
-            exit(printf("%s%s", usage, help) < 0);
-        else if (argv[i][0] == '-')
-            usage_fail("unknown option ", argv[i]);
+        else if (!strcmp(*arguments, "--help"))
+            exit(fputs(help, stdout) < 0);
+        else if (**arguments == '-')
+            misused("unknown option ", *arguments);
         else
-            options.chapters[options.chapter_count++] = argv[i];
+            book->paths[book->path_count++] = *arguments;
     }
-    if (!options.chapter_count)
-        usage_fail("no chapters were given", "");
+    if (!book->path_count)
+        misused("expected chapters", "");
     if (options.check && (options.lines || options.references))
-        usage_fail("--check writes nothing, so it goes with neither --lines nor --xref", "");
+        misused("--check writes nothing, neither --lines nor --xref", "");
     return options;
 }
 /* Tangle */
@@ -1106,58 +1039,34 @@ static int path_compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* book_add: bytes, which end in a NUL and now belong to the book, as its next chapter. */
-static void book_add(struct book *book, const char *path, char *bytes, size_t size)
+static void book_read(struct book *book)
 {
-    struct chapter *chapter = &book->chapters[book->chapter_count++];
-    *chapter = (struct chapter){ .path = path, .bytes = bytes };
-    chapter_split(book, chapter, size);
-    chapter_find_chunks(book, chapter);
+    qsort(book->paths, (size_t)book->path_count, sizeof *book->paths, path_compare);
+    for (int i = 0; i < book->path_count; i++) {
+        FILE *file = fopen(book->paths[i], "rb");
+        if (!file)
+            give_up(book->paths[i], strerror(errno));
+        chapter_read(book, book->paths[i], file);
+        if (ferror(file))
+            give_up(book->paths[i], strerror(errno));
+        fclose(file);
+    }
 }
 
-static struct book book_read(char **paths, int count)
-{
-    struct book book = { .chapters = calloc((size_t)count, sizeof *book.chapters) };
-    if (!book.chapters)
-        give_up("memory", "ran out");
-    qsort(paths, (size_t)count, sizeof *paths, path_compare);
-    for (int i = 0; i < count; i++) {
-        struct text text = { 0 };
-        if (!file_read(paths[i], &text))
-            give_up(paths[i], strerror(errno));
-        book_add(&book, paths[i], text.bytes, text.size);
-    }
-    return book;
-}
-
-static void book_free(struct book *book)
-{
-    for (int i = 0; i < book->chapter_count; i++) {
-        free(book->chapters[i].bytes);
-        free(book->chapters[i].lines);
-    }
-    for (int i = 0; i < book->chunk_count; i++) {
-        free(book->chunks[i].pieces);
-        free(book->chunks[i].uses);
-    }
-    free(book->chapters);
-    free(book->chunks);
-}
-/* book_expand: the files of a book without faults, *count of them; the caller frees them. */
+/* book_expand: the files of a book without faults, count of them. */
 static struct output *book_expand(struct book *book, int *count)
 {
     struct output *outputs = NULL;
     *count = 0;
     for (int i = 0; i < book->chunk_count; i++) {
-        const struct chunk *chunk = &book->chunks[i];
-        const struct piece *piece = &chunk->pieces[0];
-        if (!name_is_file(chunk->name))
+        const struct chunk *chunk = book->chunks[i];
+        if (!name_file(chunk->name))
             continue;
         struct output output = { .file = chunk };
         expand(&output, chunk, "");
         if (output.steps > MOST_LINES)
-            fault(book, piece->chapter->path, piece->header, "%s expands to more than %d lines",
-                  chunk->name, MOST_LINES);
+            fault(book, chunk->pieces[0].path, chunk->pieces[0].header,
+                  "%s expands to more than %d lines", chunk->name, MOST_LINES);
         if (is_c(chunk->language))
             output_cut(book, &output);
         outputs = grow(outputs, *count, sizeof *outputs);
@@ -1165,67 +1074,56 @@ static struct output *book_expand(struct book *book, int *count)
     }
     return outputs;
 }
-
-static void outputs_free(struct output *outputs, int count)
-{
-    for (int i = 0; i < count; i++) {
-        for (int j = 0; j < outputs[i].count; j++)
-            free(outputs[i].rows[j].text);
-        free(outputs[i].rows);
-        free(outputs[i].code.list);
-        free(outputs[i].directives.list);
-    }
-    free(outputs);
-}
-/* outputs_deliver: writes or checks the files; returns how many are not as they should be. */
-static int outputs_deliver(const struct book *book, const struct output *outputs, int count,
+static void output_deliver(struct book *book, const struct output *output,
                            const struct options *options)
 {
-    struct tree committed = { options->folder, false }, compiled = { options->lines, true };
-    int wrong = 0;
-    for (int i = 0; i < count; i++) {
-        const struct output *output = &outputs[i];
-        struct text text = print_committed(output);
-        char *path = tree_path(&committed, output->file->name);
-        if (options->check)
-            wrong += file_differs(path, &text, output);
-        else
-            file_write(path, &text);
-        free(path);
-        free(text.bytes);
-        if (options->lines && is_c(output->file->language) && !strncmp(output->file->name, "code/", 5)) {
-            /* Write the compiled form of output */
-            text = print_compiled(output);
-            path = tree_path(&compiled, output->file->name);
-            file_write(path, &text);
-            free(path);
-            free(text.bytes);
-        }
-    }
-    wrong += sweep(book, &committed, "code", options->check);
-    wrong += sweep(book, &committed, "figures", options->check);
-    if (options->lines)
-        sweep(book, &compiled, "code", false);
-    return wrong;
+    const char *name = output->file->name;
+    const char *path = path_in(options->folder, name);
+    struct text text;
+    FILE *stream = text_open(&text);
+    print_committed(stream, output);
+    text_close(stream);
+    if (options->check)
+        file_check(book, path, &text, output);
+    else
+        file_write(path, &text);
+    if (!options->lines || !is_c(output->file->language))
+        return;
+    stream = text_open(&text);
+    print_compiled(stream, output);
+    text_close(stream);
+    file_write(path_in(options->lines, name_file(name)), &text);
 }
+
+static void outputs_deliver(struct book *book, struct output *outputs, int count,
+                            const struct options *options)
+{
+    for (int i = 0; i < count; i++)
+        output_deliver(book, &outputs[i], options);
+    sweep(book, path_in(options->folder, "code"), "code/", options->check);
+    sweep(book, path_in(options->folder, "figures"), "figures/", options->check);
+    if (options->lines)
+        sweep(book, options->lines, "code/", false);
+    if (options->references) {
+        struct text text;
+        FILE *stream = text_open(&text);
+        print_references(stream, book, outputs, count);
+        text_close(stream);
+        file_write(options->references, &text);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    struct options options = options_read(argc, argv);
-    struct book book = book_read(options.chapters, options.chapter_count);
-    book_check(&book, options.strict);
+    struct book book = { 0 };
+    struct options options = options_read(argv + (argc > 0), &book);
     struct output *outputs = NULL;
-    int count = 0, wrong = 0;
+    int count = 0;
+    book_read(&book);
+    book_check(&book, options.strict);
     if (!book.errors)
         outputs = book_expand(&book, &count);
     if (!book.errors)
-        wrong = outputs_deliver(&book, outputs, count, &options);
-    if (!book.errors && options.references) {
-        struct text text = print_references(&book, outputs, count);
-        file_write(options.references, &text);
-        free(text.bytes);
-    }
-    wrong += book.errors;
-    outputs_free(outputs, count);
-    book_free(&book);
-    return wrong > 0;
+        outputs_deliver(&book, outputs, count, &options);
+    return book.errors > 0;
 }

@@ -9,7 +9,7 @@ local chunks, files = {}, {}
 for _, chapter in ipairs(chapters) do
   local fence, language, header, chunk
   for line in io.lines(chapter) do
-    line = line:gsub("\r$", "")
+    line = line:gsub("\r+$", "")
     if not fence then
       fence, language = line:match("^(```+)[ \t]*([^`]-)[ \t]*$")
       header, chunk = language ~= "", nil
