@@ -39,7 +39,7 @@ struct record *record_open(const struct stage *stage, const char *name)
     struct record *record = allocate(1, sizeof *record);
     record->stage = stage;
     record->name = text_format("%s", name);
-    record->began = now();
+    record->began = record->shown = now();
     record->curves[0].suffix = "";
     record->curves[1].suffix = "-validation";
     record->object = json_object();
