@@ -264,6 +264,7 @@ valgrind: $(TESTS)
 	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
+$(BUILD)/fuzz/tangle: code/tangle.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
 	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
 	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))

@@ -124,21 +124,21 @@ static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
 }
 
 /* Drop elements on the CPU */
-enum { DRAWS = 64, QUARTERS = 4 * DRAWS };
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "draw_mask reads draws as bytes");
 
 /* draw_mask: for n elements from number first on: 0 if dropped, else the scale. */
 static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n)
 {
+    enum { DRAWS = 8, QUARTERS = 4 * DRAWS };
+    uint64_t bits[DRAWS];
     uint16_t quarters[QUARTERS];
     uint32_t threshold = dropout_threshold(dropout);
     float scale = dropout_scale(dropout);
     while (n > 0) {
-        int skip = (int)(first % 4), count = n < QUARTERS - 4 ? n : QUARTERS - 4;
-        for (int draw = 0; draw < (skip + count + 3) / 4; draw++) {
-            uint64_t bits = random_bits(dropout.key, first / 4 + (uint64_t)draw);
-            for (int quarter = 0; quarter < 4; quarter++)
-                quarters[4 * draw + quarter] = (uint16_t)(bits >> 16 * quarter);
-        }
+        int skip = (int)(first % 4), count = n < QUARTERS - skip ? n : QUARTERS - skip;
+        for (int draw = 0; draw < DRAWS; draw++)
+            bits[draw] = random_bits(dropout.key, first / 4 + (uint64_t)draw);
+        memcpy(quarters, bits, sizeof quarters);
         for (int i = 0; i < count; i++)
             mask[i] = quarters[skip + i] >= threshold ? scale : 0;
         first += (uint64_t)count;
@@ -151,9 +151,10 @@ static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n
 static void drop(struct dropout dropout, uint64_t first, const float *x, float *y,
                  int n)
 {
-    float mask[QUARTERS];
-    for (int from = 0; from < n; from += QUARTERS) {
-        int count = n - from < QUARTERS ? n - from : QUARTERS;
+    enum { PIECE = 256 };
+    float mask[PIECE];
+    for (int from = 0; from < n; from += PIECE) {
+        int count = n - from < PIECE ? n - from : PIECE;
         draw_mask(dropout, first + (uint64_t)from, mask, count);
         #pragma omp simd
         for (int i = 0; i < count; i++)

@@ -57,19 +57,20 @@ struct measure *measure_scores(const struct task *task, const int *labels,
                                int *const *predictions, int rows, int seeds, int place)
 {
     uint64_t base = 1000 * (uint64_t)(task - task_list);
-    struct scoring s = {task, labels, predictions, rows, seeds, base, base + 1 + (uint64_t)place};
+    struct scoring s = {
+        task, labels, predictions, rows, seeds, base, base + 1 + (uint64_t)place};
     struct measure *measure = allocate(1, sizeof *measure);
     double *scores = allocate((size_t)seeds, sizeof *scores);
     for (int seed = 0; seed < seeds; seed++)
         scores[seed] = task_score(task, labels, predictions[seed], rows);
     measure->value = measure_median(scores, seeds);
     free(scores);
-    #pragma omp parallel
+#pragma omp parallel
     {
         int *drawn_labels = allocate((size_t)rows, sizeof *drawn_labels);
         int *drawn_predictions = allocate((size_t)rows, sizeof *drawn_predictions);
         double *drawn_scores = allocate((size_t)seeds, sizeof *drawn_scores);
-        #pragma omp for
+#pragma omp for
         for (int r = 0; r < RESAMPLES; r++)
             measure->draws[r] =
                 score_resample(&s, r, drawn_labels, drawn_predictions, drawn_scores);

@@ -9,20 +9,23 @@
 /* Say what a measure is */
 enum { RESAMPLES = 2000 };
 
-/* A number and what it is in each bootstrap resample. NAN marks a value that is not defined, such
-   as a ratio to nothing; it never leaves this file: measure_estimate turns it into `known`. */
+/* A number and what it is in each bootstrap resample. NAN marks a value that is not
+   defined, such as a ratio to nothing; it never leaves this file: measure_estimate
+   turns it into `known`. */
 struct measure {
     double value;
     double draws[RESAMPLES];
 };
 
 /* Say how scores become measures */
-/* measure_median: the middle one of n > 0 values; of an even number, the mean of the middle two. */
+/* measure_median: the middle one of n > 0 values; of an even number, the mean of the
+ * middle two. */
 double measure_median(const double *values, int n);
 
 /* measure_scores: the median over seeds of the task's score, in percent.
-   labels: [rows]; predictions: [seeds][rows]. place tells the models of a task apart: their seeds
-   are drawn independently, but all models of one task draw the same rows. The caller frees it. */
+   labels: [rows]; predictions: [seeds][rows]. place tells the models of a task apart:
+   their seeds are drawn independently, but all models of one task draw the same rows.
+   The caller frees it. */
 struct measure *measure_scores(const struct task *task, const int *labels,
                                int *const *predictions, int rows, int seeds, int place);
 
@@ -37,18 +40,19 @@ struct measure *measure_mean(struct measure *const *list, int n);
 struct measure *measure_difference(const struct measure *a, const struct measure *b);
 
 /* Say what can be claimed of a measure */
-/* A measure as it is reported. known: value holds; bounded: low and high hold, the ends of the
-   interval that 95 % of the resamples fall into. */
+/* A measure as it is reported. known: value holds; bounded: low and high hold, the ends
+   of the interval that 95 % of the resamples fall into. */
 struct estimate {
     bool known, bounded;
     double value, low, high;
 };
 
-/* measure_estimate: the value and its 95 % percentile interval. measure: NULL gives not known. */
+/* measure_estimate: the value and its 95 % percentile interval. measure: NULL gives not
+ * known. */
 struct estimate measure_estimate(const struct measure *measure);
 
-/* estimate_against: "below", "above" or "not distinguishable from" (the claim lies within the
-   interval); "not comparable with" without an interval. */
+/* estimate_against: "below", "above" or "not distinguishable from" (the claim lies
+   within the interval); "not comparable with" without an interval. */
 const char *estimate_against(const struct estimate *estimate, double claim);
 
 #endif

@@ -74,11 +74,13 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static void set_provenance(const struct run *run, const struct stage *stage, json_t *values)
+static void set_provenance(const struct run *run, const struct stage *stage,
+                           json_t *values)
 {
     const char *name, *date = "";
     json_t *record, *devices = json_object();
-    json_object_foreach(run->stages, name, record) {
+    json_object_foreach(run->stages, name, record)
+    {
         const char *finished = json_string_value(json_object_get(record, "finished"));
         const char *device = json_string_value(json_object_get(record, "device"));
         if (finished && strcmp(finished, date) > 0)
@@ -109,16 +111,18 @@ static void set_provenance(const struct run *run, const struct stage *stage, jso
 /* Say what the teacher and the student are */
 static void set_count(json_t *values, double count, const char *whose, const char *what)
 {
-    value_take(values, count > 0 ? number_text(count, 0) : text_format("–"), "%s.%s", whose, what);
+    value_take(values, count > 0 ? number_text(count, 0) : text_format("–"), "%s.%s",
+               whose, what);
 }
 
 static void set_models(const struct run *run, json_t *values)
 {
     static const struct {
         const char *beginning, *origin;
-    } origins[] = {{"from scratch", "trained from scratch for this report"},
-                   {"given a head", "published, with a masked-word head trained for this report"},
-                   {"adopted", "taken as it is published"}};
+    } origins[] = {
+        {"from scratch", "trained from scratch for this report"},
+        {"given a head", "published, with a masked-word head trained for this report"},
+        {"adopted", "taken as it is published"}};
     const json_t *teacher = json_object_get(run->stages, "teacher");
     const json_t *student = json_object_get(run->stages, "distill-student");
     const char *beginning = json_string_value(json_object_get(teacher, "beginning"));
@@ -165,7 +169,8 @@ static void set_cuts(const struct run *run, json_t *values)
     value_take(values, text, "cuts");
     json_decref(cuts);
 }
-static void set_missing(const struct run *run, struct settings *settings, json_t *values)
+static void set_missing(const struct run *run, struct settings *settings,
+                        json_t *values)
 {
     int seeds[64], wanted = settings_list(settings, "finetune", "seeds", seeds, 64);
     json_t *missing = json_object();
@@ -175,8 +180,9 @@ static void set_missing(const struct run *run, struct settings *settings, json_t
             const struct answers *a = run_answers(sheet, run->models[j]);
             if (a && a->seeds == wanted)
                 continue;
-            char *text = text_format("%s of the %s has %d of %d seeds", sheet->title,
-                                     model_title(run->models[j]), a ? a->seeds : 0, wanted);
+            char *text =
+                text_format("%s of the %s has %d of %d seeds", sheet->title,
+                            model_title(run->models[j]), a ? a->seeds : 0, wanted);
             json_object_set_new(missing, text, json_true());
             free(text);
         }
@@ -224,7 +230,6 @@ static double constant_score(const struct sheet *sheet)
     free(constant);
     return score;
 }
-
 /* The standard deviation over seeds; 0 for one seed. */
 static double spread(const struct answers *a)
 {
@@ -243,8 +248,10 @@ static bool answered_all(const struct run *run, const char *model)
     return true;
 }
 
-/* The mean of a model's scores over the tasks that both models answered; NULL if there are none. */
-static struct measure *mean_score(const struct run *run, const char *model, const char *other)
+/* The mean of a model's scores over the tasks that both models answered; NULL if there
+   are none. */
+static struct measure *mean_score(const struct run *run, const char *model,
+                                  const char *other)
 {
     struct measure *scores[run->count];
     int count = 0;
@@ -304,10 +311,10 @@ static void set_scores(const struct run *run, json_t *values)
 /* {KEY, "low", "high"}; null for what is not defined. */
 static json_t *estimate_json(const struct estimate *estimate, const char *key)
 {
-    return json_pack("{s:o, s:o, s:o}",
-                     key, estimate->known ? json_real(estimate->value) : json_null(),
-                     "low", estimate->bounded ? json_real(estimate->low) : json_null(),
-                     "high", estimate->bounded ? json_real(estimate->high) : json_null());
+    return json_pack("{s:o, s:o, s:o}", key,
+                     estimate->known ? json_real(estimate->value) : json_null(), "low",
+                     estimate->bounded ? json_real(estimate->low) : json_null(), "high",
+                     estimate->bounded ? json_real(estimate->high) : json_null());
 }
 
 /* Set the retention of a student */
@@ -316,7 +323,8 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
 {
     struct measure *ratios[run->count];
     json_t *kept = json_object(), *reasons = json_object(), *tasks = json_object();
-    char *prefix = text_format(strcmp(model, "student") ? "retention.%s" : "retention", model);
+    char *prefix =
+        text_format(strcmp(model, "student") ? "retention.%s" : "retention", model);
     int count = 0;
     for (const struct task *task = task_list; task->name; task++)
         value_set(values, "–", "%s.%s", prefix, task->name);
@@ -324,7 +332,8 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
         /* Divide the student's score on a task by the teacher's */
         const struct sheet *sheet = &run->sheets[i];
         const struct task *task = sheet->task;
-        const struct answers *student = run_answers(sheet, model), *teacher = run_answers(sheet, "teacher");
+        const struct answers *student = run_answers(sheet, model),
+                             *teacher = run_answers(sheet, "teacher");
         char *reason = NULL;
         if (!student || !teacher)
             reason = text_format("%s was not answered by the %s", sheet->title,
@@ -337,7 +346,8 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
                 free(score);
             }
         if (reason) {
-            value_take(values, text_format("not defined: %s", reason), "%s.%s", prefix, task->name);
+            value_take(values, text_format("not defined: %s", reason), "%s.%s", prefix,
+                       task->name);
             json_object_set_new(reasons, reason, json_true());
             free(reason);
             continue;
@@ -353,20 +363,24 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
     struct measure *mean = count ? measure_mean(ratios, count) : NULL;
     struct estimate estimate = measure_estimate(mean);
     /* Set the mean retention, or why there is none */
-    char *left_out = text_format("%s.left-out", prefix), *mean_key = text_format("%s.mean", prefix);
+    char *left_out = text_format("%s.left-out", prefix),
+         *mean_key = text_format("%s.mean", prefix);
     set_list(values, reasons, left_out);
     value_estimate(values, &estimate, mean_key);
     if (!estimate.known)
-        value_take(values, text_format("not defined: %s", value_get(values, "%s", left_out)), "%s",
+        value_take(values,
+                   text_format("not defined: %s", value_get(values, "%s", left_out)), "%s",
                    mean_key);
-    for (const char *const *end = (const char *const[]){"low", "high", "interval", NULL}; *end; end++)
-        value_set(values, value_get(values, "%s.%s", mean_key, *end), "%s.%s", prefix, *end);
+    for (const char *const *end = (const char *const[]){"low", "high", "interval", NULL};
+         *end; end++)
+        value_set(values, value_get(values, "%s.%s", mean_key, *end), "%s.%s", prefix,
+                  *end);
     char *tasks_key = text_format("%s.tasks", prefix);
     set_list(values, kept, tasks_key);
     value_set(values, json_object_size(reasons) ? "no" : "yes", "%s.complete", prefix);
     for (const struct claim *claim = claims; claim->name; claim++)
-        value_set(values, estimate_against(&estimate, claim->value), "verdict.%s.%s", prefix,
-                  claim->name);
+        value_set(values, estimate_against(&estimate, claim->value), "verdict.%s.%s",
+                  prefix, claim->name);
     free(tasks_key);
     free(left_out);
     free(mean_key);
@@ -380,6 +394,21 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
     json_decref(reasons);
 }
 
+/* Set the retention as cells of a table */
+static void set_cell(json_t *values, const char *name)
+{
+    const char *text = value_get(values, "retention.%s", name);
+    value_set(values, strncmp(text, "not defined", 11) ? text : "not defined",
+              "cell.%s", name);
+}
+
+static void set_cells(json_t *values)
+{
+    for (const struct task *task = task_list; task->name; task++)
+        set_cell(values, task->name);
+    set_cell(values, "mean");
+}
+
 /* Put the retention into sentences */
 static void set_sentences(const struct run *run, json_t *values)
 {
@@ -388,14 +417,19 @@ static void set_sentences(const struct run *run, json_t *values)
         value_take(values, text_format("keeps a share of its teacher that is %s", mean),
                    "retention.sentence");
     else if (!strcmp(value_get(values, "retention.interval"), "–"))
-        value_take(values, text_format("keeps %s %% of its teacher's score, but the teacher's is "
-                                       "too near zero for an interval", mean),
-                   "retention.sentence");
+        value_take(
+            values,
+            text_format("keeps %s %% of its teacher's score, but the teacher's is "
+                        "too near zero for an interval",
+                        mean),
+            "retention.sentence");
     else
-        value_take(values, text_format("keeps %s %% of its teacher's score (95 %% interval %s)",
-                                       mean, value_get(values, "retention.interval")),
+        value_take(values,
+                   text_format("keeps %s %% of its teacher's score (95 %% interval %s)",
+                               mean, value_get(values, "retention.interval")),
                    "retention.sentence");
     /* Find the tasks that keep most and least */
+    const char *most_task = NULL, *least_task = NULL;
     double most = -INFINITY, least = INFINITY;
     for (int i = 0; i < run->count; i++) {
         const struct answers *student = run_answers(&run->sheets[i], "student");
@@ -404,12 +438,20 @@ static void set_sentences(const struct run *run, json_t *values)
             continue;
         double ratio = student->score->value / teacher->score->value;
         if (ratio > most)
-            value_set(values, run->sheets[i].title, "retention.most.task");
+            most_task = run->sheets[i].title;
         if (ratio < least)
-            value_set(values, run->sheets[i].title, "retention.least.task");
+            least_task = run->sheets[i].title;
         most = fmax(most, ratio);
         least = fmin(least, ratio);
     }
+    if (most > least)
+        value_take(values,
+                   text_format("It keeps most on %s and least on %s", most_task,
+                               least_task),
+                   "retention.extremes");
+    else
+        value_set(values, "No two tasks can be told apart by what it keeps",
+                  "retention.extremes");
 }
 
 /* Set what each ablation costs */
@@ -419,15 +461,19 @@ static char *ablation_sentence(const struct estimate *change, const json_t *valu
     if (!change->known)
         return text_format("was not measured in this run");
     const char *interval = value_get(values, "ablation.%s.change.interval", key);
-    char *points = number_text(fabs(change->value), 1), *signed_points = number_text(change->value, 1);
+    char *points = number_text(fabs(change->value), 1),
+         *signed_points = number_text(change->value, 1);
     char *text;
     if (change->bounded && change->high < 0)
-        text = text_format("loses %s points (95 %% interval of the change %s)", points, interval);
+        text = text_format("loses %s points (95 %% interval of the change %s)", points,
+                           interval);
     else if (change->bounded && change->low > 0)
-        text = text_format("gains %s points (95 %% interval of the change %s)", points, interval);
+        text = text_format("gains %s points (95 %% interval of the change %s)", points,
+                           interval);
     else
-        text = text_format("changes by less than this run can resolve (%s points, 95 %% interval %s)",
-                           signed_points, interval);
+        text = text_format(
+            "changes by less than this run can resolve (%s points, 95 %% interval %s)",
+            signed_points, interval);
     free(points);
     free(signed_points);
     return text;
@@ -450,10 +496,11 @@ static void set_ablations(const struct run *run, json_t *values)
         char *path = text_format("ablation.%s.change", key);
         value_estimate(values, &change, path);
         free(path);
-        value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"), "ablation.%s",
-                   key);
+        value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
+                   "ablation.%s", key);
         value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
-        value_take(values, ablation_sentence(&change, values, key), "ablation.%s.sentence", key);
+        value_take(values, ablation_sentence(&change, values, key), "ablation.%s.sentence",
+                   key);
         any |= change.known;
         free(with);
         free(without);
@@ -470,10 +517,13 @@ static void set_accuracy(const struct run *run, const char *stage, const char *m
     struct grid *curve = run_curve(run, name);
     int column = curve ? grid_column(curve, "accuracy") : -1;
     bool known = column >= 0 && curve->rows > 0;
-    value_take(values, known ? number_text(100 * grid_number(curve, 0, column), 1) : text_format("–"),
+    value_take(values,
+               known ? number_text(100 * grid_number(curve, 0, column), 1)
+                     : text_format("–"),
                "accuracy.%s.first", model);
-    value_take(values, known ? number_text(100 * grid_number(curve, curve->rows - 1, column), 1)
-                             : text_format("–"),
+    value_take(values,
+               known ? number_text(100 * grid_number(curve, curve->rows - 1, column), 1)
+                     : text_format("–"),
                "accuracy.%s.last", model);
     value_set(values, known ? "yes" : "no", "accuracy.%s.known", model);
     if (curve)
@@ -487,13 +537,15 @@ static double column_mean(const struct grid *grid, int column, int first, int ro
         sum += grid_number(grid, row, column);
     return sum / rows;
 }
-
 static void set_training(const struct run *run, json_t *values)
 {
     static const char *const terms[] = {"loss", "mlm", "kl", "cosine"};
     set_accuracy(run, "distill-student", "student", values);
-    json_t *level = json_object_get(json_object_get(run->stages, "distill-student"), "teacher_accuracy");
-    value_take(values, level ? number_text(100 * json_number_value(level), 1) : text_format("–"),
+    json_t *level = json_object_get(json_object_get(run->stages, "distill-student"),
+                                    "teacher_accuracy");
+    value_take(values,
+               level ? number_text(100 * json_number_value(level), 1)
+                     : text_format("–"),
                "accuracy.teacher");
     for (int i = 0; i < run->model_count; i++) {
         char *stage = text_format("distill-%s", run->models[i]);
@@ -506,10 +558,15 @@ static void set_training(const struct run *run, json_t *values)
         int column = curve ? grid_column(curve, terms[i]) : -1;
         bool known = column >= 0 && curve->rows > 0;
         int part = known ? (curve->rows + 19) / 20 : 0;
-        value_take(values, known ? significant_text(column_mean(curve, column, 0, part))
-                                 : text_format("–"), "loss.%s.first", terms[i]);
-        value_take(values, known ? significant_text(column_mean(curve, column, curve->rows - part, part))
-                                 : text_format("–"), "loss.%s.last", terms[i]);
+        value_take(values,
+                   known ? significant_text(column_mean(curve, column, 0, part))
+                         : text_format("–"),
+                   "loss.%s.first", terms[i]);
+        value_take(values,
+                   known ? significant_text(
+                       column_mean(curve, column, curve->rows - part, part))
+                         : text_format("–"),
+                   "loss.%s.last", terms[i]);
     }
     if (curve)
         grid_free(curve);
@@ -523,48 +580,64 @@ static void set_change(json_t *values, double teacher, double student, const cha
     bool known = teacher > 0 && student > 0;
     value_take(values, known ? number_text(change, 0) : text_format("–"), "%s", key);
     char *percent = number_text(fabs(change), 0);
-    value_take(values, known ? text_format("%s %% %s", percent, change < 0 ? less : more)
-                             : text_format("at a speed that was not measured"),
+    value_take(values,
+               known ? text_format("%s %% %s", percent, change < 0 ? less : more)
+                     : text_format("at a speed that was not measured"),
                "%s.sentence", key);
     free(percent);
 }
-
 static void set_speed(const struct run *run, json_t *values)
 {
     json_t *models = json_object_get(run->bench, "models");
     json_t *teacher = json_object_get(models, "teacher");
     json_t *student = json_object_get(models, "student");
     value_set(values, teacher && student ? "yes" : "no", "speed.known");
+    /* Set dashes for what was not timed */
+    for (const char *const *whose = (const char *const[]){"teacher", "student", NULL};
+         *whose; whose++) {
+        value_set(values, "–", "parameters.%s.millions", *whose);
+        value_set(values, "–", "speed.%s.one", *whose);
+    }
     /* Set the speed of each model that was timed */
     const char *model;
     json_t *timed;
-    json_object_foreach(models, model, timed) {
+    json_object_foreach(models, model, timed)
+    {
         double parameters = record_number(timed, "parameters");
         value_take(values, number_text(parameters, 0), "parameters.%s", model);
-        value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions", model);
+        value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions",
+                   model);
         value_take(values, significant_text(record_number(timed, "seconds_one_core")),
                    "speed.%s.one", model);
         value_take(values, significant_text(record_number(timed, "seconds_all_cores")),
                    "speed.%s.all", model);
     }
     /* Compare the sizes */
-    double before = record_number(teacher, "parameters"), after = record_number(student, "parameters");
+    double before = record_number(teacher, "parameters"),
+           after = record_number(student, "parameters");
     bool sized = before > 0 && after > 0;
-    value_take(values, sized ? number_text(100 * (1 - after / before), 0) : text_format("–"),
+    value_take(values,
+               sized ? number_text(100 * (1 - after / before), 0) : text_format("–"),
                "speed.smaller");
-    value_take(values, sized ? text_format("%s %% fewer", value_get(values, "speed.smaller"))
-                             : text_format("–"), "speed.smaller.sentence");
+    value_take(values,
+               sized ? text_format("%s %% fewer", value_get(values, "speed.smaller"))
+                     : text_format("–"),
+               "speed.smaller.sentence");
     set_change(values, record_number(teacher, "seconds_one_core"),
-               record_number(student, "seconds_one_core"), "faster", "slower", "speed.faster.one");
+               record_number(student, "seconds_one_core"), "faster", "slower",
+               "speed.faster.one");
     set_change(values, record_number(teacher, "seconds_all_cores"),
-               record_number(student, "seconds_all_cores"), "faster", "slower", "speed.faster.all");
+               record_number(student, "seconds_all_cores"), "faster", "slower",
+               "speed.faster.all");
     if (teacher && student)
-        value_take(values, text_format("It has %s parameters and is, on one core, %s",
-                                       value_get(values, "speed.smaller.sentence"),
-                                       value_get(values, "speed.faster.one.sentence")),
+        value_take(values,
+                   text_format("It has %s parameters and is, on one core, %s",
+                               value_get(values, "speed.smaller.sentence"),
+                               value_get(values, "speed.faster.one.sentence")),
                    "speed.sentence");
     else
-        value_set(values, "How fast it is was not measured in this run", "speed.sentence");
+        value_set(values, "How fast it is was not measured in this run",
+                  "speed.sentence");
     if (run->bench)
         set_flat(values, run->bench, "bench");
 }
@@ -583,13 +656,15 @@ static void set_checks(const char *path, json_t *values)
         if (!tab)
             fail(path, "expected a key, a tab and a text, found \"%s\"", line);
         *tab = '\0';
-        value_set(values, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "", line);
+        value_set(values, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
+                  line);
     }
     free(text);
 }
 
 /* Write the summary */
-static void write_json(const struct stage *stage, const char *name, const json_t *object)
+static void write_json(const struct stage *stage, const char *name,
+                       const json_t *object)
 {
     char *path = stage_path(stage, "%s", name);
     struct file_writer *writer = file_create(path);
@@ -616,28 +691,32 @@ static json_t *task_json(const struct sheet *sheet)
         json_object_set_new(medians, a->model, estimate_json(&estimate, "score"));
     }
     return json_pack("{s:s, s:s, s:i, s:f, s:o, s:o}", "title", sheet->title, "metric",
-                     metric_name(sheet->task->metric), "rows", sheet->rows, "constant_answer",
-                     constant_score(sheet), "scores", scores, "median", medians);
+                     metric_name(sheet->task->metric), "rows", sheet->rows,
+                     "constant_answer", constant_score(sheet), "scores", scores,
+                     "median", medians);
 }
 static void fill_summary(const struct run *run, const json_t *values, json_t *retention,
                          json_t *summary)
 {
     const char *name, *texts[] = {"profile", "device", "date", "code"};
-    json_t *record, *seconds = json_object(), *data = json_object(), *tasks = json_object();
+    json_t *record, *seconds = json_object(), *data = json_object(),
+                    *tasks = json_object();
     json_t *settings = json_object(), *versions = json_object(), *value;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         json_object_set_new(summary, texts[i],
                             json_string(value_get(values, "run.%s", texts[i])));
-    json_object_foreach(run->stages, name, record) {
+    json_object_foreach(run->stages, name, record)
+    {
         json_object_update(settings, json_object_get(record, "settings"));
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
-    json_object_foreach((json_t *)values, name, value)
-        if (!strncmp(name, "version.", 8))
-            json_object_set(versions, name + 8, value);
+    json_object_foreach((json_t *)values, name,
+                        value) if (!strncmp(name, "version.", 8))
+        json_object_set(versions, name + 8, value);
     for (int i = 0; i < run->count; i++)
-        json_object_set_new(tasks, run->sheets[i].task->name, task_json(&run->sheets[i]));
+        json_object_set_new(tasks, run->sheets[i].task->name,
+                            task_json(&run->sheets[i]));
     /* Put the parts of the summary together */
     json_object_set_new(summary, "settings", settings);
     json_object_set_new(summary, "data", data);
@@ -672,7 +751,8 @@ int results_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
     struct run *run = run_open(stage.run, stage.settings);
     if (run->count == 0)
-        fail(stage.run, "expected predictions of at least one model in predictions/, found none");
+        fail(stage.run,
+             "expected predictions of at least one model in predictions/, found none");
     json_t *values = json_object(), *summary = json_object();
     /* Compute all values */
     set_provenance(run, &stage, values);
@@ -686,6 +766,7 @@ int results_main(int argc, char **argv)
     for (int i = 0; i < run->model_count; i++)
         if (model_rank(run->models[i]) > model_rank("student"))
             set_retention(run, run->models[i], values, retention);
+    set_cells(values);
     set_sentences(run, values);
     set_ablations(run, values);
     set_training(run, values);

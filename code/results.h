@@ -9,8 +9,9 @@ struct claim {
 };
 extern const struct claim claims[]; /* the one after the last has a NULL name */
 
-/* results_main: the command `distil results`; argv[0] is "results". Computes every score of a run
-   from its predictions and writes RUN/summary.json, values.json, tables/ and figures/. */
+/* results_main: the command `distil results`; argv[0] is "results". Computes every
+   score of a run from its predictions and writes RUN/summary.json, values.json, tables/
+   and figures/. */
 int results_main(int argc, char **argv);
 
 #endif

@@ -31,8 +31,8 @@ struct grid *grid_read(const char *path)
     char *at = grid->text;
     for (int line = 0; line < lines; line++) {
         if (count_cells(at) != grid->columns)
-            fail(path, "line %d: expected %d cells as in the header, found %d", line + 1,
-                 grid->columns, count_cells(at));
+            fail(path, "line %d: expected %d cells as in the header, found %d",
+                 line + 1, grid->columns, count_cells(at));
         for (int column = 0; column < grid->columns; column++) {
             grid->cells[line * grid->columns + column] = at;
             at += strcspn(at, "\t\n");
@@ -44,6 +44,8 @@ struct grid *grid_read(const char *path)
     return grid;
 }
 
+
+/* Look into a tab-separated file */
 void grid_free(struct grid *grid)
 {
     free(grid->path);
@@ -52,7 +54,6 @@ void grid_free(struct grid *grid)
     free(grid);
 }
 
-/* Look into a tab-separated file */
 int grid_column(const struct grid *grid, const char *name)
 {
     for (int column = 0; grid->cells && *grid->text && column < grid->columns; column++)
@@ -72,7 +73,8 @@ double grid_number(const struct grid *grid, int row, int column)
     char *end;
     double number = strtod(text, &end);
     if (end == text || *end || !isfinite(number))
-        fail(grid->path, "line %d: expected a finite number, found \"%s\"", row + 2, text);
+        fail(grid->path, "line %d: expected a finite number, found \"%s\"", row + 2,
+             text);
     return number;
 }
 
@@ -120,7 +122,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder that end in suffix, without it, sorted; none if there is no folder. */
+/* The names in a folder that end in suffix, without it, sorted; none if there is no
+   folder. */
 static char **list_files(const char *folder, const char *suffix, int *count)
 {
     char **names = allocate(1, sizeof *names);
@@ -144,12 +147,13 @@ static char **list_files(const char *folder, const char *suffix, int *count)
 }
 
 /* Read one file of predictions */
-static int class_at(const struct grid *grid, int row, int column, const struct task *task)
+static int class_at(const struct grid *grid, int row, int column,
+                    const struct task *task)
 {
     double number = grid_number(grid, row, column);
     if (number < 0 || number >= task->classes || number != floor(number))
-        fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"", row + 2,
-             task->classes - 1, grid_text(grid, row, column));
+        fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
+             row + 2, task->classes - 1, grid_text(grid, row, column));
     return (int)number;
 }
 
@@ -178,14 +182,17 @@ static int *read_predictions(struct sheet *sheet, const char *path)
         predictions[row] = class_at(grid, row, prediction, sheet->task);
     }
     if (!same)
-        fail(path, "expected the rows and labels of the other %s predictions, found different "
-             "ones; the settings changed between the runs", sheet->title);
+        fail(path,
+             "expected the rows and labels of the other %s predictions, found "
+             "different ones; the settings changed between the runs",
+             sheet->title);
     grid_free(grid);
     return predictions;
 }
 
 /* Leave out what the settings do not ask for */
-static bool listed(struct settings *settings, const char *key, const char *name, size_t length)
+static bool listed(struct settings *settings, const char *key, const char *name,
+                   size_t length)
 {
     const char *list = settings_text(settings, "finetune", key);
     for (; *list; list += strspn(list, " ")) {
@@ -227,21 +234,23 @@ static struct sheet *sheet_for(struct run *run, struct settings *settings,
     struct sheet *sheet = &run->sheets[at];
     memmove(sheet + 1, sheet, (size_t)(run->count++ - at) * sizeof *sheet);
     bool toy = !strcmp(settings_text(settings, "run", "data"), "toyland");
-    *sheet = (struct sheet){task, text_format(toy ? "toy %s" : "%s", task->title), 0, NULL, NULL, NULL, 0};
+    *sheet = (struct sheet){
+        task, text_format(toy ? "toy %s" : "%s", task->title), 0, NULL, NULL, NULL, 0};
     return sheet;
 }
-
 static struct answers *answers_for(struct sheet *sheet, const char *model)
 {
     int at = 0, rank = model_rank(model);
     for (; at < sheet->count; at++) {
-        int other = model_rank(sheet->list[at].model), names = strcmp(sheet->list[at].model, model);
+        int other = model_rank(sheet->list[at].model),
+            names = strcmp(sheet->list[at].model, model);
         if (names == 0)
             return &sheet->list[at];
         if (other > rank || (other == rank && names > 0))
             break;
     }
-    sheet->list = realloc(sheet->list, (size_t)(sheet->count + 1) * sizeof *sheet->list);
+    sheet->list =
+        realloc(sheet->list, (size_t)(sheet->count + 1) * sizeof *sheet->list);
     if (!sheet->list)
         fail(model, "is one model too many for memory");
     struct answers *answers = &sheet->list[at];
@@ -252,9 +261,10 @@ static struct answers *answers_for(struct sheet *sheet, const char *model)
 static void add_seed(struct answers *answers, int seed, int *predictions)
 {
     int at = answers->seeds++;
-    answers->seed = realloc(answers->seed, (size_t)answers->seeds * sizeof *answers->seed);
-    answers->predictions =
-        realloc(answers->predictions, (size_t)answers->seeds * sizeof *answers->predictions);
+    answers->seed =
+        realloc(answers->seed, (size_t)answers->seeds * sizeof *answers->seed);
+    answers->predictions = realloc(
+        answers->predictions, (size_t)answers->seeds * sizeof *answers->predictions);
     if (!answers->seed || !answers->predictions)
         fail(answers->model, "has too many seeds for memory");
     for (; at > 0 && answers->seed[at - 1] > seed; at--) {
@@ -288,10 +298,10 @@ static void score_answers(struct sheet *sheet)
         struct answers *a = &sheet->list[i];
         a->scores = allocate((size_t)a->seeds, sizeof *a->scores);
         for (int seed = 0; seed < a->seeds; seed++)
-            a->scores[seed] =
-                task_score(sheet->task, sheet->labels, a->predictions[seed], sheet->rows);
-        a->score = measure_scores(sheet->task, sheet->labels, a->predictions, sheet->rows,
-                                  a->seeds, model_rank(a->model));
+            a->scores[seed] = task_score(sheet->task, sheet->labels,
+                                         a->predictions[seed], sheet->rows);
+        a->score = measure_scores(sheet->task, sheet->labels, a->predictions,
+                                  sheet->rows, a->seeds, model_rank(a->model));
     }
 }
 
@@ -305,7 +315,8 @@ static void list_models(struct run *run, const struct sheet *sheet)
             at++;
         if (at < run->model_count)
             continue;
-        run->models = realloc(run->models, (size_t)(run->model_count + 1) * sizeof *run->models);
+        run->models =
+            realloc(run->models, (size_t)(run->model_count + 1) * sizeof *run->models);
         if (!run->models)
             fail(run->folder, "holds too many models for memory");
         for (at = run->model_count++; at > 0; at--) {
@@ -335,7 +346,8 @@ struct run *run_open(const char *folder, struct settings *settings)
     run->stages = json_object();
     /* Read the records of the stages */
     int records;
-    char *stages = text_format("%s/stages", folder), **record = list_files(stages, ".json", &records);
+    char *stages = text_format("%s/stages", folder),
+         **record = list_files(stages, ".json", &records);
     for (int i = 0; i < records; i++) {
         char *path = text_format("%s/%s.json", stages, record[i]);
         if (asked_for(settings, record[i]))

@@ -10,38 +10,39 @@
 
 /* A tab-separated file: a header line, then rows. */
 struct grid {
-    char *path, *text, **cells; /* cells: [rows + 1][columns], the header first; they point into text */
+    char *path, *text, **cells; /* cells: [rows + 1][columns], the header first; they
+                                   point into text */
     int rows, columns;          /* without the header */
 };
 
-/* grid_read: reads a file. Fails, naming path and line, if a row has not as many cells as the header.
-   The caller frees it with grid_free. */
+/* grid_read: reads a file. Fails, naming path and line, if a row has not as many cells
+   as the header. The caller frees it with grid_free. */
 struct grid *grid_read(const char *path);
 void grid_free(struct grid *grid);
 
 /* grid_column: the number of the column of that name, or −1. */
 int grid_column(const struct grid *grid, const char *name);
 
-/* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and line, if the
-   cell is not a number, or not a finite one. */
+/* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
+   line, if the cell is not a number, or not a finite one. */
 const char *grid_text(const struct grid *grid, int row, int column);
 double grid_number(const struct grid *grid, int row, int column);
 
 /* Hold the answers that models gave */
 /* One model's answers to a task. */
 struct answers {
-    char *model;             /* "student-no-kl" */
+    char *model; /* "student-no-kl" */
     int seeds;
-    int *seed;               /* [seeds], ascending */
-    int **predictions;       /* [seeds][rows] classes */
-    double *scores;          /* [seeds] the task's metric in percent */
-    struct measure *score;   /* the median of them, with its resamples */
+    int *seed;             /* [seeds], ascending */
+    int **predictions;     /* [seeds][rows] classes */
+    double *scores;        /* [seeds] the task's metric in percent */
+    struct measure *score; /* the median of them, with its resamples */
 };
 
 /* A task that the run answered. */
 struct sheet {
     const struct task *task;
-    char *title;                 /* "CoLA", or "toy CoLA" if it was made, not collected */
+    char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
     int rows, *indices, *labels; /* [rows] */
     struct answers *list;        /* [count] in the order of model_rank */
     int count;
@@ -54,13 +55,14 @@ struct run {
     json_t *bench;        /* bench.json; NULL if there is none */
     struct sheet *sheets; /* [count] in the order of task_list */
     int count;
-    const char **models;  /* [model_count] all that answered some task, by rank; owned by sheets */
+    const char **models; /* [model_count] all that answered some task, by rank; owned by
+                            sheets */
     int model_count;
 };
 
-/* run_open: reads stages/, bench.json and predictions/ of a run and scores every prediction file.
-   Takes only what the settings ask for. Fails, naming the file, if one is malformed, or if two files
-   of one task hold different rows. */
+/* run_open: reads stages/, bench.json and predictions/ of a run and scores every
+   prediction file. Takes only what the settings ask for. Fails, naming the file, if one
+   is malformed, or if two files of one task hold different rows. */
 struct run *run_open(const char *folder, struct settings *settings);
 void run_free(struct run *run);
 
@@ -70,8 +72,9 @@ struct grid *run_curve(const struct run *run, const char *name);
 /* run_answers: a model's answers to a task; NULL if it gave none. */
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
 
-/* model_title: what the report calls a model: "student, random start" for "student-random".
-   model_rank: its place in tables; models that have no title come last and are called by their name. */
+/* model_title: what the report calls a model: "student, random start" for
+   "student-random". model_rank: its place in tables; models that have no title come
+   last and are called by their name. */
 const char *model_title(const char *model);
 int model_rank(const char *model);
 

@@ -14,15 +14,16 @@ static void write_row(FILE *stream, const char *first, ...)
 {
     va_list cells;
     va_start(cells, first);
-    for (const char *cell = first; cell; cell = va_arg(cells, const char *))
-        fprintf(stream, cell == first ? "%s" : "\t%s", cell);
+    fputs(first, stream);
+    for (const char *cell; (cell = va_arg(cells, const char *));)
+        fprintf(stream, "\t%s", cell);
     va_end(cells);
     fputc('\n', stream);
 }
 
 /* Start a table */
-static struct file_writer *start(const struct run *run, const char *folder, const char *name,
-                                 FILE **stream)
+static struct file_writer *start(const struct run *run, const char *folder,
+                                 const char *name, FILE **stream)
 {
     char *path = text_format("%s/%s/%s.tsv", run->folder, folder, name);
     struct file_writer *writer = file_create(path);
@@ -42,7 +43,8 @@ static char *score_cell(const json_t *values, const char *task, const char *mode
                                           : text_format("%s ± %s", score, spread);
 }
 
-/* A retention as it is, or without the reason why it is not defined, for which a cell is too small. */
+/* A retention as it is, or without the reason why it is not defined, for which a cell
+   is too small. */
 static const char *percent_cell(const char *retention)
 {
     return strncmp(retention, "not defined", 11) ? retention : "not defined";
@@ -55,7 +57,8 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
         fprintf(stream, "\t%s", run->sheets[i].title);
     fputs("\tMean\tRetention, %\nthe most frequent class", stream);
     for (int i = 0; i < run->count; i++)
-        fprintf(stream, "\t%s", value_get(values, "constant.%s", run->sheets[i].task->name));
+        fprintf(stream, "\t%s",
+                value_get(values, "constant.%s", run->sheets[i].task->name));
     fputs("\t–\t–\n", stream);
     for (int j = 0; j < run->model_count; j++) {
         const char *model = run->models[j];
@@ -69,13 +72,14 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
         const char *kept = !strcmp(model, "student")
                                ? value_get(values, "retention.mean")
                                : value_get(values, "retention.%s.mean", model);
-        fprintf(stream, "\t%s\t%s\n", value_get(values, "score.mean.%s", model), percent_cell(kept));
+        fprintf(stream, "\t%s\t%s\n", value_get(values, "score.mean.%s", model),
+                percent_cell(kept));
     }
 }
 
 /* Write the table of retention */
-static void write_retention_of(const struct run *run, const json_t *values, const char *model,
-                               FILE *stream)
+static void write_retention_of(const struct run *run, const json_t *values,
+                               const char *model, FILE *stream)
 {
     char *prefix = strcmp(model, "student") ? text_format("retention.%s", model)
                                             : text_format("retention");
@@ -95,7 +99,8 @@ static void write_retention_of(const struct run *run, const json_t *values, cons
 
 static void write_retention(const struct run *run, const json_t *values, FILE *stream)
 {
-    write_row(stream, "Model", "Task", "Teacher", "Student", "Retention, %", "95 % interval", NULL);
+    write_row(stream, "Model", "Task", "Teacher", "Student", "Retention, %",
+              "95 % interval", NULL);
     for (int j = 0; j < run->model_count; j++)
         if (strcmp(run->models[j], "teacher"))
             write_retention_of(run, values, run->models[j], stream);
@@ -114,8 +119,8 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
                 {"alone", "student-alone", "–"},
                 {"released", "student-released", "–"}};
     (void)run;
-    write_row(stream, "Student", "Masked words, %", "Mean score", "Change", "95 % interval",
-              "Paper's change", NULL);
+    write_row(stream, "Student", "Masked words, %", "Mean score", "Change",
+              "95 % interval", "Paper's change", NULL);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         bool all = !*rows[i].key;
         if (!all && strcmp(value_get(values, "ablation.%s.known", rows[i].key), "yes"))
@@ -124,7 +129,8 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
                   value_get(values, "accuracy.%s.last", rows[i].model),
                   value_get(values, "score.mean.%s", rows[i].model),
                   all ? "" : value_get(values, "ablation.%s.change", rows[i].key),
-                  all ? "" : value_get(values, "ablation.%s.change.interval", rows[i].key),
+                  all ? ""
+                      : value_get(values, "ablation.%s.change.interval", rows[i].key),
                   rows[i].paper, NULL);
     }
 }
@@ -136,99 +142,140 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
     json_t *timed, *models = json_object_get(run->bench, "models");
     write_row(stream, "Model", "Parameters", "One core, s", "All cores, s", NULL);
     for (int rank = 0; rank <= model_rank(""); rank++)
-        json_object_foreach(models, model, timed)
-            if (model_rank(model) == rank)
-                write_row(stream, model_title(model), value_get(values, "parameters.%s", model),
-                          value_get(values, "speed.%s.one", model),
-                          value_get(values, "speed.%s.all", model), NULL);
+        json_object_foreach(models, model, timed) if (model_rank(model) == rank)
+            write_row(stream, model_title(model),
+                      value_get(values, "parameters.%s", model),
+                      value_get(values, "speed.%s.one", model),
+                      value_get(values, "speed.%s.all", model), NULL);
     write_row(stream, "difference", value_get(values, "speed.smaller.sentence"),
               value_get(values, "speed.faster.one.sentence"),
               value_get(values, "speed.faster.all.sentence"), NULL);
 }
 
+/* Write a row for each task and model, a column for each seed */
+/* The seeds of a run, ascending; at most room. */
+static int list_seeds(const struct run *run, int *seeds, int room)
+{
+    int count = 0;
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->sheets[i].count; j++)
+            for (int k = 0; k < run->sheets[i].list[j].seeds; k++) {
+                int seed = run->sheets[i].list[j].seed[k], at = 0;
+                while (at < count && seeds[at] < seed)
+                    at++;
+                if (count == room || (at < count && seeds[at] == seed))
+                    continue;
+                memmove(seeds + at + 1, seeds + at,
+                        (size_t)(count++ - at) * sizeof *seeds);
+                seeds[at] = seed;
+            }
+    return count;
+}
+static void write_by_seed(const struct run *run, FILE *stream,
+                          char *(*cell)(const struct sheet *, const struct answers *,
+                                        int))
+{
+    int seeds[64], count = list_seeds(run, seeds, 64);
+    fputs("Task\tModel", stream);
+    for (int s = 0; s < count; s++)
+        fprintf(stream, "\tSeed %d", seeds[s]);
+    fputc('\n', stream);
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->sheets[i].count; j++) {
+            const struct answers *a = &run->sheets[i].list[j];
+            fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
+            for (int s = 0, at = 0; s < count; s++) {
+                char *text = at < a->seeds && a->seed[at] == seeds[s]
+                                 ? cell(&run->sheets[i], a, at++)
+                                 : text_format("–");
+                fprintf(stream, "\t%s", text);
+                free(text);
+            }
+            fputc('\n', stream);
+        }
+}
+
 /* Write the table of every seed */
+static char *seed_cell(const struct sheet *sheet, const struct answers *a, int seed)
+{
+    (void)sheet;
+    return number_text(a->scores[seed], 2);
+}
+
 static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_row(stream, "Task", "Model", "Seed", "Score", "Accuracy", "F1", "Matthews", NULL);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            for (int seed = 0; seed < run->sheets[i].list[j].seeds; seed++) {
-                const struct sheet *sheet = &run->sheets[i];
-                const struct answers *a = &sheet->list[j];
-                struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
-                double right = metric_accuracy(sheet->labels, a->predictions[seed], sheet->rows);
-                char *number = text_format("%d", a->seed[seed]);
-                char *score = number_text(a->scores[seed], 2);
-                char *accuracy = number_text(100 * right, 2);
-                char *f1 = number_text(100 * confusion_f1(&c), 2);
-                char *matthews = number_text(100 * confusion_matthews(&c), 2);
-                write_row(stream, sheet->title, model_title(a->model), number, score,
-                          accuracy, f1, matthews, NULL);
-                free(number);
-                free(score);
-                free(accuracy);
-                free(f1);
-                free(matthews);
-            }
+    write_by_seed(run, stream, seed_cell);
 }
 
 /* Write the table of confusions */
+static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
+                            int seed)
+{
+    struct confusion c =
+        confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
+    return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
+                       c.false_negative, c.true_positive);
+}
+
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1", NULL);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            for (int seed = 0; seed < run->sheets[i].list[j].seeds; seed++) {
-                const struct sheet *sheet = &run->sheets[i];
-                const struct answers *a = &sheet->list[j];
-                struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
-                fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", sheet->title,
-                        model_title(a->model), a->seed[seed], c.true_negative, c.false_positive,
-                        c.false_negative, c.true_positive);
-            }
+    write_by_seed(run, stream, confusion_cell);
 }
 
 /* Write the table of stages */
+/* The order of stages in a run: what makes teachers, what makes students, what comes
+   after. */
+static int kind_of(const char *stage)
+{
+    return !strcmp(stage, "teacher") ? 0 : !strncmp(stage, "distill-", 8) ? 1 : 2;
+}
+
 static void write_stages(const struct run *run, const json_t *values, FILE *stream)
 {
     const char *name;
     json_t *record, *groups = json_object(), *group;
     (void)values;
-    json_object_foreach(run->stages, name, record) {
-        /* Add a stage to the group of its kind */
-        const char *sums[] = {"steps", "tokens", "seconds"}, *last = strrchr(name, '-');
-        bool seeded = !strncmp(name, "finetune-", 9) && last;
-        char *kind = text_format("%.*s", (int)(seeded ? last - name : (long)strlen(name)), name);
-        if (!(group = json_object_get(groups, kind))) {
-            group = json_object();
-            json_object_set_new(groups, kind, group);
-            json_object_set(group, "threads", json_object_get(record, "threads"));
+    for (int kind = 0; kind < 3; kind++)
+        json_object_foreach(run->stages, name, record)
+        {
+            if (kind_of(name) != kind)
+                continue;
+            /* Add a stage to the group of its kind */
+            const char *sums[] = {"steps", "tokens", "seconds"}, *last = strrchr(name, '-');
+            bool seeded = !strncmp(name, "finetune-", 9) && last;
+            char *kind =
+                text_format("%.*s", (int)(seeded ? last - name : (long)strlen(name)), name);
+            if (!(group = json_object_get(groups, kind))) {
+                group = json_object();
+                json_object_set_new(groups, kind, group);
+                json_object_set(group, "threads", json_object_get(record, "threads"));
+            }
+            for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+                json_object_set_new(group, sums[i],
+                                    json_real(json_number_value(json_object_get(group, sums[i]))
+                                              + json_number_value(json_object_get(record,
+                                                                                  sums[i]))));
+            json_object_set_new(group, "runs",
+                                json_integer(json_integer_value(json_object_get(group, "runs"))
+                                             + 1));
+            free(kind);
         }
-        for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
-            json_object_set_new(group, sums[i],
-                                json_real(json_number_value(json_object_get(group, sums[i]))
-                                          + json_number_value(json_object_get(record, sums[i]))));
-        json_object_set_new(group, "runs",
-                            json_integer(json_integer_value(json_object_get(group, "runs")) + 1));
-        free(kind);
-    }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time", NULL);
-    json_object_foreach(groups, name, group) {
-        char *steps = number_text(json_number_value(json_object_get(group, "steps")), 0);
-        char *tokens = number_text(json_number_value(json_object_get(group, "tokens")), 0);
+    json_object_foreach(groups, name, group)
+    {
+        /* Write the row of a group of stages */
+        const char *const counts[] = {"runs", "steps", "tokens", "threads"};
+        fputs(name, stream);
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            char *count = number_text(json_number_value(json_object_get(group, counts[i])), 0);
+            fprintf(stream, "\t%s", count);
+            free(count);
+        }
         char *time = duration_text(json_number_value(json_object_get(group, "seconds")));
-        char *runs = number_text(json_number_value(json_object_get(group, "runs")), 0);
-        char *threads = number_text(json_number_value(json_object_get(group, "threads")), 0);
-        write_row(stream, name, runs, steps, tokens, threads, time, NULL);
-        free(steps);
-        free(tokens);
+        fprintf(stream, "\t%s\n", time);
         free(time);
-        free(runs);
-        free(threads);
     }
     json_decref(groups);
 }
@@ -236,13 +283,20 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
 /* Write the tables of settings and data */
 static void write_settings(const struct run *run, const json_t *values, FILE *stream)
 {
-    const char *name;
+    const char *name, *names[256];
     json_t *value;
+    int count = 0;
     (void)run;
-    write_row(stream, "Setting", "Value", NULL);
-    json_object_foreach((json_t *)values, name, value)
-        if (!strncmp(name, "setting.", 8))
-            write_row(stream, name + 8, json_string_value(value), NULL);
+    json_object_foreach((json_t *)values, name,
+                        value) if (!strncmp(name, "setting.", 8) && count < 256)
+        names[count++] = name;
+    write_row(stream, "Setting", "Value", "Setting", "Value", NULL);
+    int half = (count + 1) / 2;
+    for (int i = 0; i < half; i++)
+        write_row(stream, names[i] + 8, value_get(values, "%s", names[i]),
+                  half + i < count ? names[half + i] + 8 : "",
+                  half + i < count ? value_get(values, "%s", names[half + i]) : "",
+                  NULL);
 }
 
 static void write_data(const struct run *run, const json_t *values, FILE *stream)
@@ -314,7 +368,8 @@ static void plot_accuracy(const struct run *run, FILE *stream)
                 fprintf(stream, "%.0f\t%.4f\n", rows_mean(curve, "step", row, row + 1),
                         100 * rows_mean(curve, "accuracy", row, row + 1));
             fputs("\n\n", stream);
-            last_step = fmax(last_step, rows_mean(curve, "step", curve->rows - 1, curve->rows));
+            last_step =
+                fmax(last_step, rows_mean(curve, "step", curve->rows - 1, curve->rows));
         }
         if (curve)
             grid_free(curve);
@@ -322,7 +377,8 @@ static void plot_accuracy(const struct run *run, FILE *stream)
     }
     double height = 100 * json_number_value(level);
     if (level)
-        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step, height);
+        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step,
+                height);
 }
 
 /* Write what the figure of the scores plots */
@@ -339,8 +395,8 @@ static void plot_scores(const struct run *run, FILE *stream)
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
             if (e.bounded)
-                fprintf(stream, "%.4f\t%.4f\t%.4f\t%.4f\t%s\n", place(run, i, j), e.value, e.low,
-                        e.high, run->sheets[i].title);
+                fprintf(stream, "%.4f\t%.4f\t%.4f\t%.4f\t%s\n", place(run, i, j),
+                        e.value, e.low, e.high, run->sheets[i].title);
         }
         fputs("\n\n", stream);
     }
@@ -360,7 +416,8 @@ static void plot_tasks(const struct run *run, FILE *stream)
 {
     for (int i = 0; i < run->count; i++)
         fprintf(stream, "%d\t%s\t%.4f\n", i, run->sheets[i].title,
-                measure_median(run->sheets[i].list[0].scores, run->sheets[i].list[0].seeds));
+                measure_median(run->sheets[i].list[0].scores,
+                               run->sheets[i].list[0].seeds));
 }
 
 /* Write what the figure of the confusions plots */
@@ -368,7 +425,8 @@ static int typical_seed(const struct answers *a)
 {
     int nearest = 0;
     for (int seed = 1; seed < a->seeds; seed++)
-        if (fabs(a->scores[seed] - a->score->value) < fabs(a->scores[nearest] - a->score->value))
+        if (fabs(a->scores[seed] - a->score->value)
+            < fabs(a->scores[nearest] - a->score->value))
             nearest = seed;
     return nearest;
 }
@@ -383,15 +441,16 @@ static void plot_confusions(const struct run *run, FILE *stream)
             const struct answers *a = run_answers(sheet, shown[j]);
             if (!a)
                 continue;
-            struct confusion c =
-                confusion_count(sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
+            struct confusion c = confusion_count(
+                sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
             int counts[2][2] = {{c.true_negative, c.false_positive},
                                 {c.false_negative, c.true_positive}};
             for (int label = 0; label < 2; label++)
                 for (int prediction = 0; prediction < 2; prediction++) {
-                    int count = counts[label][prediction], all = counts[label][0] + counts[label][1];
-                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", i, j, prediction, label,
-                            all ? (double)count / all : 0, count);
+                    int count = counts[label][prediction],
+                        all = counts[label][0] + counts[label][1];
+                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", i, j, prediction,
+                            label, all ? (double)count / all : 0, count);
                 }
         }
 }

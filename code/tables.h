@@ -4,8 +4,9 @@
 
 #include "run.h"
 
-/* tables_write: writes RUN/tables/NAME.tsv, what the report shows, and RUN/figures/NAME.tsv, what
-   its figures plot. values: the values of the run, as set by results_main. */
+/* tables_write: writes RUN/tables/NAME.tsv, what the report shows, and
+   RUN/figures/NAME.tsv, what its figures plot. values: the values of the run, as set by
+   results_main. */
 void tables_write(const struct run *run, const json_t *values);
 
 #endif

@@ -26,6 +26,7 @@ struct line {
 
 struct chunk {
     const char *name, *language;
+    bool defined; /* not only continued */
     struct piece *pieces;
     int piece_count;
     struct line *lines;
@@ -199,11 +200,12 @@ static void header_check(struct book *book, const char *path, int number, char s
     if (language[strspn(language, "abcdefghijklmnopqrstuvwxyz")])
         fault(book, path, number - 1, "a chunk's fence takes one word, its language");
     if (!chunk && sign == '+')
-        fault(book, path, number, "chunk \"%s\" is continued, but not defined", name);
+        fault(book, path, number, "chunk \"%s\" is continued before it is defined",
+              name);
     if (!chunk)
         return;
     const struct piece *first = &chunk->pieces[0];
-    if (sign == '=')
+    if (sign == '=' && chunk->defined)
         fault(book, path, number, "chunk \"%s\" is defined twice, first at %s:%d",
               name, first->path, first->header);
     if (strcmp(language, chunk->language))
@@ -232,6 +234,7 @@ static struct chunk *piece_begin(struct book *book, const char *path, int number
         book->chunks = grow(book->chunks, book->chunk_count, sizeof *book->chunks);
         book->chunks[book->chunk_count++] = chunk;
     }
+    chunk->defined |= sign == '=';
     chunk->pieces = grow(chunk->pieces, chunk->piece_count, sizeof *chunk->pieces);
     chunk->pieces[chunk->piece_count++] = (struct piece){ path, number, number };
     return chunk;
@@ -715,7 +718,7 @@ static int key_compare(const void *a, const void *b)
 static bool is_defined(const struct search *search, const struct sighting *use)
 {
     size_t defined = (size_t)search->defined;
-    return bsearch(use, search->found, defined, sizeof *use, key_compare);
+    return defined && bsearch(use, search->found, defined, sizeof *use, key_compare);
 }
 
 static void find_uses(struct search *search, const struct tokens *tokens)
@@ -816,11 +819,12 @@ static void print_chunk(FILE *stream, const struct chunk *chunk)
         print_place(stream, chunk->uses[i], i == 0);
     fputs("]}", stream);
 }
-/* print_identifier: prints what has the key of the first; returns the next. */
-static struct sighting *print_identifier(FILE *stream, const struct output *outputs,
-                                         struct sighting *first, struct sighting *end)
+/* print_identifier: prints what has the key of the first sighting; returns the next. */
+static int print_identifier(FILE *stream, const struct search *search, int first,
+                            const struct output *outputs)
 {
-    struct sighting *one = first, *use;
+    const struct sighting *found = search->found, *one = &found[first];
+    int i = first, use, count = search->count;
     fputs("  {\"name\": ", stream);
     print_string(stream, one->name, (size_t)one->length);
     fputs(", ", stream);
@@ -828,13 +832,13 @@ static struct sighting *print_identifier(FILE *stream, const struct output *outp
     if (one->scope)
         print_key(stream, "file", outputs[one->scope - 1].file->name);
     fputs("\"definitions\": [", stream);
-    for (; one < end && one->kind && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == first);
+    for (; i < count && found[i].kind && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == first);
     fputs("],\n   \"uses\": [", stream);
-    for (use = one; one < end && !key_compare(first, one); one++)
-        print_place(stream, one->line, one == use);
+    for (use = i; i < count && !key_compare(one, &found[i]); i++)
+        print_place(stream, found[i].line, i == use);
     fputs("]}", stream);
-    return one;
+    return i;
 }
 
 static void print_references(FILE *stream, const struct book *book,
@@ -847,10 +851,9 @@ static void print_references(FILE *stream, const struct book *book,
         print_chunk(stream, book->chunks[i]);
     }
     fputs("],\n \"identifiers\": [", stream);
-    struct sighting *next = search.found, *end = next + search.count;
-    while (next < end) {
-        fputs(next == search.found ? "\n" : ",\n", stream);
-        next = print_identifier(stream, outputs, next, end);
+    for (int i = 0; i < search.count;) {
+        fputs(i ? ",\n" : "\n", stream);
+        i = print_identifier(stream, &search, i, outputs);
     }
     fputs("]\n}\n", stream);
 }

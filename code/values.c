@@ -11,7 +11,8 @@
 /* Write a number as text */
 char *number_text(double number, int decimals)
 {
-    char *digits = text_format("%.*f", decimals, fabs(number)), grouped[512], *to = grouped;
+    char *digits = text_format("%.*f", decimals, fabs(number)), grouped[512],
+         *to = grouped;
     if (strlen(digits) > 300)
         fail("results", "the number %g is too large to be written", number);
     bool zero = strspn(digits, "0.") == strlen(digits);
@@ -84,7 +85,6 @@ void value_take(json_t *values, char *text, const char *key, ...)
     free(name);
     free(text);
 }
-
 const char *value_get(const json_t *values, const char *key, ...)
 {
     va_list arguments;

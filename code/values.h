@@ -6,10 +6,10 @@
 
 #include <jansson.h>
 
-/* number_text: a number with so many decimals, a true minus sign and commas between thousands,
-   "−1,234.5". A zero has no sign. duration_text: seconds in the two units that fit, "3 min 07 s".
-   list_text: appends a word to a list, "CoLA, MRPC and IMDb" for the last of three. All of them
-   return new strings for the caller to free. */
+/* number_text: a number with so many decimals, a true minus sign and commas between
+   thousands, "−1,234.5". A zero has no sign. duration_text: seconds in the two units
+   that fit, "3 min 07 s". list_text: appends a word to a list, "CoLA, MRPC and IMDb"
+   for the last of three. All of them return new strings for the caller to free. */
 char *number_text(double number, int decimals);
 char *duration_text(double seconds);
 char *list_text(const char *list, const char *word, bool last);
@@ -17,7 +17,8 @@ char *list_text(const char *list, const char *word, bool last);
 /* significant_text: a number with three significant digits, without an exponent. */
 char *significant_text(double number);
 
-/* value_set: sets values[key] to text; key: as for printf. value_take frees the text as well. */
+/* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
+   well. */
 void value_set(json_t *values, const char *text, const char *key, ...)
     __attribute__((format(printf, 3, 4)));
 void value_take(json_t *values, char *text, const char *key, ...)
@@ -27,8 +28,8 @@ void value_take(json_t *values, char *text, const char *key, ...)
 const char *value_get(const json_t *values, const char *key, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* value_estimate: sets KEY, KEY.low and KEY.high to the estimate with one decimal, "–" where it has
-   none, and KEY.interval to "91.0 to 99.1". */
+/* value_estimate: sets KEY, KEY.low and KEY.high to the estimate with one decimal, "–"
+   where it has none, and KEY.interval to "91.0 to 99.1". */
 void value_estimate(json_t *values, const struct estimate *estimate, const char *key);
 
 #endif

@@ -28,6 +28,7 @@ plot confusion every ::1 using (x($1, $2, $3)):(-$4):(0.5):(0.5):5 with boxxyerr
          fillstyle solid linecolor palette, \
      confusion every ::1 using (x($1, $2, $3)):(-$4):6 with labels, \
      tasks using (2.7 * (2 * $1 + 0.5) + 0.5):(1.45):2 with labels, \
-     for [m = 0:1] tasks using (2.7 * (2 * $1 + m) + 0.5):(0.85):(model[m + 1]) with labels, \
-     for [p = 0:1] for [m = 0:1] tasks using (2.7 * (2 * $1 + m) + p):(-1.75):(sprintf("%d", p)) \
-         with labels
+     for [m = 0:1] tasks using (2.7 * (2 * $1 + m) + 0.5):(0.85):(model[m + 1]) \
+         with labels, \
+     for [p = 0:1] for [m = 0:1] tasks \
+         using (2.7 * (2 * $1 + m) + p):(-1.75):(sprintf("%d", p)) with labels

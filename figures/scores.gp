@@ -1,6 +1,6 @@
 # Tangled from chapters/57-figures.md; edit there.
 width = 14.6
-height = 5.4
+height = 5.8
 load "figures/style.gp"
 scores = results . "/figures/scores.tsv"
 seeds = results . "/figures/seeds.tsv"
@@ -11,16 +11,17 @@ set tmargin at screen 0.90
 # Draw the scores by task
 set lmargin at screen 0.055
 set rmargin at screen 0.62
-set bmargin at screen 0.34
+set bmargin at screen 0.37
 set title "score, " . percent offset 0, -0.7
-set key at screen 0.33, 0.12 center center horizontal maxcols 3 Left reverse
+set key at screen 0.33, 0.13 center center horizontal maxcols 3 Left reverse
 stats scores using 1 nooutput
 models = STATS_blocks
 stats tasks using 1 nooutput
 set xrange [-0.5:STATS_max + 0.5]
-plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars linestyle i + 1 \
-         pointsize 0.8 title columnheader(1), \
-     seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 linecolor rgb "#777777" notitle, \
+plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars \
+         linestyle i + 1 pointsize 0.8 title columnheader(1), \
+     seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 \
+         linecolor rgb "#777777" notitle, \
      tasks using 1:(NaN):xticlabels(2) notitle
 stats speed every ::1 using 2 nooutput
 if (exists("STATS_records")) {

@@ -25,7 +25,7 @@ do for [i = 0:2] {
     set lmargin at screen left(i)
     set rmargin at screen right(i)
     set title term[i + 1] offset 0, -0.7
-    plot losses every ::1 using 1:(column(i + 2)) with lines linestyle 1
+    plot losses every ::1 using 1:(column(i + 2)) with lines linestyle 2
 }
 # Draw the accuracy of the students
 set lmargin at screen left(3)
@@ -33,8 +33,9 @@ set rmargin at screen right(3)
 set title "guessed right, " . percent
 stats accuracy using 1 nooutput
 students = STATS_blocks - 1
-plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 1, \
-     accuracy index students using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb "#444444"
+plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 2, \
+     accuracy index students using 1:2 with lines linewidth 2 dashtype 2 \
+         linecolor rgb "#444444"
 # Draw the key below all panels
 set lmargin at screen 0
 set rmargin at screen 1
@@ -43,7 +44,7 @@ unset tics
 unset title
 set yrange [0:1]
 set key at screen 0.5, 0.12 center center horizontal maxcols 4 Left reverse
-plot for [i = 0:students - 1] accuracy index i using 1:(-1) with lines linestyle i + 1 \
+plot for [i = 0:students - 1] accuracy index i using 1:(-1) with lines linestyle i + 2 \
          title columnheader(1), \
      accuracy index students using 1:(-1) with lines linewidth 2 dashtype 2 \
          linecolor rgb "#444444" title columnheader(1)
