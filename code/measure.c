@@ -35,18 +35,20 @@ struct scoring {
     uint64_t rows_place, seeds_place;
 };
 
-static double score_resample(const struct scoring *s, int resample, int *labels,
-                             int *predictions, double *scores)
+/* rows, labels, predictions: [s->rows]; scores: [s->seeds]; all of them scratch. */
+static double score_resample(const struct scoring *s, int resample, int *rows,
+                             int *labels, int *predictions, double *scores)
 {
     uint64_t rows_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->rows_place);
     uint64_t seeds_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->seeds_place);
+    for (int row = 0; row < s->rows; row++) {
+        rows[row] = (int)random_below(rows_key, (uint64_t)row, (uint64_t)s->rows);
+        labels[row] = s->labels[rows[row]];
+    }
     for (int seed = 0; seed < s->seeds; seed++) {
         uint64_t drawn = random_below(seeds_key, (uint64_t)seed, (uint64_t)s->seeds);
-        for (int row = 0; row < s->rows; row++) {
-            uint64_t from = random_below(rows_key, (uint64_t)row, (uint64_t)s->rows);
-            labels[row] = s->labels[from];
-            predictions[row] = s->predictions[drawn][from];
-        }
+        for (int row = 0; row < s->rows; row++)
+            predictions[row] = s->predictions[drawn][rows[row]];
         scores[seed] = task_score(s->task, labels, predictions, s->rows);
     }
     return measure_median(scores, s->seeds);
@@ -67,16 +69,14 @@ struct measure *measure_scores(const struct task *task, const int *labels,
     free(scores);
 #pragma omp parallel
     {
-        int *drawn_labels = allocate((size_t)rows, sizeof *drawn_labels);
-        int *drawn_predictions = allocate((size_t)rows, sizeof *drawn_predictions);
-        double *drawn_scores = allocate((size_t)seeds, sizeof *drawn_scores);
+        int *scratch = allocate(3 * (size_t)rows, sizeof *scratch);
+        double *scores = allocate((size_t)seeds, sizeof *scores);
 #pragma omp for
         for (int r = 0; r < RESAMPLES; r++)
-            measure->draws[r] =
-                score_resample(&s, r, drawn_labels, drawn_predictions, drawn_scores);
-        free(drawn_labels);
-        free(drawn_predictions);
-        free(drawn_scores);
+            measure->draws[r] = score_resample(&s, r, scratch, scratch + rows,
+                                               scratch + 2 * rows, scores);
+        free(scratch);
+        free(scores);
     }
     return measure;
 }

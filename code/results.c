@@ -214,21 +214,16 @@ static void set_times(const struct run *run, json_t *values)
 /* Set the scores */
 static double constant_score(const struct sheet *sheet)
 {
-    int *constant = allocate((size_t)sheet->rows, sizeof *constant), most = 0, best = 0;
-    for (int class = 0; class < sheet->task->classes; class++) {
-        int rows = 0;
+    int *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double best = -INFINITY;
+    for (int class = 0; class < sheet->task->classes; class ++) {
         for (int row = 0; row < sheet->rows; row++)
-            rows += sheet->labels[row] == class;
-        if (rows > most) {
-            most = rows;
-            best = class;
-        }
+            constant[row] = class;
+        best =
+            fmax(best, task_score(sheet->task, sheet->labels, constant, sheet->rows));
     }
-    for (int row = 0; row < sheet->rows; row++)
-        constant[row] = best;
-    double score = task_score(sheet->task, sheet->labels, constant, sheet->rows);
     free(constant);
-    return score;
+    return best;
 }
 /* The standard deviation over seeds; 0 for one seed. */
 static double spread(const struct answers *a)
@@ -279,6 +274,22 @@ static void set_task_scores(const struct sheet *sheet, json_t *values)
         free(key);
     }
 }
+static void set_teacher(const struct run *run, json_t *values)
+{
+    json_t *above = json_object();
+    for (int i = 0; i < run->count; i++) {
+        const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
+        struct estimate score = measure_estimate(teacher ? teacher->score : NULL);
+        if (score.bounded && score.low > constant_score(&run->sheets[i]))
+            json_object_set_new(above, run->sheets[i].title, json_true());
+    }
+    set_list(values, above, "teacher.above");
+    bool all = (int)json_object_size(above) == run->count;
+    value_set(values, all ? "yes" : "no", "teacher.above.all");
+    if (json_object_size(above) == 0)
+        value_set(values, "none of the tasks", "teacher.above");
+    json_decref(above);
+}
 static void set_scores(const struct run *run, json_t *values)
 {
     json_t *titles = json_object();
@@ -302,6 +313,7 @@ static void set_scores(const struct run *run, json_t *values)
         free(mean);
     }
     set_list(values, titles, "tasks");
+    set_teacher(run, values);
     value_take(values, number_text(run->count, 0), "tasks.count");
     value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
     json_decref(titles);

@@ -55,7 +55,7 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
     fputs("Model", stream);
     for (int i = 0; i < run->count; i++)
         fprintf(stream, "\t%s", run->sheets[i].title);
-    fputs("\tMean\tRetention, %\nthe most frequent class", stream);
+    fputs("\tMean\tRetention, %\na constant answer", stream);
     for (int i = 0; i < run->count; i++)
         fprintf(stream, "\t%s",
                 value_get(values, "constant.%s", run->sheets[i].task->name));
