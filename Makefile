@@ -228,6 +228,65 @@ $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
+# Weaving -----------------------------------------------------------------------------------------------------------
+# pandoc writes TeX with code/weave.lua as its filter, gnuplot draws, LaTeX makes the pages. Same input, same bytes.
+
+export TITLE AUTHOR COURSE
+export SOURCE_DATE_EPOCH := 0
+export FORCE_SOURCE_DATE := 1
+
+PANDOC  = pandoc --preserve-tabs --from markdown --lua-filter code/weave.lua --citeproc --top-level-division=chapter \
+    --bibliography chapters/references.bib -M values=$(RUN)/values.json -M values=chapters/published.json \
+    -M xref=$(BUILD)/xref.json -M results=$(RUN) -M figures=figures -M command="make report PROFILE=$(NAME)"
+PLOTS   = $(filter-out style,$(patsubst figures/%.gp,%,$(wildcard figures/*.gp)))
+PLOT    = gnuplot -e "results='$(RUN)'; output='$@'; terminal_options='$(1)'" $<
+LATEX   = cd $(WORK) && pdflatex -interaction=batchmode -halt-on-error
+
+weave: build ## set the book again from the results that are there
+	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is missing; make report PROFILE=$(NAME) makes it" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory $(RUN)/report.pdf $(RUN)/summary.pdf
+
+html: build ## set the book as one HTML file, results/PROFILE/report.html
+	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
+
+WOVEN = $(CHAPTERS) chapters/references.bib chapters/published.json code/weave.lua code/book.tex $(wildcard $(RUN)/summary.json) $(BUILD)/title
+
+# changes when another title is asked for
+$(BUILD)/title: FORCE
+	@echo '$(TITLE)|$(AUTHOR)|$(COURSE)' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(WORK)/report.tex: $(WOVEN)
+	$(Q)$(PANDOC) --template code/book.tex --to latex --output $@ $(CHAPTERS)
+
+$(WORK)/summary.tex: $(WOVEN)
+	$(Q)$(PANDOC) -M summary=yes --template code/book.tex --to latex --output $@ $(CHAPTERS)
+
+# a fixed number of passes: references, then the pages that they shift, then the table of contents again
+$(RUN)/%.pdf: $(WORK)/%.tex $(PLOTS:%=$(WORK)/figures/%.pdf)
+	$(Q)for pass in 1 2 3; do ($(LATEX) $*.tex >/dev/null) || { tail -n 40 $(WORK)/$*.log >&2; exit 1; }; done
+	$(Q)! grep -E 'undefined references|Missing character' $(WORK)/$*.log
+	$(Q)cp $(WORK)/$*.pdf $@.partial && mv $@.partial $@
+	@echo "$@: $$(pdfinfo $@ | awk '/^Pages/ { print $$2 }') pages"
+
+# a plot is a page of its own, set by LaTeX in the fonts of the book
+$(WORK)/figures/%.pdf: $(WORK)/figures/%.tex
+	$(Q)cd $(@D) && pdflatex -interaction=batchmode -halt-on-error $*.tex >/dev/null || { tail -n 20 $(@D)/$*.log >&2; exit 1; }
+
+$(WORK)/figures/%.tex: figures/%.gp figures/style.gp $(wildcard $(RUN)/figures/*.tsv) | $(WORK)/figures/gnuplot-lua-tikz.sty
+	$(Q)$(call PLOT,tikz standalone font \",9\")
+
+$(WORK)/figures/%.svg: figures/%.gp figures/style.gp $(wildcard $(RUN)/figures/*.tsv)
+	@mkdir -p $(@D)
+	$(Q)$(call PLOT,svg)
+
+$(WORK)/figures/gnuplot-lua-tikz.sty:
+	@mkdir -p $(@D)
+	$(Q)cd $(@D) && gnuplot -e 'set terminal tikz createstyle'
+
+$(RUN)/report.html: $(WOVEN) $(PLOTS:%=$(WORK)/figures/%.svg)
+	$(Q)$(PANDOC) --to html5 --standalone --self-contained --mathml --toc --toc-depth 1 --resource-path $(WORK) \
+	    --output $@.partial $(CHAPTERS) && mv $@.partial $@
+
 # Tests -------------------------------------------------------------------------------------------------------------
 
 TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))

@@ -264,6 +264,7 @@ local function find(key, strict)
 end
 
 local summary, pen = false, nil
+local results, figures, command, xref
 
 -- mention: the words that stand for a label
 local function mention(kind, id, capital)
@@ -408,6 +409,8 @@ function latex.code(text)
   return latex.raw("\\texttt{" .. text .. "}")
 end
 
+function latex.identifier(name) return "\\texttt{" .. latex.text(name) .. "}" end
+
 -- name: a chunk's name, upright if it is a file
 function latex.name(name)
   return name:match("^%w+/") and "\\texttt{" .. latex.text(name) .. "}" or latex.text(name)
@@ -507,6 +510,8 @@ function html.code() return nil end
 
 html.name = html.text
 
+function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
+
 -- Write chunks in HTML
 local function anchor(piece, text) return '<a href="#' .. piece.label .. '">' .. text .. "</a>" end
 
@@ -597,8 +602,6 @@ local function set_code(block)
 end
 
 -- Set tables and figures
-local results, figures, command
-
 -- needed: the text of a file that the run should have left
 local function needed(path, id)
   local text = read(path)
@@ -611,14 +614,17 @@ end
 -- Read a table of tab-separated text
 local function cell(text) return {pandoc.Plain {pandoc.Str(text)}} end
 
+local no_number = {[""] = true, ["–"] = true, ["—"] = true, ["not defined"] = true}
+
 local function read_table(text, caption)
   local rows, numeric = pandoc.List(), {}
   for line in text:gmatch("[^\n]+") do
     local row = pandoc.List()
     for field in (line .. "\t"):gmatch("(.-)\t") do
+      field = splice(field, function(value) return value end)
       row:insert(cell(field))
       if #rows > 0 then
-        local number = field:match("^[−+]?%d") or field:match("^[—–]?$")
+        local number = no_number[field] or field:gsub("^−", ""):match("^%d")
         numeric[#row] = numeric[#row] ~= false and number ~= nil
       end
     end
@@ -633,11 +639,27 @@ local function read_table(text, caption)
 end
 
 -- Set a table drawn by hand
+local function is_narrow(simple)
+  local total, longest = 0, {}
+  local function look(row)
+    for column, blocks in ipairs(row) do
+      local text = pandoc.utils.stringify(pandoc.Pandoc(blocks))
+      longest[column] = math.max(longest[column] or 0, utf8.len(text) or #text)
+    end
+  end
+  look(simple.header)
+  for _, row in ipairs(simple.rows) do look(row) end
+  for _, letters in ipairs(longest) do total = total + letters + 2 end
+  return total <= 100
+end
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
   if not id then return nil end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
+  if is_narrow(simple) then
+    for column in ipairs(simple.widths) do simple.widths[column] = 0 end
+  end
   local files = labels[id].files
   return pen.table(simple, id, #files > 0 and files)
 end
@@ -710,6 +732,27 @@ function html.index(entries)
   return pandoc.RawBlock("html", '<ul class="index">' .. table.concat(entries, "\n") .. "</ul>")
 end
 
+-- Set the index of identifiers
+-- index_of_identifiers: every identifier of the C, with the chunks that define and use it
+local function index_of_identifiers()
+  local out = {}
+  local function places(list)
+    local found = pandoc.List()
+    for _, one in ipairs(list) do
+      local piece = chunks[one.chunk] and chunks[one.chunk][tonumber(one.piece)]
+      if piece and found[#found] ~= piece then found:insert(piece) end
+    end
+    return found
+  end
+  for _, one in ipairs(xref.identifiers) do
+    local defined, used = places(one.definitions), places(one.uses)
+    if #defined > 0 then
+      table.insert(out, pen.entry(defined[1], pen.identifier(one.name), defined, used))
+    end
+  end
+  return pen.index(out)
+end
+
 -- Find a way to set every character
 local symbols = {
   ["−"] = "-", ["×"] = "\\times", ["÷"] = "\\div", ["±"] = "\\pm", ["·"] = "\\cdot", ["≤"] = "\\le", ["≥"] = "\\ge",
@@ -755,6 +798,7 @@ local set = {
     if class == "figure" then return set_figure(div) end
     if class == "part" then return set_part(div) end
     if class == "chunk-index" then return index_of_chunks() end
+    if class == "identifier-index" then return index_of_identifiers() end
   end,
 }
 
@@ -799,6 +843,17 @@ local function write_title(meta)
   meta.subtitle, meta.date = meta.course, meta.run
 end
 
+-- Keep what holds for this run
+local function keep_when_true(div)
+  if div.classes[1] ~= "when" then return nil end
+  for key, words in pairs(div.attributes) do
+    local value, holds = values[key] or "", words == ""  and not values[key]
+    for word in words:gmatch("%S+") do holds = holds or word == value end
+    if not holds then return {} end
+  end
+  return div.content
+end
+
 local function weave(doc)
   -- Read the settings given on the command line
   local function setting(name) return doc.meta[name] and pandoc.utils.stringify(doc.meta[name]) end
@@ -806,11 +861,13 @@ local function weave(doc)
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
   summary = doc.meta.summary ~= nil
+  xref = read_json(setting("xref"))
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
     add_values(pandoc.utils.stringify(path), nil, read_json(pandoc.utils.stringify(path)))
   end
+  doc = doc:walk {traverse = "topdown", Div = keep_when_true}
   doc:walk(collect)
   if summary then keep_first_part(doc) end
   doc = doc:walk(replace)

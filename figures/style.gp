@@ -1,12 +1,16 @@
 # Tangled from chapters/12-weaver.md; edit there.
-eval "set terminal " . terminal_options
+if (!exists("width")) width = 14.6
+if (!exists("height")) height = 5
+tikz = strstrt(terminal_options, "tikz") > 0
+eval "set terminal " . terminal_options . (tikz ? sprintf(" size %gcm,%gcm", width, height) \
+  : sprintf(" size %g,%g", 40 * width, 40 * height))
 set output output
 set border 3 linecolor rgb "#666666"
 set tics nomirror scale 0.6
 set grid ytics linecolor rgb "#dddddd" linetype 1 linewidth 0.5
 set key above left horizontal samplen 2 height 0.3
 set datafile separator "\t"
-percent = strstrt(terminal_options, "tikz") ? "\\%" : "%"
+percent = tikz ? "\\%" : "%"
 # Choose colours that stay apart
 set style line 1 linecolor rgb "#1a4073" linewidth 2 pointtype 7
 set style line 2 linecolor rgb "#d95f02" linewidth 2 pointtype 5
@@ -14,4 +18,7 @@ set style line 3 linecolor rgb "#2a8f5b" linewidth 2 pointtype 9
 set style line 4 linecolor rgb "#56b4e9" linewidth 2 pointtype 11
 set style line 5 linecolor rgb "#8e5ea2" linewidth 2 pointtype 13
 set style line 6 linecolor rgb "#888888" linewidth 2 pointtype 6
+set style line 7 linecolor rgb "#a6761d" linewidth 2 pointtype 8
+set style line 8 linecolor rgb "#e7298a" linewidth 2 pointtype 10
+set style line 9 linecolor rgb "#444444" linewidth 2 pointtype 12
 set style increment userstyles
