@@ -22,7 +22,7 @@ static inline float *out(real *x)
 }
 
 /* Share work among threads */
-enum { SPAN = 4096, PARTS = 32, ALONE = 8192 };
+enum { SPAN = 4096, PARTS = 32, ALONE = 32768 };
 
 /* span_length: elements in the span that begins at from, of n in all. */
 static size_t span_length(size_t from, size_t n)
@@ -134,7 +134,9 @@ static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n
     uint16_t quarters[QUARTERS];
     uint32_t threshold = dropout_threshold(dropout);
     float scale = dropout_scale(dropout);
-    while (n > 0) {
+    for (int i = 0; threshold == 0 && i < n; i++)
+        mask[i] = 1;
+    while (threshold > 0 && n > 0) {
         int skip = (int)(first % 4), count = n < QUARTERS - skip ? n : QUARTERS - skip;
         for (int draw = 0; draw < DRAWS; draw++)
             bits[draw] = random_bits(dropout.key, first / 4 + (uint64_t)draw);

@@ -2,6 +2,7 @@
 #include "results.h"
 #include "fail.h"
 #include "file.h"
+#include "model.h"
 #include "run.h"
 #include "stage.h"
 #include "tables.h"
@@ -54,6 +55,19 @@ static void set_list(json_t *values, const json_t *words, const char *key)
         list = longer;
     }
     value_take(values, list, "%s", key);
+}
+/* "0 2 4" becomes "0, 2 and 4". */
+static void set_words(json_t *values, const char *text, const char *key)
+{
+    json_t *words = json_object();
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        char *word = text_format("%.*s", (int)strcspn(text, " "), text);
+        json_object_set_new(words, word, json_true());
+        text += strlen(word);
+        free(word);
+    }
+    set_list(values, words, key);
+    json_decref(words);
 }
 
 /* Say which software it was */
@@ -109,13 +123,21 @@ static void set_provenance(const struct run *run, const struct stage *stage,
 }
 
 /* Say what the teacher and the student are */
-static void set_count(json_t *values, double count, const char *whose, const char *what)
+static void set_shape(const struct run *run, const char *model, json_t *values)
 {
-    value_take(values, count > 0 ? number_text(count, 0) : text_format("–"), "%s.%s",
-               whose, what);
+    char *folder = text_format("%s/models/%s", run->folder, model);
+    char *config = text_format("%s/config.json", folder);
+    bool known = file_exists(config);
+    struct shape shape = known ? model_shape(folder) : (struct shape){.layers = 0};
+    value_take(values, known ? number_text(shape.layers, 0) : text_format("–"), "%s.layers",
+               model);
+    value_take(values, known ? number_text(shape.width, 0) : text_format("–"), "%s.width",
+               model);
+    free(config);
+    free(folder);
 }
 
-static void set_models(const struct run *run, json_t *values)
+static void set_models(const struct run *run, struct settings *settings, json_t *values)
 {
     static const struct {
         const char *beginning, *origin;
@@ -124,16 +146,14 @@ static void set_models(const struct run *run, json_t *values)
         {"given a head", "published, with a masked-word head trained for this report"},
         {"adopted", "taken as it is published"}};
     const json_t *teacher = json_object_get(run->stages, "teacher");
-    const json_t *student = json_object_get(run->stages, "distill-student");
     const char *beginning = json_string_value(json_object_get(teacher, "beginning"));
+    value_set(values, "of an origin that was not recorded", "teacher.origin");
     for (size_t i = 0; beginning && i < sizeof origins / sizeof *origins; i++)
         if (!strcmp(origins[i].beginning, beginning))
             value_set(values, origins[i].origin, "teacher.origin");
-    const char *facts[] = {"layers", "width", "parameters"};
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        set_count(values, record_number(teacher, facts[i]), "teacher", facts[i]);
-        set_count(values, record_number(student, facts[i]), "student", facts[i]);
-    }
+    set_shape(run, "teacher", values);
+    set_shape(run, "student", values);
+    set_words(values, settings_text(settings, "student distill", "layers"), "student.from");
 }
 
 /* Note what was cut and what is missing */
@@ -187,7 +207,7 @@ static void set_missing(const struct run *run, struct settings *settings,
             free(text);
         }
     value_take(values, number_text(wanted, 0), "seeds.count");
-    value_set(values, settings_text(settings, "finetune", "seeds"), "seeds");
+    set_words(values, settings_text(settings, "finetune", "seeds"), "seeds");
     value_set(values, json_object_size(missing) ? "yes" : "no", "missing.known");
     set_list(values, missing, "missing");
     json_decref(missing);
@@ -467,27 +487,19 @@ static void set_sentences(const struct run *run, json_t *values)
 }
 
 /* Set what each ablation costs */
-static char *ablation_sentence(const struct estimate *change, const json_t *values,
-                               const char *key)
+static char *ablation_sentence(const struct estimate *change)
 {
     if (!change->known)
         return text_format("was not measured in this run");
-    const char *interval = value_get(values, "ablation.%s.change.interval", key);
-    char *points = number_text(fabs(change->value), 1),
-         *signed_points = number_text(change->value, 1);
-    char *text;
+    char *points = number_text(fabs(change->value), 1), *text;
     if (change->bounded && change->high < 0)
-        text = text_format("loses %s points (95 %% interval of the change %s)", points,
-                           interval);
+        text = text_format("loses %s points", points);
     else if (change->bounded && change->low > 0)
-        text = text_format("gains %s points (95 %% interval of the change %s)", points,
-                           interval);
+        text = text_format("gains %s points", points);
     else
-        text = text_format(
-            "changes by less than this run can resolve (%s points, 95 %% interval %s)",
-            signed_points, interval);
+        text = text_format("%s %s points, no more than chance may do",
+                           change->value < 0 ? "loses" : "gains", points);
     free(points);
-    free(signed_points);
     return text;
 }
 static void set_ablations(const struct run *run, json_t *values)
@@ -511,7 +523,7 @@ static void set_ablations(const struct run *run, json_t *values)
         value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
                    "ablation.%s", key);
         value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
-        value_take(values, ablation_sentence(&change, values, key), "ablation.%s.sentence",
+        value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
                    key);
         any |= change.known;
         free(with);
@@ -768,7 +780,7 @@ int results_main(int argc, char **argv)
     json_t *values = json_object(), *summary = json_object();
     /* Compute all values */
     set_provenance(run, &stage, values);
-    set_models(run, values);
+    set_models(run, stage.settings, values);
     set_cuts(run, values);
     set_missing(run, stage.settings, values);
     set_times(run, values);

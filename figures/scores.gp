@@ -8,6 +8,9 @@ tasks = results . "/figures/tasks.tsv"
 speed = results . "/figures/speed.tsv"
 set multiplot
 set tmargin at screen 0.90
+# Space ticks by round numbers
+tick(end) = (power = 10.0 ** floor(log10(end)), \
+             end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Draw the scores by task
 set lmargin at screen 0.055
 set rmargin at screen 0.62
@@ -33,11 +36,14 @@ if (exists("STATS_records")) {
     set key at screen 0.86, 0.09 center center vertical Left reverse
     stats speed every ::1 using 2 nooutput
     last = 1.25 * STATS_max
-    power = 10.0 ** floor(log10(last))
-    set xtics 0, (last >= 4 * power ? 2 * power : last >= 2 * power ? power : power / 2)
+    set xtics 0, tick(2 * last)
     set xrange [0:last]
     stats speed every ::1 using 3 nooutput
-    set yrange [0:1.3 * STATS_max]
+    first_highest = STATS_max
+    stats speed every ::1 using 4 nooutput
+    highest = STATS_max > first_highest ? STATS_max : first_highest
+    set yrange [0:1.3 * highest]
+    set ytics 0, tick(highest)
     plot speed every ::1 using 2:3 with points linestyle 1 title "one core", \
          speed every ::1 using 2:4 with points linestyle 2 title "all cores", \
          speed every ::1 using 2:3:1 with labels offset 0, 0.9 notitle

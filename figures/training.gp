@@ -5,6 +5,9 @@ load "figures/style.gp"
 losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
 set multiplot
+# Space ticks by round numbers
+tick(end) = (power = 10.0 ** floor(log10(end)), \
+             end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Leave room for four panels
 set tmargin at screen 0.86
 set bmargin at screen 0.36
@@ -12,12 +15,8 @@ left(i) = 0.055 + 0.248 * i
 right(i) = left(i) + 0.185
 stats losses every ::1 using 1 nooutput
 last = STATS_max
-power = 10.0 ** floor(log10(last))
-tick = last >= 4 * power ? 2 * power : last >= 2 * power ? power : power / 2
-set xtics 0, tick
+set xtics 0, tick(2 * last)
 set xrange [0:last]
-set yrange [0:*]
-set ytics autofreq
 # Draw the three loss terms
 array term = ["masked words", "soft targets", "cosine"]
 set key off
@@ -25,14 +24,21 @@ do for [i = 0:2] {
     set lmargin at screen left(i)
     set rmargin at screen right(i)
     set title term[i + 1] offset 0, -0.7
+    set yrange [*:*]
+    stats losses every ::1 using (column(i + 2)) nooutput
+    set yrange [0:1.05 * STATS_max]
+    set ytics 0, tick(STATS_max)
     plot losses every ::1 using 1:(column(i + 2)) with lines linestyle 2
 }
 # Draw the accuracy of the students
 set lmargin at screen left(3)
 set rmargin at screen right(3)
 set title "guessed right, " . percent
-stats accuracy using 1 nooutput
+set yrange [*:*]
+stats accuracy using 2 nooutput
 students = STATS_blocks - 1
+set yrange [0:1.05 * STATS_max]
+set ytics 0, tick(STATS_max)
 plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 2, \
      accuracy index students using 1:2 with lines linewidth 2 dashtype 2 \
          linecolor rgb "#444444"

@@ -50,6 +50,7 @@ check "cuts are stated once" is cuts \
 check "an ablation that was not run says so" is ablation.mlm.sentence "was not measured in this run"
 check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
+check "the models' shapes are read from their folders" is teacher.layers 4
 check "no value is a NaN" no_nan
 check "the losses are thinned for print" [ "$(wc -l <"$run/figures/losses.tsv")" = 101 ]
 cp -r "$run" "$folder/first"

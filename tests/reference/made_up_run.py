@@ -50,13 +50,13 @@ def curves(name, accuracy):
         write("curves/distill-student.tsv", "\n".join(lines) + "\n")
 
 
-write("made-up.settings", "# The settings of a run that never happened.\n[run]\ndata = toyland\n\n[finetune]\n"
+write("made-up.settings", "# The settings of a run that never happened.\n[run]\ndata = toyland\n\n[distill]\nlayers = 0 2\n\n[finetune]\n"
       f"tasks = {' '.join(TASKS)}\nmodels = {' '.join(MODELS)}\nseeds = {' '.join(map(str, SEEDS))}\n")
 stage("teacher", 4000.0, 900, 400000, 1100000, ["made-up corpus train: the first 400,000 of 1,000,000 tokens"],
-      beginning="from scratch", name="scratch", layers=4, width=128)
+      beginning="from scratch")
 for name, (_, accuracy) in MODELS.items():
     if name != "teacher":
-        stage(f"distill-{name}", 700.0, 240, 120000, 600000, teacher_accuracy=MODELS["teacher"][1], layers=2, width=128)
+        stage(f"distill-{name}", 700.0, 240, 120000, 600000, teacher_accuracy=MODELS["teacher"][1])
         curves(name, accuracy)
 
 for task, count in TASKS.items():
@@ -77,6 +77,13 @@ for task, count in TASKS.items():
                 parameters = 1050000 if model == "teacher" else 550000
                 stage(f"finetune-{task}-{model}-{seed}", 30.0, 100, 20000, parameters, cuts)
 
+common = {"vocab_size": 328, "max_position_embeddings": 64}
+write("models/teacher/config.json", json.dumps({
+    "model_type": "bert", "num_hidden_layers": 4, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512,
+    "type_vocab_size": 2, "hidden_act": "gelu", **common}, indent=1) + "\n")
+write("models/student/config.json", json.dumps({
+    "model_type": "distilbert", "n_layers": 2, "dim": 128, "n_heads": 4, "hidden_dim": 512, "activation": "gelu",
+    **common}, indent=1) + "\n")
 write("bench.json", json.dumps({"device": "Difference Engine No. 2, 1 crank", "threads": 1, "sentences": 80, "models": {
     "teacher": {"parameters": 1100000, "seconds_one_core": 12.5, "seconds_all_cores": 8.25},
     "student": {"parameters": 600000, "seconds_one_core": 6.5, "seconds_all_cores": 4.5}},
