@@ -34,6 +34,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
@@ -235,7 +236,7 @@ export TITLE AUTHOR COURSE
 export SOURCE_DATE_EPOCH := 0
 export FORCE_SOURCE_DATE := 1
 
-PANDOC  = pandoc --preserve-tabs --from markdown --lua-filter code/weave.lua --citeproc --top-level-division=chapter \
+PANDOC  = pandoc --preserve-tabs --from markdown-blank_before_header --lua-filter code/weave.lua --citeproc --top-level-division=chapter \
     --bibliography chapters/references.bib -M values=$(RUN)/values.json -M values=chapters/published.json \
     -M xref=$(BUILD)/xref.json -M results=$(RUN) -M figures=figures -M command="make report PROFILE=$(NAME)"
 PLOTS   = $(filter-out style,$(patsubst figures/%.gp,%,$(wildcard figures/*.gp)))
@@ -269,13 +270,14 @@ $(RUN)/%.pdf: $(WORK)/%.tex $(PLOTS:%=$(WORK)/figures/%.pdf)
 	@echo "$@: $$(pdfinfo $@ | awk '/^Pages/ { print $$2 }') pages"
 
 # a plot is a page of its own, set by LaTeX in the fonts of the book
-$(WORK)/figures/%.pdf: $(WORK)/figures/%.tex
-	$(Q)cd $(@D) && pdflatex -interaction=batchmode -halt-on-error $*.tex >/dev/null || { tail -n 20 $(@D)/$*.log >&2; exit 1; }
+$(WORK)/figures/%.pdf: $(WORK)/figures/%.tikz code/plot.tex
+	$(Q)cd $(@D) && { pdflatex -interaction=batchmode -halt-on-error -jobname $* $(abspath code/plot.tex) >/dev/null || \
+	    { tail -n 20 $*.log >&2; exit 1; }; }
 
-$(WORK)/figures/%.tex: figures/%.gp figures/style.gp $(wildcard $(RUN)/figures/*.tsv) | $(WORK)/figures/gnuplot-lua-tikz.sty
-	$(Q)$(call PLOT,tikz standalone font \",9\")
+$(WORK)/figures/%.tikz: figures/%.gp figures/style.gp $(wildcard $(RUN)/summary.json) | $(WORK)/figures/gnuplot-lua-tikz.sty
+	$(Q)$(call PLOT,tikz)
 
-$(WORK)/figures/%.svg: figures/%.gp figures/style.gp $(wildcard $(RUN)/figures/*.tsv)
+$(WORK)/figures/%.svg: figures/%.gp figures/style.gp $(wildcard $(RUN)/summary.json)
 	@mkdir -p $(@D)
 	$(Q)$(call PLOT,svg)
 
