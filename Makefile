@@ -230,64 +230,78 @@ $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 
 # Weaving -----------------------------------------------------------------------------------------------------------
-# pandoc writes TeX with code/weave.lua as its filter, gnuplot draws, LaTeX makes the pages. Same input, same bytes.
+# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
 
 export TITLE AUTHOR COURSE
-export SOURCE_DATE_EPOCH := 0
-export FORCE_SOURCE_DATE := 1
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(wildcard figures/*.gp)))
+PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M bibliography=chapters/references.bib \
+    -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
+    -M command='make report PROFILE=$(NAME)'
+WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
-PANDOC  = pandoc --preserve-tabs --from markdown-blank_before_header --lua-filter code/weave.lua --citeproc --top-level-division=chapter \
-    --bibliography chapters/references.bib -M values=$(RUN)/values.json -M values=chapters/published.json \
-    -M xref=$(BUILD)/xref.json -M results=$(RUN) -M figures=figures -M command="make report PROFILE=$(NAME)"
-PLOTS   = $(filter-out style,$(patsubst figures/%.gp,%,$(wildcard figures/*.gp)))
-PLOT    = gnuplot -e "results='$(RUN)'; output='$@'; terminal_options='$(1)'" $<
-LATEX   = cd $(WORK) && pdflatex -interaction=batchmode -halt-on-error
-
-weave: build ## set the book again from the results that are there
-	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is missing; make report PROFILE=$(NAME) makes it" >&2; exit 1; }
+weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
+	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.pdf $(RUN)/summary.pdf
 
-html: build ## set the book as one HTML file, results/PROFILE/report.html
+html: tangle ## the same as one HTML file, results/PROFILE/report.html
+	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
-WOVEN = $(CHAPTERS) chapters/references.bib chapters/published.json code/weave.lua code/book.tex $(wildcard $(RUN)/summary.json) $(BUILD)/title
-
-# changes when another title is asked for
-$(BUILD)/title: FORCE
-	@echo '$(TITLE)|$(AUTHOR)|$(COURSE)' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
-
-$(WORK)/report.tex: $(WOVEN)
-	$(Q)$(PANDOC) --template code/book.tex --to latex --output $@ $(CHAPTERS)
-
-$(WORK)/summary.tex: $(WOVEN)
-	$(Q)$(PANDOC) -M summary=yes --template code/book.tex --to latex --output $@ $(CHAPTERS)
-
-# a fixed number of passes: references, then the pages that they shift, then the table of contents again
-$(RUN)/%.pdf: $(WORK)/%.tex $(PLOTS:%=$(WORK)/figures/%.pdf)
-	$(Q)for pass in 1 2 3; do ($(LATEX) $*.tex >/dev/null) || { tail -n 40 $(WORK)/$*.log >&2; exit 1; }; done
-	$(Q)! grep -E 'undefined references|Missing character' $(WORK)/$*.log
-	$(Q)cp $(WORK)/$*.pdf $@.partial && mv $@.partial $@
-	@echo "$@: $$(pdfinfo $@ | awk '/^Pages/ { print $$2 }') pages"
-
-# a plot is a page of its own, set by LaTeX in the fonts of the book
-$(WORK)/figures/%.pdf: $(WORK)/figures/%.tikz code/plot.tex
-	$(Q)cd $(@D) && { pdflatex -interaction=batchmode -halt-on-error -jobname $* $(abspath code/plot.tex) >/dev/null || \
-	    { tail -n 20 $*.log >&2; exit 1; }; }
-
-$(WORK)/figures/%.tikz: figures/%.gp figures/style.gp $(wildcard $(RUN)/summary.json) | $(WORK)/figures/gnuplot-lua-tikz.sty
-	$(Q)$(call PLOT,tikz)
-
-$(WORK)/figures/%.svg: figures/%.gp figures/style.gp $(wildcard $(RUN)/summary.json)
+# what the book takes from the run and from the command line; it is not rewritten if it is the same
+$(WORK)/weave/key: FORCE
 	@mkdir -p $(@D)
-	$(Q)$(call PLOT,svg)
+	$(Q){ echo "$$TITLE, $$AUTHOR, $$COURSE"; cat $(RUN)/values.json $(BUILD)/xref.json; \
+	    find $(RUN)/tables $(RUN)/figures -type f | LC_ALL=C sort | xargs cat; } | sha256sum >$@.new; \
+	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-$(WORK)/figures/gnuplot-lua-tikz.sty:
+PLOT = gnuplot -e "results='$(RUN)'; output='$@'; terminal='$(1)'" $<
+
+$(WORK)/weave/gnuplot-lua-tikz.sty:
 	@mkdir -p $(@D)
 	$(Q)cd $(@D) && gnuplot -e 'set terminal tikz createstyle'
 
-$(RUN)/report.html: $(WOVEN) $(PLOTS:%=$(WORK)/figures/%.svg)
-	$(Q)$(PANDOC) --to html5 --standalone --self-contained --mathml --toc --toc-depth 1 --resource-path $(WORK) \
-	    --output $@.partial $(CHAPTERS) && mv $@.partial $@
+$(WORK)/weave/%.tikz: figures/%.gp figures/style.gp $(WORK)/weave/key
+	$(Q)$(call PLOT,tikz)
+
+$(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
+	$(Q)$(call PLOT,svg)
+
+.PRECIOUS: $(WORK)/weave/%.tikz
+
+$(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
+	$(Q)cd $(@D) && $(PDFLATEX) -jobname $* $(abspath code/figure.tex) >/dev/null || { grep -A 4 '^!' $*.log >&2; exit 1; }
+
+$(WORK)/weave/book.tex: $(WOVEN) code/book.tex
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@ $(CHAPTERS)
+
+$(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@ $(CHAPTERS)
+
+# neither the time nor the folder of the run may show in a PDF
+PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
+
+# $(call typeset,NAME): three passes, and a look at the log: nothing undefined, no character lost, no line of code too long
+define typeset
+cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
+    $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
+awk '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print; bad = 1 } \
+    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/m\/n\/8\.4/) { print box; print; bad = 1 } } \
+    END { exit bad }' $(1).log >&2 || { echo "weave: see $(WORK)/weave/$(1).log" >&2; exit 1; }
+endef
+
+$(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
+	$(Q)$(call typeset,book)
+	$(Q)cp $(WORK)/weave/book.pdf $@
+	@echo "weave: $@"
+
+$(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
+	$(Q)$(call typeset,summary)
+	$(Q)cp $(WORK)/weave/summary.pdf $@
+	@echo "weave: $@"
+
+$(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
+	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@ $(CHAPTERS)
+	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------
 

@@ -29,8 +29,7 @@ struct normed {
     float *mean, *deviation; /* [rows]; deviation is 1 / sqrt(variance + epsilon) */
 };
 
-/* What one layer computes, in order. Its input is hidden[l], its output hidden[l +
-   1]. */
+/* What layer l computes, in order, from hidden[l] to hidden[l + 1]. */
 struct layer {
     real *qkv;               /* [tokens, 3 width] queries, keys, values */
     float *logsum;           /* [tokens, heads] log of the softmax's denominator */
@@ -102,7 +101,7 @@ struct model {
     enum head head;
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
-    struct parameters parameters; /* the plan of the four vectors below */
+    struct parameters parameters; /* the plan of the three vectors below */
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */

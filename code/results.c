@@ -93,8 +93,7 @@ static void set_provenance(const struct run *run, const struct stage *stage,
 {
     const char *name, *date = "";
     json_t *record, *devices = json_object();
-    json_object_foreach(run->stages, name, record)
-    {
+    json_object_foreach(run->stages, name, record) {
         const char *finished = json_string_value(json_object_get(record, "finished"));
         const char *device = json_string_value(json_object_get(record, "device"));
         if (finished && strcmp(finished, date) > 0)
@@ -539,17 +538,16 @@ static void set_accuracy(const struct run *run, const char *stage, const char *m
 {
     char *name = text_format("%s-validation", stage);
     struct grid *curve = run_curve(run, name);
-    int column = curve ? grid_column(curve, "accuracy") : -1;
-    bool known = column >= 0 && curve->rows > 0;
-    value_take(values,
-               known ? number_text(100 * grid_number(curve, 0, column), 1)
-                     : text_format("–"),
-               "accuracy.%s.first", model);
-    value_take(values,
-               known ? number_text(100 * grid_number(curve, curve->rows - 1, column), 1)
-                     : text_format("–"),
-               "accuracy.%s.last", model);
-    value_set(values, known ? "yes" : "no", "accuracy.%s.known", model);
+    value_set(values, "–", "accuracy.%s.first", model);
+    value_set(values, "–", "accuracy.%s.last", model);
+    value_set(values, curve ? "yes" : "no", "accuracy.%s.known", model);
+    if (curve && curve->rows > 0) {
+        int column = grid_column(curve, "accuracy");
+        double first = grid_number(curve, 0, column);
+        double last = grid_number(curve, curve->rows - 1, column);
+        value_take(values, number_text(100 * first, 1), "accuracy.%s.first", model);
+        value_take(values, number_text(100 * last, 1), "accuracy.%s.last", model);
+    }
     if (curve)
         grid_free(curve);
     free(name);
@@ -577,23 +575,22 @@ static void set_training(const struct run *run, json_t *values)
             set_accuracy(run, stage, run->models[i], values);
         free(stage);
     }
-    struct grid *curve = run_curve(run, "distill-student");
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
-        int column = curve ? grid_column(curve, terms[i]) : -1;
-        bool known = column >= 0 && curve->rows > 0;
-        int part = known ? (curve->rows + 19) / 20 : 0;
-        value_take(values,
-                   known ? significant_text(column_mean(curve, column, 0, part))
-                         : text_format("–"),
-                   "loss.%s.first", terms[i]);
-        value_take(values,
-                   known ? significant_text(
-                       column_mean(curve, column, curve->rows - part, part))
-                         : text_format("–"),
-                   "loss.%s.last", terms[i]);
+        value_set(values, "–", "loss.%s.first", terms[i]);
+        value_set(values, "–", "loss.%s.last", terms[i]);
     }
-    if (curve)
-        grid_free(curve);
+    struct grid *curve = run_curve(run, "distill-student");
+    if (!curve)
+        return;
+    int part = (curve->rows + 19) / 20;
+    for (size_t i = 0; part > 0 && i < sizeof terms / sizeof *terms; i++) {
+        int column = grid_column(curve, terms[i]);
+        double first = column_mean(curve, column, 0, part);
+        double last = column_mean(curve, column, curve->rows - part, part);
+        value_take(values, significant_text(first), "loss.%s.first", terms[i]);
+        value_take(values, significant_text(last), "loss.%s.last", terms[i]);
+    }
+    grid_free(curve);
 }
 
 /* Set size and speed */
@@ -625,8 +622,7 @@ static void set_speed(const struct run *run, json_t *values)
     /* Set the speed of each model that was timed */
     const char *model;
     json_t *timed;
-    json_object_foreach(models, model, timed)
-    {
+    json_object_foreach(models, model, timed) {
         double parameters = record_number(timed, "parameters");
         value_take(values, number_text(parameters, 0), "parameters.%s", model);
         value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions",
@@ -729,15 +725,15 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         json_object_set_new(summary, texts[i],
                             json_string(value_get(values, "run.%s", texts[i])));
-    json_object_foreach(run->stages, name, record)
-    {
+    json_object_foreach(run->stages, name, record) {
         json_object_update(settings, json_object_get(record, "settings"));
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
-    json_object_foreach((json_t *)values, name,
-                        value) if (!strncmp(name, "version.", 8))
-        json_object_set(versions, name + 8, value);
+    json_object_foreach((json_t *)values, name, value) {
+        if (!strncmp(name, "version.", 8))
+            json_object_set(versions, name + 8, value);
+    }
     for (int i = 0; i < run->count; i++)
         json_object_set_new(tasks, run->sheets[i].task->name,
                             task_json(&run->sheets[i]));

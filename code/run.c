@@ -56,10 +56,10 @@ void grid_free(struct grid *grid)
 
 int grid_column(const struct grid *grid, const char *name)
 {
-    for (int column = 0; grid->cells && *grid->text && column < grid->columns; column++)
+    for (int column = 0; *grid->text && column < grid->columns; column++)
         if (!strcmp(grid->cells[column], name))
             return column;
-    return -1;
+    fail(grid->path, "expected a column \"%s\" in the header", name);
 }
 
 const char *grid_text(const struct grid *grid, int row, int column)
@@ -76,14 +76,6 @@ double grid_number(const struct grid *grid, int row, int column)
         fail(grid->path, "line %d: expected a finite number, found \"%s\"", row + 2,
              text);
     return number;
-}
-
-static int column_of(const struct grid *grid, const char *name)
-{
-    int column = grid_column(grid, name);
-    if (column < 0)
-        fail(grid->path, "expected a column \"%s\" in the header", name);
-    return column;
 }
 
 /* Know the models by rank and title */
@@ -160,8 +152,8 @@ static int class_at(const struct grid *grid, int row, int column,
 static int *read_predictions(struct sheet *sheet, const char *path)
 {
     struct grid *grid = grid_read(path);
-    int index = column_of(grid, "index"), label = column_of(grid, "label");
-    int prediction = column_of(grid, "prediction");
+    int index = grid_column(grid, "index"), label = grid_column(grid, "label");
+    int prediction = grid_column(grid, "prediction");
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     /* Let the first file set the rows of the task */

@@ -5,21 +5,18 @@
 #include "values.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Write a row of cells */
-static void write_row(FILE *stream, const char *first, ...)
+static void write_cells(FILE *stream, const char *const *cells)
 {
-    va_list cells;
-    va_start(cells, first);
-    fputs(first, stream);
-    for (const char *cell; (cell = va_arg(cells, const char *));)
-        fprintf(stream, "\t%s", cell);
-    va_end(cells);
+    for (int i = 0; cells[i]; i++)
+        fprintf(stream, i ? "\t%s" : "%s", cells[i]);
     fputc('\n', stream);
 }
+
+#define write_row(stream, ...) write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Start a table */
 static struct file_writer *start(const struct run *run, const char *folder,
@@ -89,18 +86,18 @@ static void write_retention_of(const struct run *run, const json_t *values,
                   value_get(values, "score.%s.teacher", task),
                   value_get(values, "score.%s.%s", task, model),
                   percent_cell(value_get(values, "%s.%s", prefix, task)),
-                  value_get(values, "%s.%s.interval", prefix, task), NULL);
+                  value_get(values, "%s.%s.interval", prefix, task));
     }
     write_row(stream, model_title(model), "mean", "", "",
               percent_cell(value_get(values, "%s.mean", prefix)),
-              value_get(values, "%s.interval", prefix), NULL);
+              value_get(values, "%s.interval", prefix));
     free(prefix);
 }
 
 static void write_retention(const struct run *run, const json_t *values, FILE *stream)
 {
     write_row(stream, "Model", "Task", "Teacher", "Student", "Retention, %",
-              "95 % interval", NULL);
+              "95 % interval");
     for (int j = 0; j < run->model_count; j++)
         if (strcmp(run->models[j], "teacher"))
             write_retention_of(run, values, run->models[j], stream);
@@ -120,7 +117,7 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
                 {"released", "student-released", "–"}};
     (void)run;
     write_row(stream, "Student", "Masked words, %", "Mean score", "Change",
-              "95 % interval", "Paper's change", NULL);
+              "95 % interval", "Paper's change");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         bool all = !*rows[i].key;
         if (!all && strcmp(value_get(values, "ablation.%s.known", rows[i].key), "yes"))
@@ -131,7 +128,7 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
                   all ? "" : value_get(values, "ablation.%s.change", rows[i].key),
                   all ? ""
                       : value_get(values, "ablation.%s.change.interval", rows[i].key),
-                  rows[i].paper, NULL);
+                  rows[i].paper);
     }
 }
 
@@ -140,16 +137,18 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
 {
     const char *model;
     json_t *timed, *models = json_object_get(run->bench, "models");
-    write_row(stream, "Model", "Parameters", "One core, s", "All cores, s", NULL);
+    write_row(stream, "Model", "Parameters", "One core, s", "All cores, s");
     for (int rank = 0; rank <= model_rank(""); rank++)
-        json_object_foreach(models, model, timed) if (model_rank(model) == rank)
-            write_row(stream, model_title(model),
-                      value_get(values, "parameters.%s", model),
-                      value_get(values, "speed.%s.one", model),
-                      value_get(values, "speed.%s.all", model), NULL);
+        json_object_foreach(models, model, timed) {
+            if (model_rank(model) == rank)
+                write_row(stream, model_title(model),
+                          value_get(values, "parameters.%s", model),
+                          value_get(values, "speed.%s.one", model),
+                          value_get(values, "speed.%s.all", model));
+        }
     write_row(stream, "difference", value_get(values, "speed.smaller.sentence"),
               value_get(values, "speed.faster.one.sentence"),
-              value_get(values, "speed.faster.all.sentence"), NULL);
+              value_get(values, "speed.faster.all.sentence"));
 }
 
 /* Write a row for each task and model, a column for each seed */
@@ -238,8 +237,7 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
     json_t *record, *groups = json_object(), *group;
     (void)values;
     for (int kind = 0; kind < 3; kind++)
-        json_object_foreach(run->stages, name, record)
-        {
+        json_object_foreach(run->stages, name, record) {
             if (kind_of(name) != kind)
                 continue;
             /* Add a stage to the group of its kind */
@@ -262,9 +260,8 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
                                              + 1));
             free(kind);
         }
-    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time", NULL);
-    json_object_foreach(groups, name, group)
-    {
+    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time");
+    json_object_foreach(groups, name, group) {
         /* Write the row of a group of stages */
         const char *const counts[] = {"runs", "steps", "tokens", "threads"};
         fputs(name, stream);
@@ -287,16 +284,16 @@ static void write_settings(const struct run *run, const json_t *values, FILE *st
     json_t *value;
     int count = 0;
     (void)run;
-    json_object_foreach((json_t *)values, name,
-                        value) if (!strncmp(name, "setting.", 8) && count < 256)
-        names[count++] = name;
-    write_row(stream, "Setting", "Value", "Setting", "Value", NULL);
+    json_object_foreach((json_t *)values, name, value) {
+        if (!strncmp(name, "setting.", 8) && count < 256)
+            names[count++] = name;
+    }
+    write_row(stream, "Setting", "Value", "Setting", "Value");
     int half = (count + 1) / 2;
     for (int i = 0; i < half; i++)
         write_row(stream, names[i] + 8, value_get(values, "%s", names[i]),
                   half + i < count ? names[half + i] + 8 : "",
-                  half + i < count ? value_get(values, "%s", names[half + i]) : "",
-                  NULL);
+                  half + i < count ? value_get(values, "%s", names[half + i]) : "");
 }
 
 static void write_data(const struct run *run, const json_t *values, FILE *stream)
@@ -304,21 +301,21 @@ static void write_data(const struct run *run, const json_t *values, FILE *stream
     const char *name, *path;
     json_t *record, *hash, *files = json_object();
     (void)values;
-    json_object_foreach(run->stages, name, record)
+    json_object_foreach(run->stages, name, record) {
         json_object_update(files, json_object_get(record, "data"));
-    write_row(stream, "File", "SHA-256, first half", NULL);
-    json_object_foreach(files, path, hash)
+    }
+    write_row(stream, "File", "SHA-256, first half");
+    json_object_foreach(files, path, hash) {
         fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
+    }
     json_decref(files);
 }
 
 /* Average rows of a column */
-/* The mean over rows first .. end−1 of the column of that name, which must be there. */
+/* The mean over rows first .. end−1 of the column of that name. */
 static double rows_mean(const struct grid *curve, const char *name, int first, int end)
 {
     int column = grid_column(curve, name);
-    if (column < 0)
-        fail(curve->path, "expected a column \"%s\" in the header", name);
     double sum = 0;
     for (int row = first; row < end; row++)
         sum += grid_number(curve, row, column);
@@ -332,7 +329,7 @@ static void plot_losses(const struct run *run, FILE *stream)
 {
     static const char *const terms[] = {"mlm", "kl", "cosine", "accuracy"};
     struct grid *curve = run_curve(run, "distill-student");
-    write_row(stream, "step", terms[0], terms[1], terms[2], terms[3], NULL);
+    write_row(stream, "step", terms[0], terms[1], terms[2], terms[3]);
     int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
     for (int point = 0; point < points; point++) {
         int first = (int)((long)curve->rows * point / points);
@@ -434,7 +431,7 @@ static int typical_seed(const struct answers *a)
 static void plot_confusions(const struct run *run, FILE *stream)
 {
     static const char *const shown[] = {"teacher", "student"};
-    write_row(stream, "task", "model", "prediction", "label", "share", "count", NULL);
+    write_row(stream, "task", "model", "prediction", "label", "share", "count");
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < 2; j++) {
             const struct sheet *sheet = &run->sheets[i];
@@ -460,12 +457,13 @@ static void plot_speed(const struct run *run, FILE *stream)
 {
     const char *model;
     json_t *timed;
-    write_row(stream, "model", "millions", "one", "all", NULL);
-    json_object_foreach(json_object_get(run->bench, "models"), model, timed)
+    write_row(stream, "model", "millions", "one", "all");
+    json_object_foreach(json_object_get(run->bench, "models"), model, timed) {
         fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model_title(model),
                 1e-6 * json_number_value(json_object_get(timed, "parameters")),
                 json_number_value(json_object_get(timed, "seconds_one_core")),
                 json_number_value(json_object_get(timed, "seconds_all_cores")));
+    }
 }
 
 /* Write all tables */

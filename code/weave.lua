@@ -147,6 +147,20 @@ local function add_values(path, key, tree)
   end
 end
 
+-- Choose the paragraphs that apply
+local choose = {
+  traverse = "topdown",
+  Div = function(div)
+    if div.classes[1] ~= "when" then return nil end
+    for key, words in pairs(div.attributes) do
+      local met = false
+      for word in words:gmatch("%S+") do met = met or word == values[key] end
+      if not met then return {} end
+    end
+    return div.content
+  end,
+}
+
 -- Collect the labels and the chunks
 local labels, names = {}, {tbl = {}, fig = {}, sec = {}}
 local pieces, chunks, parts = {}, {}, {}
@@ -191,25 +205,14 @@ local function files_behind(block)
 end
 
 -- Note a chunk
-local users = {}
-
--- note_chunk: adds a piece to the chunk that it names; an example has no name and is left alone
 local function note_chunk(block)
-  local name, rest = block.text:match("^<<(.-)>>%+?=[ \t]*(.*)$")
+  local name, text = block.text:match("^<<(.-)>>%+?=[ \t]*\n?(.*)$")
   if not name or not block.classes[1] then return end
-  local piece = {name = name, language = block.classes[1], text = rest:gsub("^\n", "")}
+  local piece = {name = name, language = block.classes[1], text = text, links = {}}
   table.insert(pieces, piece)
   piece.label = "chunk:" .. #pieces
-  piece.part = #parts
   chunks[name] = chunks[name] or {}
   table.insert(chunks[name], piece)
-  for line in piece.text:gmatch("[^\n]+") do
-    local used = line:match("^%s*<<([^<].-)>>%s*$")
-    if used then
-      users[used] = users[used] or {}
-      if users[used][#users[used]] ~= piece then table.insert(users[used], piece) end
-    end
-  end
 end
 
 local collect = {
@@ -245,6 +248,28 @@ local collect = {
   end,
 }
 
+-- Connect the chunks and the identifiers
+local users, identifiers = {}, {}
+
+-- places_of: the pieces of a list of places, each once; places in chapters that are not woven are left out
+local function places_of(list)
+  local out = {}
+  for _, place in ipairs(list) do
+    local piece = (chunks[place.chunk] or {})[tonumber(place.piece)]
+    if piece and piece ~= out[#out] then table.insert(out, piece) end
+  end
+  return out
+end
+
+local function connect(xref)
+  for _, chunk in ipairs(xref.chunks) do users[chunk.name] = places_of(chunk.uses) end
+  for _, one in ipairs(xref.identifiers) do
+    one.places, one.users = places_of(one.definitions), places_of(one.uses)
+    if one.places[1] then table.insert(identifiers, one) end
+    for _, piece in ipairs(one.users) do piece.links[one.name] = one.places[1] end
+  end
+end
+
 -- Find what a reference stands for
 -- find: the kind of a reference ("value", "tbl", "fig", "sec"), and its value or label; nil if the
 -- braces are to stand as they are
@@ -264,7 +289,7 @@ local function find(key, strict)
 end
 
 local summary, pen = false, nil
-local results, figures, command, xref
+local results, figures, command
 
 -- mention: the words that stand for a label
 local function mention(kind, id, capital)
@@ -353,7 +378,7 @@ local function string_end(text, at)
 end
 
 -- Emphasise a run of code
-local function emphasise(text, name)
+local function emphasise(text, name, links)
   local language = languages[name] or other
   local out, at = {}, 1
   local function put(kind, last)
@@ -374,7 +399,13 @@ local function emphasise(text, name)
       put(last and "quoted", last or at)
     elseif text:find("^[%a_]", at) then
       last = select(2, text:find("^[%w_]+", at))
-      put(language.words[text:sub(at, last)] and "keyword", last)
+      local word = text:sub(at, last)
+      if links[word] then
+        table.insert(out, pen.link(links[word], word))
+        links[word], at = nil, last + 1
+      else
+        put(language.words[word] and "keyword", last)
+      end
     else
       put(nil, select(2, text:find("^[^%w_\"'/#%%-]+", at)) or at)
     end
@@ -409,8 +440,6 @@ function latex.code(text)
   return latex.raw("\\texttt{" .. text .. "}")
 end
 
-function latex.identifier(name) return "\\texttt{" .. latex.text(name) .. "}" end
-
 -- name: a chunk's name, upright if it is a file
 function latex.name(name)
   return name:match("^%w+/") and "\\texttt{" .. latex.text(name) .. "}" or latex.text(name)
@@ -431,6 +460,8 @@ function latex.on(piece) return "continued on page~" .. latex.pages {piece} end
 
 function latex.used(list) return "used on page~" .. latex.pages(list) end
 
+function latex.link(piece, text) return "\\hyperref[" .. piece.label .. "]{\\plain{" .. latex.text(text) .. "}}" end
+
 function latex.reference(piece, name)
   return "\\chunkreference{" .. piece.label .. "}{" .. latex.name(name) .. "}"
 end
@@ -442,6 +473,17 @@ function latex.block(body, piece, notes)
       table.concat(notes, "; ") .. "}\n" .. body .. "\n\\end{chunk}"
   end
   return pandoc.RawBlock("latex", body)
+end
+
+function latex.identifier(name) return "\\texttt{" .. latex.text(name) .. "}" end
+
+function latex.entry(one, file)
+  return "\\entry{" .. one.places[1].label .. "}{" .. one.title .. (file and " in \\texttt{" .. latex.text(file) .. "}" or "") ..
+    "}{" .. list_labels(one.places) .. "}{" .. list_labels(one.users) .. "}"
+end
+
+function latex.index(entries)
+  return pandoc.RawBlock("latex", "\\begin{entries}\n" .. table.concat(entries, "\n") .. "\n\\end{entries}")
 end
 
 -- Write floats in LaTeX
@@ -510,8 +552,6 @@ function html.code() return nil end
 
 html.name = html.text
 
-function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
-
 -- Write chunks in HTML
 local function anchor(piece, text) return '<a href="#' .. piece.label .. '">' .. text .. "</a>" end
 
@@ -527,6 +567,8 @@ function html.on(piece) return "continued " .. anchor(piece, "below") end
 
 function html.used(list) return "used in " .. html.pages(list) end
 
+function html.link(piece, text) return anchor(piece, html.text(text)) end
+
 function html.reference(piece, name) return anchor(piece, "⟨" .. html.text(name) .. "⟩") end
 
 function html.block(body, piece, notes)
@@ -536,6 +578,17 @@ function html.block(body, piece, notes)
       "<span>" .. table.concat(notes, "; ") .. "</span></p>" .. body .. "</div>"
   end
   return pandoc.RawBlock("html", body)
+end
+
+function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
+
+function html.entry(one, file)
+  return "<li>" .. anchor(one.places[1], one.title) .. (file and " in " .. html.text(file) or "") ..
+    (#one.users > 0 and ", used in " .. html.pages(one.users) or "") .. "</li>"
+end
+
+function html.index(entries)
+  return pandoc.RawBlock("html", '<ul class="index">' .. table.concat(entries, "\n") .. "</ul>")
 end
 
 -- Write floats in HTML
@@ -565,15 +618,17 @@ function html.figure(path, caption, id, files)
 end
 
 -- Set a block of code
-local function set_lines(text, language, links)
+local function set_lines(text, language, piece)
   local out, run = {}, {}
   local function flush()
-    if #run > 0 then table.insert(out, emphasise(table.concat(run, "\n"), language)) end
+    if #run > 0 then
+      table.insert(out, emphasise(table.concat(run, "\n"), language, piece and piece.links or {}))
+    end
     run = {}
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
     local indent, name = line:match("^(%s*)<<([^<].-)>>%s*$")
-    if links and chunks[name] then
+    if piece and chunks[name] then
       flush()
       table.insert(out, indent .. pen.reference(chunks[name][1], name))
     else
@@ -597,8 +652,9 @@ local function set_code(block)
   for i, one in ipairs(all) do if one == piece then place = i end end
   if place > 1 then table.insert(notes, pen.from(all[place - 1])) end
   if place < #all then table.insert(notes, pen.on(all[place + 1])) end
-  if place == 1 and users[piece.name] then table.insert(notes, pen.used(users[piece.name])) end
-  return pen.block(set_lines(piece.text, piece.language, true), piece, notes)
+  local uses = users[piece.name] or {}
+  if place == 1 and #uses > 0 then table.insert(notes, pen.used(uses)) end
+  return pen.block(set_lines(piece.text, piece.language, piece), piece, notes)
 end
 
 -- Set tables and figures
@@ -618,13 +674,13 @@ local no_number = {[""] = true, ["–"] = true, ["—"] = true, ["not defined"] 
 
 local function read_table(text, caption)
   local rows, numeric = pandoc.List(), {}
+  text = splice(text, function(value) return value end)
   for line in text:gmatch("[^\n]+") do
     local row = pandoc.List()
     for field in (line .. "\t"):gmatch("(.-)\t") do
-      field = splice(field, function(value) return value end)
       row:insert(cell(field))
       if #rows > 0 then
-        local number = no_number[field] or field:gsub("^−", ""):match("^%d")
+        local number = no_number[field] or field:match("^+?%d") or field:match("^−%d")
         numeric[#row] = numeric[#row] ~= false and number ~= nil
       end
     end
@@ -639,25 +695,26 @@ local function read_table(text, caption)
 end
 
 -- Set a table drawn by hand
-local function is_narrow(simple)
-  local total, longest = 0, {}
-  local function look(row)
+local function fits_a_line(simple)
+  local longest, line = {}, 0
+  local function measure(row)
     for column, blocks in ipairs(row) do
-      local text = pandoc.utils.stringify(pandoc.Pandoc(blocks))
-      longest[column] = math.max(longest[column] or 0, utf8.len(text) or #text)
+      local length = utf8.len(pandoc.utils.stringify(blocks)) or 0
+      longest[column] = math.max(longest[column] or 0, length + 2)
     end
   end
-  look(simple.header)
-  for _, row in ipairs(simple.rows) do look(row) end
-  for _, letters in ipairs(longest) do total = total + letters + 2 end
-  return total <= 100
+  measure(simple.header)
+  for _, row in ipairs(simple.rows) do measure(row) end
+  for _, length in pairs(longest) do line = line + length end
+  return line <= 140
 end
+
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
   if not id then return nil end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
-  if is_narrow(simple) then
+  if fits_a_line(simple) then
     for column in ipairs(simple.widths) do simple.widths[column] = 0 end
   end
   local files = labels[id].files
@@ -700,57 +757,35 @@ function html.part(number, title)
     html.text(title) .. "</p>")
 end
 
--- Set the index of chunks
--- index_of_chunks: every chunk by name, with its places and those of its users
-local function index_of_chunks()
-  local sorted, out = {}, {}
-  for name in pairs(chunks) do table.insert(sorted, name) end
-  table.sort(sorted, function(a, b)
-    local x, y = a:lower(), b:lower()
-    return x < y or x == y and a < b
+-- Set the indexes
+local function index_of(list)
+  table.sort(list, function(a, b)
+    local x, y = a.name:lower(), b.name:lower()
+    return x < y or x == y and (a.name < b.name or a.name == b.name and (a.file or "") < (b.file or ""))
   end)
-  for _, name in ipairs(sorted) do
-    table.insert(out, pen.entry(chunks[name][1], pen.name(name), chunks[name], users[name] or {}))
+  local out = {}
+  for i, one in ipairs(list) do
+    local twin = list[i - 1] and list[i - 1].name == one.name or list[i + 1] and list[i + 1].name == one.name
+    table.insert(out, pen.entry(one, twin and one.file))
   end
   return pen.index(out)
 end
 
-function latex.entry(piece, name, places, uses)
-  return "\\entry{" .. piece.label .. "}{" .. name .. "}{" .. list_labels(places) .. "}{" ..
-    list_labels(uses) .. "}"
-end
-
-function latex.index(entries)
-  return pandoc.RawBlock("latex", "\\begin{entries}\n" .. table.concat(entries, "\n") .. "\n\\end{entries}")
-end
-
-function html.entry(piece, name, places, uses)
-  return "<li>" .. anchor(piece, name) .. (#uses > 0 and ", used in " .. html.pages(uses) or "") .. "</li>"
-end
-
-function html.index(entries)
-  return pandoc.RawBlock("html", '<ul class="index">' .. table.concat(entries, "\n") .. "</ul>")
+local function index_of_chunks()
+  local list = {}
+  for name, places in pairs(chunks) do
+    table.insert(list, {name = name, title = pen.name(name), places = places, users = users[name] or {}})
+  end
+  return index_of(list)
 end
 
 -- Set the index of identifiers
--- index_of_identifiers: every identifier of the C, with the chunks that define and use it
 local function index_of_identifiers()
-  local out = {}
-  local function places(list)
-    local found = pandoc.List()
-    for _, one in ipairs(list) do
-      local piece = chunks[one.chunk] and chunks[one.chunk][tonumber(one.piece)]
-      if piece and found[#found] ~= piece then found:insert(piece) end
-    end
-    return found
+  for _, one in ipairs(identifiers) do
+    one.title = pen.identifier(one.name)
+    if one.kind ~= "function" then one.title = one.title .. " (" .. one.kind .. ")" end
   end
-  for _, one in ipairs(xref.identifiers) do
-    local defined, used = places(one.definitions), places(one.uses)
-    if #defined > 0 then
-      table.insert(out, pen.entry(defined[1], pen.identifier(one.name), defined, used))
-    end
-  end
-  return pen.index(out)
+  return index_of(identifiers)
 end
 
 -- Find a way to set every character
@@ -843,17 +878,6 @@ local function write_title(meta)
   meta.subtitle, meta.date = meta.course, meta.run
 end
 
--- Keep what holds for this run
-local function keep_when_true(div)
-  if div.classes[1] ~= "when" then return nil end
-  for key, words in pairs(div.attributes) do
-    local value, holds = values[key] or "", words == ""  and not values[key]
-    for word in words:gmatch("%S+") do holds = holds or word == value end
-    if not holds then return {} end
-  end
-  return div.content
-end
-
 local function weave(doc)
   -- Read the settings given on the command line
   local function setting(name) return doc.meta[name] and pandoc.utils.stringify(doc.meta[name]) end
@@ -861,14 +885,14 @@ local function weave(doc)
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
   summary = doc.meta.summary ~= nil
-  xref = read_json(setting("xref"))
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
     add_values(pandoc.utils.stringify(path), nil, read_json(pandoc.utils.stringify(path)))
   end
-  doc = doc:walk {traverse = "topdown", Div = keep_when_true}
+  doc = doc:walk(choose)
   doc:walk(collect)
+  connect(setting("xref") and read_json(setting("xref")) or {chunks = {}, identifiers = {}})
   if summary then keep_first_part(doc) end
   doc = doc:walk(replace)
   check_citations(doc)

@@ -1,16 +1,17 @@
 # Tangled from chapters/12-weaver.md; edit there.
 if (!exists("width")) width = 14.6
 if (!exists("height")) height = 5
-tikz = strstrt(terminal_options, "tikz") > 0
-eval "set terminal " . terminal_options . (tikz ? sprintf(" size %gcm,%gcm", width, height) \
-  : sprintf(" size %g,%g", 40 * width, 40 * height))
+paper = terminal eq "tikz"
+options = paper ? sprintf(" font '\\footnotesize' size %gcm,%gcm", width, height) \
+    : sprintf(" font 'serif,12' size %d,%d", 50 * width, 50 * height)
+eval "set terminal " . terminal . options
 set output output
+percent = paper ? "\\%" : "%"
 set border 3 linecolor rgb "#666666"
 set tics nomirror scale 0.6
 set grid ytics linecolor rgb "#dddddd" linetype 1 linewidth 0.5
 set key above left horizontal samplen 2 height 0.3
 set datafile separator "\t"
-percent = tikz ? "\\%" : "%"
 # Choose colours that stay apart
 set style line 1 linecolor rgb "#1a4073" linewidth 2 pointtype 7
 set style line 2 linecolor rgb "#d95f02" linewidth 2 pointtype 5

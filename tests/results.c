@@ -49,7 +49,7 @@ static struct measure *certain(double value)
 /* The mean retention over tasks, from a teacher's and a student's scores. */
 static double retention(const double *teacher, const double *student, int tasks)
 {
-    struct measure *ratios[8];
+    struct measure *ratios[8] = {NULL};
     for (int i = 0; i < tasks; i++) {
         struct measure *t = certain(teacher[i]), *s = certain(student[i]);
         ratios[i] = measure_ratio(s, t);
@@ -289,7 +289,7 @@ static void grids_are_read_and_refused(void **state)
     struct grid *grid = grid_read(path);
     assert_int_equal(grid->rows, 3);
     assert_int_equal(grid_column(grid, "loss"), 1);
-    assert_int_equal(grid_column(grid, "los"), -1);
+    EXPECT_FAIL(grid_column(grid, "los"), "expected a column \"los\" in the header");
     assert_true(grid_number(grid, 0, 1) == 2.5);
     assert_string_equal(grid_text(grid, 1, 1), "");
     EXPECT_FAIL(grid_number(grid, 1, 1), "line 3: expected a finite number, found \"\"");
@@ -298,7 +298,7 @@ static void grids_are_read_and_refused(void **state)
     write_file(path, "");
     grid = grid_read(path);
     assert_int_equal(grid->rows, 0);
-    assert_int_equal(grid_column(grid, ""), -1);
+    EXPECT_FAIL(grid_column(grid, ""), "expected a column \"\" in the header");
     grid_free(grid);
     write_file(path, "step\tloss\n1\t2\t3\n");
     EXPECT_FAIL(grid_read(path), "line 2: expected 2 cells as in the header, found 3");
