@@ -34,6 +34,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
@@ -233,7 +234,7 @@ stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(
 
 export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(wildcard figures/*.gp)))
-PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M bibliography=chapters/references.bib \
+PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
@@ -284,7 +285,7 @@ define typeset
 cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
     $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
 awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
-    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/m\/n\/8\.4/) print "weave: " book ": " box ": " $$0 }' $(1).log >&2
+    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 }' $(1).log >&2
 endef
 
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)

@@ -140,8 +140,11 @@ int pretrain_main(int argc, char **argv)
     model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
     record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
     record_set(p.record, "parameters", json_integer((json_int_t)parameters_total(&p.parameters)));
-    if (p.beginning != SCRATCH)
-        record_data(p.record, stage.teacher);
+    if (p.beginning != SCRATCH) {
+        char *weights = text_format("%s/model.safetensors", stage.teacher);
+        record_data(p.record, weights);
+        free(weights);
+    }
     settings_text(stage.settings, "teacher", "source"); /* which make has read */
     settings_finish(stage.settings, sections);
     record_close(p.record);

@@ -39,7 +39,7 @@ struct record *record_open(const struct stage *stage, const char *name)
     struct record *record = allocate(1, sizeof *record);
     record->stage = stage;
     record->name = text_format("%s", name);
-    record->began = now();
+    record->began = record->shown = now();
     record->curves[0].suffix = "";
     record->curves[1].suffix = "-validation";
     record->object = json_object();
@@ -178,8 +178,10 @@ void record_data(struct record *record, const char *path)
         fail(path, "sha256sum could not be run on it");
     const char *root = record->stage->data;
     size_t length = root ? strlen(root) : 0;
-    const char *below = length && !strncmp(path, root, length) ? path + length + strspn(path + length, "/") : path;
-    json_object_set_new(record->data, below, json_string(hash));
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    if (length && !strncmp(path, root, length))
+        name = path + length + strspn(path + length, "/");
+    json_object_set_new(record->data, name, json_string(hash));
     free(command);
 }
 

@@ -35,7 +35,8 @@ void record_save(struct record *record);
 /* record_set: puts a value, whose reference it takes over, into the stage's JSON file. */
 void record_set(struct record *record, const char *key, json_t *value);
 
-/* record_data: notes the sha256 of a file that the stage read, as sha256sum gives it. */
+/* record_data: notes the sha256 of a file that the stage read, as sha256sum gives it, under its
+   path below the data folder, or its bare name if it lies elsewhere. */
 void record_data(struct record *record, const char *path);
 
 /* record_cut: notes that the stage used less than there was, as a sentence without full stop. */

@@ -285,7 +285,8 @@ static void write_settings(const struct run *run, const json_t *values, FILE *st
     int count = 0;
     (void)run;
     json_object_foreach((json_t *)values, name, value) {
-        if (!strncmp(name, "setting.", 8) && count < 256)
+        bool short_one = json_string_length(value) <= SHORT_SETTING;
+        if (!strncmp(name, "setting.", 8) && short_one && count < 256)
             names[count++] = name;
     }
     write_row(stream, "Setting", "Value", "Setting", "Value");
@@ -387,7 +388,7 @@ static double place(const struct run *run, int task, int model)
 static void plot_scores(const struct run *run, FILE *stream)
 {
     for (int j = 0; j < run->model_count; j++) {
-        fprintf(stream, "\"%s\"\n", short_title(run->models[j]));
+        fprintf(stream, "%s\"%s\"\n", j ? "\n\n" : "", short_title(run->models[j]));
         for (int i = 0; i < run->count; i++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
@@ -395,7 +396,6 @@ static void plot_scores(const struct run *run, FILE *stream)
                 fprintf(stream, "%.4f\t%.4f\t%.4f\t%.4f\t%s\n", place(run, i, j),
                         e.value, e.low, e.high, run->sheets[i].title);
         }
-        fputs("\n\n", stream);
     }
 }
 

@@ -21,11 +21,11 @@ stats scores using 1 nooutput
 models = STATS_blocks
 stats tasks using 1 nooutput
 set xrange [-0.5:STATS_max + 0.5]
-plot for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars \
+plot tasks using 1:3:xticlabels(2) with dots linecolor rgb "#ffffff" notitle, \
+     for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars \
          linestyle i + 1 pointsize 0.8 title columnheader(1), \
      seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 \
-         linecolor rgb "#777777" notitle, \
-     tasks using 1:(NaN):xticlabels(2) notitle
+         linecolor rgb "#777777" notitle
 stats speed every ::1 using 2 nooutput
 if (exists("STATS_records")) {
     # Draw size against time
@@ -46,6 +46,6 @@ if (exists("STATS_records")) {
     set ytics 0, tick(highest)
     plot speed every ::1 using 2:3 with points linestyle 1 title "one core", \
          speed every ::1 using 2:4 with points linestyle 2 title "all cores", \
-         speed every ::1 using 2:3:1 with labels offset 0, 0.9 notitle
+         speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9 notitle
 }
 unset multiplot
