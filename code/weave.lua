@@ -217,11 +217,10 @@ end
 
 -- Note a chunk
 local function note_chunk(block)
-  local name, text = block.text:match("^<<(.-)>>%+?=[ \t]*\n?(.*)$")
+  local name = block.text:match("^<<(.-)>>%+?=")
   if not name or not block.classes[1] then return end
-  local piece = {name = name, language = block.classes[1], text = text, links = {}}
+  local piece = {name = name, label = "chunk:" .. #pieces + 1, links = {}}
   table.insert(pieces, piece)
-  piece.label = "chunk:" .. #pieces
   chunks[name] = chunks[name] or {}
   table.insert(chunks[name], piece)
 end
@@ -277,7 +276,9 @@ local function connect(xref)
   for _, one in ipairs(xref.identifiers) do
     one.places, one.users = places_of(one.definitions), places_of(one.uses)
     if one.places[1] then table.insert(identifiers, one) end
-    for _, piece in ipairs(one.users) do piece.links[one.name] = one.places[1] end
+    for _, piece in ipairs(one.users) do
+      if piece ~= one.places[1] then piece.links[one.name] = one.places[1] end
+    end
   end
 end
 
@@ -333,6 +334,7 @@ local replace = {
     math.text = splice(math.text, function(value)
       return (value:gsub("%%", "\\%%"):gsub("(%d),(%d)", "%1{,}%2"))
     end)
+    math.text = pen.math(math.text)
     return math
   end,
   Str = function(str)
@@ -350,6 +352,15 @@ local replace = {
     if at == 1 then return nil end
     if at <= #text then out:insert(pandoc.Str(text:sub(at))) end
     return out
+  end,
+  Inlines = function(inlines)
+    for i, one in ipairs(inlines) do
+      local after = inlines[i + 1]
+      if one.t == "Space" and after and after.t == "Str" and after.text:match("^%%") then
+        inlines[i] = pandoc.Str("\u{A0}")
+      end
+    end
+    return inlines
   end,
 }
 
@@ -451,6 +462,8 @@ function latex.mention(id, number, word)
   if not word then return latex.raw(command_of("ref", id)) end
   return latex.raw("\\hyperref[" .. id .. "]{" .. word .. "~" .. command_of("ref*", id) .. "}")
 end
+
+function latex.math(text) return text end
 
 -- Write code in a line of LaTeX
 function latex.identifier(name) return command_of("texttt", latex.text(name)) end
@@ -588,6 +601,11 @@ function html.mention(id, number, word)
   return pandoc.Link(word and word .. " " .. number or tostring(number), "#" .. id)
 end
 
+-- math: a formula whose brackets grow by themselves, for MathML knows no \Bigl and \Bigr
+function html.math(text)
+  return (text:gsub("\\[Bb]igg?l%f[%A]", "\\left"):gsub("\\[Bb]igg?r%f[%A]", "\\right"))
+end
+
 function html.code() return nil end
 
 function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
@@ -615,7 +633,9 @@ function html.used(list) return "used in " .. html.pages(list) end
 
 function html.link(piece, text) return anchor(piece, html.text(text)) end
 
-function html.reference(piece, name) return anchor(piece, "⟨" .. html.name(name) .. "⟩") end
+function html.reference(piece, name)
+  return "<i>" .. anchor(piece, "⟨" .. html.name(name) .. "⟩") .. "</i>"
+end
 
 function html.block(body, _, piece, notes)
   body = "<pre><code>" .. body .. "</code></pre>"
@@ -700,7 +720,7 @@ local function set_code(block)
   if place < #all then table.insert(notes, pen.on(all[place + 1])) end
   local uses = users[piece.name] or {}
   if place == 1 and #uses > 0 then table.insert(notes, pen.used(uses)) end
-  local body, long = set_lines(piece.text, language, piece)
+  local body, long = set_lines(block.text:match("^[^\n]*\n?(.*)$"), language, piece)
   return pen.block(body, long, piece, notes)
 end
 
@@ -932,14 +952,36 @@ local function write_title(meta)
     local text = os.getenv(name:upper())
     if text and text ~= "" then meta[name] = text end
   end
-  local line = "Profile {{run.profile}} on {{run.device}}, {{run.date}}"
-  meta.run = line:gsub(reference, function(key)
-    local _, value = find(key, true)
-    return value
-  end)
+  local function value(key) return select(2, find(key, true)) or "" end
+  meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") .. ", " ..
+    value("run.date")
   meta.subtitle, meta.date = meta.course, meta.run
   if not summary then meta.parts = pen.parts() end
 end
+
+-- Dress the HTML
+local style = [[<style>
+html { font-family: Georgia, serif; color: #1a1a1a; }
+body { max-width: 46rem; margin: auto; padding: 2rem 1rem; line-height: 1.45; }
+h1, h2, h3, .part, #TOC a { color: #1a4073; }
+h1 { margin-top: 3rem; } #title-block-header, .part { text-align: center; }
+.part { font-size: 2rem; margin-top: 5rem; } .part span { font-variant: small-caps; }
+#title-block-header .date, .source, .name span { color: #6b6b6b; font-size: 0.8rem; }
+a { color: #1a4073; text-decoration: none; } a:hover { text-decoration: underline; }
+code { font-size: 0.85em; } pre { overflow-x: auto; line-height: 1.3; tab-size: 4; }
+.chunk { background: #f4f4f4; padding: 0.1rem 0.8rem; margin: 1rem 0; }
+.chunk .name { font-weight: bold; font-size: 0.9rem; margin: 0.4rem 0; }
+.chunk .name span { float: right; font-weight: normal; margin-left: 1rem; }
+.chunk pre { margin: 0.4rem 0; } pre a { color: inherit; }
+pre .keyword { font-weight: bold; } pre .comment { color: #6b6b6b; font-style: italic; }
+pre .quoted, pre i a { color: #1a4073; } pre i { font-family: Georgia, serif; }
+table { border-top: 2px solid; border-bottom: 2px solid; border-collapse: collapse; }
+table { margin: auto; font-size: 0.9rem; } th { border-bottom: 1px solid; }
+td, th { padding: 0.1rem 0.6rem; } caption { margin-bottom: 0.5rem; }
+.float { margin: 1.5rem 0; text-align: center; } .float p { text-align: left; }
+.float img { max-width: 100%; } .index { columns: 2; list-style: none; font-size: 0.8rem; }
+.index li { padding-left: 1rem; text-indent: -1rem; }
+</style>]]
 
 local function weave(doc)
   -- Read the settings given on the command line
@@ -963,7 +1005,8 @@ local function weave(doc)
   doc = doc:walk(set)
   write_title(doc.meta)
   tell_problems()
-  doc.meta.characters = pandoc.MetaInlines {pandoc.RawInline("latex", declarations())}
+  doc.meta.characters = pandoc.MetaInlines {latex.raw(declarations())}
+  doc.meta["header-includes"] = pandoc.MetaBlocks {pandoc.RawBlock("html", style)}
   return doc
 end
 
