@@ -408,8 +408,8 @@ local function emphasise(text, name, links)
   local language = languages[name] or other
   local out, at = {}, 1
   local function put(kind, last)
-    table.insert(out, (text:sub(at, last):gsub("[^\n]+", function(line)
-      return kind and pen.mark(kind, line) or pen.text(line)
+    table.insert(out, (text:sub(at, last):gsub("([ \t]*)([^\n]*)", function(indent, line)
+      return indent .. (kind and line ~= "" and pen.mark(kind, line) or pen.text(line))
     end)))
     at = last + 1
   end
@@ -488,9 +488,7 @@ local function list_labels(list)
   return table.concat(out, ",")
 end
 
-function latex.pages(list)
-  return (#list == 1 and "page~" or "pages~") .. command_of("pages", list_labels(list))
-end
+function latex.pages(list) return command_of("namedpages", list_labels(list)) end
 
 function latex.from(piece) return "continued from " .. latex.pages {piece} end
 
