@@ -19,7 +19,7 @@ struct measure {
 
 /* Say how scores become measures */
 /* measure_median: the middle one of n > 0 values; of an even number, the mean of the
- * middle two. */
+   middle two. */
 double measure_median(const double *values, int n);
 
 /* measure_scores: the median over seeds of the task's score, in percent.
@@ -48,7 +48,7 @@ struct estimate {
 };
 
 /* measure_estimate: the value and its 95 % percentile interval. measure: NULL gives not
- * known. */
+   known. */
 struct estimate measure_estimate(const struct measure *measure);
 
 /* estimate_against: "below", "above" or "not distinguishable from" (the claim lies

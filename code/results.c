@@ -81,6 +81,24 @@ static void set_versions(json_t *values)
     value_set(values, utf8proc_version(), "version.utf8proc");
 }
 
+/* Tell the long settings in a sentence */
+static void set_long_settings(json_t *values)
+{
+    const char *key;
+    json_t *value, *list = json_object();
+    json_object_foreach(values, key, value) {
+        if (strncmp(key, "setting.", 8) || json_string_length(value) <= SHORT_SETTING)
+            continue;
+        char *text = text_format("%s = %s", key + 8, json_string_value(value));
+        json_object_set_new(list, text, json_true());
+        free(text);
+    }
+    if (json_object_size(list) == 0)
+        json_object_set_new(list, "none", json_true());
+    set_list(values, list, "settings.long");
+    json_decref(list);
+}
+
 /* Say where the numbers come from */
 static const char *last_part(const char *path)
 {
@@ -119,6 +137,7 @@ static void set_provenance(const struct run *run, const struct stage *stage,
     set_list(values, devices, "run.device");
     json_decref(devices);
     set_versions(values);
+    set_long_settings(values);
 }
 
 /* Say what the teacher and the student are */

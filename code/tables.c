@@ -285,7 +285,8 @@ static void write_settings(const struct run *run, const json_t *values, FILE *st
     int count = 0;
     (void)run;
     json_object_foreach((json_t *)values, name, value) {
-        if (!strncmp(name, "setting.", 8) && count < 256)
+        bool short_one = json_string_length(value) <= SHORT_SETTING;
+        if (!strncmp(name, "setting.", 8) && short_one && count < 256)
             names[count++] = name;
     }
     write_row(stream, "Setting", "Value", "Setting", "Value");

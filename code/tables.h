@@ -9,4 +9,6 @@
    results_main. */
 void tables_write(const struct run *run, const json_t *values);
 
+enum { SHORT_SETTING = 24 }; /* bytes of a value that has room in the table of settings */
+
 #endif

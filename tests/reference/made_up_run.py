@@ -10,7 +10,7 @@ MODELS = {  # model: share of right answers, masked-token accuracy at the end
     "teacher": (0.92, 0.61), "student": (0.86, 0.55), "student-no-kl": (0.79, 0.50), "student-alone": (0.74, 0.41)}
 SEEDS = [1, 2, 3]
 SETTINGS = {
-    "run": {"seed": 1}, "corpus": {"length": 48},
+    "run": {"seed": 1}, "corpus": {"length": 48, "train": "a-corpus-with-a-rather-long-name.txt"},
     "distill": {"layers": "0 2", "mlm": 2, "kl": 5, "cosine": 1, "temperature": 2, "epochs": 3, "batch": 32,
                 "rate": "1e-3", "schedule": "linear", "warmup": 0.05, "clip": 5, "decay": 0,
                 "kl-positions": "real", "kl-divisor": "tokens", "cosine-positions": "real", "cosine-layers": "last"},
