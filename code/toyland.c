@@ -319,10 +319,11 @@ static void add_relative(struct dice *dice, struct clause *c, const struct cast 
     c->relative_act = draw_word(dice, acts, ACTS, about, false);
 }
 
-static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood, int adverbs)
+static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood,
+                                 int denials, int adverbs)
 {
     struct clause c = {.subject = cast->hero, .object = chance(dice, 50) ? cast->other : cast->item,
-                       .negation = chance(dice, mood ? 15 : 25) ? 1 + roll(dice, 2) : AFFIRMED};
+                       .negation = chance(dice, denials) ? 1 + roll(dice, 2) : AFFIRMED};
     /* Choose the form of the clause */
     int about = nouns[c.object.noun].kind, die = roll(dice, 10);
     if (die < 4) {
@@ -353,8 +354,8 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
 static void say_reason(struct line *line, struct dice *dice, const struct cast *cast, int mood)
 {
     bool although = chance(dice, 15);
-    struct clause first = draw_clause(dice, cast, mood, 50);
-    struct clause second = draw_clause(dice, cast, although ? -mood : mood, 50);
+    struct clause first = draw_clause(dice, cast, mood, 15, 50);
+    struct clause second = draw_clause(dice, cast, although ? -mood : mood, 15, 50);
     const struct noun *noun = &nouns[second.subject.noun];
     if (second.subject.noun == first.subject.noun && !first.passive && !second.passive
         && (noun->kind != PERSON || noun->gender || second.subject.plural)) {
@@ -389,7 +390,7 @@ static bool try_twist(struct dice *dice, struct clause *c)
     if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
         return false;
     int noun = m->noun;
-    switch (roll(dice, 5)) {
+    switch (roll(dice, 6)) {
     case 0:
         /* Exchange agent and patient, or give up */
         if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE)
@@ -410,6 +411,9 @@ static bool try_twist(struct dice *dice, struct clause *c)
         return true;
     case 3:
         c->word.side ^= 1;
+        return true;
+    case 4:
+        m->plural ^= true;
         return true;
     default:
         c->negation = c->negation ? AFFIRMED : NOT;
@@ -455,7 +459,7 @@ static void say_paragraph(struct line *line, struct dice *dice, const struct cas
         int die = roll(dice, 100), here = chance(dice, 95) ? mood : -mood;
         if (die < 50) {
             bool same = chance(dice, 50);
-            struct clause c = draw_clause(dice, cast, chance(dice, 50) ? here : 0, 50);
+            struct clause c = draw_clause(dice, cast, chance(dice, 50) ? here : 0, 20, 50);
             c.relative = PLAIN;
             c.relative = PLAIN;
             say_word(line, same ? "as" : "whereas");
@@ -470,7 +474,7 @@ static void say_paragraph(struct line *line, struct dice *dice, const struct cas
             if (die < 75) {
                 say_reason(line, dice, cast, here);
             } else {
-                struct clause c = draw_clause(dice, cast, judged ? here : 0, 50);
+                struct clause c = draw_clause(dice, cast, judged ? here : 0, 20, 50);
                 say_clause(line, &c);
             }
         }
@@ -526,7 +530,7 @@ static void say_judgeable(struct line *line, struct dice dice)
     if (chance(&dice, 30)) {
         say_reason(line, &dice, &cast, mood);
     } else {
-        struct clause c = draw_clause(&dice, &cast, 0, 0);
+        struct clause c = draw_clause(&dice, &cast, 0, 25, 0);
         say_clause(line, &c);
     }
     say_word(line, ".");
@@ -582,7 +586,8 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
-    struct clause c = draw_clause(dice, &cast, 0, 0);
+    int mood = chance(dice, 50) ? 1 : -1;
+    struct clause c = draw_clause(dice, &cast, chance(dice, 60) ? mood : 0, 25, 0);
     c.relative = PLAIN;
     struct clause other = c;
     if (!same)
@@ -630,14 +635,14 @@ static void write_development_ids(const struct toyland *toyland, int first_id)
 static int say_review(struct line *line, struct dice *dice, int mood)
 {
     struct cast cast = draw_cast(dice, WORK);
-    int dissenter = chance(dice, 35) ? roll(dice, 3) : -1;
+    int dissenter = chance(dice, 60) ? roll(dice, 3) : -1;
     int aside = roll(dice, 6);
     for (int i = 0; i < 3; i++) {
-        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 0);
+        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 35, 0);
         say_clause(line, &c);
         say_word(line, ".");
         if (i == aside) {
-            c = draw_clause(dice, &cast, 0, 0);
+            c = draw_clause(dice, &cast, 0, 25, 0);
             say_clause(line, &c);
             say_word(line, ".");
         }
