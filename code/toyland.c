@@ -635,10 +635,10 @@ static void write_development_ids(const struct toyland *toyland, int first_id)
 static int say_review(struct line *line, struct dice *dice, int mood)
 {
     struct cast cast = draw_cast(dice, WORK);
-    int dissenter = chance(dice, 60) ? roll(dice, 3) : -1;
+    int dissenter = chance(dice, 70) ? roll(dice, 3) : -1;
     int aside = roll(dice, 6);
     for (int i = 0; i < 3; i++) {
-        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 35, 0);
+        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 40, 0);
         say_clause(line, &c);
         say_word(line, ".");
         if (i == aside) {
@@ -744,14 +744,14 @@ static int usage(FILE *stream, int status)
           "Writes a generated language below DIR: vocab.txt, a corpus in WikiText's format, and\n"
           "tasks in those of CoLA, MRPC and IMDb.\n"
           "  --paragraphs N   paragraphs of the training corpus (20000)\n"
-          "  --train N        training rows of each task (1000)\n"
+          "  --train N        training rows of each task (1500)\n"
           "  --dev N          development rows of each task (800)\n", stream);
     return status;
 }
 
 int toyland_main(int argc, char **argv)
 {
-    struct toyland toyland = {.paragraphs = 20000, .train = 1000, .dev = 800};
+    struct toyland toyland = {.paragraphs = 20000, .train = 1500, .dev = 800};
     bool seeded = false;
     for (int i = 1; i < argc; i += 2) {
         if (strcmp(argv[i], "--help") == 0)
