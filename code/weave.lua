@@ -1,10 +1,16 @@
 -- Tangled from chapters/12-weaver.md; edit there.
+-- Give up on the weaving
+local function give_up(...)
+  io.stderr:write(...)
+  io.stderr:write("\n")
+  os.exit(1)
+end
+
 -- Ask for a pandoc that is new enough
 local major, minor = tostring(PANDOC_VERSION):match("^(%d+)%.(%d+)")
 if major * 1000 + minor < 2017 then
-  io.stderr:write("weave: pandoc 2.17 or newer is needed (Debian 12 and Ubuntu 24.04 have it); this is ",
-                  tostring(PANDOC_VERSION), "\n")
-  os.exit(1)
+  give_up("weave: pandoc 2.17 or newer is needed (Debian 12 and Ubuntu 24.04 have it); this is ",
+          tostring(PANDOC_VERSION))
 end
 
 -- Read a file and remember its letters
@@ -25,11 +31,16 @@ local lines, problems, noted = {}, {}, {}
 
 -- read_lines: remembers the lines of a chapter
 local function read_lines(path)
-  local number = 0
-  for line in ((read(path) or "") .. "\n"):gmatch("(.-)\n") do
+  local text, number = read(path), 0
+  if text:sub(-1) ~= "\n" then give_up("weave: ", path, " does not end with a newline") end
+  for line in text:gmatch("(.-)\n") do
     number = number + 1
-    table.insert(lines, {text = line, place = path .. ":" .. number})
+    table.insert(lines, {text = line, place = path .. ":" .. number .. ": "})
   end
+end
+
+local function note(order, place, message)
+  table.insert(problems, {order = order, text = place .. "error: " .. message})
 end
 
 -- problem: notes what is wrong at each line that contains the text
@@ -39,11 +50,11 @@ local function problem(text, message)
   local found = false
   for order, line in ipairs(lines) do
     if line.text:find(text, 1, true) then
-      table.insert(problems, {order = order, text = line.place .. ": error: " .. message})
+      note(order, line.place, message)
       found = true
     end
   end
-  if not found then table.insert(problems, {order = 0, text = "weave: error: " .. message}) end
+  if not found then note(0, "weave: ", message) end
 end
 
 -- Tell the problems and give up
@@ -72,26 +83,26 @@ local function distance(a, b)
   return row[#b]
 end
 
--- suggestion: '; did you mean "NAME"?' with the nearest of the known names, or nothing if none is near
-local function suggestion(name, known)
+-- unknown: a message with the nearest of the known names, if one is near
+local function unknown(what, name, known)
   local best, least = nil, math.max(2, #name // 3) + 1
   for other in pairs(known) do
     local d = distance(name, other)
     if d < least or d == least and best and other < best then best, least = other, d end
   end
-  return best and '; did you mean "' .. best .. '"?' or ""
+  return what .. ' "' .. name .. '" is not known' ..
+    (best and '; did you mean "' .. best .. '"?' or "")
 end
 
 -- Read values from JSON
--- read_json: the value in a JSON file: tables, and text for strings and numbers
+-- read_json: what a JSON file holds, as tables and text; numbers are text too
 local function read_json(path)
   local text, at, value = read(path), 1, nil
-  if not text then return nil end
+  if not text then give_up("weave: ", path, " cannot be read") end
 
   local function wrong()
     local _, newlines = text:sub(1, at):gsub("\n", "")
-    io.stderr:write(path, ":", newlines + 1, ": error: this is not JSON\n")
-    os.exit(1)
+    give_up(path, ":", newlines + 1, ": error: this is not JSON")
   end
   local function take(pattern)
     local from, to, captured = text:find("^%s*" .. pattern, at)
@@ -206,11 +217,10 @@ end
 
 -- Note a chunk
 local function note_chunk(block)
-  local name, text = block.text:match("^<<(.-)>>%+?=[ \t]*\n?(.*)$")
+  local name = block.text:match("^<<(.-)>>%+?=")
   if not name or not block.classes[1] then return end
-  local piece = {name = name, language = block.classes[1], text = text, links = {}}
+  local piece = {name = name, label = "chunk:" .. #pieces + 1, links = {}}
   table.insert(pieces, piece)
-  piece.label = "chunk:" .. #pieces
   chunks[name] = chunks[name] or {}
   table.insert(chunks[name], piece)
 end
@@ -251,7 +261,7 @@ local collect = {
 -- Connect the chunks and the identifiers
 local users, identifiers = {}, {}
 
--- places_of: the pieces of a list of places, each once; places in chapters that are not woven are left out
+-- places_of: the pieces of a list of places, each once, without those in chapters not woven
 local function places_of(list)
   local out = {}
   for _, place in ipairs(list) do
@@ -266,13 +276,15 @@ local function connect(xref)
   for _, one in ipairs(xref.identifiers) do
     one.places, one.users = places_of(one.definitions), places_of(one.uses)
     if one.places[1] then table.insert(identifiers, one) end
-    for _, piece in ipairs(one.users) do piece.links[one.name] = one.places[1] end
+    for _, piece in ipairs(one.users) do
+      if piece ~= one.places[1] then piece.links[one.name] = one.places[1] end
+    end
   end
 end
 
 -- Find what a reference stands for
--- find: the kind of a reference ("value", "tbl", "fig", "sec"), and its value or label; nil if the
--- braces are to stand as they are
+-- find: the kind of a reference ("value", "tbl", "fig", "sec"), and its value or label; nil if
+-- the braces are to stand as they are
 local function find(key, strict)
   if key:match("^%a*:?%u[%u%d_]+$") then return nil end
   local kind, name = key:match("^(%a%l%l):(.+)$")
@@ -280,11 +292,11 @@ local function find(key, strict)
   if names[kind] then
     if names[kind][name] then return kind, kind .. ":" .. name end
     local what = ({tbl = "table", fig = "figure", sec = "section"})[kind]
-    problem("{{" .. key .. "}}", what .. ' "' .. name .. '" is not known' .. suggestion(name, names[kind]))
+    problem("{{" .. key .. "}}", unknown(what, name, names[kind]))
   elseif values[key] then
     return "value", values[key]
   elseif strict or key:find("[.:]") then
-    problem("{{" .. key .. "}}", 'value "' .. key .. '" is not known' .. suggestion(key, values))
+    problem("{{" .. key .. "}}", unknown("value", key, values))
   end
 end
 
@@ -322,6 +334,7 @@ local replace = {
     math.text = splice(math.text, function(value)
       return (value:gsub("%%", "\\%%"):gsub("(%d),(%d)", "%1{,}%2"))
     end)
+    math.text = pen.math(math.text)
     return math
   end,
   Str = function(str)
@@ -331,7 +344,8 @@ local replace = {
       local kind, found = find(key, true)
       if kind then
         if from > at then out:insert(pandoc.Str(text:sub(at, from - 1))) end
-        out:insert(kind == "value" and pandoc.Str(found) or mention(kind, found, key:match("^%u")))
+        local value = kind == "value" and pandoc.Str(found)
+        out:insert(value or mention(kind, found, key:match("^%u")))
         at = to
       end
     end
@@ -339,20 +353,32 @@ local replace = {
     if at <= #text then out:insert(pandoc.Str(text:sub(at))) end
     return out
   end,
+  Inlines = function(inlines)
+    for i, one in ipairs(inlines) do
+      local after = inlines[i + 1]
+      if one.t == "Space" and after and after.t == "Str" and after.text:match("^%%") then
+        inlines[i] = pandoc.Str("\u{A0}")
+      end
+    end
+    return inlines
+  end,
 }
 
 -- Tell keywords, strings and comments apart
-local c_words = [[auto break case char const continue default do double else enum extern float for goto if
-  inline int long register restrict return short signed sizeof static struct switch typedef union unsigned
-  void volatile while bool true false NULL]]
+local c_words = [[auto break case char const continue default do double else enum extern float
+  for goto if inline int long register restrict return short signed sizeof static struct switch
+  typedef union unsigned void volatile while bool true false NULL]]
+local cuda_words = [[ __global__ __device__ __host__ __shared__ __restrict__ __forceinline__
+  template typename constexpr using]]
+local c_comments = {"^/%*.-%*/", "^//[^\n]*"}
+
 local languages = {
-  c = {comments = {"^/%*.-%*/", "^//[^\n]*"}, words = c_words},
-  cuda = {comments = {"^/%*.-%*/", "^//[^\n]*"}, words = c_words .. [[ __global__ __device__ __host__
-    __shared__ __restrict__ __forceinline__ template typename constexpr using]]},
-  lua = {comments = {"^%-%-[^\n]*"}, words = [[and break do else elseif end false for function goto if in
-    local nil not or repeat return then true until while]]},
-  gnuplot = {comments = {"^#[^\n]*"}, words = [[set unset load plot replot do for if else with using title
-    every index smooth notitle print]]},
+  c = {comments = c_comments, words = c_words},
+  cuda = {comments = c_comments, words = c_words .. cuda_words},
+  lua = {comments = {"^%-%-[^\n]*"}, words = [[and break do else elseif end false for function
+    goto if in local nil not or repeat return then true until while]]},
+  gnuplot = {comments = {"^#[^\n]*"}, words = [[set unset load plot do for if else with using
+    title every index smooth notitle print array eval stats]]},
   tex = {comments = {"^%%[^\n]*"}, words = "", plain = true},
 }
 local other = {comments = {"^#[^\n]*"}, words = {}, plain = true}
@@ -366,7 +392,7 @@ for _, language in pairs(languages) do language.words = set_of(language.words) e
 languages.latex = languages.tex
 
 -- Find the end of a string
--- string_end: where the string that begins at a quote ends, or nil if its line ends first
+-- string_end: where the string that begins here ends, or nil if its line ends first
 local function string_end(text, at)
   local quote = text:sub(at, at)
   while true do
@@ -382,8 +408,9 @@ local function emphasise(text, name, links)
   local language = languages[name] or other
   local out, at = {}, 1
   local function put(kind, last)
-    local line = function(piece) return kind and pen.mark(kind, piece) or pen.text(piece) end
-    table.insert(out, (text:sub(at, last):gsub("[^\n]+", line)))
+    table.insert(out, (text:sub(at, last):gsub("([ \t]*)([^\n]*)", function(indent, line)
+      return indent .. (kind and line ~= "" and pen.mark(kind, line) or pen.text(line))
+    end)))
     at = last + 1
   end
   while at <= #text do
@@ -417,8 +444,9 @@ end
 local latex = {}
 
 local specials = {
-  ["\\"] = "\\textbackslash{}", ["{"] = "\\{", ["}"] = "\\}", ["$"] = "\\$", ["&"] = "\\&", ["#"] = "\\#",
-  ["_"] = "\\_", ["%"] = "\\%", ["~"] = "\\textasciitilde{}", ["^"] = "\\textasciicircum{}",
+  ["{"] = "\\{", ["}"] = "\\}", ["$"] = "\\$", ["&"] = "\\&", ["#"] = "\\#", ["_"] = "\\_",
+  ["%"] = "\\%", ["\\"] = "\\textbackslash{}",
+  ["~"] = "\\textasciitilde{}", ["^"] = "\\textasciicircum{}",
   ["'"] = "\\textquotesingle{}", ["`"] = "\\textasciigrave{}",
 }
 
@@ -426,23 +454,31 @@ function latex.raw(text) return pandoc.RawInline("latex", text) end
 
 function latex.text(text) return (text:gsub("[\\{}$&#_%%~^'`]", specials)) end
 
-function latex.mark(kind, text) return "\\" .. kind .. "{" .. latex.text(text) .. "}" end
+local function command_of(name, ...) return "\\" .. name .. "{" .. table.concat({...}, "}{") .. "}" end
+
+function latex.mark(kind, text) return command_of(kind, latex.text(text)) end
 
 function latex.mention(id, number, word)
-  if not word then return latex.raw("\\ref{" .. id .. "}") end
-  return latex.raw("\\hyperref[" .. id .. "]{" .. word .. "~\\ref*{" .. id .. "}}")
+  if not word then return latex.raw(command_of("ref", id)) end
+  return latex.raw("\\hyperref[" .. id .. "]{" .. word .. "~" .. command_of("ref*", id) .. "}")
 end
+
+function latex.math(text) return text end
 
 -- Write code in a line of LaTeX
+function latex.identifier(name) return command_of("texttt", latex.text(name)) end
+
 function latex.code(text)
-  text = latex.text(text)
-  if #text > 12 then text = text:gsub("[/.=,]%f[%w]", "%0\\allowbreak{}"):gsub("\\_%f[%w]", "%0\\allowbreak{}") end
-  return latex.raw("\\texttt{" .. text .. "}")
+  local code = latex.identifier(text)
+  if #text > 12 then
+    code = code:gsub("[/.=,]%f[%w]", "%0\\allowbreak{}"):gsub("\\_%f[%w]", "%0\\allowbreak{}")
+  end
+  return latex.raw(code)
 end
 
--- name: a chunk's name, upright if it is a file
+-- name: a chunk's name, as code if it is a file
 function latex.name(name)
-  return name:match("^%w+/") and "\\texttt{" .. latex.text(name) .. "}" or latex.text(name)
+  return name:match("^%w+/") and latex.identifier(name) or latex.text(name)
 end
 
 -- Write chunks in LaTeX
@@ -452,63 +488,70 @@ local function list_labels(list)
   return table.concat(out, ",")
 end
 
-function latex.pages(list) return "\\pages{" .. list_labels(list) .. "}" end
+function latex.pages(list) return command_of("namedpages", list_labels(list)) end
 
-function latex.from(piece) return "continued from page~" .. latex.pages {piece} end
+function latex.from(piece) return "continued from " .. latex.pages {piece} end
 
-function latex.on(piece) return "continued on page~" .. latex.pages {piece} end
+function latex.on(piece) return "continued on " .. latex.pages {piece} end
 
-function latex.used(list) return "used on page~" .. latex.pages(list) end
+function latex.used(list) return "used on " .. latex.pages(list) end
 
-function latex.link(piece, text) return "\\hyperref[" .. piece.label .. "]{\\plain{" .. latex.text(text) .. "}}" end
+function latex.link(piece, text) return command_of("codelink", piece.label, latex.text(text)) end
 
 function latex.reference(piece, name)
-  return "\\chunkreference{" .. piece.label .. "}{" .. latex.name(name) .. "}"
+  return command_of("chunkreference", piece.label, latex.name(name))
 end
 
-function latex.block(body, piece, notes)
-  body = "\\begin{code}\n" .. body .. "\n\\end{code}"
+function latex.block(body, long, piece, notes)
+  local kind = long and "broken" or "code"
+  body = "\\begin{" .. kind .. "}\n" .. body .. "\n\\end{" .. kind .. "}"
   if piece then
-    body = "\\begin{chunk}{" .. piece.label .. "}{" .. latex.name(piece.name) .. "}{" ..
-      table.concat(notes, "; ") .. "}\n" .. body .. "\n\\end{chunk}"
+    notes = table.concat(notes, "; ")
+    body = command_of("begin", "chunk", piece.label, latex.name(piece.name), notes) .. "\n" ..
+      body .. "\n\\end{chunk}"
   end
   return pandoc.RawBlock("latex", body)
 end
 
-function latex.identifier(name) return "\\texttt{" .. latex.text(name) .. "}" end
-
 function latex.entry(one, file)
-  return "\\entry{" .. one.places[1].label .. "}{" .. one.title .. (file and " in \\texttt{" .. latex.text(file) .. "}" or "") ..
-    "}{" .. list_labels(one.places) .. "}{" .. list_labels(one.users) .. "}"
+  local title = one.title .. (file and " in " .. latex.identifier(file) or "")
+  return command_of("entry", one.places[1].label, title, list_labels(one.places),
+    list_labels(one.users))
 end
 
 function latex.index(entries)
-  return pandoc.RawBlock("latex", "\\begin{entries}\n" .. table.concat(entries, "\n") .. "\n\\end{entries}")
+  table.insert(entries, 1, "\\begin{entries}")
+  table.insert(entries, "\\end{entries}")
+  return pandoc.RawBlock("latex", table.concat(entries, "\n"))
 end
 
 -- Write floats in LaTeX
 function latex.source(files)
   local out = {}
-  for _, file in ipairs(files) do table.insert(out, "\\texttt{" .. latex.text(file) .. "}") end
-  return "\\source{\\texttt{" .. latex.text(command) .. "}: " .. table.concat(out, ", ") .. "}"
-end
-
-local function float(kind, id, caption, before, body, after)
-  local out = pandoc.List {latex.raw("\\begin{" .. kind .. "}[htbp]\\centering\n" .. before .. "\\caption{")}
-  out:extend(caption)
-  out:insert(latex.raw("}\\label{" .. id .. "}\n"))
-  out:extend(body)
-  out:insert(latex.raw(after .. "\\end{" .. kind .. "}"))
-  return pandoc.Plain(out)
+  for _, file in ipairs(files) do table.insert(out, latex.identifier(file)) end
+  return command_of("source", latex.identifier(command) .. ": " .. table.concat(out, ", "))
 end
 
 function latex.figure(path, caption, id, files)
-  local image = "\\includegraphics{" .. path .. "}\n"
-  return float("figure", id, caption, image, {}, latex.source(files) .. "\n")
+  local out = pandoc.List {latex.raw("\\begin{figure}[htbp]\\centering\n\\includegraphics{" .. path ..
+    "}\n\\caption[]{")}
+  out:extend(caption)
+  out:insert(latex.raw("}" .. command_of("label", id) .. latex.source(files) .. "\n\\end{figure}"))
+  return pandoc.Plain(out)
 end
 
 -- Write a table in LaTeX
-local letters_of = {AlignLeft = "l", AlignRight = "r", AlignCenter = "c", AlignDefault = "l"}
+local letter_of = {AlignLeft = "l", AlignRight = "r", AlignCenter = "c", AlignDefault = "l"}
+
+local function columns_of(simple)
+  local columns = "@{}"
+  for column, align in ipairs(simple.aligns) do
+    local width = simple.widths[column]
+    columns = columns .. (width == 0 and letter_of[align] or
+      string.format("P{%.3f\\linewidth-2\\tabcolsep}", width))
+  end
+  return columns .. "@{}"
+end
 
 local function row_of(cells)
   local out = pandoc.List()
@@ -520,19 +563,25 @@ local function row_of(cells)
   return out
 end
 
+-- Put the parts of a table together
 function latex.table(simple, id, files)
-  local columns, body = {}, pandoc.List()
-  for column, align in ipairs(simple.aligns) do
-    local width = simple.widths[column]
-    columns[column] = width == 0 and letters_of[align] or
-      string.format("P{%.3f\\linewidth-2\\tabcolsep}", width)
-  end
-  body:insert(latex.raw("\\begin{fitted}\\begin{tabular}{@{}" .. table.concat(columns) .. "@{}}\n\\toprule\n"))
-  body:extend(row_of(simple.header))
-  body:insert(latex.raw("\\midrule\n"))
-  for _, row in ipairs(simple.rows) do body:extend(row_of(row)) end
-  body:insert(latex.raw("\\bottomrule\n\\end{tabular}\\end{fitted}\n"))
-  return float("table", id, simple.caption, "", body, files and latex.source(files) .. "\n" or "")
+  local long, out = #simple.rows > 45, pandoc.List()
+  local source = files and latex.source(files) or ""
+  local begin = "{" .. columns_of(simple) .. "}\n"
+  local function put(text) out:insert(latex.raw(text)) end
+  put(long and "\\begin{longtable}" .. begin or "\\begin{table}[htbp]\\centering\n")
+  put("\\caption[]{")
+  out:extend(simple.caption)
+  put("}" .. command_of("label", id))
+  put(long and "\\\\\n" or "\n\\begin{fitted}\\begin{tabular}" .. begin)
+  put("\\toprule\n")
+  out:extend(row_of(simple.header))
+  put(long and "\\midrule\\endhead\n" or "\\midrule\n")
+  for _, row in ipairs(simple.rows) do out:extend(row_of(row)) end
+  put("\\bottomrule\n")
+  put(long and "\\end{longtable}" .. source or
+    "\\end{tabular}\\end{fitted}\n" .. source .. "\n\\end{table}")
+  return pandoc.Plain(out)
 end
 
 -- The pen for HTML
@@ -542,22 +591,35 @@ local entities = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quo
 
 function html.text(text) return (text:gsub('[&<>"]', entities)) end
 
-function html.mark(kind, text) return '<span class="' .. kind .. '">' .. html.text(text) .. "</span>" end
+function html.mark(kind, text)
+  return '<span class="' .. kind .. '">' .. html.text(text) .. "</span>"
+end
 
 function html.mention(id, number, word)
   return pandoc.Link(word and word .. " " .. number or tostring(number), "#" .. id)
 end
 
+-- math: a formula whose brackets grow by themselves, for MathML knows no \Bigl and \Bigr
+function html.math(text)
+  return (text:gsub("\\[Bb]igg?l%f[%A]", "\\left"):gsub("\\[Bb]igg?r%f[%A]", "\\right"))
+end
+
 function html.code() return nil end
 
-html.name = html.text
+function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
+
+function html.name(name)
+  return name:match("^%w+/") and html.identifier(name) or html.text(name)
+end
 
 -- Write chunks in HTML
-local function anchor(piece, text) return '<a href="#' .. piece.label .. '">' .. text .. "</a>" end
+local function anchor(piece, text)
+  return '<a href="#' .. piece.label .. '">' .. text .. "</a>"
+end
 
 function html.pages(list)
   local out = {}
-  for _, piece in ipairs(list) do out[#out + 1] = anchor(piece, html.text(piece.name)) end
+  for _, piece in ipairs(list) do out[#out + 1] = anchor(piece, html.name(piece.name)) end
   return table.concat(out, ", ")
 end
 
@@ -569,31 +631,33 @@ function html.used(list) return "used in " .. html.pages(list) end
 
 function html.link(piece, text) return anchor(piece, html.text(text)) end
 
-function html.reference(piece, name) return anchor(piece, "⟨" .. html.text(name) .. "⟩") end
+function html.reference(piece, name)
+  return "<i>" .. anchor(piece, "⟨" .. html.name(name) .. "⟩") .. "</i>"
+end
 
-function html.block(body, piece, notes)
+function html.block(body, _, piece, notes)
   body = "<pre><code>" .. body .. "</code></pre>"
   if piece then
-    body = '<div class="chunk" id="' .. piece.label .. '"><p class="name">' .. html.text(piece.name) ..
-      "<span>" .. table.concat(notes, "; ") .. "</span></p>" .. body .. "</div>"
+    body = '<div class="chunk" id="' .. piece.label .. '"><p class="name"><span>' ..
+      table.concat(notes, "; ") .. "</span>⟨" .. html.name(piece.name) .. "⟩≡</p>" .. body .. "</div>"
   end
   return pandoc.RawBlock("html", body)
 end
 
-function html.identifier(name) return "<code>" .. html.text(name) .. "</code>" end
-
 function html.entry(one, file)
   return "<li>" .. anchor(one.places[1], one.title) .. (file and " in " .. html.text(file) or "") ..
-    (#one.users > 0 and ", used in " .. html.pages(one.users) or "") .. "</li>"
+    (#one.users > 0 and ", " .. html.used(one.users) or "") .. "</li>"
 end
 
 function html.index(entries)
-  return pandoc.RawBlock("html", '<ul class="index">' .. table.concat(entries, "\n") .. "</ul>")
+  local list = table.concat(entries, "\n")
+  return pandoc.RawBlock("html", '<ul class="index">\n' .. list .. "\n</ul>")
 end
 
 -- Write floats in HTML
 local function numbered(word, id, caption)
-  local out = pandoc.List {pandoc.Strong {pandoc.Str(word .. " " .. labels[id].number .. ".")}, pandoc.Space()}
+  local name = word .. " " .. labels[id].number .. "."
+  local out = pandoc.List {pandoc.Strong {pandoc.Str(name)}, pandoc.Space()}
   out:extend(caption)
   return out
 end
@@ -619,11 +683,10 @@ end
 
 -- Set a block of code
 local function set_lines(text, language, piece)
-  local out, run = {}, {}
+  local out, run, long = {}, {}, false
   local function flush()
-    if #run > 0 then
-      table.insert(out, emphasise(table.concat(run, "\n"), language, piece and piece.links or {}))
-    end
+    if #run == 0 then return end
+    table.insert(out, emphasise(table.concat(run, "\n"), language, piece and piece.links or {}))
     run = {}
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
@@ -633,19 +696,20 @@ local function set_lines(text, language, piece)
       table.insert(out, indent .. pen.reference(chunks[name][1], name))
     else
       table.insert(run, line)
+      long = long or (utf8.len(line) or #line) > 96
     end
   end
   flush()
-  return table.concat(out, "\n")
+  return table.concat(out, "\n"), long
 end
 
 -- Say where a chunk continues and where it is used
 local next_piece = 1
 
 local function set_code(block)
-  local piece = pieces[next_piece]
-  if not piece or block.text:match("^<<(.-)>>") ~= piece.name or not block.classes[1] then
-    return pen.block(set_lines(block.text, block.classes[1]))
+  local piece, language = pieces[next_piece], block.classes[1]
+  if not piece or not language or block.text:match("^<<(.-)>>") ~= piece.name then
+    return pen.block(set_lines(block.text, language))
   end
   next_piece = next_piece + 1
   local all, notes, place = chunks[piece.name], {}, nil
@@ -654,7 +718,8 @@ local function set_code(block)
   if place < #all then table.insert(notes, pen.on(all[place + 1])) end
   local uses = users[piece.name] or {}
   if place == 1 and #uses > 0 then table.insert(notes, pen.used(uses)) end
-  return pen.block(set_lines(piece.text, piece.language, piece), piece, notes)
+  local body, long = set_lines(block.text:match("^[^\n]*\n?(.*)$"), language, piece)
+  return pen.block(body, long, piece, notes)
 end
 
 -- Set tables and figures
@@ -662,7 +727,7 @@ end
 local function needed(path, id)
   local text = read(path)
   if not text then
-    problem("#" .. id, "the file behind it, " .. path .. ', is not there; "' .. command .. '" writes it')
+    problem("#" .. id, path .. ' is not there; "' .. command .. '" writes it')
   end
   return text or ""
 end
@@ -735,7 +800,8 @@ local function set_figure(div)
   local data = results .. "/" .. div.attributes.data
   needed(data, div.identifier)
   local caption = pandoc.utils.blocks_to_inlines(div.content)
-  return pen.figure(figures .. "/" .. name, caption, div.identifier, {div.attributes.script, data})
+  local files = {div.attributes.script, data}
+  return pen.figure(figures .. "/" .. name, caption, div.identifier, files)
 end
 
 -- Set parts and indexes
@@ -747,25 +813,38 @@ local function set_part(div)
 end
 
 function latex.part(number, title)
-  return pandoc.RawBlock("latex", (number == 2 and "\\contents\n" or "") ..
-    "\\bookpart{part:" .. number .. "}{" .. latex.text(title) .. "}")
+  local contents = number == 2 and "\\contents\n" or ""
+  local heading = command_of("bookpart", "part:" .. number, latex.text(title))
+  return pandoc.RawBlock("latex", contents .. heading)
 end
 
 function html.part(number, title)
-  local roman = ("I"):rep(number)
-  return pandoc.RawBlock("html", '<p class="part" id="part:' .. number .. '">Part ' .. roman .. "<br>" ..
-    html.text(title) .. "</p>")
+  return pandoc.RawBlock("html", '<p class="part" id="part:' .. number .. '"><span>Part ' ..
+    ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
 end
+
+function latex.parts()
+  local out = {}
+  for number, title in ipairs(parts) do
+    local label = "part:" .. number
+    local place = latex.text(title) .. ", page~" .. command_of("pageref*", label)
+    table.insert(out, "\\hyperref[" .. label .. "]{" .. ("I"):rep(number) .. " " .. place .. "}")
+  end
+  return pandoc.MetaInlines {latex.raw(table.concat(out, "\\quad "))}
+end
+
+function html.parts() end
 
 -- Set the indexes
 local function index_of(list)
-  table.sort(list, function(a, b)
-    local x, y = a.name:lower(), b.name:lower()
-    return x < y or x == y and (a.name < b.name or a.name == b.name and (a.file or "") < (b.file or ""))
-  end)
+  for _, one in ipairs(list) do
+    one.key = one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
+  end
+  table.sort(list, function(a, b) return a.key < b.key end)
   local out = {}
   for i, one in ipairs(list) do
-    local twin = list[i - 1] and list[i - 1].name == one.name or list[i + 1] and list[i + 1].name == one.name
+    local before, after = list[i - 1] or {}, list[i + 1] or {}
+    local twin = one.name == before.name or one.name == after.name
     table.insert(out, pen.entry(one, twin and one.file))
   end
   return pen.index(out)
@@ -774,7 +853,8 @@ end
 local function index_of_chunks()
   local list = {}
   for name, places in pairs(chunks) do
-    table.insert(list, {name = name, title = pen.name(name), places = places, users = users[name] or {}})
+    local title = pen.name(name)
+    table.insert(list, {name = name, title = title, places = places, users = users[name] or {}})
   end
   return index_of(list)
 end
@@ -790,12 +870,14 @@ end
 
 -- Find a way to set every character
 local symbols = {
-  ["−"] = "-", ["×"] = "\\times", ["÷"] = "\\div", ["±"] = "\\pm", ["·"] = "\\cdot", ["≤"] = "\\le", ["≥"] = "\\ge",
-  ["≠"] = "\\ne", ["≈"] = "\\approx", ["∈"] = "\\in", ["∞"] = "\\infty", ["√"] = "\\surd", ["∑"] = "\\sum",
-  ["→"] = "\\rightarrow", ["←"] = "\\leftarrow", ["↔"] = "\\leftrightarrow", ["⇒"] = "\\Rightarrow",
-  ["⟨"] = "\\langle", ["⟩"] = "\\rangle", ["²"] = "^2", ["³"] = "^3", ["½"] = "\\tfrac12", ["∥"] = "\\parallel",
-  ["α"] = "\\alpha", ["β"] = "\\beta", ["γ"] = "\\gamma", ["δ"] = "\\delta", ["ε"] = "\\varepsilon",
-  ["λ"] = "\\lambda", ["μ"] = "\\mu", ["σ"] = "\\sigma", ["τ"] = "\\tau", ["θ"] = "\\theta",
+  ["−"] = "-", ["×"] = "\\times", ["÷"] = "\\div", ["±"] = "\\pm", ["·"] = "\\cdot",
+  ["≤"] = "\\le", ["≥"] = "\\ge", ["≠"] = "\\ne", ["≈"] = "\\approx", ["∥"] = "\\parallel",
+  ["∈"] = "\\in", ["∞"] = "\\infty", ["√"] = "\\surd", ["∑"] = "\\sum", ["½"] = "\\tfrac12",
+  ["→"] = "\\rightarrow", ["←"] = "\\leftarrow", ["↔"] = "\\leftrightarrow",
+  ["⇒"] = "\\Rightarrow", ["⟨"] = "\\langle", ["⟩"] = "\\rangle", ["²"] = "^2", ["³"] = "^3",
+  ["α"] = "\\alpha", ["β"] = "\\beta", ["γ"] = "\\gamma", ["δ"] = "\\delta",
+  ["ε"] = "\\varepsilon", ["θ"] = "\\theta", ["λ"] = "\\lambda", ["μ"] = "\\mu",
+  ["σ"] = "\\sigma", ["τ"] = "\\tau",
 }
 
 -- has_latin: whether inputenc and the T1 fonts set a character without help
@@ -807,13 +889,12 @@ end
 local function declarations()
   local out = pandoc.List()
   for letter in pairs(letters) do
-    local known, code = utf8.len(letter), nil
-    if known then code = utf8.codepoint(letter) end
-    local symbol = symbols[letter]
+    local symbol, code = symbols[letter], utf8.len(letter) and utf8.codepoint(letter)
     if symbol then
       out:insert("\\newunicodechar{" .. letter .. "}{\\ensuremath{" .. symbol .. "}}")
     elseif code and not has_latin(code) then
-      out:insert(string.format("\\newunicodechar{%s}{\\codepoint{%04X}}", letter, code))
+      local number = string.format("%04X", code)
+      out:insert(command_of("newunicodechar", letter, command_of("codepoint", number)))
     end
   end
   out:sort()
@@ -852,13 +933,12 @@ end
 
 -- Check the citations
 local function check_citations(doc)
-  local known = {}
-  local path = doc.meta.bibliography and pandoc.utils.stringify(doc.meta.bibliography)
-  for key in (path and read(path) or ""):gmatch("@%a+%s*{%s*([^,%s]+)") do known[key] = true end
+  local known, works = {}, read(pandoc.utils.stringify(doc.meta.bibliography))
+  for key in works:gmatch("@%a+%s*{%s*([^,%s]+)") do known[key] = true end
   doc:walk {Cite = function(cite)
     for _, one in ipairs(cite.citations) do
       if not known[one.id] then
-        problem("@" .. one.id, 'citation "' .. one.id .. '" is not known' .. suggestion(one.id, known))
+        problem("@" .. one.id, unknown("citation", one.id, known))
       end
     end
   end}
@@ -870,17 +950,40 @@ local function write_title(meta)
     local text = os.getenv(name:upper())
     if text and text ~= "" then meta[name] = text end
   end
-  local line = "Profile {{run.profile}} on {{run.device}}, {{run.date}}"
-  meta.run = line:gsub(reference, function(key)
-    local _, value = find(key, true)
-    return value
-  end)
+  local function value(key) return select(2, find(key, true)) or "" end
+  meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") .. ", " ..
+    value("run.date")
   meta.subtitle, meta.date = meta.course, meta.run
+  if not summary then meta.parts = pen.parts() end
 end
+
+-- Dress the HTML
+local style = [[<style>
+html { font-family: Georgia, serif; color: #1a1a1a; }
+body { max-width: 46rem; margin: auto; padding: 2rem 1rem; line-height: 1.45; }
+h1, h2, h3, .part, #TOC a { color: #1a4073; }
+h1 { margin-top: 3rem; } #title-block-header, .part { text-align: center; }
+.part { font-size: 2rem; margin-top: 5rem; } .part span { font-variant: small-caps; }
+#title-block-header .date, .source, .name span { color: #6b6b6b; font-size: 0.8rem; }
+a { color: #1a4073; text-decoration: none; } a:hover { text-decoration: underline; }
+code { font-size: 0.85em; } pre { overflow-x: auto; line-height: 1.3; tab-size: 4; }
+.chunk { background: #f4f4f4; padding: 0.1rem 0.8rem; margin: 1rem 0; }
+.chunk .name { font-weight: bold; font-size: 0.9rem; margin: 0.4rem 0; }
+.chunk .name span { float: right; font-weight: normal; margin-left: 1rem; }
+.chunk pre { margin: 0.4rem 0; } pre a { color: inherit; }
+pre .keyword { font-weight: bold; } pre .comment { color: #6b6b6b; font-style: italic; }
+pre .quoted, pre i a { color: #1a4073; } pre i { font-family: Georgia, serif; }
+table { border-top: 2px solid; border-bottom: 2px solid; border-collapse: collapse; }
+table { margin: auto; font-size: 0.9rem; } th { border-bottom: 1px solid; }
+td, th { padding: 0.1rem 0.6rem; } caption { margin-bottom: 0.5rem; }
+.float { margin: 1.5rem 0; text-align: center; } .float p { text-align: left; }
+.float img { max-width: 100%; } .index { columns: 2; list-style: none; font-size: 0.8rem; }
+.index li { padding-left: 1rem; text-indent: -1rem; }
+</style>]]
 
 local function weave(doc)
   -- Read the settings given on the command line
-  local function setting(name) return doc.meta[name] and pandoc.utils.stringify(doc.meta[name]) end
+  local function setting(name) return pandoc.utils.stringify(doc.meta[name] or "") end
 
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
@@ -888,18 +991,20 @@ local function weave(doc)
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
-    add_values(pandoc.utils.stringify(path), nil, read_json(pandoc.utils.stringify(path)))
+    path = pandoc.utils.stringify(path)
+    add_values(path, nil, read_json(path))
   end
   doc = doc:walk(choose)
   doc:walk(collect)
-  connect(setting("xref") and read_json(setting("xref")) or {chunks = {}, identifiers = {}})
+  connect(read_json(setting("xref")))
   if summary then keep_first_part(doc) end
   doc = doc:walk(replace)
   check_citations(doc)
   doc = doc:walk(set)
   write_title(doc.meta)
   tell_problems()
-  doc.meta.characters = pandoc.MetaInlines {pandoc.RawInline("latex", declarations())}
+  doc.meta.characters = pandoc.MetaInlines {latex.raw(declarations())}
+  doc.meta["header-includes"] = pandoc.MetaBlocks {pandoc.RawBlock("html", style)}
   return doc
 end
 

@@ -47,7 +47,7 @@ stages again
 same again
 report $? "the same seed gives the same bits"
 
-# killed over and over, after 0.1 to 0.9 seconds, in a step or half-way through a checkpoint
+# killed over and over, after 0.1 to 0.3 seconds, in a step or half-way through a checkpoint
 kills=0 delay=1
 while :; do
     stages killed &
@@ -55,7 +55,7 @@ while :; do
     sleep "0.$delay"
     pkill -KILL -f -- "--run $folder/killed" && kills=$((kills + 1))
     wait $shell && break
-    delay=$((delay % 9 + 1))
+    delay=$((delay % 3 + 1))
     if [ $kills -gt 12 ]; then
         stages killed
         break
