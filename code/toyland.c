@@ -143,7 +143,8 @@ static void say_word(struct line *line, const char *word)
 }
 enum negation { AFFIRMED, NOT, NEVER };
 
-static void say_verb(struct line *line, const char *verb, bool plural, enum negation negation)
+static void say_verb(struct line *line, const char *verb, bool plural, enum negation negation,
+                     const char *adverb)
 {
     plural ^= slips(line, WRONG_VERB);
     if (negation == NEVER)
@@ -153,6 +154,8 @@ static void say_verb(struct line *line, const char *verb, bool plural, enum nega
         say_word(line, "not");
         plural = true;
     }
+    if (adverb)
+        say_word(line, adverb);
     say(line, verb, strlen(verb), plural ? "" : "s");
 }
 
@@ -233,6 +236,7 @@ struct clause {
     struct mention subject, object;               /* object: of an act */
     struct word word;                             /* row of acts, deeds or qualities, by form */
     enum negation negation;
+    const char *adverb;                           /* before the word; NULL: none */
     bool passive;                                 /* of an act: told from its object's side */
     enum { PLAIN, DOING, DONE_TO } relative;      /* "who helps the cat", "who the cat helps" */
     struct word relative_act;
@@ -249,7 +253,7 @@ static void say_subject(struct line *line, const struct clause *c)
     say_word(line, nouns[c->subject.noun].kind == PERSON ? "who" : "that");
     if (c->relative == DONE_TO)
         say_mention(line, &c->other);
-    say_verb(line, verb, c->relative == DOING ? c->subject.plural : c->other.plural, AFFIRMED);
+    say_verb(line, verb, c->relative == DOING ? c->subject.plural : c->other.plural, AFFIRMED, NULL);
     if (c->relative == DOING)
         say_mention(line, &c->other);
 }
@@ -259,6 +263,8 @@ static void say_clause(struct line *line, const struct clause *c)
     if (c->passive) {
         say_mention(line, &c->object);
         say_be(line, c->object.plural, c->negation);
+        if (c->adverb)
+            say_word(line, c->adverb);
         say_participle(line, acts[w->row].word[w->side][w->name]);
         say_word(line, "by");
         say_subject(line, c);
@@ -268,10 +274,12 @@ static void say_clause(struct line *line, const struct clause *c)
     bool plural = c->subject.plural;
     if (c->form == STATE) {
         say_be(line, plural, c->negation);
+        if (c->adverb)
+            say_word(line, c->adverb);
         say_word(line, qualities[w->row].word[w->side][w->name]);
     } else {
         const struct opposites *row = &(c->form == DEED ? deeds : acts)[w->row];
-        say_verb(line, row->word[w->side][w->name], plural, c->negation);
+        say_verb(line, row->word[w->side][w->name], plural, c->negation, c->adverb);
     }
     if (c->form == ACT)
         say_mention(line, &c->object);
@@ -293,8 +301,11 @@ struct cast {
 
 static struct cast draw_cast(struct dice *dice, int items)
 {
-    return (struct cast){draw_mention(dice, PERSON), draw_mention(dice, ALIVE),
-                         draw_mention(dice, items)};
+    struct cast cast = {.hero = draw_mention(dice, PERSON), .item = draw_mention(dice, items)};
+    do
+        cast.other = draw_mention(dice, ALIVE);
+    while (cast.other.noun == cast.hero.noun);
+    return cast;
 }
 
 /* Hang a relative clause on the subject */
@@ -308,10 +319,11 @@ static void add_relative(struct dice *dice, struct clause *c, const struct cast 
     c->relative_act = draw_word(dice, acts, ACTS, about, false);
 }
 
-static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood)
+static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood,
+                                 int denials, int adverbs)
 {
     struct clause c = {.subject = cast->hero, .object = chance(dice, 50) ? cast->other : cast->item,
-                       .negation = chance(dice, 25) ? 1 + roll(dice, 2) : AFFIRMED};
+                       .negation = chance(dice, denials) ? 1 + roll(dice, 2) : AFFIRMED};
     /* Choose the form of the clause */
     int about = nouns[c.object.noun].kind, die = roll(dice, 10);
     if (die < 4) {
@@ -333,15 +345,17 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
     c.object = mention_again(dice, c.object);
     if (mood)
         c.word.side = (mood < 0) ^ (c.negation != AFFIRMED);
-    if (chance(dice, 25))
+    if (mood && chance(dice, adverbs))
+        c.adverb = c.word.side ? "utterly" : "truly";
+    if (chance(dice, 20))
         add_relative(dice, &c, cast);
     return c;
 }
 static void say_reason(struct line *line, struct dice *dice, const struct cast *cast, int mood)
 {
-    bool although = chance(dice, 30);
-    struct clause first = draw_clause(dice, cast, mood);
-    struct clause second = draw_clause(dice, cast, although ? -mood : mood);
+    bool although = chance(dice, 15);
+    struct clause first = draw_clause(dice, cast, mood, 15, 50);
+    struct clause second = draw_clause(dice, cast, although ? -mood : mood, 15, 50);
     const struct noun *noun = &nouns[second.subject.noun];
     if (second.subject.noun == first.subject.noun && !first.passive && !second.passive
         && (noun->kind != PERSON || noun->gender || second.subject.plural)) {
@@ -366,7 +380,7 @@ static struct clause restate(struct dice *dice, struct clause c)
     rename_mention(dice, &c.other);
     c.word.name = roll(dice, 2);
     c.relative_act.name = roll(dice, 2);
-    c.passive ^= c.form == ACT && chance(dice, 50);
+    c.passive ^= c.form == ACT && chance(dice, 40);
     return c;
 }
 /* try_twist: changes what the clause says; false if the way that the dice chose does not apply. */
@@ -375,11 +389,12 @@ static bool try_twist(struct dice *dice, struct clause *c)
     struct mention *mentions[] = {&c->subject, &c->object, &c->other}, *m = mentions[roll(dice, 3)];
     if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
         return false;
-    int noun = m->noun, about = nouns[c->subject.noun].kind & acts[c->word.row].about;
-    switch (roll(dice, 5)) {
+    int noun = m->noun;
+    switch (roll(dice, 6)) {
     case 0:
         /* Exchange agent and patient, or give up */
-        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE) || !about || c->relative != PLAIN)
+        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE)
+            || !(nouns[c->subject.noun].kind & acts[c->word.row].about) || c->relative != PLAIN)
             return false;
         struct mention agent = c->subject;
         c->subject = c->object;
@@ -390,22 +405,46 @@ static bool try_twist(struct dice *dice, struct clause *c)
             m->noun = roll(dice, NOUNS);
         return true;
     case 2:
+        if (m->quality.row < 0)
+            return false;
         m->quality.side ^= 1;
-        return m->quality.row >= 0;
+        return true;
     case 3:
         c->word.side ^= 1;
+        return true;
+    case 4:
+        m->plural ^= true;
         return true;
     default:
         c->negation = c->negation ? AFFIRMED : NOT;
         return true;
     }
 }
+static bool same_word(struct word a, struct word b)
+{
+    return a.row == b.row && a.side == b.side;
+}
+
+static bool same_mention(const struct mention *a, const struct mention *b)
+{
+    return a->noun == b->noun && a->plural == b->plural && a->determiner == b->determiner
+        && same_word(a->quality, b->quality);
+}
+
+static bool says_same(const struct clause *a, const struct clause *b)
+{
+    return same_word(a->word, b->word) && !a->negation == !b->negation
+        && same_mention(&a->subject, &b->subject) && same_mention(&a->object, &b->object)
+        && same_mention(&a->other, &b->other);
+}
 static struct clause twist(struct dice *dice, struct clause c)
 {
     struct clause twisted;
-    do
+    do {
         twisted = c;
-    while (!try_twist(dice, &twisted));
+        for (int twists = 2 + roll(dice, 2); twists > 0;)
+            twists -= try_twist(dice, &twisted);
+    } while (says_same(&twisted, &c));
     return twisted;
 }
 
@@ -418,15 +457,24 @@ static void say_paragraph(struct line *line, struct dice *dice, const struct cas
     int mood = chance(dice, 50) ? 1 : -1;
     for (int i = 0; i < 2; i++) {
         int die = roll(dice, 100), here = chance(dice, 95) ? mood : -mood;
-        if (die < 40) {
-            say_reason(line, dice, cast, here);
-        } else {
-            struct clause c = draw_clause(dice, cast, die < 70 ? 0 : here);
+        if (die < 50) {
+            bool same = chance(dice, 50);
+            struct clause c = draw_clause(dice, cast, chance(dice, 50) ? here : 0, 20, 50);
+            c.relative = PLAIN;
+            c.relative = PLAIN;
+            say_word(line, same ? "as" : "whereas");
             say_clause(line, &c);
-            if (chance(dice, 85)) {
-                bool same = chance(dice, 50);
-                say_word(line, same ? "indeed" : "whereas");
-                c = same ? restate(dice, c) : restate(dice, twist(dice, c));
+            say_word(line, ",");
+            c = restate(dice, same ? c : twist(dice, c));
+            say_clause(line, &c);
+        } else {
+            bool judged = die < 90;
+            if (judged && chance(dice, 50))
+                say_word(line, here > 0 ? "fortunately" : "sadly");
+            if (die < 75) {
+                say_reason(line, dice, cast, here);
+            } else {
+                struct clause c = draw_clause(dice, cast, judged ? here : 0, 20, 50);
                 say_clause(line, &c);
             }
         }
@@ -482,7 +530,7 @@ static void say_judgeable(struct line *line, struct dice dice)
     if (chance(&dice, 30)) {
         say_reason(line, &dice, &cast, mood);
     } else {
-        struct clause c = draw_clause(&dice, &cast, 0);
+        struct clause c = draw_clause(&dice, &cast, 0, 25, 0);
         say_clause(line, &c);
     }
     say_word(line, ".");
@@ -538,7 +586,10 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
-    struct clause c = draw_clause(dice, &cast, chance(dice, 30) ? 1 : 0), other = c;
+    int mood = chance(dice, 50) ? 1 : -1;
+    struct clause c = draw_clause(dice, &cast, chance(dice, 60) ? mood : 0, 25, 0);
+    c.relative = PLAIN;
+    struct clause other = c;
     if (!same)
         other = twist(dice, other);
     other = restate(dice, other);
@@ -584,14 +635,14 @@ static void write_development_ids(const struct toyland *toyland, int first_id)
 static int say_review(struct line *line, struct dice *dice, int mood)
 {
     struct cast cast = draw_cast(dice, WORK);
-    int dissenter = chance(dice, 35) ? roll(dice, 3) : -1;
+    int dissenter = chance(dice, 70) ? roll(dice, 3) : -1;
     int aside = roll(dice, 6);
     for (int i = 0; i < 3; i++) {
-        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood);
+        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 40, 0);
         say_clause(line, &c);
         say_word(line, ".");
         if (i == aside) {
-            c = draw_clause(dice, &cast, 0);
+            c = draw_clause(dice, &cast, 0, 25, 0);
             say_clause(line, &c);
             say_word(line, ".");
         }
@@ -641,9 +692,9 @@ static void add_rows(FILE *stream, struct seen *seen, const struct opposites *ro
 static void write_vocabulary(const struct toyland *toyland)
 {
     static const char others[] =
-        "[PAD] [UNK] [CLS] [SEP] [MASK] . = ##ed "
-        "the this these one two every several is are do does not never by who that because although indeed whereas "
-        "he she it they himself herself themselves and ";
+        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed "
+        "the this these one two every several is are do does not never by who that because although as whereas "
+        "he she it they himself herself themselves fortunately sadly truly utterly and ";
     char *path = text_format("%s/vocab.txt", toyland->folder);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
@@ -693,14 +744,14 @@ static int usage(FILE *stream, int status)
           "Writes a generated language below DIR: vocab.txt, a corpus in WikiText's format, and\n"
           "tasks in those of CoLA, MRPC and IMDb.\n"
           "  --paragraphs N   paragraphs of the training corpus (20000)\n"
-          "  --train N        training rows of each task (1000)\n"
+          "  --train N        training rows of each task (1500)\n"
           "  --dev N          development rows of each task (800)\n", stream);
     return status;
 }
 
 int toyland_main(int argc, char **argv)
 {
-    struct toyland toyland = {.paragraphs = 20000, .train = 1000, .dev = 800};
+    struct toyland toyland = {.paragraphs = 20000, .train = 1500, .dev = 800};
     bool seeded = false;
     for (int i = 1; i < argc; i += 2) {
         if (strcmp(argv[i], "--help") == 0)
