@@ -845,7 +845,8 @@ function html.parts() end
 -- Set the indexes
 local function index_of(list)
   for _, one in ipairs(list) do
-    one.key = one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
+    local first = one.name:match("^%w+/") and "1" or "2"
+    one.key = first .. one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   local out = {}
