@@ -241,7 +241,7 @@ WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib ch
 
 weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
 	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
-	$(Q)$(MAKE) --no-print-directory $(RUN)/report.pdf $(RUN)/summary.pdf
+	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html: tangle ## the same as one HTML file, results/PROFILE/report.html
 	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
@@ -266,8 +266,6 @@ $(WORK)/weave/%.tikz: figures/%.gp figures/style.gp $(WORK)/weave/key
 $(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
 	$(Q)$(call PLOT,svg)
 
-.PRECIOUS: $(WORK)/weave/%.tikz
-
 $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
 	$(Q)cd $(@D) && $(PDFLATEX) -jobname $* $(abspath code/figure.tex) >/dev/null || { grep -A 4 '^!' $*.log >&2; exit 1; }
 
@@ -285,7 +283,8 @@ define typeset
 cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
     $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
 awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
-    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 }' $(1).log >&2
+    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 } \
+    /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
 endef
 
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)

@@ -9,7 +9,7 @@ end
 -- Ask for a pandoc that is new enough
 local major, minor = tostring(PANDOC_VERSION):match("^(%d+)%.(%d+)")
 if major * 1000 + minor < 2017 then
-  give_up("weave: pandoc 2.17 or newer is needed (Debian 12 and Ubuntu 24.04 have it); this is ",
+  give_up("weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have it; this is ",
           tostring(PANDOC_VERSION))
 end
 
@@ -454,7 +454,10 @@ function latex.raw(text) return pandoc.RawInline("latex", text) end
 
 function latex.text(text) return (text:gsub("[\\{}$&#_%%~^'`]", specials)) end
 
-local function command_of(name, ...) return "\\" .. name .. "{" .. table.concat({...}, "}{") .. "}" end
+-- command_of: a LaTeX command with its arguments
+local function command_of(name, ...)
+  return "\\" .. name .. "{" .. table.concat({...}, "}{") .. "}"
+end
 
 function latex.mark(kind, text) return command_of(kind, latex.text(text)) end
 
@@ -496,7 +499,9 @@ function latex.on(piece) return "continued on " .. latex.pages {piece} end
 
 function latex.used(list) return "used on " .. latex.pages(list) end
 
-function latex.link(piece, text) return command_of("codelink", piece.label, latex.text(text)) end
+function latex.link(piece, text)
+  return command_of("codelink", piece.label, latex.text(text))
+end
 
 function latex.reference(piece, name)
   return command_of("chunkreference", piece.label, latex.name(name))
@@ -533,10 +538,11 @@ function latex.source(files)
 end
 
 function latex.figure(path, caption, id, files)
-  local out = pandoc.List {latex.raw("\\begin{figure}[htbp]\\centering\n\\includegraphics{" .. path ..
-    "}\n\\caption[]{")}
+  local begin = "\\begin{figure}[htbp]\\centering\n" .. command_of("includegraphics", path) .. "\n"
+  local last = command_of("label", id) .. latex.source(files) .. "\n\\end{figure}"
+  local out = pandoc.List {latex.raw(begin .. "\\caption[]{")}
   out:extend(caption)
-  out:insert(latex.raw("}" .. command_of("label", id) .. latex.source(files) .. "\n\\end{figure}"))
+  out:insert(latex.raw("}" .. last))
   return pandoc.Plain(out)
 end
 
@@ -638,8 +644,9 @@ end
 function html.block(body, _, piece, notes)
   body = "<pre><code>" .. body .. "</code></pre>"
   if piece then
+    local name = "⟨" .. html.name(piece.name) .. "⟩≡"
     body = '<div class="chunk" id="' .. piece.label .. '"><p class="name"><span>' ..
-      table.concat(notes, "; ") .. "</span>⟨" .. html.name(piece.name) .. "⟩≡</p>" .. body .. "</div>"
+      table.concat(notes, "; ") .. "</span>" .. name .. "</p>" .. body .. "</div>"
   end
   return pandoc.RawBlock("html", body)
 end
@@ -826,9 +833,9 @@ end
 function latex.parts()
   local out = {}
   for number, title in ipairs(parts) do
-    local label = "part:" .. number
-    local place = latex.text(title) .. ", page~" .. command_of("pageref*", label)
-    table.insert(out, "\\hyperref[" .. label .. "]{" .. ("I"):rep(number) .. " " .. place .. "}")
+    local label, name = "part:" .. number, ("I"):rep(number) .. " " .. latex.text(title)
+    local place = ", page~" .. command_of("pageref*", label)
+    table.insert(out, "\\hyperref[" .. label .. "]{" .. name .. place .. "}")
   end
   return pandoc.MetaInlines {latex.raw(table.concat(out, "\\quad "))}
 end
@@ -838,7 +845,8 @@ function html.parts() end
 -- Set the indexes
 local function index_of(list)
   for _, one in ipairs(list) do
-    one.key = one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
+    local first = one.name:match("^%w+/") and "1" or "2"
+    one.key = first .. one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   local out = {}

@@ -48,7 +48,7 @@ done
 # an older pandoc, and a run without results
 lua5.4 -e 'PANDOC_VERSION = "2.9.2"' code/weave.lua >"$work/old" 2>&1
 check "an old pandoc is refused by number" \
-    same "$(cat "$work/old")" "weave: pandoc 2.17 or newer is needed (Debian 12 and Ubuntu 24.04 have it); this is 2.9.2"
+    same "$(cat "$work/old")" "weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have it; this is 2.9.2"
 unset MAKEFLAGS MAKELEVEL
 make weave RUN="$work/nowhere" >"$work/none" 2>&1
 check "without results, weave says what makes them" grep -q "^weave: .*values.json is not there; 'make report" "$work/none"
