@@ -47,15 +47,15 @@ stages again
 same again
 report $? "the same seed gives the same bits"
 
-# killed over and over, after 0.1 to 0.3 seconds, in a step or half-way through a checkpoint
-kills=0 delay=1
+# killed over and over, each time a little later, in a step or half-way through a checkpoint
+kills=0 delay=5
 while :; do
     stages killed &
     shell=$!
-    sleep "0.$delay"
+    sleep "0.$(printf %02d $delay)"
     pkill -KILL -f -- "--run $folder/killed" && kills=$((kills + 1))
     wait $shell && break
-    delay=$((delay % 3 + 1))
+    delay=$((delay + 2))
     if [ $kills -gt 12 ]; then
         stages killed
         break
