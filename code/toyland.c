@@ -242,8 +242,9 @@ struct clause {
     enum form { ACT, DEED, STATE, REFLEXIVE } form;
     struct mention subject, object;           /* object: of an act */
     struct word word;                         /* of acts, deeds or qualities, by form */
-    struct manner manner;
-    bool passive;                             /* of an act: told from its object's side */
+    enum negation negation;
+    bool stressed;                            /* by an adverb */
+    bool passive;                             /* of an act: told from its object */
     enum { PLAIN, DOING, DONE_TO } relative;  /* "who helps cats", "who cats help" */
     struct word relative_act;                 /* help */
     struct mention other;                     /* cats */
@@ -268,10 +269,12 @@ static void say_clause(struct line *line, const struct clause *c)
 {
     const struct opposites *const tables[] = {acts, deeds, qualities, acts};
     const char *word = tables[c->form][c->word.row].word[c->word.side][c->word.name];
+    const char *adverb = c->word.side ? "utterly" : "truly";
+    struct manner manner = {c->negation, c->stressed ? adverb : ""};
     bool plural = c->subject.plural;
     if (c->passive) {
         say_mention(line, &c->object);
-        say_be(line, c->object.plural, c->manner);
+        say_be(line, c->object.plural, manner);
         say_participle(line, word);
         say_word(line, "by");
         say_subject(line, c);
@@ -279,10 +282,10 @@ static void say_clause(struct line *line, const struct clause *c)
     }
     say_subject(line, c);
     if (c->form == STATE) {
-        say_be(line, plural, c->manner);
+        say_be(line, plural, manner);
         say_word(line, word);
     } else {
-        say_verb(line, word, plural, c->manner);
+        say_verb(line, word, plural, manner);
     }
     if (c->form == ACT)
         say_mention(line, &c->object);
@@ -331,10 +334,10 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
                                  struct style style)
 {
     bool denied = chance(dice, style.denials), judges = mood != 0;
-    struct clause c = {.subject = cast->hero, .manner = {AFFIRMED, ""},
+    struct clause c = {.subject = cast->hero,
                        .object = chance(dice, style.items) ? cast->item : cast->other};
     if (denied)
-        c.manner.negation = chance(dice, 50) ? NOT : NEVER;
+        c.negation = chance(dice, 50) ? NOT : NEVER;
     /* Choose the form of the clause */
     int about = nouns[c.object.noun].kind, die = roll(dice, 10);
     if (die < 4) {
@@ -356,8 +359,7 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
     c.object = mention_again(dice, c.object);
     if (judges)
         c.word.side = (mood < 0) ^ denied;
-    if (judges && chance(dice, style.adverbs))
-        c.manner.adverb = c.word.side ? "utterly" : "truly";
+    c.stressed = judges && chance(dice, style.adverbs);
     if (chance(dice, 20))
         add_relative(dice, &c, cast);
     return c;
@@ -397,6 +399,14 @@ static struct clause restate(struct dice *dice, struct clause c)
     c.passive ^= c.form == ACT && chance(dice, 40);
     return c;
 }
+static struct mention other_of_its_kind(struct dice *dice, struct mention m)
+{
+    int old = m.noun;
+    while (m.noun == old || nouns[m.noun].kind != nouns[old].kind)
+        m.noun = roll(dice, NOUNS);
+    return m;
+}
+
 static bool try_twist(struct dice *dice, struct clause *c)
 {
     struct mention *mentions[] = {&c->subject, &c->object, &c->other};
@@ -406,7 +416,8 @@ static bool try_twist(struct dice *dice, struct clause *c)
     switch (roll(dice, 6)) {
     case 0:
         /* Exchange agent and patient, or give up */
-        if (c->form != ACT || c->relative != PLAIN || !(nouns[c->object.noun].kind & ALIVE)
+        if (c->form != ACT || c->relative != PLAIN
+            || !(nouns[c->object.noun].kind & ALIVE)
             || !(nouns[c->subject.noun].kind & acts[c->word.row].about))
             return false;
         struct mention agent = c->subject;
@@ -414,8 +425,7 @@ static bool try_twist(struct dice *dice, struct clause *c)
         c->object = agent;
         return true;
     case 1:
-        for (int old = m->noun; m->noun == old || nouns[m->noun].kind != nouns[old].kind;)
-            m->noun = roll(dice, NOUNS);
+        *m = other_of_its_kind(dice, *m);
         return true;
     case 2:
         m->quality.side ^= m->quality.row >= 0;
@@ -427,7 +437,7 @@ static bool try_twist(struct dice *dice, struct clause *c)
         m->plural ^= true;
         return true;
     default:
-        c->manner.negation = c->manner.negation ? AFFIRMED : NOT;
+        c->negation = c->negation ? AFFIRMED : NOT;
         return true;
     }
 }
@@ -447,8 +457,8 @@ static struct clause twist(struct dice *dice, const struct clause *c)
     } while (same_mention(&twisted.subject, &c->subject)
              && same_mention(&twisted.object, &c->object)
              && same_mention(&twisted.other, &c->other)
-             && (twisted.word.side ^ !twisted.manner.negation)
-                 == (c->word.side ^ !c->manner.negation));
+             && (twisted.word.side ^ !twisted.negation)
+                 == (c->word.side ^ !c->negation));
     return twisted;
 }
 static void say_pair(struct line *line, struct dice *dice, const struct cast *cast,
@@ -615,7 +625,8 @@ static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 static void write_pairs(const struct toyland *toyland, const char *name, int rows,
                         int first_id, struct dice *dice, struct seen *seen)
 {
-    char *path = text_format("%s/glue/MRPC/msr_paraphrase_%s.txt", toyland->folder, name);
+    char *path = text_format("%s/glue/MRPC/msr_paraphrase_%s.txt", toyland->folder,
+                             name);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
     fputs("\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", stream);
@@ -637,8 +648,8 @@ static void write_development_ids(const struct toyland *toyland, int first_id)
 {
     char *path = text_format("%s/glue/MRPC/mrpc_dev_ids.tsv", toyland->folder);
     struct file_writer *writer = file_create(path);
-    for (int i = 0; i < toyland->dev; i++)
-        fprintf(file_stream(writer), "%d\t%d\n", first_id + 2 * i, first_id + 2 * i + 1);
+    for (int id = first_id; id < first_id + 2 * toyland->dev; id += 2)
+        fprintf(file_stream(writer), "%d\t%d\n", id, id + 1);
     file_commit(writer);
     free(path);
 }
@@ -705,9 +716,10 @@ static void add_rows(FILE *stream, struct seen *seen, const struct opposites *ro
 static void write_vocabulary(const struct toyland *toyland)
 {
     static const char others[] =
-        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed the this these one two every several "
-        "is are do does not never by who that because although as whereas fortunately "
-        "sadly truly utterly he she it they himself herself themselves and ";
+        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed the this these one two every "
+        "several is are do does not never by who that because although as whereas "
+        "fortunately sadly truly utterly he she it they himself herself "
+        "themselves and ";
     char *path = text_format("%s/vocab.txt", toyland->folder);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
@@ -756,8 +768,8 @@ static int usage(FILE *stream, int status)
     fputs("usage: distil toyland --out DIR --seed N\n"
           "                      [--paragraphs N] [--train N] [--dev N]\n"
           "\n"
-          "Writes a generated language below DIR: a vocabulary, a corpus in WikiText's\n"
-          "format, and tasks in those of CoLA, MRPC and IMDb.\n"
+          "Writes a generated language below DIR: a vocabulary, a corpus in the\n"
+          "format of WikiText, and tasks in those of CoLA, MRPC and IMDb.\n"
           "\n"
           "  --paragraphs N   paragraphs of the training corpus (20000)\n"
           "  --train N        training rows of each task (1500)\n"
@@ -781,8 +793,8 @@ int toyland_main(int argc, char **argv)
         }
         char *end;
         long value = strtol(argv[i + 1], &end, 10);
-        if (end == argv[i + 1] || *end || value < 0 || value > 10000000)
-            fail(argv[i], "expected a number up to 10000000, found \"%s\"", argv[i + 1]);
+        if (end == argv[i + 1] || *end || value < 0 || value >= 10000000)
+            fail(argv[i], "expected a number, found \"%s\"", argv[i + 1]);
         if (strcmp(argv[i], "--seed") == 0) {
             toyland.seed = (uint64_t)value;
             seeded = true;

@@ -18,7 +18,7 @@ struct toyland {
      glue/CoLA/{train,dev}.tsv                                 CoLA's
      glue/MRPC/msr_paraphrase_{train,test}.txt, mrpc_dev_ids.tsv
      imdb/aclImdb/{train,test}/{pos,neg}/NUMBER_STARS.txt      IMDb's
-   The same settings give the same bytes. Fails, naming a file that cannot be written. */
+   Same settings, same bytes. Fails, naming the file, if one cannot be written. */
 void toyland_write(const struct toyland *toyland);
 
 /* toyland_main: the command `distil toyland`; returns the exit status. */
