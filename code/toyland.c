@@ -19,10 +19,12 @@ static const struct noun {
     char gender;              /* m, f, or 0 where either will do */
     const char *name[2];      /* two synonyms, each "singular" or "singular/plural" */
 } nouns[] = {
-    {PERSON, 'm', {"man/men", "gentleman/gentlemen"}}, {PERSON, 'm', {"boy", "lad"}},
-    {PERSON, 'm', {"father", "dad"}},                  {PERSON, 'm', {"king", "emperor"}},
-    {PERSON, 'f', {"woman/women", "lady/ladies"}},     {PERSON, 'f', {"girl", "maiden"}},
-    {PERSON, 'f', {"mother", "mum"}},          {PERSON, 'f', {"queen", "empress/empresses"}},
+    {PERSON, 'm', {"man/men", "gentleman/gentlemen"}},
+    {PERSON, 'f', {"woman/women", "lady/ladies"}},
+    {PERSON, 'm', {"boy", "lad"}},             {PERSON, 'f', {"girl", "maiden"}},
+    {PERSON, 'm', {"father", "dad"}},          {PERSON, 'f', {"mother", "mum"}},
+    {PERSON, 'm', {"king", "emperor"}},
+    {PERSON, 'f', {"queen", "empress/empresses"}},
     {PERSON, 0, {"doctor", "physician"}},      {PERSON, 0, {"teacher", "tutor"}},
     {PERSON, 0, {"lawyer", "attorney"}},       {PERSON, 0, {"child/children", "kid"}},
     {PERSON, 0, {"thief/thieves", "robber"}},  {PERSON, 0, {"sailor", "mariner"}},
@@ -39,7 +41,7 @@ static const struct noun {
 /* List what the Toylanders do and are like */
 struct opposites {
     int about;                    /* the kinds that are acted on, or that can be so */
-    bool judges;                  /* whether the left side praises and the right side blames */
+    bool judges;                  /* whether the left praises and the right blames */
     const char *word[2][2];
 };
 
@@ -84,7 +86,8 @@ static const struct opposites qualities[] = {
 };
 
 enum { NOUNS = sizeof nouns / sizeof *nouns, ACTS = sizeof acts / sizeof *acts,
-       DEEDS = sizeof deeds / sizeof *deeds, QUALITIES = sizeof qualities / sizeof *qualities };
+       DEEDS = sizeof deeds / sizeof *deeds,
+       QUALITIES = sizeof qualities / sizeof *qualities };
 
 /* Throw dice for Toyland */
 struct dice {
@@ -122,7 +125,7 @@ struct line {
     char text[1024];
     enum flaw flaw;               /* what goes wrong in it, if anything */
     int place;                    /* and at which of the places where it could */
-    int places[FLAWS];            /* counts these places */
+    int places[FLAWS];            /* counts those places, for each flaw */
 };
 
 static bool slips(struct line *line, enum flaw flaw)
@@ -133,38 +136,43 @@ static bool slips(struct line *line, enum flaw flaw)
 static void say(struct line *line, const char *word, size_t length, const char *ending)
 {
     size_t used = strlen(line->text);
-    snprintf(line->text + used, sizeof line->text - used, "%s%.*s%s", used ? " " : "", (int)length,
-             word, ending);
+    snprintf(line->text + used, sizeof line->text - used, "%s%.*s%s", used ? " " : "",
+             (int)length, word, ending);
 }
 
 static void say_word(struct line *line, const char *word)
 {
-    say(line, word, strlen(word), "");
+    if (*word)
+        say(line, word, strlen(word), "");
 }
 enum negation { AFFIRMED, NOT, NEVER };
 
-static void say_verb(struct line *line, const char *verb, bool plural, enum negation negation,
-                     const char *adverb)
+struct manner {
+    enum negation negation;
+    const char *adverb;           /* "": none */
+};
+
+static void say_verb(struct line *line, const char *verb, bool plural,
+                     struct manner manner)
 {
     plural ^= slips(line, WRONG_VERB);
-    if (negation == NEVER)
+    if (manner.negation == NEVER)
         say_word(line, "never");
-    if (negation == NOT) {
+    if (manner.negation == NOT) {
         say_word(line, plural ? "do" : "does");
         say_word(line, "not");
         plural = true;
     }
-    if (adverb)
-        say_word(line, adverb);
+    say_word(line, manner.adverb);
     say(line, verb, strlen(verb), plural ? "" : "s");
 }
-
-static void say_be(struct line *line, bool plural, enum negation negation)
+static void say_be(struct line *line, bool plural, struct manner manner)
 {
     plural ^= slips(line, WRONG_VERB);
     say_word(line, plural ? "are" : "is");
-    if (negation)
-        say_word(line, negation == NOT ? "not" : "never");
+    if (manner.negation)
+        say_word(line, manner.negation == NOT ? "not" : "never");
+    say_word(line, manner.adverb);
 }
 
 static void say_participle(struct line *line, const char *verb)
@@ -187,27 +195,26 @@ struct mention {
 static void say_noun(struct line *line, const struct mention *m)
 {
     const char *name = nouns[m->noun].name[m->name], *slash = strchr(name, '/');
-    size_t length = strcspn(name, "/");
     if (m->plural && slash)
         say_word(line, slash + 1);
     else
-        say(line, name, length, m->plural ? "s" : "");
+        say(line, name, strcspn(name, "/"), m->plural ? "s" : "");
 }
-
 static void say_mention(struct line *line, const struct mention *m)
 {
-    /* Say a pronoun where one will do */
     if (m->pronoun) {
         char gender = nouns[m->noun].gender;
-        say_word(line, m->plural ? "they" : gender == 'm' ? "he" : gender == 'f' ? "she" : "it");
+        const char *one = gender == 'm' ? "he" : gender == 'f' ? "she" : "it";
+        say_word(line, m->plural ? "they" : one);
         return;
     }
     bool plural = m->plural;
     if (m->determiner != 0)
         plural ^= slips(line, WRONG_DETERMINER);
     say_word(line, determiners[m->determiner][plural]);
-    if (m->quality.row >= 0)
-        say_word(line, qualities[m->quality.row].word[m->quality.side][m->quality.name]);
+    const struct word *w = &m->quality;
+    if (w->row >= 0)
+        say_word(line, qualities[w->row].word[w->side][w->name]);
     say_noun(line, m);
 }
 static struct mention mention_again(struct dice *dice, struct mention m)
@@ -233,14 +240,14 @@ static struct mention draw_mention(struct dice *dice, int kinds)
 /* Describe a clause of Toyland */
 struct clause {
     enum form { ACT, DEED, STATE, REFLEXIVE } form;
-    struct mention subject, object;               /* object: of an act */
-    struct word word;                             /* row of acts, deeds or qualities, by form */
+    struct mention subject, object;           /* object: of an act */
+    struct word word;                         /* of acts, deeds or qualities, by form */
     enum negation negation;
-    const char *adverb;                           /* before the word; NULL: none */
-    bool passive;                                 /* of an act: told from its object's side */
-    enum { PLAIN, DOING, DONE_TO } relative;      /* "who helps the cat", "who the cat helps" */
-    struct word relative_act;
-    struct mention other;                         /* the cat */
+    bool stressed;                            /* by an adverb */
+    bool passive;                             /* of an act: told from its object */
+    enum { PLAIN, DOING, DONE_TO } relative;  /* "who helps cats", "who cats help" */
+    struct word relative_act;                 /* help */
+    struct mention other;                     /* cats */
 };
 
 static void say_subject(struct line *line, const struct clause *c)
@@ -249,37 +256,36 @@ static void say_subject(struct line *line, const struct clause *c)
     if (c->relative == PLAIN)
         return;
     const struct word *w = &c->relative_act;
-    const char *verb = acts[w->row].word[w->side][w->name];
     say_word(line, nouns[c->subject.noun].kind == PERSON ? "who" : "that");
     if (c->relative == DONE_TO)
         say_mention(line, &c->other);
-    say_verb(line, verb, c->relative == DOING ? c->subject.plural : c->other.plural, AFFIRMED, NULL);
+    say_verb(line, acts[w->row].word[w->side][w->name],
+             c->relative == DOING ? c->subject.plural : c->other.plural,
+             (struct manner){AFFIRMED, ""});
     if (c->relative == DOING)
         say_mention(line, &c->other);
 }
 static void say_clause(struct line *line, const struct clause *c)
 {
-    const struct word *w = &c->word;
+    const struct opposites *const tables[] = {acts, deeds, qualities, acts};
+    const char *word = tables[c->form][c->word.row].word[c->word.side][c->word.name];
+    const char *adverb = c->word.side ? "utterly" : "truly";
+    struct manner manner = {c->negation, c->stressed ? adverb : ""};
+    bool plural = c->subject.plural;
     if (c->passive) {
         say_mention(line, &c->object);
-        say_be(line, c->object.plural, c->negation);
-        if (c->adverb)
-            say_word(line, c->adverb);
-        say_participle(line, acts[w->row].word[w->side][w->name]);
+        say_be(line, c->object.plural, manner);
+        say_participle(line, word);
         say_word(line, "by");
         say_subject(line, c);
         return;
     }
     say_subject(line, c);
-    bool plural = c->subject.plural;
     if (c->form == STATE) {
-        say_be(line, plural, c->negation);
-        if (c->adverb)
-            say_word(line, c->adverb);
-        say_word(line, qualities[w->row].word[w->side][w->name]);
+        say_be(line, plural, manner);
+        say_word(line, word);
     } else {
-        const struct opposites *row = &(c->form == DEED ? deeds : acts)[w->row];
-        say_verb(line, row->word[w->side][w->name], plural, c->negation, c->adverb);
+        say_verb(line, word, plural, manner);
     }
     if (c->form == ACT)
         say_mention(line, &c->object);
@@ -301,13 +307,18 @@ struct cast {
 
 static struct cast draw_cast(struct dice *dice, int items)
 {
-    struct cast cast = {.hero = draw_mention(dice, PERSON), .item = draw_mention(dice, items)};
+    struct cast cast = {.hero = draw_mention(dice, PERSON),
+                        .item = draw_mention(dice, items)};
     do
         cast.other = draw_mention(dice, ALIVE);
     while (cast.other.noun == cast.hero.noun);
     return cast;
 }
 
+/* How a kind of text is written, in percent. */
+struct style {
+    int denials, adverbs, items;
+};
 /* Hang a relative clause on the subject */
 static void add_relative(struct dice *dice, struct clause *c, const struct cast *cast)
 {
@@ -320,42 +331,46 @@ static void add_relative(struct dice *dice, struct clause *c, const struct cast 
 }
 
 static struct clause draw_clause(struct dice *dice, const struct cast *cast, int mood,
-                                 int denials, int adverbs)
+                                 struct style style)
 {
-    struct clause c = {.subject = cast->hero, .object = chance(dice, 50) ? cast->other : cast->item,
-                       .negation = chance(dice, denials) ? 1 + roll(dice, 2) : AFFIRMED};
+    bool denied = chance(dice, style.denials), judges = mood != 0;
+    struct clause c = {.subject = cast->hero,
+                       .object = chance(dice, style.items) ? cast->item : cast->other};
+    if (denied)
+        c.negation = chance(dice, 50) ? NOT : NEVER;
     /* Choose the form of the clause */
     int about = nouns[c.object.noun].kind, die = roll(dice, 10);
     if (die < 4) {
         c.form = ACT;
-        c.word = draw_word(dice, acts, ACTS, about, mood != 0);
+        c.word = draw_word(dice, acts, ACTS, about, judges);
         c.passive = chance(dice, 30);
     } else if (die < 7) {
         c.form = STATE;
         c.subject = c.object;
-        c.word = draw_word(dice, qualities, QUALITIES, about, mood != 0);
+        c.word = draw_word(dice, qualities, QUALITIES, about, judges);
     } else if (die < 9 || (!c.subject.plural && !nouns[c.subject.noun].gender)) {
         c.form = DEED;
-        c.word = draw_word(dice, deeds, DEEDS, ALIVE, mood != 0);
+        c.word = draw_word(dice, deeds, DEEDS, ALIVE, judges);
     } else {
         c.form = REFLEXIVE;
-        c.word = draw_word(dice, acts, ACTS, PERSON, mood != 0);
+        c.word = draw_word(dice, acts, ACTS, PERSON, judges);
     }
     c.subject = mention_again(dice, c.subject);
     c.object = mention_again(dice, c.object);
-    if (mood)
-        c.word.side = (mood < 0) ^ (c.negation != AFFIRMED);
-    if (mood && chance(dice, adverbs))
-        c.adverb = c.word.side ? "utterly" : "truly";
+    if (judges)
+        c.word.side = (mood < 0) ^ denied;
+    c.stressed = judges && chance(dice, style.adverbs);
     if (chance(dice, 20))
         add_relative(dice, &c, cast);
     return c;
 }
-static void say_reason(struct line *line, struct dice *dice, const struct cast *cast, int mood)
+static void say_reason(struct line *line, struct dice *dice, const struct cast *cast,
+                       int mood)
 {
+    struct style style = {.denials = 15, .adverbs = 50, .items = 50};
     bool although = chance(dice, 15);
-    struct clause first = draw_clause(dice, cast, mood, 15, 50);
-    struct clause second = draw_clause(dice, cast, although ? -mood : mood, 15, 50);
+    struct clause first = draw_clause(dice, cast, mood, style);
+    struct clause second = draw_clause(dice, cast, although ? -mood : mood, style);
     const struct noun *noun = &nouns[second.subject.noun];
     if (second.subject.noun == first.subject.noun && !first.passive && !second.passive
         && (noun->kind != PERSON || noun->gender || second.subject.plural)) {
@@ -366,13 +381,14 @@ static void say_reason(struct line *line, struct dice *dice, const struct cast *
     say_word(line, although ? "although" : "because");
     say_clause(line, &second);
 }
+
+/* Say the same or something else */
 static void rename_mention(struct dice *dice, struct mention *m)
 {
     m->name = roll(dice, 2);
     m->quality.name = roll(dice, 2);
 }
 
-/* restate: the same clause in other words. */
 static struct clause restate(struct dice *dice, struct clause c)
 {
     rename_mention(dice, &c.subject);
@@ -383,32 +399,37 @@ static struct clause restate(struct dice *dice, struct clause c)
     c.passive ^= c.form == ACT && chance(dice, 40);
     return c;
 }
-/* try_twist: changes what the clause says; false if the way that the dice chose does not apply. */
+static struct mention other_of_its_kind(struct dice *dice, struct mention m)
+{
+    int old = m.noun;
+    while (m.noun == old || nouns[m.noun].kind != nouns[old].kind)
+        m.noun = roll(dice, NOUNS);
+    return m;
+}
+
 static bool try_twist(struct dice *dice, struct clause *c)
 {
-    struct mention *mentions[] = {&c->subject, &c->object, &c->other}, *m = mentions[roll(dice, 3)];
+    struct mention *mentions[] = {&c->subject, &c->object, &c->other};
+    struct mention *m = mentions[roll(dice, 3)];
     if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
         return false;
-    int noun = m->noun;
     switch (roll(dice, 6)) {
     case 0:
         /* Exchange agent and patient, or give up */
-        if (c->form != ACT || !(nouns[c->object.noun].kind & ALIVE)
-            || !(nouns[c->subject.noun].kind & acts[c->word.row].about) || c->relative != PLAIN)
+        if (c->form != ACT || c->relative != PLAIN
+            || !(nouns[c->object.noun].kind & ALIVE)
+            || !(nouns[c->subject.noun].kind & acts[c->word.row].about))
             return false;
         struct mention agent = c->subject;
         c->subject = c->object;
         c->object = agent;
         return true;
     case 1:
-        while (m->noun == noun || nouns[m->noun].kind != nouns[noun].kind)
-            m->noun = roll(dice, NOUNS);
+        *m = other_of_its_kind(dice, *m);
         return true;
     case 2:
-        if (m->quality.row < 0)
-            return false;
-        m->quality.side ^= 1;
-        return true;
+        m->quality.side ^= m->quality.row >= 0;
+        return m->quality.row >= 0;
     case 3:
         c->word.side ^= 1;
         return true;
@@ -420,91 +441,92 @@ static bool try_twist(struct dice *dice, struct clause *c)
         return true;
     }
 }
-static bool same_word(struct word a, struct word b)
-{
-    return a.row == b.row && a.side == b.side;
-}
-
 static bool same_mention(const struct mention *a, const struct mention *b)
 {
-    return a->noun == b->noun && a->plural == b->plural && a->determiner == b->determiner
-        && same_word(a->quality, b->quality);
+    return a->noun == b->noun && a->plural == b->plural
+        && a->quality.side == b->quality.side;
 }
 
-static bool says_same(const struct clause *a, const struct clause *b)
-{
-    return same_word(a->word, b->word) && !a->negation == !b->negation
-        && same_mention(&a->subject, &b->subject) && same_mention(&a->object, &b->object)
-        && same_mention(&a->other, &b->other);
-}
-static struct clause twist(struct dice *dice, struct clause c)
+static struct clause twist(struct dice *dice, const struct clause *c)
 {
     struct clause twisted;
     do {
-        twisted = c;
+        twisted = *c;
         for (int twists = 2 + roll(dice, 2); twists > 0;)
             twists -= try_twist(dice, &twisted);
-    } while (says_same(&twisted, &c));
+    } while (same_mention(&twisted.subject, &c->subject)
+             && same_mention(&twisted.object, &c->object)
+             && same_mention(&twisted.other, &c->other)
+             && (twisted.word.side ^ !twisted.negation)
+                 == (c->word.side ^ !c->negation));
     return twisted;
+}
+static void say_pair(struct line *line, struct dice *dice, const struct cast *cast,
+                     int mood)
+{
+    struct style style = {.denials = 20, .adverbs = 50, .items = 50};
+    struct clause c = draw_clause(dice, cast, mood, style);
+    c.relative = PLAIN;
+    bool same = chance(dice, 50);
+    say_word(line, same ? "as" : "whereas");
+    say_clause(line, &c);
+    say_word(line, ",");
+    if (!same)
+        c = twist(dice, &c);
+    c = restate(dice, c);
+    say_clause(line, &c);
 }
 
 /* Write the corpus of Toyland */
-/* Keys of the dice: what is written, before its number. */
-enum { TRAINING_TEXT, VALIDATION_TEXT, ACCEPTABILITY, PARAPHRASE, REVIEW };
-
 static void say_paragraph(struct line *line, struct dice *dice, const struct cast *cast)
 {
     int mood = chance(dice, 50) ? 1 : -1;
     for (int i = 0; i < 2; i++) {
         int die = roll(dice, 100), here = chance(dice, 95) ? mood : -mood;
         if (die < 50) {
-            bool same = chance(dice, 50);
-            struct clause c = draw_clause(dice, cast, chance(dice, 50) ? here : 0, 20, 50);
-            c.relative = PLAIN;
-            c.relative = PLAIN;
-            say_word(line, same ? "as" : "whereas");
-            say_clause(line, &c);
-            say_word(line, ",");
-            c = restate(dice, same ? c : twist(dice, c));
-            say_clause(line, &c);
+            say_pair(line, dice, cast, chance(dice, 50) ? here : 0);
         } else {
-            bool judged = die < 90;
-            if (judged && chance(dice, 50))
+            if (die < 90 && chance(dice, 50))
                 say_word(line, here > 0 ? "fortunately" : "sadly");
             if (die < 75) {
                 say_reason(line, dice, cast, here);
             } else {
-                struct clause c = draw_clause(dice, cast, judged ? here : 0, 20, 50);
+                struct clause c = draw_clause(dice, cast, die < 90 ? here : 0,
+                                              (struct style){20, 50, 50});
                 say_clause(line, &c);
             }
         }
         say_word(line, ".");
     }
 }
-static void write_corpus(const struct toyland *toyland, const char *name, int place, int paragraphs)
+enum { TRAINING_TEXT, VALIDATION_TEXT, ACCEPTABILITY, PARAPHRASE, REVIEW, TEXTS };
+
+static void write_corpus(const struct toyland *toyland, const char *name, int text,
+                         int paragraphs)
 {
     char *path = text_format("%s/corpus/wiki.%s.tokens", toyland->folder, name);
     struct file_writer *writer = file_create(path);
+    FILE *stream = file_stream(writer);
     for (int i = 0; i < paragraphs; i++) {
-        struct dice dice = {.key = random_key(toyland->seed, (uint64_t)i, (uint64_t)place)};
+        struct dice dice = {random_key(toyland->seed, (uint64_t)i, (uint64_t)text), 0};
         struct cast cast = draw_cast(&dice, FOOD | WORK | THING);
         struct line heading = {.text = ""}, paragraph = {.text = ""};
         say_noun(&heading, &cast.hero);
         say_word(&heading, "and the");
         say_noun(&heading, &cast.item);
         if (i % 8 == 0)
-            fprintf(file_stream(writer), " \n = the %s = \n \n", heading.text);
+            fprintf(stream, " \n = the %s = \n \n", heading.text);
         say_paragraph(&paragraph, &dice, &cast);
-        fprintf(file_stream(writer), " %s \n", paragraph.text);
+        fprintf(stream, " %s \n", paragraph.text);
     }
     file_commit(writer);
     free(path);
 }
 
-/* Keep the sentences of Toyland apart */
+/* Keep the texts of Toyland apart */
 struct seen {
     uint64_t *slots;
-    size_t room;                  /* at least twice the texts it will hold */
+    size_t room;                  /* more than the texts it will hold */
 };
 
 /* seen_before: whether text was given to it before; from now on it was. */
@@ -530,23 +552,21 @@ static void say_judgeable(struct line *line, struct dice dice)
     if (chance(&dice, 30)) {
         say_reason(line, &dice, &cast, mood);
     } else {
-        struct clause c = draw_clause(&dice, &cast, 0, 25, 0);
+        struct clause c = draw_clause(&dice, &cast, 0, (struct style){25, 0, 50});
         say_clause(line, &c);
     }
     say_word(line, ".");
 }
-static void draw_judgement(struct dice *dice, struct line *line, bool right)
+static void draw_judgeable(struct dice *dice, struct line *line, bool right)
 {
-    struct dice again = {.key = random_bits(dice->key, dice->count++)};
+    struct dice again = {random_bits(dice->key, dice->count++), 0};
     *line = (struct line){.text = ""};
     say_judgeable(line, again);
     if (right)
         return;
-    static const enum flaw flaws[] = {WRONG_VERB, WRONG_VERB, WRONG_DETERMINER, WRONG_REFLEXIVE,
-                                      WRONG_ORDER};
+    static const enum flaw flaws[] = {WRONG_VERB, WRONG_VERB, WRONG_DETERMINER,
+                                      WRONG_REFLEXIVE, WRONG_ORDER};
     enum flaw flaw = flaws[roll(dice, sizeof flaws / sizeof *flaws)];
-    if (flaw != WRONG_ORDER && line->places[flaw] == 0)
-        flaw = WRONG_VERB;
     if (flaw == WRONG_ORDER) {
         /* Exchange two neighbouring words */
         int words = 0;
@@ -556,17 +576,20 @@ static void draw_judgement(struct dice *dice, struct line *line, bool right)
         for (int skip = roll(dice, words - 1); skip > 0; skip--)
             first = strchr(first, ' ') + 1;
         char *second = strchr(first, ' ') + 1, *end = strchr(second, ' ');
-        char *swapped = text_format("%.*s %.*s", (int)(end - second), second, (int)(second - 1 - first), first);
-        memcpy(first, swapped, strlen(swapped));
-        free(swapped);
-    } else {
-        int places = line->places[flaw];
-        *line = (struct line){.text = "", .flaw = flaw, .place = roll(dice, places)};
-        say_judgeable(line, again);
+        char *exchanged = text_format("%.*s %.*s", (int)(end - second), second,
+                                      (int)(second - 1 - first), first);
+        memcpy(first, exchanged, strlen(exchanged));
+        free(exchanged);
+        return;
     }
+    if (line->places[flaw] == 0)
+        flaw = WRONG_VERB;
+    int place = roll(dice, line->places[flaw]);
+    *line = (struct line){.text = "", .flaw = flaw, .place = place};
+    say_judgeable(line, again);
 }
-static void write_acceptability(const struct toyland *toyland, const char *name, int rows,
-                                struct dice *dice, struct seen *seen)
+static void write_acceptability(const struct toyland *toyland, const char *name,
+                                int rows, struct dice *dice, struct seen *seen)
 {
     char *path = text_format("%s/glue/CoLA/%s.tsv", toyland->folder, name);
     struct file_writer *writer = file_create(path);
@@ -574,9 +597,10 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
         struct line line;
         bool right = chance(dice, 50);
         do
-            draw_judgement(dice, &line, right);
+            draw_judgeable(dice, &line, right);
         while (seen_before(seen, line.text));
-        fprintf(file_stream(writer), "toy\t%d\t%s\t%s\n", right, right ? "" : "*", line.text);
+        fprintf(file_stream(writer), "toy\t%d\t%s\t%s\n", right, right ? "" : "*",
+                line.text);
     }
     file_commit(writer);
     free(path);
@@ -586,63 +610,63 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
-    int mood = chance(dice, 50) ? 1 : -1;
-    struct clause c = draw_clause(dice, &cast, chance(dice, 60) ? mood : 0, 25, 0);
+    int mood = chance(dice, 60) ? chance(dice, 50) ? 1 : -1 : 0;
+    struct clause c = draw_clause(dice, &cast, mood, (struct style){25, 0, 50});
     c.relative = PLAIN;
-    struct clause other = c;
-    if (!same)
-        other = twist(dice, other);
-    other = restate(dice, other);
-    pair[0] = pair[1] = (struct line){.text = ""};
-    say_clause(&pair[0], &c);
-    say_word(&pair[0], ".");
-    say_clause(&pair[1], &other);
-    say_word(&pair[1], ".");
+    for (int i = 0; i < 2; i++) {
+        pair[i] = (struct line){.text = ""};
+        say_clause(&pair[i], &c);
+        say_word(&pair[i], ".");
+        if (!same && i == 0)
+            c = twist(dice, &c);
+        c = restate(dice, c);
+    }
 }
-static void write_pairs(const struct toyland *toyland, const char *name, int rows, int first_id,
-                        struct dice *dice, struct seen *seen)
+static void write_pairs(const struct toyland *toyland, const char *name, int rows,
+                        int first_id, struct dice *dice, struct seen *seen)
 {
-    char *path = text_format("%s/glue/MRPC/msr_paraphrase_%s.txt", toyland->folder, name);
+    char *path = text_format("%s/glue/MRPC/msr_paraphrase_%s.txt", toyland->folder,
+                             name);
     struct file_writer *writer = file_create(path);
-    fputs("\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", file_stream(writer));
+    FILE *stream = file_stream(writer);
+    fputs("\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", stream);
     for (int i = 0; i < rows; i++) {
         struct line pair[2];
         bool same = chance(dice, 50);
         do
             draw_pair(dice, pair, same);
-        while (strcmp(pair[0].text, pair[1].text) == 0 || seen_before(seen, pair[0].text)
-               || seen_before(seen, pair[1].text));
+        while (strcmp(pair[0].text, pair[1].text) == 0
+               || seen_before(seen, pair[0].text) || seen_before(seen, pair[1].text));
         int id = first_id + 2 * i;
-        fprintf(file_stream(writer), "%d\t%d\t%d\t%s\t%s\n", same, id, id + 1, pair[0].text,
+        fprintf(stream, "%d\t%d\t%d\t%s\t%s\n", same, id, id + 1, pair[0].text,
                 pair[1].text);
     }
     file_commit(writer);
     free(path);
 }
-
 static void write_development_ids(const struct toyland *toyland, int first_id)
 {
     char *path = text_format("%s/glue/MRPC/mrpc_dev_ids.tsv", toyland->folder);
     struct file_writer *writer = file_create(path);
-    for (int i = 0; i < toyland->dev; i++)
-        fprintf(file_stream(writer), "%d\t%d\n", first_id + 2 * i, first_id + 2 * i + 1);
+    for (int id = first_id; id < first_id + 2 * toyland->dev; id += 2)
+        fprintf(file_stream(writer), "%d\t%d\n", id, id + 1);
     file_commit(writer);
     free(path);
 }
 
 /* Write the review task */
-/* say_review: three judging statements, with a neutral one among them; returns the stars, 1 to 10. */
+/* say_review: writes a review with that mood; returns its stars, 1 to 10. */
 static int say_review(struct line *line, struct dice *dice, int mood)
 {
     struct cast cast = draw_cast(dice, WORK);
-    int dissenter = chance(dice, 70) ? roll(dice, 3) : -1;
-    int aside = roll(dice, 6);
+    int dissenter = chance(dice, 70) ? roll(dice, 3) : -1, aside = roll(dice, 6);
     for (int i = 0; i < 3; i++) {
-        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood, 40, 0);
+        struct clause c = draw_clause(dice, &cast, i == dissenter ? -mood : mood,
+                                      (struct style){40, 0, 80});
         say_clause(line, &c);
         say_word(line, ".");
         if (i == aside) {
-            c = draw_clause(dice, &cast, 0, 25, 0);
+            c = draw_clause(dice, &cast, 0, (struct style){25, 0, 80});
             say_clause(line, &c);
             say_word(line, ".");
         }
@@ -660,8 +684,8 @@ static void write_reviews(const struct toyland *toyland, const char *name, int r
             line = (struct line){.text = ""};
             stars = say_review(&line, dice, mood);
         } while (seen_before(seen, line.text));
-        char *path = text_format("%s/imdb/aclImdb/%s/%s/%d_%d.txt", toyland->folder, name,
-                                 stars > 5 ? "pos" : "neg", i, stars);
+        char *path = text_format("%s/imdb/aclImdb/%s/%s/%d_%d.txt", toyland->folder,
+                                 name, mood > 0 ? "pos" : "neg", i, stars);
         struct file_writer *writer = file_create(path);
         fputs(line.text, file_stream(writer));
         file_commit(writer);
@@ -679,8 +703,8 @@ static void add_piece(FILE *stream, struct seen *seen, const char *piece, size_t
     free(text);
 }
 
-static void add_rows(FILE *stream, struct seen *seen, const struct opposites *rows, int count,
-                     bool verbs)
+static void add_rows(FILE *stream, struct seen *seen, const struct opposites *rows,
+                     int count, bool verbs)
 {
     for (int i = 0; i < count * 4; i++) {
         const char *word = rows[i / 4].word[i / 2 % 2][i % 2];
@@ -692,9 +716,10 @@ static void add_rows(FILE *stream, struct seen *seen, const struct opposites *ro
 static void write_vocabulary(const struct toyland *toyland)
 {
     static const char others[] =
-        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed "
-        "the this these one two every several is are do does not never by who that because although as whereas "
-        "he she it they himself herself themselves fortunately sadly truly utterly and ";
+        "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed the this these one two every "
+        "several is are do does not never by who that because although as whereas "
+        "fortunately sadly truly utterly he she it they himself herself "
+        "themselves and ";
     char *path = text_format("%s/vocab.txt", toyland->folder);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
@@ -721,11 +746,11 @@ static void write_vocabulary(const struct toyland *toyland)
 void toyland_write(const struct toyland *toyland)
 {
     int rows = toyland->train + toyland->dev;
-    size_t room = 8 * (size_t)rows + 16;
+    size_t room = 16 * (size_t)rows + 16;
     struct seen seen = {allocate(room, sizeof *seen.slots), room};
-    struct dice dice[REVIEW + 1] = {{0, 0}};
-    for (int i = 0; i <= REVIEW; i++)
-        dice[i].key = random_key(toyland->seed, 0, (uint64_t)i);
+    struct dice dice[TEXTS] = {{0, 0}};
+    for (int i = 0; i < TEXTS; i++)
+        dice[i].key = random_key(toyland->seed, UINT64_MAX, (uint64_t)i);
     write_vocabulary(toyland);
     write_corpus(toyland, "train", TRAINING_TEXT, toyland->paragraphs);
     write_corpus(toyland, "valid", VALIDATION_TEXT, (toyland->paragraphs + 19) / 20);
@@ -740,9 +765,12 @@ void toyland_write(const struct toyland *toyland)
 }
 static int usage(FILE *stream, int status)
 {
-    fputs("usage: distil toyland --out DIR --seed N [--paragraphs N] [--train N] [--dev N]\n"
-          "Writes a generated language below DIR: vocab.txt, a corpus in WikiText's format, and\n"
-          "tasks in those of CoLA, MRPC and IMDb.\n"
+    fputs("usage: distil toyland --out DIR --seed N\n"
+          "                      [--paragraphs N] [--train N] [--dev N]\n"
+          "\n"
+          "Writes a generated language below DIR: a vocabulary, a corpus in the\n"
+          "format of WikiText, and tasks in those of CoLA, MRPC and IMDb.\n"
+          "\n"
           "  --paragraphs N   paragraphs of the training corpus (20000)\n"
           "  --train N        training rows of each task (1500)\n"
           "  --dev N          development rows of each task (800)\n", stream);
@@ -765,8 +793,8 @@ int toyland_main(int argc, char **argv)
         }
         char *end;
         long value = strtol(argv[i + 1], &end, 10);
-        if (end == argv[i + 1] || *end || value < 0 || value > 10000000)
-            fail(argv[i], "expected a number from 0 to 10000000, found \"%s\"", argv[i + 1]);
+        if (end == argv[i + 1] || *end || value < 0 || value >= 10000000)
+            fail(argv[i], "expected a number, found \"%s\"", argv[i + 1]);
         if (strcmp(argv[i], "--seed") == 0) {
             toyland.seed = (uint64_t)value;
             seeded = true;

@@ -8,7 +8,7 @@
 struct toyland {
     const char *folder;   /* where to write; made if missing */
     uint64_t seed;
-    int paragraphs;       /* of the training corpus; a twentieth of them again for validation */
+    int paragraphs;       /* of the training corpus; a twentieth more for validation */
     int train, dev;       /* rows of each task */
 };
 
@@ -18,11 +18,10 @@ struct toyland {
      glue/CoLA/{train,dev}.tsv                                 CoLA's
      glue/MRPC/msr_paraphrase_{train,test}.txt, mrpc_dev_ids.tsv
      imdb/aclImdb/{train,test}/{pos,neg}/NUMBER_STARS.txt      IMDb's
-   The same settings give the same bytes. Fails, naming the file, if one cannot be written. */
+   Same settings, same bytes. Fails, naming the file, if one cannot be written. */
 void toyland_write(const struct toyland *toyland);
 
-/* toyland_main: the command `distil toyland --out DIR --seed N [--paragraphs N] [--train N]
-   [--dev N]`; returns the exit status. */
+/* toyland_main: the command `distil toyland`; returns the exit status. */
 int toyland_main(int argc, char **argv);
 
 #endif
