@@ -35,7 +35,7 @@ DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report weave html test check bench verify data tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report weave html test check bench data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile

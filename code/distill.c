@@ -40,19 +40,6 @@ static struct loss_settings read_losses(struct settings *s, const char *sections
     return losses;
 }
 
-/* Open the teacher */
-static struct model *open_teacher(const struct kernels *k, const char *folder)
-{
-    struct shape shape = model_shape(folder);
-    struct parameters parameters = parameters_plan(&shape, HEAD_MLM, 0);
-    float *values = allocate(parameters.size, sizeof *values);
-    model_read(folder, &parameters, values, NULL);
-    struct model *teacher = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_NOTHING);
-    free(values);
-    parameters_free(&parameters);
-    return teacher;
-}
-
 /* Make the student before training */
 static void initialise(const struct stage *stage, const struct distillation *d,
                        const int *layers, float *values)
@@ -89,7 +76,7 @@ struct distillation *distillation_open(const struct stage *stage)
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
     d->vocabulary = text_format("%s/vocab.txt", folder);
-    d->teacher = open_teacher(kernels_open("cpu"), folder);
+    d->teacher = encoder_open(kernels_open("cpu"), folder, HEAD_MLM, 0, LEARN_NOTHING);
     /* Choose the layers of the student */
     int layers[MAX_PAIRS], limit = d->teacher->shape.layers;
     int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
