@@ -13,11 +13,16 @@ SET      ?=
 BUILD    ?= build
 CC       ?= cc
 CFLAGS   ?= -O3 -march=native
+NVCC     ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_ARCH ?= $(if $(GPU),native,75)
 V        ?= 0
 
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants
 # TEACHER   a model folder, or scratch
+# CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
+#           once, as in CUDA_ARCH="75 90"
+# NVCC      the CUDA compiler; empty: leave CUDA out
 # SET       settings to override, say SET="--distill.epochs 2"
 # V         1 shows every command
 
@@ -77,14 +82,28 @@ build: tangle ## compile the trainer
 compile: $(DISTIL)
 	@:
 
-$(DISTIL): $(OBJECTS)
-	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS)
+$(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
+	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS))
+	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
 
 # An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
 	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
+
+COMMA := ,
+# The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
+CUDA_HOME   = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_OBJECT = $(if $(NVCC),$(if $(wildcard code/kernels_cuda.cu),$(BUILD)/kernels_cuda.o))
+CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -lstdc++ -lpthread -ldl -lrt
+gencode     = $(if $(filter native,$(1)),-arch=native,$(if $(filter %-ptx,$(1)),-gencode arch=compute_$(1:%-ptx=%)$(COMMA)code=compute_$(1:%-ptx=%),\
+              -gencode arch=compute_$(1)$(COMMA)code=[sm_$(1)$(COMMA)compute_$(1)]))
+
+
+$(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/fail.h
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) -O3 -std=c++17 -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),$(call gencode,$(a))) -Icode -c -o $@ $(NUMBERED)/kernels_cuda.cu
 
 # Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast

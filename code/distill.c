@@ -76,9 +76,9 @@ struct distillation *distillation_open(const struct stage *stage)
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
     d->vocabulary = text_format("%s/vocab.txt", folder);
-    d->teacher = encoder_open(kernels_open("cpu"), folder, HEAD_MLM, 0, LEARN_NOTHING);
+    struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
-    int layers[MAX_PAIRS], limit = d->teacher->shape.layers;
+    int layers[MAX_PAIRS], limit = teacher.layers;
     int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
     for (int i = 0; i < count; i++)
         if (layers[i] >= limit)
@@ -86,16 +86,23 @@ struct distillation *distillation_open(const struct stage *stage)
                  layers[i]);
     if (count == 0)
         fail(folder, "the profile's student wants none of its layers");
-    /* Build the student on the device */
-    struct shape shape = model_student_shape(&d->teacher->shape, count);
+    struct shape shape = model_student_shape(&teacher, count);
     d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
+    d->losses = read_losses(stage->settings, d->sections, layers, count, teacher.layers);
+    d->feed = feed_open(stage, d->sections, d->vocabulary, shape.positions, d->record);
+    /* See that teacher and student fit the device */
+    const struct kernels *k = stage_kernels(stage);
+    int tokens = d->feed.token_room, sequences = d->feed.sequence_room;
+    k->reserve(encoder_bytes(k, &teacher, HEAD_MLM, 0, LEARN_NOTHING, tokens, sequences)
+                   + encoder_bytes(k, &shape, HEAD_MLM, 0, LEARN_ALL, tokens, sequences)
+                   + optimizer_bytes(&d->parameters),
+               "lower [distill] batch or [corpus] length");
+    /* Open the teacher and build the student */
+    d->teacher = encoder_open(k, folder, HEAD_MLM, 0, LEARN_NOTHING);
     float *values = allocate(d->parameters.size, sizeof *values);
     initialise(stage, d, layers, values);
-    d->student = encoder_create(d->teacher->k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
+    d->student = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
     free(values);
-    d->losses = read_losses(stage->settings, d->sections, layers, count,
-                            d->teacher->shape.layers);
-    d->feed = feed_open(stage, d->sections, d->vocabulary, d->student->shape.positions, d->record);
     free(folder);
     return d;
 }

@@ -248,6 +248,24 @@ static void lay_out(struct model *m, struct arena *a)
 }
 
 /* Reserve the arena */
+size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum head head,
+                     int classes, enum learning learning, int token_room,
+                     int sequence_room)
+{
+    const size_t alone = 256; /* what an allocation may lose to its alignment */
+    struct model sketch = {.k = k, .shape = *shape, .head = head, .classes = classes,
+                           .learning = learning};
+    struct parameters plan = parameters_plan(shape, head, classes);
+    size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 5 * alone;
+    bytes += plan.size * sizeof(float);
+    if (k->real_size != sizeof(float))
+        bytes += plan.size * k->real_size;
+    if (learning != LEARN_NOTHING)
+        bytes += plan.size * sizeof(float);
+    parameters_free(&plan);
+    return bytes;
+}
+
 size_t encoder_size(const struct model *m, int token_room, int sequence_room)
 {
     struct model sketch = *m;

@@ -147,6 +147,12 @@ void encoder_gradient(const struct model *model, float *values);
    a run will fit. */
 size_t encoder_reserve(struct model *model, int token_room, int sequence_room);
 
+/* encoder_bytes: the device memory that a model takes in all: its parameters, their
+   gradient if it learns, and the room for batches of this size. */
+size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum head head,
+                     int classes, enum learning learning, int token_room,
+                     int sequence_room);
+
 /* encoder_size: the bytes that encoder_reserve would take, computed without taking
    them. */
 size_t encoder_size(const struct model *model, int token_room, int sequence_room);

@@ -77,8 +77,16 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
     } else {
         model_read(stage->model, &f->parameters, f->values, NULL);
     }
-    f->model = encoder_create(kernels_open("cpu"), &f->shape, HEAD_CLASSIFIER, f->task->classes,
-                              f->values, fresh ? LEARN_ALL : LEARN_NOTHING);
+    int tokens = f->size * (int)settings_count(stage->settings, f->sections, "length");
+    const struct kernels *k = stage_kernels(stage);
+    enum learning learning = fresh ? LEARN_ALL : LEARN_NOTHING;
+    k->reserve(encoder_bytes(k, &f->shape, HEAD_CLASSIFIER, f->task->classes, learning,
+                             tokens, f->size)
+                   + (fresh ? optimizer_bytes(&f->parameters) : 0),
+               "lower [finetune] batch or length");
+    f->batch = batch_create(tokens, f->size);
+    f->model = encoder_create(k, &f->shape, HEAD_CLASSIFIER, f->task->classes,
+                              f->values, learning);
 }
 
 /* Fine-tune on one batch */
@@ -157,8 +165,6 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     free(vocabulary);
     open_model(stage, &f, fresh);
     f.dev = read_split(stage, &f, DEV);
-    f.batch = batch_create(f.size * (int)settings_count(stage->settings, f.sections, "length"),
-                           f.size);
     return f;
 }
 

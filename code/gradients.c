@@ -10,7 +10,7 @@
 /* Say how gradients is used */
 static const char usage[] =
     "usage: distil gradients --teacher DIR --student DIR --batch FILE.safetensors\n"
-    "                        --out FILE.safetensors [--loss NAME]\n"
+    "                        --out FILE.safetensors [--loss NAME] [--device NAME]\n"
     "\n"
     "Runs one step of distillation without dropout and writes its losses (loss.mlm,\n"
     "loss.kl, loss.cosine, loss.total) and the gradient of each of the student's\n"
@@ -23,13 +23,14 @@ static const char usage[] =
     "  --out FILE     the safetensors file to write\n"
     "  --loss NAME    mlm, kl or cosine: one term alone; triple: 2 mlm + 5 kl +\n"
     "                 cosine, the default; course: the course project's sum, with its\n"
-    "                 padding\n";
+    "                 padding\n"
+    "  --device NAME  cpu (the default), cuda (fp16), cuda-fp32, or auto\n";
 
 static int misused(const char *option)
 {
     fprintf(stderr,
             "distil: %s: expected --teacher, --student, --batch, --out and perhaps "
-            "--loss, each with a value\n\n%s",
+            "--loss and --device, each with a value\n\n%s",
             option, usage);
     return 2;
 }
@@ -149,12 +150,13 @@ static void write_gradients(const char *path, const struct model *student,
 int gradients_main(int argc, char **argv)
 {
     const char *teacher_path = NULL, *student_path = NULL, *in = NULL, *out = NULL;
-    const char *loss = choices[0].name;
+    const char *loss = choices[0].name, *device = "cpu";
     for (int i = 1; i < argc; i++) {
         const char **value = !strcmp(argv[i], "--teacher") ? &teacher_path
                            : !strcmp(argv[i], "--student") ? &student_path
                            : !strcmp(argv[i], "--batch") ? &in
                            : !strcmp(argv[i], "--out") ? &out
+                           : !strcmp(argv[i], "--device") ? &device
                            : !strcmp(argv[i], "--loss") ? &loss : NULL;
         if (!strcmp(argv[i], "--help")) {
             fputs(usage, stdout);
@@ -168,7 +170,7 @@ int gradients_main(int argc, char **argv)
         return misused(!teacher_path ? "--teacher" : !student_path ? "--student"
                                      : !in ? "--batch" : "--out");
     /* Take the step and write what came of it */
-    const struct kernels *k = kernels_open("cpu");
+    const struct kernels *k = kernels_open(device);
     const struct choice *choice = find_choice(loss);
     if (!choice)
         return misused(loss);

@@ -13,6 +13,7 @@
 /* Say how inspect is used */
 static const char usage[] =
     "usage: distil inspect --model DIR --ids FILE --out FILE.safetensors\n"
+    "                      [--device NAME]\n"
     "\n"
     "Runs a model over sequences of piece ids and writes what it computes, one token\n"
     "after the other: hidden.0 (after the embeddings) to hidden.N (after the last\n"
@@ -23,7 +24,8 @@ static const char usage[] =
     "  --model DIR   a model folder in Hugging Face's format\n"
     "  --ids FILE    ids separated by spaces, a sequence a line, [CLS] and [SEP]\n"
     "                included; \"|\" stands before the second segment, if any\n"
-    "  --out FILE    the safetensors file to write\n";
+    "  --out FILE    the safetensors file to write\n"
+    "  --device NAME cpu (the default), cuda (fp16), cuda-fp32, or auto\n";
 
 static int misused(const char *option)
 {
@@ -129,12 +131,12 @@ static float *compute_classes(struct model *model)
 }
 
 /* Inspect a model */
-static void inspect(const char *folder, const char *ids_path, const char *out_path)
+static void inspect(const struct kernels *k, const char *folder, const char *ids_path,
+                    const char *out_path)
 {
     int classes;
     enum head head = model_head(folder, &classes);
-    struct model *model =
-        encoder_open(kernels_open("cpu"), folder, head, classes, LEARN_NOTHING);
+    struct model *model = encoder_open(k, folder, head, classes, LEARN_NOTHING);
     struct batch *batch = read_sequences(ids_path);
     size_t n = (size_t)batch->tokens * (size_t)model->shape.width;
     float *hidden = allocate(n * (size_t)(model->shape.layers + 1), sizeof *hidden);
@@ -161,11 +163,12 @@ static void inspect(const char *folder, const char *ids_path, const char *out_pa
 
 int inspect_main(int argc, char **argv)
 {
-    const char *model = NULL, *ids = NULL, *out = NULL;
+    const char *model = NULL, *ids = NULL, *out = NULL, *device = "cpu";
     for (int i = 1; i < argc; i++) {
         const char **value = !strcmp(argv[i], "--model") ? &model
                            : !strcmp(argv[i], "--ids") ? &ids
-                           : !strcmp(argv[i], "--out") ? &out : NULL;
+                           : !strcmp(argv[i], "--out") ? &out
+                           : !strcmp(argv[i], "--device") ? &device : NULL;
         if (!strcmp(argv[i], "--help")) {
             fputs(usage, stdout);
             return 0;
@@ -176,6 +179,6 @@ int inspect_main(int argc, char **argv)
     }
     if (!model || !ids || !out)
         return misused(!model ? "--model" : !ids ? "--ids" : "--out");
-    inspect(model, ids, out);
+    inspect(kernels_open(device), model, ids, out);
     return 0;
 }

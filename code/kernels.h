@@ -100,15 +100,24 @@ struct kernels {
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
 
     /* Declare the operations on memory */
+    /* reserve: takes in one piece the bytes that the allocations of a run will need
+       together; at most once, before them. Where that piece ends, allocations are made one
+       by one. Fails if the device has not so many bytes, with both numbers and advice, which
+       says what to lower. The CPU, whose memory is not taken until it is touched, does
+       nothing. */
+    void (*reserve)(size_t bytes, const char *advice);
+
     /* allocate: device memory, all zero, aligned to 64 bytes, to be released by the caller.
        Never NULL: fails, saying how many bytes were wanted. release(NULL) does nothing. */
     void *(*allocate)(size_t bytes);
     void (*release)(void *memory);
 
     /* upload, download: between the program's memory and the device's. The program's array
-       may change as soon as upload returns; download waits for all operations before it. */
+       may change as soon as upload returns; download waits for all operations before it.
+       wait does nothing else. */
     void (*upload)(void *device, const void *host, size_t bytes);
     void (*download)(void *host, const void *device, size_t bytes);
+    void (*wait)(void);
 
     /* zero, copy: within the device. */
     void (*zero)(void *memory, size_t bytes);
@@ -244,9 +253,17 @@ struct kernels {
                   const float *gradient, float *m, float *v, real *weights, size_t n);
 };
 
-/* kernels_open: the table of a device, to keep until the program ends. device: "cpu".
-   Fails, naming the device, if there is no such thing. */
+/* kernels_open: the table of a device, to keep until the program ends. device: "cpu";
+   "cuda", a GPU in fp16; "cuda-fp32", a GPU in fp32; or "auto", "cuda" if this program
+   has it and a GPU is there, else "cpu". Fails, naming the device, if it cannot be
+   had. */
 const struct kernels *kernels_open(const char *device);
+
+/* kernels_cpu, kernels_cuda: the tables behind it. kernels_cuda fails, saying what is
+   missing, where no GPU can be used; kernels_cuda_found tells beforehand. */
+const struct kernels *kernels_cpu(void);
+const struct kernels *kernels_cuda(bool fp16);
+bool kernels_cuda_found(void);
 
 /* slice: the address n elements after p. Const arrays too; the caller keeps them so. */
 static inline real *slice(const struct kernels *kernels, const real *p, size_t n)

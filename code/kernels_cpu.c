@@ -51,6 +51,16 @@ static void add_parts(const float *partial, size_t stride, int width, float *tot
 }
 
 /* Keep memory on the CPU */
+static void reserve_cpu(size_t bytes, const char *advice)
+{
+    (void)bytes;
+    (void)advice;
+}
+
+static void wait_cpu(void)
+{
+}
+
 static void *allocate_cpu(size_t bytes)
 {
     size_t rounded = bytes ? (bytes + 63) / 64 * 64 : 64;
@@ -682,13 +692,14 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
 }
 
 /* Open the CPU's table */
-const struct kernels *kernels_open(const char *device)
+const struct kernels *kernels_cpu(void)
 {
     static char name[32];
     static const struct kernels table = {
         .name = name, .real_size = sizeof(float), .loss_scale = 1,
-        .allocate = allocate_cpu, .release = free,
-        .upload = copy_cpu, .download = copy_cpu, .zero = zero_cpu, .copy = copy_cpu,
+        .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
+        .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
+        .zero = zero_cpu, .copy = copy_cpu,
         .to_real = to_real_cpu, .to_float = to_float_cpu,
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
         .linear_weight_gradient = linear_weight_gradient_cpu,
@@ -702,8 +713,6 @@ const struct kernels *kernels_open(const char *device)
         .sum = sum_cpu,
         .square_norm = square_norm_cpu, .decide = decide_cpu, .adamw = adamw_cpu,
     };
-    if (strcmp(device, "cpu") != 0)
-        fail(device, "is not a device of this program; expected cpu");
     snprintf(name, sizeof name, "CPU, %d threads", omp_get_max_threads());
     return &table;
 }

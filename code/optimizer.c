@@ -47,6 +47,11 @@ struct optimizer *optimizer_create(struct model *model,
     return o;
 }
 
+size_t optimizer_bytes(const struct parameters *parameters)
+{
+    return 2 * (parameters->size * sizeof(float) + 256); /* with what alignment may take */
+}
+
 void optimizer_free(struct optimizer *o)
 {
     o->model->k->release(o->first);

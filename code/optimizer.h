@@ -26,6 +26,9 @@ struct optimizer *optimizer_create(struct model *model,
                                    const struct optimizer_settings *settings);
 void optimizer_free(struct optimizer *optimizer);
 
+/* optimizer_bytes: the device memory that an optimiser of these parameters takes. */
+size_t optimizer_bytes(const struct parameters *parameters);
+
 /* optimizer_rate: the learning rate of a step, counted from 0. */
 float optimizer_rate(const struct optimizer_settings *settings, long step);
 

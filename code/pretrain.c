@@ -114,10 +114,15 @@ int pretrain_main(int argc, char **argv)
     begin(&stage, &p);
     const char *sections = p.beginning == SCRATCH ? "teacher" : "head";
     double epochs = settings_number(stage.settings, sections, "epochs");
-    const struct kernels *k = kernels_open("cpu");
+    const struct kernels *k = stage_kernels(&stage);
+    enum learning learning = learnings[p.beginning];
     p.record = record_open(&stage, "teacher");
     p.feed = feed_open(&stage, sections, p.vocabulary, p.shape.positions, p.record);
-    p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learnings[p.beginning]);
+    k->reserve(encoder_bytes(k, &p.shape, HEAD_MLM, 0, learning, p.feed.token_room,
+                             p.feed.sequence_room)
+                   + optimizer_bytes(&p.parameters),
+               "lower [teacher] batch or [corpus] length");
+    p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learning);
     if (p.beginning == ADOPTED) {
         validate(&p, 0);
     } else {

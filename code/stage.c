@@ -124,9 +124,19 @@ char *stage_path(const struct stage *stage, const char *format, ...)
 }
 
 /* Name the device */
+static const struct kernels *opened; /* NULL: none yet */
+
+const struct kernels *stage_kernels(const struct stage *stage)
+{
+    opened = kernels_open(settings_text(stage->settings, "run", "device"));
+    return opened;
+}
+
 const char *stage_device(void)
 {
     static char device[256];
+    if (opened && opened != kernels_cpu())
+        return opened->name;
     char line[512], name[200] = "CPU";
     FILE *stream = fopen("/proc/cpuinfo", "r");
     while (stream && fgets(line, sizeof line, stream))

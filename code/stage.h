@@ -2,6 +2,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
+#include "kernels.h"
 #include "settings.h"
 
 #include <stdbool.h>
@@ -36,7 +37,11 @@ void stage_close(struct stage *stage);
 char *stage_path(const struct stage *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* stage_device: what the numbers were measured on, "Intel Xeon, 2 cores" say; owned by the function. */
+/* stage_kernels: the table of the device that [run] device names; kernels.h says which there are. */
+const struct kernels *stage_kernels(const struct stage *stage);
+
+/* stage_device: what the numbers were measured on, "Intel Xeon, 2 cores" say, or the GPU that
+   stage_kernels opened; owned by the function. */
 const char *stage_device(void);
 
 #endif
