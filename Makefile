@@ -32,10 +32,10 @@ Q   := $(if $(filter 1,$(V)),,@)
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
 
-DEPS := gcc make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
+DEPS := gcc libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
-DEPS_CHECK := clang libclang-rt-14-dev valgrind cppcheck
+DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
