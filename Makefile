@@ -13,7 +13,7 @@ SET      ?=
 BUILD    ?= build
 CC       ?= cc
 CFLAGS   ?= -O3 -march=native
-NVCC     ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+NVCC     ?= $(firstword $(wildcard $(addsuffix /nvcc,$(subst :, ,$(PATH)) /usr/local/cuda/bin)))
 CUDA_ARCH ?= $(if $(GPU),native,75)
 V        ?= 0
 
@@ -82,6 +82,15 @@ build: tangle ## compile the trainer
 compile: $(DISTIL)
 	@:
 
+COMMA := ,
+# The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
+CUDA_HOME   = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_OBJECT = $(if $(NVCC),$(BUILD)/kernels_cuda.o)
+CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -lstdc++ -lpthread -ldl -lrt
+gencode     = $(if $(filter native,$(1)),-arch=native,$(if $(filter %-ptx,$(1)),-gencode arch=compute_$(1:%-ptx=%)$(COMMA)code=compute_$(1:%-ptx=%),\
+              -gencode arch=compute_$(1)$(COMMA)code=[sm_$(1)$(COMMA)compute_$(1)]))
+
+
 $(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS))
 	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
@@ -91,15 +100,6 @@ $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
 	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
-
-COMMA := ,
-# The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
-CUDA_HOME   = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_OBJECT = $(if $(NVCC),$(if $(wildcard code/kernels_cuda.cu),$(BUILD)/kernels_cuda.o))
-CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -lstdc++ -lpthread -ldl -lrt
-gencode     = $(if $(filter native,$(1)),-arch=native,$(if $(filter %-ptx,$(1)),-gencode arch=compute_$(1:%-ptx=%)$(COMMA)code=compute_$(1:%-ptx=%),\
-              -gencode arch=compute_$(1)$(COMMA)code=[sm_$(1)$(COMMA)compute_$(1)]))
-
 
 $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/fail.h
 	@mkdir -p $(@D)

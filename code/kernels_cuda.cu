@@ -1,0 +1,1610 @@
+/* Tangled from chapters/22-kernels-cuda.md; edit there. */
+#include "kernels.h"
+
+extern "C" {
+#include "fail.h"
+}
+
+#include <cublasLt.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#include <mma.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <type_traits>
+
+/* Hold the GPU's stream and its errors */
+static cudaStream_t stream;
+static cublasLtHandle_t blas;
+
+static void check(cudaError_t error)
+{
+    int driver = 0, runtime = 0;
+    switch (error) {
+    case cudaSuccess:
+        return;
+    case cudaErrorNoDevice:
+        fail("cuda", "there is no GPU here that CUDA can use");
+    case cudaErrorInsufficientDriver:
+        cudaDriverGetVersion(&driver);
+        cudaRuntimeGetVersion(&runtime);
+        fail("cuda", "the driver knows CUDA %d.%d; expected %d.%d or newer",
+             driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    case cudaErrorMemoryAllocation:
+        fail("cuda", "the GPU's memory is full; expected that no other program uses it");
+    case cudaErrorNoKernelImageForDevice:
+        fail("cuda", "this GPU is none that the program was built for; "
+             "expected make CUDA_ARCH=native");
+    default:
+        fail("cuda", "%s (%s); the GPU is lost to this process. Start again: a run goes "
+             "on from its last checkpoint", cudaGetErrorString(error),
+             cudaGetErrorName(error));
+    }
+}
+
+static void check(cublasStatus_t status)
+{
+    if (status != CUBLAS_STATUS_SUCCESS)
+        fail("cuda", "cuBLASLt refused a matrix product (status %d)", (int)status);
+}
+
+/* Launch a kernel */
+#ifndef LAUNCH
+#define LAUNCH(kernel, blocks, threads, ...)                         \
+    do {                                                             \
+        kernel<<<blocks, threads, 0, stream>>>(__VA_ARGS__);         \
+        check(cudaPeekAtLastError());                                \
+    } while (0)
+#endif
+
+enum { WARP = 32, THREADS = 256, ROWS = 4 }; /* ROWS: of a block with a warp for each */
+
+/* blocks_for: how many blocks of so many items cover n; at least one. */
+static int blocks_for(size_t n, size_t items)
+{
+    return n > items ? (int)((n + items - 1) / items) : 1;
+}
+
+/* Read and write four neighbours */
+static __device__ __forceinline__ float widen(float x) { return x; }
+static __device__ __forceinline__ float widen(__half x) { return __half2float(x); }
+static __device__ __forceinline__ void narrow(float x, float *y) { *y = x; }
+static __device__ __forceinline__ void narrow(float x, __half *y)
+{
+    *y = __float2half_rn(x);
+}
+
+template <class T> struct alignas(4 * sizeof(T)) four {
+    T x[4];
+};
+
+/* read4: elements at to at + 3 of x; those from n on count as 0. */
+template <class T>
+static __device__ __forceinline__ void read4(const T *x, size_t at, size_t n, float v[4])
+{
+    if (at + 4 <= n && (uintptr_t)(x + at) % sizeof(four<T>) == 0) {
+        four<T> f = *(const four<T> *)(x + at);
+        for (int j = 0; j < 4; j++)
+            v[j] = widen(f.x[j]);
+    } else {
+        for (int j = 0; j < 4; j++)
+            v[j] = at + j < n ? widen(x[at + j]) : 0.0f;
+    }
+}
+
+/* write4: the same way back; nothing is written from n on. */
+template <class T>
+static __device__ __forceinline__ void write4(T *x, size_t at, size_t n, const float v[4])
+{
+    if (at + 4 <= n && (uintptr_t)(x + at) % sizeof(four<T>) == 0) {
+        four<T> f;
+        for (int j = 0; j < 4; j++)
+            narrow(v[j], &f.x[j]);
+        *(four<T> *)(x + at) = f;
+    } else {
+        for (int j = 0; j < 4 && at + j < n; j++)
+            narrow(v[j], &x[at + j]);
+    }
+}
+
+/* Sum over a warp and over a block */
+static const unsigned ALL = 0xffffffffu; /* lanes of a warp */
+
+static __device__ __forceinline__ float warp_sum(float x)
+{
+    for (int bit = WARP / 2; bit > 0; bit /= 2)
+        x += __shfl_xor_sync(ALL, x, bit);
+    return x;
+}
+
+/* block_sum: the sum of x over the block, for every thread of it. The block has whole
+   warps and one dimension. */
+static __device__ float block_sum(float x)
+{
+    __shared__ float part[WARP];
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    x = warp_sum(x);
+    __syncthreads(); /* the sums of an earlier call have been read */
+    if (lane == 0)
+        part[warp] = x;
+    __syncthreads();
+    return warp_sum(lane < warps ? part[lane] : 0.0f);
+}
+
+/* Drop elements on the GPU */
+/* drop4: dropout of four neighbours, of which the first is element number first. */
+static __device__ __forceinline__ void drop4(struct dropout dropout, uint64_t first,
+                                             float v[4])
+{
+    if (dropout.rate == 0)
+        return;
+    float scale = dropout_scale(dropout);
+    if (first % 4 == 0) {
+        uint64_t bits = random_bits(dropout.key, first / 4);
+        for (int j = 0; j < 4; j++, bits >>= 16)
+            v[j] = (bits & 0xffff) >= dropout_threshold(dropout) ? v[j] * scale : 0.0f;
+    } else {
+        for (int j = 0; j < 4; j++)
+            v[j] = dropout_keeps(dropout, first + j) ? v[j] * scale : 0.0f;
+    }
+}
+
+/* Keep memory on the GPU */
+enum { FETCHED_BYTES = 1 << 24 }; /* room for what is downloaded now and then */
+
+static struct {
+    char *memory;
+    size_t size, used, last; /* last: where the allocation made last begins */
+} arena;
+
+static void reserve_cuda(size_t bytes, const char *advice)
+{
+    size_t free_bytes, total;
+    bytes += FETCHED_BYTES;
+    check(cudaMemGetInfo(&free_bytes, &total));
+    if (bytes > free_bytes)
+        fail("cuda", "this run needs %zu bytes and the GPU has %zu left of %zu; %s",
+             bytes, free_bytes, total, advice);
+    check(cudaMalloc((void **)&arena.memory, bytes));
+    arena.size = bytes;
+}
+
+static void *allocate_cuda(size_t bytes)
+{
+    size_t rounded = (bytes + 255) / 256 * 256;
+    void *memory;
+    if (arena.size - arena.used >= rounded) {
+        memory = arena.memory + arena.used;
+        arena.last = arena.used;
+        arena.used += rounded;
+    } else {
+        cudaError_t error = cudaMalloc(&memory, rounded ? rounded : 256);
+        if (error == cudaErrorMemoryAllocation)
+            fail("cuda", "%zu bytes could not be had on the GPU", bytes);
+        check(error);
+    }
+    check(cudaMemsetAsync(memory, 0, rounded, stream));
+    return memory;
+}
+
+static void release_cuda(void *memory)
+{
+    char *at = (char *)memory;
+    bool inside = arena.size > 0 && at >= arena.memory && at < arena.memory + arena.size;
+    if (inside && at == arena.memory + arena.last)
+        arena.used = arena.last;
+    if (memory && !inside)
+        check(cudaFree(memory)); /* which waits for all that may still use it */
+}
+
+enum { SLOTS = 64, SLOT_BYTES = 1 << 18 };
+
+static struct {
+    char *memory; /* pinned [SLOTS * SLOT_BYTES] */
+    cudaEvent_t left[SLOTS];
+    int next;
+} ring;
+
+static void upload_cuda(void *device, const void *host, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += SLOT_BYTES) {
+        size_t count = bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES;
+        char *slot = ring.memory + (size_t)ring.next * SLOT_BYTES;
+        check(cudaEventSynchronize(ring.left[ring.next]));
+        memcpy(slot, (const char *)host + at, count);
+        check(cudaMemcpyAsync((char *)device + at, slot, count, cudaMemcpyHostToDevice,
+                              stream));
+        check(cudaEventRecord(ring.left[ring.next], stream));
+        ring.next = (ring.next + 1) % SLOTS;
+    }
+}
+
+static void wait_cuda(void)
+{
+    check(cudaStreamSynchronize(stream));
+}
+
+static void download_cuda(void *host, const void *device, size_t bytes)
+{
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream));
+    wait_cuda();
+}
+
+static void zero_cuda(void *memory, size_t bytes)
+{
+    check(cudaMemsetAsync(memory, 0, bytes, stream));
+}
+
+static void copy_cuda(void *to, const void *from, size_t bytes)
+{
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+}
+
+static const size_t SCRATCH_FLOATS = 1 << 22, WORKSPACE_BYTES = 1 << 25;
+static float *scratch;
+static void *workspace;
+
+/* Convert between precisions on the GPU */
+template <class From, class To>
+static __global__ void convert_kernel(const From *from, To *to, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float v[4];
+    read4(from, at, n, v);
+    if (at < n)
+        write4(to, at, n, v);
+}
+
+template <class T> static void to_real_cuda(const float *from, real *to, size_t n)
+{
+    if ((const void *)from != (const void *)to)
+        LAUNCH((convert_kernel<float, T>), blocks_for(n, 4 * THREADS), THREADS, from,
+               (T *)to, n);
+}
+
+template <class T> static void to_float_cuda(const real *from, float *to, size_t n)
+{
+    if ((const void *)from != (const void *)to)
+        LAUNCH((convert_kernel<T, float>), blocks_for(n, 4 * THREADS), THREADS,
+               (const T *)from, to, n);
+}
+
+/* Add up columns on the GPU */
+enum { LINES = 8, PARTS = 32, STRIP = 4 * WARP /* columns of a block */ };
+
+template <class Value>
+static __global__ void column_parts_kernel(Value value, int rows, int width, float *part)
+{
+    __shared__ float sums[LINES][STRIP];
+    int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.x * STRIP + 4 * lane;
+    int begin = (int)((int64_t)rows * blockIdx.y / gridDim.y);
+    int end = (int)((int64_t)rows * (blockIdx.y + 1) / gridDim.y);
+    float sum[4] = {0, 0, 0, 0};
+    for (int row = begin + line; row < end; row += LINES) {
+        float v[4];
+        value(row, column, v);
+        for (int j = 0; j < 4; j++)
+            sum[j] += v[j];
+    }
+    for (int j = 0; j < 4; j++)
+        sums[line][4 * lane + j] = sum[j];
+    __syncthreads();
+    if (line != 0)
+        return;
+    for (int j = 0; j < 4; j++)
+        for (int other = 1; other < LINES; other++)
+            sum[j] += sums[other][4 * lane + j];
+    write4(part + (size_t)blockIdx.y * width, column, width, sum);
+}
+
+/* total[width] += part[0, :] + part[1, :] + … */
+static __global__ void add_parts_kernel(const float *part, int parts, int width,
+                                        float *total)
+{
+    int column = blockIdx.x * THREADS + threadIdx.x;
+    if (column >= width)
+        return;
+    float sum = 0;
+    for (int i = 0; i < parts; i++)
+        sum += part[(size_t)i * width + column];
+    total[column] += sum;
+}
+
+/* sum_columns: total[width] += the sum of value over the rows. */
+template <class Value>
+static void sum_columns(Value value, int rows, int width, float *total)
+{
+    int parts = rows < PARTS * LINES ? (rows + LINES - 1) / LINES : PARTS;
+    while (parts > 1 && (size_t)parts * width > SCRATCH_FLOATS)
+        parts--;
+    if ((size_t)parts * width > SCRATCH_FLOATS)
+        fail("cuda", "a row of %d is too wide for this table", width);
+    if (parts == 0)
+        return;
+    LAUNCH((column_parts_kernel<Value>), dim3(blocks_for(width, STRIP), parts),
+           dim3(WARP, LINES), value, rows, width, scratch);
+    LAUNCH(add_parts_kernel, blocks_for(width, THREADS), THREADS, scratch, parts, width,
+           total);
+}
+
+/* Multiply by matrices on the GPU */
+/* A product D[m, n] = op(A) op(B) + beta D (+ bias), read by columns. */
+struct product {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+    int lda, ldb, ldd;
+    cudaDataType in, out; /* of A, B, bias; of D */
+    bool bias, accumulate;
+    bool aligned;         /* all arrays begin at multiples of 16 bytes */
+};
+
+struct plan {
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, d;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+static struct plan plan_product(const struct product *p, const void *some_bias)
+{
+    struct plan plan;
+    cublasOperation_t op_a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t op_b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    check(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    check(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA,
+                                         &op_a, sizeof op_a));
+    check(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB,
+                                         &op_b, sizeof op_b));
+    if (p->bias) {
+        check(cublasLtMatmulDescSetAttribute(
+            plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+        check(cublasLtMatmulDescSetAttribute(plan.operation,
+                                             CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                             &some_bias, sizeof some_bias));
+    }
+    check(cublasLtMatrixLayoutCreate(&plan.a, p->in, p->transpose_a ? p->k : p->m,
+                                     p->transpose_a ? p->m : p->k, p->lda));
+    check(cublasLtMatrixLayoutCreate(&plan.b, p->in, p->transpose_b ? p->n : p->k,
+                                     p->transpose_b ? p->k : p->n, p->ldb));
+    check(cublasLtMatrixLayoutCreate(&plan.d, p->out, p->m, p->n, p->ldd));
+    /* Ask the library for an algorithm */
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t found;
+    int count = 0;
+    uint32_t alignment = p->aligned ? 16 : p->in == CUDA_R_16F ? 2 : 4;
+    uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    check(cublasLtMatmulPreferenceCreate(&preference));
+    check(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES,
+        sizeof WORKSPACE_BYTES));
+    check(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
+        sizeof reduction));
+    static const cublasLtMatmulPreferenceAttributes_t arrays[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    for (int i = 0; i < 4; i++)
+        check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i], &alignment,
+                                                   sizeof alignment));
+    check(cublasLtMatmulAlgoGetHeuristic(blas, plan.operation, plan.a, plan.b, plan.d,
+                                         plan.d, preference, 1, &found, &count));
+    check(cublasLtMatmulPreferenceDestroy(preference));
+    if (count == 0)
+        fail("cuda", "cuBLASLt has no algorithm for a product of %d by %d by %d", p->m, p->n,
+             p->k);
+    plan.algorithm = found.algo;
+    return plan;
+}
+
+static bool aligned(const void *p)
+{
+    return (uintptr_t)p % 16 == 0;
+}
+
+static void multiply(struct product p, const void *a, const void *b, const void *bias,
+                     void *d)
+{
+    static std::map<std::array<int, 12>, struct plan> plans;
+    if (p.m == 0 || p.n == 0 || p.k == 0)
+        return;
+    p.bias = bias != NULL;
+    p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
+    std::array<int, 12> key = {p.transpose_a, p.transpose_b, p.m,  p.n,    p.k,
+                               p.lda,         p.ldb,         p.ldd, p.in == CUDA_R_16F,
+                               p.out == CUDA_R_16F, p.bias + 2 * p.accumulate, p.aligned};
+    auto place = plans.find(key);
+    if (place == plans.end())
+        place = plans.emplace(key, plan_product(&p, bias)).first;
+    const struct plan *plan = &place->second;
+    const float alpha = 1, beta = p.accumulate;
+    if (bias)
+        check(cublasLtMatmulDescSetAttribute(plan->operation,
+                                             CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                             sizeof bias));
+    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
+                         plan->d, d, plan->d, &plan->algorithm, workspace,
+                         WORKSPACE_BYTES, stream));
+}
+
+template <class T> static constexpr cudaDataType data_type()
+{
+    return sizeof(T) == 2 ? CUDA_R_16F : CUDA_R_32F;
+}
+
+template <class T>
+static void linear_cuda(const real *x, const real *w, const real *bias, real *y,
+                        int rows, int in, int out)
+{
+    struct product p = {true, false, out, rows, in, in, in, out,
+                        data_type<T>(), data_type<T>(), false, false, false};
+    multiply(p, w, x, bias, y);
+}
+
+template <class T>
+static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx, int rows,
+                                       int in, int out, bool accumulate)
+{
+    struct product p = {false, false, in, rows, out, in, out, in,
+                        data_type<T>(), data_type<T>(), false, accumulate, false};
+    multiply(p, w, dy, NULL, dx);
+}
+
+/* The elements of a matrix, for sum_columns. */
+template <class T> struct elements {
+    const T *x;
+    int width;
+    __device__ void operator()(int row, int column, float v[4]) const
+    {
+        read4(x + (size_t)row * width, column, width, v);
+    }
+};
+
+template <class T>
+static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
+                                        float *dbias, int rows, int in, int out)
+{
+    struct product p = {false, true, in, out, rows, in, out, in,
+                        data_type<T>(), CUDA_R_32F, false, true, false};
+    multiply(p, x, dy, NULL, dw);
+    if (dbias)
+        sum_columns(elements<T>{(const T *)dy, out}, rows, out, dbias);
+}
+
+/* Look up embeddings on the GPU */
+template <class T>
+static __global__ void embed_kernel(const int *ids, const int *positions,
+                                    const int *segments, const T *words, const T *places,
+                                    const T *types, T *y, int rows, int width)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y;
+    if (row >= rows)
+        return;
+    const T *word = words + (size_t)ids[row] * width;
+    const T *place = places + (size_t)positions[row] * width;
+    const T *type = types ? types + (size_t)segments[row] * width : NULL;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        float sum[4], v[4];
+        read4(word, k, width, sum);
+        read4(place, k, width, v);
+        for (int j = 0; j < 4; j++)
+            sum[j] += v[j];
+        if (type) {
+            read4(type, k, width, v);
+            for (int j = 0; j < 4; j++)
+                sum[j] += v[j];
+        }
+        write4(y + (size_t)row * width, k, width, sum);
+    }
+}
+
+template <class T>
+static void embed_cuda(const int *ids, const int *positions, const int *segments,
+                       const real *words, const real *places, const real *types, real *y,
+                       int rows, int width)
+{
+    LAUNCH((embed_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), ids, positions,
+           segments, (const T *)words, (const T *)places, (const T *)types, (T *)y, rows,
+           width);
+}
+
+template <class T>
+static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
+                                             float *table, int width)
+{
+    __shared__ float sums[LINES][STRIP];
+    int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.y * STRIP + 4 * lane;
+    float sum[4] = {0, 0, 0, 0};
+    for (int i = lookup.start[blockIdx.x] + line; i < lookup.start[blockIdx.x + 1];
+         i += LINES) {
+        float v[4];
+        read4(dy + (size_t)lookup.token[i] * width, column, width, v);
+        for (int j = 0; j < 4; j++)
+            sum[j] += v[j];
+    }
+    for (int j = 0; j < 4; j++)
+        sums[line][4 * lane + j] = sum[j];
+    __syncthreads();
+    if (line != 0)
+        return;
+    float *row = table + (size_t)lookup.id[blockIdx.x] * width;
+    float total[4];
+    read4(row, column, width, total);
+    for (int j = 0; j < 4; j++)
+        for (int other = 0; other < LINES; other++)
+            total[j] += sums[other][4 * lane + j];
+    write4(row, column, width, total);
+}
+
+template <class T>
+static void embed_gradient_cuda(const real *dy, const struct lookup *lookup, float *dtable,
+                                int width)
+{
+    if (lookup->rows > 0)
+        LAUNCH((embed_gradient_kernel<T>), dim3(lookup->rows, blocks_for(width, STRIP)),
+               dim3(WARP, LINES), (const T *)dy, *lookup, dtable, width);
+}
+
+/* Normalise rows on the GPU */
+template <class T>
+static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropout,
+                                   const T *gain, const T *bias, T *y, float *mean,
+                                   float *deviation, int rows, int width, float epsilon)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y;
+    if (row >= rows)
+        return;
+    size_t first = (size_t)row * width;
+    float v[4], w[4], b[4], sum = 0, squares = 0;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        /* Drop, add the residual, and store the sum */
+        read4(x + first, k, width, v);
+        drop4(dropout, first + k, v);
+        if (residual) {
+            read4(residual + first, k, width, w);
+            for (int j = 0; j < 4; j++)
+                v[j] += w[j];
+        }
+        write4(x + first, k, width, v);
+        read4(x + first, k, width, v); /* as it was rounded */
+        for (int j = 0; j < 4; j++)
+            sum += k + j < width ? v[j] : 0.0f;
+    }
+    float mu = warp_sum(sum) / width;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        read4(x + first, k, width, v);
+        for (int j = 0; j < 4; j++)
+            squares += k + j < width ? (v[j] - mu) * (v[j] - mu) : 0.0f;
+    }
+    float delta = 1 / sqrtf(warp_sum(squares) / width + epsilon);
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        read4(x + first, k, width, v);
+        read4(gain, k, width, w);
+        read4(bias, k, width, b);
+        for (int j = 0; j < 4; j++)
+            v[j] = w[j] * ((v[j] - mu) * delta) + b[j];
+        write4(y + first, k, width, v);
+    }
+    if (threadIdx.x == 0) {
+        mean[row] = mu;
+        deviation[row] = delta;
+    }
+}
+
+template <class T>
+static void norm_cuda(real *x, const real *residual, struct dropout dropout,
+                      const real *gain, const real *bias, real *y, float *mean,
+                      float *deviation, int rows, int width, float epsilon)
+{
+    LAUNCH((norm_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (T *)x,
+           (const T *)residual, dropout, (const T *)gain, (const T *)bias, (T *)y, mean,
+           deviation, rows, width, epsilon);
+}
+
+/* dy, times the normalised row if of_gain: what gain's and bias's gradients sum up. */
+template <class T> struct normed_gradient {
+    const T *dy, *x;
+    const float *mean, *deviation;
+    int width;
+    bool of_gain;
+    __device__ void operator()(int row, int column, float v[4]) const
+    {
+        float h[4];
+        read4(dy + (size_t)row * width, column, width, v);
+        if (!of_gain)
+            return;
+        read4(x + (size_t)row * width, column, width, h);
+        for (int j = 0; j < 4; j++)
+            v[j] *= (h[j] - mean[row]) * deviation[row];
+    }
+};
+
+template <class T>
+static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float *mean,
+                                            const float *deviation, const T *gain,
+                                            struct dropout dropout, T *dsum, T *dx,
+                                            int rows, int width)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y;
+    if (row >= rows)
+        return;
+    size_t first = (size_t)row * width;
+    float mu = mean[row], delta = deviation[row], g[4], h[4], w[4], g_sum = 0, gh_sum = 0;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        /* Read a row's gradient and its normalised values */
+        read4(dy + first, k, width, g);
+        read4(gain, k, width, w);
+        read4(x + first, k, width, h);
+        for (int j = 0; j < 4; j++) {
+            g[j] *= w[j];
+            h[j] = (h[j] - mu) * delta;
+        }
+        for (int j = 0; j < 4; j++) {
+            g_sum += g[j];
+            gh_sum += g[j] * h[j];
+        }
+    }
+    float g_mean = warp_sum(g_sum) / width, gh_mean = warp_sum(gh_sum) / width;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        /* Read a row's gradient and its normalised values */
+        read4(dy + first, k, width, g);
+        read4(gain, k, width, w);
+        read4(x + first, k, width, h);
+        for (int j = 0; j < 4; j++) {
+            g[j] *= w[j];
+            h[j] = (h[j] - mu) * delta;
+        }
+        for (int j = 0; j < 4; j++)
+            g[j] = delta * (g[j] - g_mean - h[j] * gh_mean);
+        write4(dsum + first, k, width, g);
+        if (dx) {
+            drop4(dropout, first + k, g);
+            write4(dx + first, k, width, g);
+        }
+    }
+}
+
+template <class T>
+static void norm_gradient_cuda(const real *dy, const real *x, const float *mean,
+                               const float *deviation, const real *gain,
+                               struct dropout dropout, real *dsum, real *dx, float *dgain,
+                               float *dbias, int rows, int width)
+{
+    struct normed_gradient<T> sums = {(const T *)dy, (const T *)x, mean, deviation, width,
+                                      true};
+    sum_columns(sums, rows, width, dgain);
+    sums.of_gain = false;
+    sum_columns(sums, rows, width, dbias);
+    LAUNCH((norm_gradient_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
+           (const T *)dy, (const T *)x, mean, deviation, (const T *)gain, dropout,
+           (T *)dsum, (T *)dx, rows, width);
+}
+
+/* Apply functions to elements on the GPU */
+static __device__ float apply(enum activation f, float x)
+{
+    if (f == GELU)
+        return x * 0.5f * (1 + erff(x * 0.70710678f));
+    return f == TANH ? tanhf(x) : fmaxf(x, 0.0f);
+}
+
+static __device__ float slope(enum activation f, float x)
+{
+    if (f == GELU)
+        return 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+    if (f == TANH)
+        return 1 - tanhf(x) * tanhf(x);
+    return x > 0 ? 1.0f : 0.0f;
+}
+
+template <class T>
+static __global__ void activate_kernel(enum activation f, const T *x, T *y, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float v[4];
+    if (at >= n)
+        return;
+    read4(x, at, n, v);
+    for (int j = 0; j < 4; j++)
+        v[j] = apply(f, v[j]);
+    write4(y, at, n, v);
+}
+
+template <class T>
+static __global__ void activate_gradient_kernel(enum activation f, const T *x, const T *dy,
+                                                T *dx, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float v[4], g[4];
+    if (at >= n)
+        return;
+    read4(x, at, n, v);
+    read4(dy, at, n, g);
+    for (int j = 0; j < 4; j++)
+        g[j] *= slope(f, v[j]);
+    write4(dx, at, n, g);
+}
+
+template <class T>
+static __global__ void dropout_kernel(const T *x, T *y, size_t n, struct dropout dropout)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float v[4];
+    if (at >= n)
+        return;
+    read4(x, at, n, v);
+    drop4(dropout, at, v);
+    write4(y, at, n, v);
+}
+
+template <class T> static __global__ void add_kernel(const T *x, T *y, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float v[4], sum[4];
+    if (at >= n)
+        return;
+    read4(x, at, n, v);
+    read4(y, at, n, sum);
+    for (int j = 0; j < 4; j++)
+        sum[j] += v[j];
+    write4(y, at, n, sum);
+}
+
+template <class T>
+static void dropout_cuda(const real *x, real *y, size_t n, struct dropout dropout)
+{
+    LAUNCH((dropout_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x, (T *)y,
+           n, dropout);
+}
+
+template <class T>
+static void activate_cuda(enum activation f, const real *x, real *y, size_t n)
+{
+    LAUNCH((activate_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, f, (const T *)x,
+           (T *)y, n);
+}
+
+template <class T>
+static void activate_gradient_cuda(enum activation f, const real *x, const real *dy,
+                                   real *dx, size_t n)
+{
+    LAUNCH((activate_gradient_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, f,
+           (const T *)x, (const T *)dy, (T *)dx, n);
+}
+
+template <class T> static void add_cuda(const real *x, real *y, size_t n)
+{
+    LAUNCH((add_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x, (T *)y, n);
+}
+
+/* Attend on the GPU */
+enum { TILE = 32, TILE_THREADS = 128 };
+
+/* tile_stride: elements from a row of a tile to the next. Eight more than needed, in
+   fp16, put neighbouring rows into different banks of shared memory. */
+template <class T> static __device__ constexpr int tile_stride(int columns)
+{
+    return sizeof(T) == 2 ? columns + 8 : columns;
+}
+
+/* A matrix [M, N] of sums, spread over the block's registers. */
+template <class T, int M, int N> struct tile_sum;
+
+/* Multiply tiles in fp32 */
+template <int M, int N> struct tile_sum<float, M, N> {
+    static const int EACH = M * N / TILE_THREADS;
+    float sum[EACH];
+
+    __device__ void clear()
+    {
+        for (int i = 0; i < EACH; i++)
+            sum[i] = 0;
+    }
+
+    /* add: += a[M, K] b[K, N] */
+    template <int K, bool A_T, bool B_T>
+    __device__ void add(const float *a, int stride_a, const float *b, int stride_b)
+    {
+        for (int i = 0; i < EACH; i++) {
+            int element = i * TILE_THREADS + threadIdx.x, m = element / N, n = element % N;
+            for (int k = 0; k < K; k++)
+                sum[i] += (A_T ? a[k * stride_a + m] : a[m * stride_a + k])
+                          * (B_T ? b[n * stride_b + k] : b[k * stride_b + n]);
+        }
+    }
+
+    /* write: to shared memory [M, N] */
+    __device__ void write(float *to, int stride) const
+    {
+        for (int i = 0; i < EACH; i++) {
+            int element = i * TILE_THREADS + threadIdx.x;
+            to[element / N * stride + element % N] = sum[i];
+        }
+    }
+};
+
+/* Multiply tiles on tensor cores */
+template <int M, int N> struct tile_sum<__half, M, N> {
+    static const int SQUARES = M / 16 * (N / 16), WARPS = TILE_THREADS / WARP;
+    static const int EACH = (SQUARES + WARPS - 1) / WARPS;
+    nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, 16, float> sum[EACH];
+
+    __device__ void clear()
+    {
+        for (int i = 0; i < EACH; i++)
+            nvcuda::wmma::fill_fragment(sum[i], 0.0f);
+    }
+
+    template <int K, bool A_T, bool B_T>
+    __device__ void add(const __half *a, int stride_a, const __half *b, int stride_b)
+    {
+        using namespace nvcuda::wmma;
+        typedef typename std::conditional<A_T, col_major, row_major>::type a_order;
+        typedef typename std::conditional<B_T, col_major, row_major>::type b_order;
+        for (int i = 0; i < EACH; i++) {
+            int square = i * WARPS + threadIdx.x / WARP;
+            if (square >= SQUARES)
+                return;
+            int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
+            for (int k = 0; k < K; k += 16) {
+                fragment<matrix_a, 16, 16, 16, __half, a_order> left;
+                fragment<matrix_b, 16, 16, 16, __half, b_order> right;
+                load_matrix_sync(left, A_T ? a + k * stride_a + m : a + m * stride_a + k,
+                                 stride_a);
+                load_matrix_sync(right, B_T ? b + n * stride_b + k : b + k * stride_b + n,
+                                 stride_b);
+                mma_sync(sum[i], left, right, sum[i]);
+            }
+        }
+    }
+
+    __device__ void write(float *to, int stride) const
+    {
+        for (int i = 0; i < EACH; i++) {
+            int square = i * WARPS + threadIdx.x / WARP;
+            if (square >= SQUARES)
+                return;
+            int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
+            nvcuda::wmma::store_matrix_sync(to + m * stride + n, sum[i], stride,
+                                            nvcuda::wmma::mem_row_major);
+        }
+    }
+};
+
+/* Read and write tiles */
+/* read_tile: rows first to first + TILE - 1 of from, [rows, depth] with a stride, into
+   tile [TILE, DEPTH]. */
+template <class T, int DEPTH>
+static __device__ void read_tile(T *tile, const T *from, size_t stride, int first,
+                                 int rows, int depth)
+{
+    const int groups = DEPTH / 4;
+    for (int i = threadIdx.x; i < TILE * groups; i += TILE_THREADS) {
+        int row = i / groups, column = i % groups * 4;
+        float v[4] = {0, 0, 0, 0};
+        if (first + row < rows && column < depth)
+            read4(from + (first + row) * stride, column, depth, v);
+        write4(tile + row * tile_stride<T>(DEPTH), column, DEPTH, v);
+    }
+}
+
+/* write_tile: scale times what the sums hold, the same way back; staged in shared
+   memory [TILE, DEPTH] of floats. */
+template <class T, int DEPTH>
+static __device__ void write_tile(const struct tile_sum<T, TILE, DEPTH> &sums,
+                                  float *staged, float scale, T *to, size_t stride,
+                                  int first, int rows, int depth)
+{
+    const int groups = DEPTH / 4;
+    __syncthreads();
+    sums.write(staged, DEPTH);
+    __syncthreads();
+    for (int i = threadIdx.x; i < TILE * groups; i += TILE_THREADS) {
+        int row = i / groups, column = i % groups * 4;
+        float v[4];
+        if (first + row >= rows || column >= depth)
+            continue;
+        for (int j = 0; j < 4; j++)
+            v[j] = scale * staged[row * DEPTH + column + j];
+        write4(to + (first + row) * stride, column, depth, v);
+    }
+}
+
+/* Describe a tile of queries or keys */
+struct tile {
+    int first, length, keys; /* of the sequence: its first row here, its rows, its keys */
+    int depth, stride;       /* of a head; elements from a row of qkv to the next */
+    size_t token, head;      /* of the batch: the sequence's first token; number of head */
+    float scale;             /* of the scores */
+};
+
+static __device__ struct tile tile_here(const struct attention &a)
+{
+    struct tile tile;
+    int sequence = blockIdx.z;
+    tile.first = blockIdx.x * TILE;
+    tile.token = a.offsets[sequence];
+    tile.length = a.offsets[sequence + 1] - a.offsets[sequence];
+    tile.keys = a.visible[sequence];
+    tile.head = blockIdx.y;
+    tile.depth = a.width / a.heads;
+    tile.stride = 3 * a.width;
+    tile.scale = 1 / sqrtf((float)tile.depth);
+    return tile;
+}
+
+/* The first query of the sequence and head; its keys and values lie width and twice
+   width behind. */
+template <class T>
+static __device__ T *queries(const struct tile &tile, T *qkv)
+{
+    return qkv + tile.token * tile.stride + tile.head * tile.depth;
+}
+
+/* logsum_at: the number of a query's entry in logsum. */
+static __device__ size_t logsum_at(const struct attention &a, const struct tile &tile,
+                                   int row)
+{
+    return (tile.token + row) * a.heads + tile.head;
+}
+
+/* Score a tile of keys */
+enum { SHARE = 4, EACH = TILE / SHARE }; /* lanes of a query; scores of a lane */
+
+static __device__ __forceinline__ float shared_sum(float x)
+{
+    x += __shfl_xor_sync(ALL, x, 1);
+    return x + __shfl_xor_sync(ALL, x, 2);
+}
+
+static __device__ __forceinline__ float shared_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(ALL, x, 1));
+    return fmaxf(x, __shfl_xor_sync(ALL, x, 2));
+}
+
+/* product: to[TILE, TILE] = a b^T for tiles [TILE, DEPTH]; between two barriers. */
+template <class T, int DEPTH>
+static __device__ void product(const T *a, const T *b, float *to, int stride)
+{
+    struct tile_sum<T, TILE, TILE> sums;
+    sums.clear();
+    sums.template add<DEPTH, false, true>(a, tile_stride<T>(DEPTH), b,
+                                          tile_stride<T>(DEPTH));
+    sums.write(to, stride);
+}
+
+/* drop_scores: dropout of this lane's eight probabilities of a query. */
+static __device__ void drop_scores(const struct attention &a, const struct tile &tile,
+                                   int row, int key, float p[EACH])
+{
+    uint64_t first = (uint64_t)logsum_at(a, tile, row) * 65536 + key;
+    for (int j = 0; j < EACH; j += 4)
+        drop4(a.dropout, first + j, p + j);
+}
+
+/* What the four lanes of a query know about it. */
+struct query {
+    float logsum, dot; /* dot: dy . y */
+};
+
+template <class T>
+static __device__ struct query query_at(const struct attention &a, const struct tile &tile,
+                                        const T *y, const T *dy, const float *logsum,
+                                        int row)
+{
+    struct query query = {0, 0};
+    if (row < tile.length) {
+        size_t first = (tile.token + row) * a.width + tile.head * tile.depth;
+        query.logsum = logsum[logsum_at(a, tile, row)];
+        for (int k = threadIdx.x % SHARE * 4; k < tile.depth; k += SHARE * 4) {
+            float v[4], g[4];
+            read4(y + first, k, tile.depth, v);
+            read4(dy + first, k, tile.depth, g);
+            for (int j = 0; j < 4; j++)
+                query.dot += v[j] * g[j];
+        }
+    }
+    query.dot = shared_sum(query.dot);
+    return query;
+}
+
+/* go_back: from a query's scores and the products dy . v with this lane's eight keys:
+   kept = mu p, ds = p (mu dy . v - dy . y). Zero for keys and queries that are not. */
+static __device__ void go_back(const struct attention &a, const struct tile &tile,
+                               const struct query &query, int row, int key,
+                               const float *scores, const float *dp, float kept[EACH],
+                               float ds[EACH])
+{
+    float mask[EACH];
+    for (int j = 0; j < EACH; j++)
+        mask[j] = 1;
+    drop_scores(a, tile, row, key, mask);
+    for (int j = 0; j < EACH; j++) {
+        bool real = row < tile.length && key + j < tile.keys;
+        float p = real ? expf(scores[j] * tile.scale - query.logsum) : 0.0f;
+        kept[j] = mask[j] * p;
+        ds[j] = p * (mask[j] * dp[j] - query.dot);
+    }
+}
+
+/* Attend to the keys tile by tile */
+template <class T, int DEPTH>
+static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
+                                        float *logsum)
+{
+    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
+    __shared__ alignas(32) T q[TILE * stride], kv[2][TILE * stride];
+    __shared__ alignas(32) float scores[TILE * TILE];
+    __shared__ alignas(32) T p[TILE * row_stride];
+    struct tile tile = tile_here(a);
+    if (tile.first >= tile.length)
+        return;
+    const T *from = queries(tile, qkv);
+    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH;
+    read_tile<T, DEPTH>(q, from, tile.stride, tile.first, tile.length, tile.depth);
+    /* Find each query's softmax over all keys */
+    float largest = -INFINITY, total = 0;
+    for (int key = 0; key < tile.keys; key += TILE) {
+        __syncthreads();
+        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
+        __syncthreads();
+        product<T, DEPTH>(q, kv[0], scores, TILE);
+        __syncthreads();
+        for (int j = part; j < part + EACH && key + j < tile.keys; j++) {
+            float score = scores[row * TILE + j] * tile.scale, before = largest;
+            largest = fmaxf(largest, score);
+            total = total * expf(before - largest) + expf(score - largest);
+        }
+    }
+    float most = shared_max(largest);
+    total = shared_sum(largest == -INFINITY ? 0.0f : total * expf(largest - most));
+    float log_total = most + logf(total);
+    if (part == 0 && tile.first + row < tile.length)
+        logsum[logsum_at(a, tile, tile.first + row)] = log_total;
+    struct tile_sum<T, TILE, DEPTH> sums;
+    sums.clear();
+    for (int key = 0; key < tile.keys; key += TILE) {
+        __syncthreads();
+        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
+        read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
+                            tile.depth);
+        __syncthreads();
+        product<T, DEPTH>(q, kv[0], scores, TILE);
+        __syncthreads();
+        /* Turn a lane's scores into kept probabilities */
+        float kept[EACH];
+        for (int j = 0; j < EACH; j++) {
+            float score = scores[row * TILE + part + j] * tile.scale;
+            kept[j] = key + part + j < tile.keys ? expf(score - log_total) : 0.0f;
+        }
+        drop_scores(a, tile, tile.first + row, key + part, kept);
+        for (int j = 0; j < EACH; j++)
+            narrow(kept[j], &p[row * row_stride + part + j]);
+        __syncthreads();
+        sums.template add<TILE, false, false>(p, row_stride, kv[1], stride);
+    }
+    write_tile<T, DEPTH>(sums, (float *)kv, 1, y + tile.token * a.width
+                         + tile.head * tile.depth, a.width, tile.first, tile.length,
+                         tile.depth);
+}
+
+/* Find the gradient of a tile of queries */
+template <class T, int DEPTH>
+static __global__ void query_gradient_kernel(struct attention a, const T *qkv, const T *y,
+                                             const float *logsum, const T *dy, T *dqkv)
+{
+    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
+    __shared__ alignas(32) T q[TILE * stride], g[TILE * stride], kv[2][TILE * stride];
+    __shared__ alignas(32) float scores[TILE * TILE], dp[TILE * TILE];
+    __shared__ alignas(32) T ds[TILE * row_stride];
+    struct tile tile = tile_here(a);
+    if (tile.first >= tile.length)
+        return;
+    const T *from = queries(tile, qkv);
+    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH;
+    read_tile<T, DEPTH>(q, from, tile.stride, tile.first, tile.length, tile.depth);
+    read_tile<T, DEPTH>(g, dy + tile.token * a.width + tile.head * tile.depth, a.width,
+                        tile.first, tile.length, tile.depth);
+    struct query query = query_at(a, tile, y, dy, logsum, tile.first + row);
+    struct tile_sum<T, TILE, DEPTH> sums;
+    sums.clear();
+    for (int key = 0; key < tile.keys; key += TILE) {
+        __syncthreads();
+        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
+        read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
+                            tile.depth);
+        __syncthreads();
+        product<T, DEPTH>(q, kv[0], scores, TILE);
+        product<T, DEPTH>(g, kv[1], dp, TILE);
+        __syncthreads();
+        float kept[EACH], gradient[EACH];
+        go_back(a, tile, query, tile.first + row, key + part, scores + row * TILE + part,
+                dp + row * TILE + part, kept, gradient);
+        for (int j = 0; j < EACH; j++)
+            narrow(gradient[j], &ds[row * row_stride + part + j]);
+        __syncthreads();
+        sums.template add<TILE, false, false>(ds, row_stride, kv[0], stride);
+    }
+    write_tile<T, DEPTH>(sums, (float *)kv, tile.scale, queries(tile, dqkv),
+                         tile.stride, tile.first, tile.length, tile.depth);
+}
+
+/* Find the gradient of a tile of keys */
+template <class T, int DEPTH>
+static __global__ void key_gradient_kernel(struct attention a, const T *qkv, const T *y,
+                                           const float *logsum, const T *dy, T *dqkv)
+{
+    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
+    __shared__ alignas(32) T qg[2][TILE * stride], k[TILE * stride], v[TILE * stride];
+    __shared__ alignas(32) float scores[TILE * TILE], dp[TILE * TILE];
+    __shared__ alignas(32) T p[TILE * row_stride], ds[TILE * row_stride];
+    struct tile tile = tile_here(a);
+    if (tile.first >= tile.length)
+        return;
+    const T *from = queries(tile, qkv);
+    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH, key = tile.first;
+    read_tile<T, DEPTH>(k, from + a.width, tile.stride, key, tile.keys, tile.depth);
+    read_tile<T, DEPTH>(v, from + 2 * a.width, tile.stride, key, tile.keys, tile.depth);
+    struct tile_sum<T, TILE, DEPTH> dk, dv;
+    dk.clear();
+    dv.clear();
+    for (int first = 0; first < tile.length && key < tile.keys; first += TILE) {
+        __syncthreads();
+        read_tile<T, DEPTH>(qg[0], from, tile.stride, first, tile.length, tile.depth);
+        read_tile<T, DEPTH>(qg[1], dy + tile.token * a.width + tile.head * tile.depth,
+                            a.width, first, tile.length, tile.depth);
+        struct query query = query_at(a, tile, y, dy, logsum, first + row);
+        __syncthreads();
+        product<T, DEPTH>(qg[0], k, scores, TILE);
+        product<T, DEPTH>(qg[1], v, dp, TILE);
+        __syncthreads();
+        float kept[EACH], gradient[EACH];
+        go_back(a, tile, query, first + row, key + part, scores + row * TILE + part,
+                dp + row * TILE + part, kept, gradient);
+        for (int j = 0; j < EACH; j++) {
+            narrow(kept[j], &p[row * row_stride + part + j]);
+            narrow(gradient[j], &ds[row * row_stride + part + j]);
+        }
+        __syncthreads();
+        dk.template add<TILE, true, false>(ds, row_stride, qg[0], stride);
+        dv.template add<TILE, true, false>(p, row_stride, qg[1], stride);
+    }
+    T *to = queries(tile, dqkv);
+    write_tile<T, DEPTH>(dk, (float *)qg, tile.scale, to + a.width, tile.stride, key,
+                         tile.length, tile.depth);
+    write_tile<T, DEPTH>(dv, (float *)qg, 1, to + 2 * a.width, tile.stride, key,
+                         tile.length, tile.depth);
+}
+
+/* Launch attention */
+template <class T, int DEPTH>
+static void attention_of_depth(const struct attention *a, const real *qkv, real *y,
+                               float *logsum, const real *dy, real *dqkv)
+{
+    dim3 blocks(blocks_for(a->longest, TILE), a->heads, a->sequences);
+    if (!dy) {
+        LAUNCH((attention_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
+               (T *)y, logsum);
+        return;
+    }
+    LAUNCH((query_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
+           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+    LAUNCH((key_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
+           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+}
+
+template <class T>
+static void attend(const struct attention *a, const real *qkv, real *y, float *logsum,
+                   const real *dy, real *dqkv)
+{
+    int depth = a->width / a->heads;
+    if (a->sequences == 0)
+        return;
+    if (depth <= 16)
+        attention_of_depth<T, 16>(a, qkv, y, logsum, dy, dqkv);
+    else if (depth <= 32)
+        attention_of_depth<T, 32>(a, qkv, y, logsum, dy, dqkv);
+    else if (depth <= 64)
+        attention_of_depth<T, 64>(a, qkv, y, logsum, dy, dqkv);
+    else
+        fail("cuda", "a head of depth %d is too deep; expected at most 64", depth);
+}
+
+template <class T>
+static void attention_cuda(const struct attention *a, const real *qkv, real *y,
+                           float *logsum)
+{
+    attend<T>(a, qkv, y, logsum, NULL, NULL);
+}
+
+template <class T>
+static void attention_gradient_cuda(const struct attention *a, const real *qkv,
+                                    const real *y, const float *logsum, const real *dy,
+                                    real *dqkv)
+{
+    attend<T>(a, qkv, (real *)y, (float *)logsum, dy, dqkv);
+}
+
+/* Choose rows on the GPU */
+/* y[to[i] or i, :] = x[from[i] or i, :], or += it. */
+template <class T>
+static __global__ void move_rows_kernel(const T *x, const int *from, const int *to, T *y,
+                                        int rows, int width)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y;
+    if (row >= rows)
+        return;
+    const T *source = x + (size_t)(from ? from[row] : row) * width;
+    T *target = y + (size_t)(to ? to[row] : row) * width;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        float v[4], sum[4];
+        read4(source, k, width, v);
+        if (to) {
+            read4(target, k, width, sum);
+            for (int j = 0; j < 4; j++)
+                v[j] += sum[j];
+        }
+        write4(target, k, width, v);
+    }
+}
+
+template <class T>
+static void gather_cuda(const real *x, const int *index, real *y, int rows, int width)
+{
+    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (const T *)x,
+           index, (const int *)NULL, (T *)y, rows, width);
+}
+
+template <class T>
+static void scatter_cuda(const real *dy, const int *index, real *dx, int rows, int width)
+{
+    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (const T *)dy,
+           (const int *)NULL, index, (T *)dx, rows, width);
+}
+
+/* Compute the softmax loss on the GPU */
+/* Find a row's denominators */
+/* log sum exp(z) = largest + rest, log sum exp(z / tau) = largest / tau + soft_rest */
+struct denominators {
+    float largest, rest, soft_rest;
+};
+
+static __device__ float block_max(float x)
+{
+    __shared__ float part[WARP];
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    for (int bit = WARP / 2; bit > 0; bit /= 2)
+        x = fmaxf(x, __shfl_xor_sync(ALL, x, bit));
+    __syncthreads();
+    if (lane == 0)
+        part[warp] = x;
+    __syncthreads();
+    x = lane < warps ? part[lane] : -INFINITY;
+    for (int bit = WARP / 2; bit > 0; bit /= 2)
+        x = fmaxf(x, __shfl_xor_sync(ALL, x, bit));
+    return x;
+}
+
+template <class T>
+static __device__ struct denominators find_denominators(const T *z, int classes, float tau,
+                                                        bool hard, bool soft)
+{
+    float largest = -INFINITY, sum = 0, soft_sum = 0;
+    for (int c = 4 * threadIdx.x; c < classes; c += 4 * THREADS) {
+        float v[4], before = largest;
+        read4(z, c, classes, v);
+        for (int j = 0; j < 4; j++)
+            largest = c + j < classes ? fmaxf(largest, v[j]) : largest;
+        sum *= expf(before - largest);
+        soft_sum *= expf((before - largest) / tau);
+        for (int j = 0; j < 4 && c + j < classes; j++) {
+            sum += hard ? expf(v[j] - largest) : 0.0f;
+            soft_sum += soft ? expf((v[j] - largest) / tau) : 0.0f;
+        }
+    }
+    float most = block_max(largest);
+    bool any = largest > -INFINITY; /* this thread has seen a logit */
+    sum = block_sum(any ? sum * expf(largest - most) : 0.0f);
+    soft_sum = block_sum(any ? soft_sum * expf((largest - most) / tau) : 0.0f);
+    return {most, hard ? logf(sum) : 0.0f, soft ? logf(soft_sum) : 0.0f};
+}
+
+template <class T>
+static __global__ void softmax_loss_kernel(struct softmax_loss loss, T *student,
+                                           const T *teacher, const int *labels,
+                                           const float *soft_weight,
+                                           const float *loss_scale, float *label_loss,
+                                           float *soft_loss, float *hit)
+{
+    int row = blockIdx.x, label = labels ? labels[row] : -1;
+    bool soft = teacher && (!soft_weight || soft_weight[row] > 0);
+    T *z = student + (size_t)row * loss.stride;
+    const T *t = soft ? teacher + (size_t)row * loss.stride : NULL;
+    float tau = loss.temperature, divergence = 0, beaten = 0;
+    float right = label >= 0 ? widen(z[label]) : 0.0f;
+    struct denominators dz = find_denominators(z, loss.classes, tau, label >= 0, soft);
+    struct denominators dt = {0, 0, 0};
+    if (soft)
+        dt = find_denominators(t, loss.classes, tau, false, true);
+    float label_scale = loss.label_scale * *loss_scale;
+    float soft_scale = loss.soft_scale * *loss_scale / tau;
+    __syncthreads(); /* everybody has read the logit of the label */
+    for (int c = 4 * threadIdx.x; c < loss.stride; c += 4 * THREADS) {
+        /* Overwrite four logits with their gradient */
+        float v[4], u[4] = {0, 0, 0, 0}, g[4] = {0, 0, 0, 0};
+        read4(z, c, loss.classes, v);
+        if (soft)
+            read4(t, c, loss.classes, u);
+        for (int j = 0; j < 4 && c + j < loss.classes; j++) {
+            if (label >= 0) {
+                g[j] = label_scale * (expf((v[j] - dz.largest) - dz.rest)
+                                      - (c + j == label ? 1.0f : 0.0f));
+                beaten += c + j < label ? v[j] >= right : c + j > label && v[j] > right;
+            }
+            if (soft) {
+                float log_p = (v[j] - dz.largest) / tau - dz.soft_rest;
+                float log_q = (u[j] - dt.largest) / tau - dt.soft_rest;
+                float p = expf(log_p), q = expf(log_q);
+                divergence += q * (log_q - log_p);
+                g[j] += soft_scale * (p - q);
+            }
+        }
+        write4(z, c, loss.stride, g);
+    }
+    divergence = block_sum(divergence);
+    beaten = block_sum(beaten);
+    if (threadIdx.x == 0) {
+        label_loss[row] = label >= 0 ? dz.rest + (dz.largest - right) : 0.0f;
+        soft_loss[row] = divergence;
+        hit[row] = label >= 0 && beaten == 0;
+    }
+}
+
+template <class T>
+static void softmax_loss_cuda(const struct softmax_loss *loss, real *student,
+                              const real *teacher, const int *labels,
+                              const float *soft_weight, const float *loss_scale,
+                              float *label_loss, float *soft_loss, float *hit)
+{
+    if (loss->rows > 0)
+        LAUNCH((softmax_loss_kernel<T>), loss->rows, THREADS, *loss, (T *)student,
+               (const T *)teacher, labels, soft_weight, loss_scale, label_loss, soft_loss,
+               hit);
+}
+
+/* Compute the cosine loss on the GPU */
+template <class T>
+static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
+                                          const float *weight, T *gradient, int rows,
+                                          int width, float scale, const float *loss_scale,
+                                          float *row_loss)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y;
+    if (row >= rows)
+        return;
+    size_t first = (size_t)row * width;
+    float w = weight ? weight[row] : 1.0f, s[4], t[4], g[4], ss = 0, tt = 0, st = 0;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        read4(student + first, k, width, s);
+        read4(teacher + first, k, width, t);
+        for (int j = 0; j < 4; j++) {
+            ss += s[j] * s[j];
+            tt += t[j] * t[j];
+            st += s[j] * t[j];
+        }
+    }
+    ss = warp_sum(ss);
+    tt = warp_sum(tt);
+    float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0, inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
+    float c = warp_sum(st) * inverse_s * inverse_t;
+    float factor = -scale * *loss_scale * w * inverse_s;
+    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        read4(student + first, k, width, s);
+        read4(teacher + first, k, width, t);
+        read4(gradient + first, k, width, g);
+        for (int j = 0; j < 4; j++)
+            g[j] += factor * (t[j] * inverse_t - c * s[j] * inverse_s);
+        write4(gradient + first, k, width, g);
+    }
+    if (threadIdx.x == 0)
+        row_loss[row] = w * (1 - c);
+}
+
+template <class T>
+static void cosine_loss_cuda(const real *student, const real *teacher, const float *weight,
+                             real *gradient, int rows, int width, float scale,
+                             const float *loss_scale, float *row_loss)
+{
+    LAUNCH((cosine_loss_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
+           (const T *)student, (const T *)teacher, weight, (T *)gradient, rows, width,
+           scale, loss_scale, row_loss);
+}
+
+/* Sum losses on the GPU */
+static __global__ void sum_kernel(const float *x, int n, float *total)
+{
+    float sum = 0;
+    for (int i = threadIdx.x; i < n; i += THREADS)
+        sum += x[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0)
+        *total += sum;
+}
+
+static void sum_cuda(const float *x, int n, float *total)
+{
+    LAUNCH(sum_kernel, 1, THREADS, x, n, total);
+}
+
+/* Step the optimiser on the GPU */
+enum { NORM_BLOCKS = 512 };
+
+static __global__ void squares_kernel(const float *gradient, size_t n, float *part)
+{
+    float sum = 0;
+    for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
+         at += (size_t)NORM_BLOCKS * THREADS * 4) {
+        float v[4];
+        read4(gradient, at, n, v);
+        for (int j = 0; j < 4; j++)
+            sum += v[j] * v[j];
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0)
+        part[blockIdx.x] = sum;
+}
+
+static void square_norm_cuda(const float *gradient, size_t n, float *state)
+{
+    LAUNCH(squares_kernel, NORM_BLOCKS, THREADS, gradient, n, scratch);
+    sum_cuda(scratch, NORM_BLOCKS, state + NORM2);
+}
+
+static const float FIRST_SCALE = 65536, LARGEST_SCALE = 16777216;
+enum { PATIENCE = 1000 }; /* good steps before a larger scale is tried */
+
+static __global__ void decide_kernel(float *state, float clip, bool moving)
+{
+    float norm = sqrtf(state[NORM2]) / state[LOSS_SCALE], limit = clip / (norm + 1e-6f);
+    bool good = isfinite(norm);
+    float factor = clip > 0 && limit < 1 ? limit : 1.0f;
+    state[NORM2] = 0;
+    state[NORM] = norm;
+    state[FACTOR] = good ? factor / state[LOSS_SCALE] : 0.0f;
+    state[SKIPPED] += !good;
+    if (!moving)
+        return;
+    state[GOOD_STEPS] = good ? state[GOOD_STEPS] + 1 : 0.0f;
+    if (!good)
+        state[LOSS_SCALE] = fmaxf(state[LOSS_SCALE] / 2, 1.0f);
+    if (state[GOOD_STEPS] == PATIENCE) {
+        state[LOSS_SCALE] = fminf(state[LOSS_SCALE] * 2, LARGEST_SCALE);
+        state[GOOD_STEPS] = 0;
+    }
+}
+
+template <class T> static void decide_cuda(float *state, float clip)
+{
+    LAUNCH(decide_kernel, 1, 1, state, clip, sizeof(T) == 2);
+}
+
+template <class T>
+static __global__ void adamw_kernel(struct adamw a, const float *state, float *master,
+                                    const float *gradient, float *m, float *v, T *weights,
+                                    size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float factor = state[FACTOR], w[4], g[4], mean[4], square[4];
+    if (at >= n || factor == 0)
+        return;
+    read4(master, at, n, w);
+    read4(gradient, at, n, g);
+    read4(m, at, n, mean);
+    read4(v, at, n, square);
+    float shrink = 1 - a.rate * a.decay, step = a.rate / a.correction1;
+    float root = 1 / sqrtf(a.correction2);
+    for (int j = 0; j < 4; j++) {
+        float x = factor * g[j];
+        mean[j] = a.beta1 * mean[j] + (1 - a.beta1) * x;
+        square[j] = a.beta2 * square[j] + (1 - a.beta2) * x * x;
+        w[j] = shrink * w[j] - step * mean[j] / (sqrtf(square[j]) * root + a.epsilon);
+    }
+    write4(master, at, n, w);
+    write4(m, at, n, mean);
+    write4(v, at, n, square);
+    if ((void *)weights != (void *)master)
+        write4(weights, at, n, w);
+}
+
+template <class T>
+static void adamw_cuda(const struct adamw *adamw, const float *state, float *master,
+                       const float *gradient, float *m, float *v, real *weights, size_t n)
+{
+    LAUNCH((adamw_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, *adamw, state, master,
+           gradient, m, v, (T *)weights, n);
+}
+
+/* Open the GPU's tables */
+static void open_device(void)
+{
+    if (stream)
+        return;
+    int count;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    check(error);
+    if (count == 0)
+        check(cudaErrorNoDevice);
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    check(cublasLtCreate(&blas));
+    check(cudaMalloc((void **)&scratch, SCRATCH_FLOATS * sizeof(float)));
+    check(cudaMalloc(&workspace, WORKSPACE_BYTES));
+    check(cudaMallocHost((void **)&ring.memory, (size_t)SLOTS * SLOT_BYTES));
+    for (int i = 0; i < SLOTS; i++)
+        check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
+}
+
+template <class T> static const struct kernels *open_table(void)
+{
+    static struct kernels k;
+    static char name[320];
+    cudaDeviceProp device;
+    open_device();
+    check(cudaGetDeviceProperties(&device, 0));
+    snprintf(name, sizeof name, "%s, %s", device.name, sizeof(T) == 2 ? "fp16" : "fp32");
+    k.name = name;
+    k.real_size = sizeof(T);
+    k.loss_scale = sizeof(T) == 2 ? FIRST_SCALE : 1;
+    /* Fill in the operations */
+    k.reserve = reserve_cuda;
+    k.allocate = allocate_cuda;
+    k.release = release_cuda;
+    k.upload = upload_cuda;
+    k.download = download_cuda;
+    k.wait = wait_cuda;
+    k.zero = zero_cuda;
+    k.copy = copy_cuda;
+    k.to_real = to_real_cuda<T>;
+    k.to_float = to_float_cuda<T>;
+    k.linear = linear_cuda<T>;
+    k.linear_input_gradient = linear_input_gradient_cuda<T>;
+    k.linear_weight_gradient = linear_weight_gradient_cuda<T>;
+    k.embed = embed_cuda<T>;
+    k.embed_gradient = embed_gradient_cuda<T>;
+    k.norm = norm_cuda<T>;
+    k.norm_gradient = norm_gradient_cuda<T>;
+    k.dropout = dropout_cuda<T>;
+    k.activate = activate_cuda<T>;
+    k.activate_gradient = activate_gradient_cuda<T>;
+    k.add = add_cuda<T>;
+    k.attention = attention_cuda<T>;
+    k.attention_gradient = attention_gradient_cuda<T>;
+    k.gather = gather_cuda<T>;
+    k.scatter = scatter_cuda<T>;
+    k.softmax_loss = softmax_loss_cuda<T>;
+    k.cosine_loss = cosine_loss_cuda<T>;
+    k.sum = sum_cuda;
+    k.square_norm = square_norm_cuda;
+    k.decide = decide_cuda<T>;
+    k.adamw = adamw_cuda<T>;
+    return &k;
+}
+
+extern "C" const struct kernels *kernels_cuda(bool fp16)
+{
+    return fp16 ? open_table<__half>() : open_table<float>();
+}
+
+extern "C" bool kernels_cuda_found(void)
+{
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    FILE *gpu = error == cudaErrorInsufficientDriver ? fopen("/dev/nvidiactl", "r") : NULL;
+    if (gpu)
+        fclose(gpu);
+    return gpu || (error == cudaSuccess && count > 0);
+}
