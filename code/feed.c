@@ -53,17 +53,19 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
 }
 
 /* Open the feed */
-struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
-                      int positions, struct record *record)
+struct feed feed_open(const struct stage *stage, const char *sections,
+                      const char *vocabulary, int positions, struct record *record)
 {
     struct settings *settings = stage->settings;
     int length = (int)settings_count(settings, "corpus", "length");
     if (length > positions)
-        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d", positions, length);
+        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d",
+             positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
     state->train = read_corpus(stage, "train", feed.tokenizer, length, record);
-    state->validation = read_corpus(stage, "validation", feed.tokenizer, length, record);
+    state->validation = read_corpus(stage, "validation", feed.tokenizer, length,
+                                    record);
     state->size = (int)settings_count(settings, sections, "batch");
     state->pad = (int)settings_count(settings, sections, "pad");
     state->seed = (uint64_t)settings_count(settings, "run", "seed");
@@ -89,12 +91,14 @@ void feed_batch(struct feed *feed, long index)
         state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
         state->epoch = epoch;
     }
-    corpus_batch(state->train, state->order, (int)first, state->size, feed->batch, state->pad);
+    corpus_batch(state->train, state->order, (int)first, state->size, feed->batch,
+                 state->pad);
     corpus_mask(feed->tokenizer, feed->batch, state->seed, index, MASKED_SHARE);
 }
 
 /* Validate on masked tokens */
-void feed_validate(struct feed *feed, struct model *model, double *loss, double *accuracy)
+void feed_validate(struct feed *feed, struct model *model, double *loss,
+                   double *accuracy)
 {
     struct feed_state *state = feed->state;
     double total = 0;
