@@ -1,9 +1,12 @@
 /* Tangled from chapters/13-helpers.md; edit there. */
 #include "fail.h"
 
+#include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Give up with a message */
 void fail(const char *subject, const char *format, ...)
@@ -39,4 +42,25 @@ char *text_format(const char *format, ...)
     vsnprintf(text, (size_t)length + 1, format, arguments);
     va_end(arguments);
     return text;
+}
+
+/* Write a number as text */
+char *number_text(double number, int decimals)
+{
+    char *digits = text_format("%.*f", decimals, fabs(number));
+    char grouped[512], *to = grouped;
+    if (strlen(digits) > 300)
+        fail("number", "%g is too large to be written", number);
+    bool zero = strspn(digits, "0.") == strlen(digits);
+    if (number < 0 && !zero)
+        to += sprintf(to, "−");
+    size_t whole = strcspn(digits, ".");
+    for (size_t i = 0; digits[i]; i++) {
+        if (i > 0 && i < whole && (whole - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    free(digits);
+    return text_format("%s", grouped);
 }

@@ -17,4 +17,8 @@ void *allocate(size_t count, size_t size);
 /* text_format: a new string as printf would print it, for the caller to free. */
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* number_text: a number with so many decimals, a true minus sign and commas between
+   thousands, "−1,234.5", as a new string for the caller to free. A zero has no sign. */
+char *number_text(double number, int decimals);
+
 #endif

@@ -50,8 +50,8 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
     struct corpus *corpus = corpus_read(tokenizer, path, length, split, limit);
     record_data(record, path);
     if (corpus->tokens < corpus->whole)
-        record_cut(record, "%s corpus %s: the first %lld of %lld tokens", which,
-                   strrchr(path, '/') + 1, (long long)corpus->tokens, (long long)corpus->whole);
+        record_cut(record, corpus->tokens, corpus->whole, "tokens",
+                   "%s corpus %s: the first", which, strrchr(path, '/') + 1);
     free(limit_key);
     free(path);
     return corpus;

@@ -55,8 +55,8 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
     if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
         task_check_rows(f->task, split, examples);
     if (examples->count < examples->rows && f->record)
-        record_cut(f->record, "%s %s: %d of %d rows", f->task->title,
-                   split == TRAIN ? "train" : "dev", examples->count, examples->rows);
+        record_cut(f->record, examples->count, examples->rows, "rows", "%s %s:",
+                   f->task->title, split == TRAIN ? "train" : "dev");
     return examples;
 }
 

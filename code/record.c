@@ -158,14 +158,19 @@ void record_set(struct record *record, const char *key, json_t *value)
     json_object_set_new(record->object, key, value);
 }
 
-void record_cut(struct record *record, const char *format, ...)
+void record_cut(struct record *record, int64_t used, int64_t whole, const char *unit,
+                const char *format, ...)
 {
-    char text[512];
+    char what[256], *part = number_text((double)used, 0);
+    char *all = number_text((double)whole, 0);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    json_array_append_new(record->cuts, json_string(text));
+    json_t *sentence = json_sprintf("%s %s of %s %s", what, part, all, unit);
+    json_array_append_new(record->cuts, sentence);
+    free(part);
+    free(all);
 }
 
 void record_data(struct record *record, const char *path)

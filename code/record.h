@@ -39,9 +39,11 @@ void record_set(struct record *record, const char *key, json_t *value);
    path below the data folder, or its bare name if it lies elsewhere. */
 void record_data(struct record *record, const char *path);
 
-/* record_cut: notes that the stage used less than there was, as a sentence without full stop. */
-void record_cut(struct record *record, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* record_cut: notes that the stage used only a part of the whole, as a sentence without
+   full stop: "IMDb train: 1,000 of 25,000 rows". format, ...: what was cut, up to the
+   numbers; unit: "rows". */
+void record_cut(struct record *record, int64_t used, int64_t whole, const char *unit,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* record_close: writes curves and stages/NAME.json, and frees the record. */
 void record_close(struct record *record);

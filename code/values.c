@@ -8,27 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Write a number as text */
-char *number_text(double number, int decimals)
-{
-    char *digits = text_format("%.*f", decimals, fabs(number)), grouped[512],
-         *to = grouped;
-    if (strlen(digits) > 300)
-        fail("results", "the number %g is too large to be written", number);
-    bool zero = strspn(digits, "0.") == strlen(digits);
-    if (number < 0 && !zero)
-        to += sprintf(to, "−");
-    size_t whole = strcspn(digits, ".");
-    for (size_t i = 0; digits[i]; i++) {
-        if (i > 0 && i < whole && (whole - i) % 3 == 0)
-            *to++ = ',';
-        *to++ = digits[i];
-    }
-    *to = '\0';
-    free(digits);
-    return text_format("%s", grouped);
-}
-
+/* Write a number with three digits */
 char *significant_text(double number)
 {
     int magnitude = number == 0 ? 0 : (int)floor(log10(fabs(number)));

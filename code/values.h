@@ -6,16 +6,13 @@
 
 #include <jansson.h>
 
-/* number_text: a number with so many decimals, a true minus sign and commas between
-   thousands, "−1,234.5". A zero has no sign. duration_text: seconds in the two units
-   that fit, "3 min 07 s". list_text: appends a word to a list, "CoLA, MRPC and IMDb"
-   for the last of three. All of them return new strings for the caller to free. */
-char *number_text(double number, int decimals);
+/* significant_text: a number with three significant digits, without an exponent.
+   duration_text: seconds in the two units that fit, "3 min 07 s". list_text: appends a
+   word to a list, "CoLA, MRPC and IMDb" for the last of three. All of them return new
+   strings for the caller to free. */
+char *significant_text(double number);
 char *duration_text(double seconds);
 char *list_text(const char *list, const char *word, bool last);
-
-/* significant_text: a number with three significant digits, without an exponent. */
-char *significant_text(double number);
 
 /* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
    well. */

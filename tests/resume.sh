@@ -43,6 +43,8 @@ report() {
 failed=0
 
 stages whole || { cat "$folder/log"; exit 1; }
+grep -q '"train corpus wiki.train.tokens: the first [0-9],[0-9]* of [0-9],[0-9]* tokens"' "$folder/whole/stages/teacher.json"
+report $? "a run tells what it left out"
 stages again
 same again
 report $? "the same seed gives the same bits"
