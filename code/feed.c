@@ -61,28 +61,32 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
 static void prepare(void *context, long index, struct batch *batch)
 {
     struct feed_state *state = context;
-    long epoch = index / state->per_epoch, first = index % state->per_epoch * state->size;
+    long epoch = index / state->per_epoch,
+         first = index % state->per_epoch * state->size;
     if (epoch != state->epoch) {
         free(state->order);
         state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
         state->epoch = epoch;
     }
-    corpus_batch(state->train, state->order, (int)first, state->size, batch, state->pad);
+    corpus_batch(state->train, state->order, (int)first, state->size, batch,
+                 state->pad);
     corpus_mask(state->tokenizer, batch, state->seed, index, MASKED_SHARE);
 }
 
 /* Open the feed */
-struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
-                      int positions, struct record *record)
+struct feed feed_open(const struct stage *stage, const char *sections,
+                      const char *vocabulary, int positions, struct record *record)
 {
     struct settings *settings = stage->settings;
     int length = (int)settings_count(settings, "corpus", "length");
     if (length > positions)
-        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d", positions, length);
+        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d",
+             positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
     state->train = read_corpus(stage, "train", feed.tokenizer, length, record);
-    state->validation = read_corpus(stage, "validation", feed.tokenizer, length, record);
+    state->validation = read_corpus(stage, "validation", feed.tokenizer, length,
+                                    record);
     state->size = (int)settings_count(settings, sections, "batch");
     state->pad = (int)settings_count(settings, sections, "pad");
     state->seed = (uint64_t)settings_count(settings, "run", "seed");
@@ -108,7 +112,8 @@ void feed_batch(struct feed *feed, long index)
 }
 
 /* Validate on masked tokens */
-void feed_validate(struct feed *feed, struct model *model, double *loss, double *accuracy)
+void feed_validate(struct feed *feed, struct model *model, double *loss,
+                   double *accuracy)
 {
     struct feed_state *state = feed->state;
     double total = 0;
@@ -116,7 +121,8 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
     for (int first = 0; first < state->validation->sequences; first += state->size) {
         struct loss_values values = {0};
         corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
-        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first, MASKED_SHARE);
+        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first,
+                    MASKED_SHARE);
         masked_lm_evaluate(model, state->questions, &values);
         total += values.mlm * values.masked;
         masked += values.masked;
