@@ -61,7 +61,7 @@ deps: ## install what is missing, by apt-get; safe to repeat
 
 # The program -------------------------------------------------------------------------------------------------------
 
-STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp
+STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
 LIBS     := -lopenblas -ljansson -lutf8proc -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))

@@ -3,6 +3,7 @@
 #include "corpus.h"
 #include "fail.h"
 #include "file.h"
+#include "loader.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -12,6 +13,10 @@ static const float MASKED_SHARE = 0.15f; /* Devlin et al. 2019, section 3.1 */
 
 struct feed_state {
     struct corpus *train, *validation;
+    const struct tokenizer *tokenizer;
+    struct loader *loader;
+    struct batch *questions; /* of the validation set */
+    long per_epoch;  /* batches in an epoch */
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
     int size, pad;   /* sequences in a batch; slots a sequence is padded to, or 0 */
@@ -68,6 +73,20 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which, 
     return corpus;
 }
 
+/* Prepare a batch of masked sequences */
+static void prepare(void *context, long index, struct batch *batch)
+{
+    struct feed_state *state = context;
+    long epoch = index / state->per_epoch, first = index % state->per_epoch * state->size;
+    if (epoch != state->epoch) {
+        free(state->order);
+        state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
+        state->epoch = epoch;
+    }
+    corpus_batch(state->train, state->order, (int)first, state->size, batch, state->pad);
+    corpus_mask(state->tokenizer, batch, state->seed, index, MASKED_SHARE);
+}
+
 /* Open the feed */
 struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
                       int positions, struct record *record)
@@ -91,22 +110,17 @@ struct feed feed_open(const struct stage *stage, const char *sections, const cha
     feed.per_epoch = (sequences + state->size - 1) / state->size;
     feed.sequence_room = state->size;
     feed.token_room = state->size * (state->pad > length ? state->pad : length);
-    feed.batch = batch_create(feed.token_room, feed.sequence_room);
+    state->tokenizer = feed.tokenizer;
+    state->per_epoch = feed.per_epoch;
+    state->questions = batch_create(feed.token_room, feed.sequence_room);
+    state->loader = loader_create(prepare, state, feed.token_room, feed.sequence_room);
     return feed;
 }
 
 /* Take a batch from the feed */
 void feed_batch(struct feed *feed, long index)
 {
-    struct feed_state *state = feed->state;
-    long epoch = index / feed->per_epoch, first = index % feed->per_epoch * state->size;
-    if (epoch != state->epoch) {
-        free(state->order);
-        state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
-        state->epoch = epoch;
-    }
-    corpus_batch(state->train, state->order, (int)first, state->size, feed->batch, state->pad);
-    corpus_mask(feed->tokenizer, feed->batch, state->seed, index, MASKED_SHARE);
+    feed->batch = loader_batch(feed->state->loader, index);
 }
 
 /* Validate on masked tokens */
@@ -117,9 +131,9 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
     long masked = 0, correct = 0;
     for (int first = 0; first < state->validation->sequences; first += state->size) {
         struct loss_values values = {0};
-        corpus_batch(state->validation, NULL, first, state->size, feed->batch, 0);
-        corpus_mask(feed->tokenizer, feed->batch, ~state->seed, first, MASKED_SHARE);
-        masked_lm_evaluate(model, feed->batch, &values);
+        corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
+        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first, MASKED_SHARE);
+        masked_lm_evaluate(model, state->questions, &values);
         total += values.mlm * values.masked;
         masked += values.masked;
         correct += values.correct;
@@ -130,10 +144,11 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
 
 void feed_close(struct feed *feed)
 {
+    loader_free(feed->state->loader);
     corpus_free(feed->state->train);
     corpus_free(feed->state->validation);
     free(feed->state->order);
+    batch_free(feed->state->questions);
     free(feed->state);
-    batch_free(feed->batch);
     tokenizer_free(feed->tokenizer);
 }

@@ -10,7 +10,7 @@
 /* A supply of masked batches from the corpus of a run, and its validation set. */
 struct feed {
     struct tokenizer *tokenizer; /* owned */
-    struct batch *batch;         /* the batch that was asked for last; owned */
+    const struct batch *batch;   /* the batch that was asked for last; good until the next */
     long per_epoch;              /* batches in an epoch */
     int token_room, sequence_room;
     struct feed_state *state;
