@@ -3,7 +3,9 @@
 #include "corpus.h"
 #include "fail.h"
 #include "file.h"
+#include "loader.h"
 
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,45 +13,78 @@ static const float MASKED_SHARE = 0.15f; /* Devlin et al. 2019, section 3.1 */
 
 struct feed_state {
     struct corpus *train, *validation;
+    const struct tokenizer *tokenizer;
+    struct loader *loader;
+    struct batch *questions; /* of the validation set */
+    long per_epoch;  /* batches in an epoch */
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
     int size, pad;   /* sequences in a batch; slots a sequence is padded to, or 0 */
     uint64_t seed;
 };
 
-/* Find the corpus file that is there */
-static char *find_corpus(const struct stage *stage, const char *which)
+/* Find the files of a corpus */
+/* find_files: adds what is there of a word's first edition that is there. */
+static void find_files(const struct stage *stage, const char *which, const char *word,
+                       size_t length, glob_t *files)
 {
-    const char *names = settings_text(stage->settings, "corpus", which);
-    for (const char *name = names; *name; name += strspn(name, " ")) {
-        int length = (int)strcspn(name, " ");
-        char *path = text_format("%s/%.*s", stage->data, length, name);
-        if (file_exists(path))
-            return path;
-        free(path);
-        name += length;
+    for (const char *edition = word, *end = word + length, *bar; edition < end; edition = bar + 1) {
+        if (!(bar = memchr(edition, '|', (size_t)(end - edition))))
+            bar = end;
+        char *pattern = text_format("%s/%.*s", stage->data, (int)(bar - edition), edition);
+        bool found = glob(pattern, files->gl_pathc ? GLOB_APPEND : 0, NULL, files) == 0;
+        free(pattern);
+        if (found)
+            return;
     }
-    fail(stage->data, "expected the %s corpus there, one of: %s", which, names);
+    fail(stage->data, "expected the %s corpus there: %.*s", which, (int)length, word);
 }
 
 /* Read one corpus of the run */
-static struct corpus *read_corpus(const struct stage *stage, const char *which,
+static struct corpus *read_corpus(const struct stage *stage, const char *which, const char *sections,
                                   const struct tokenizer *tokenizer, int length,
                                   struct record *record)
 {
     struct settings *settings = stage->settings;
-    char *path = find_corpus(stage, which);
-    char *limit_key = text_format("%s-tokens", which);
-    long limit = settings_count(settings, "corpus", limit_key);
+    char *where = text_format("%s corpus", sections), *limit_key = text_format("%s-tokens", which);
+    const char *words = settings_text(settings, where, which);
+    long limit = settings_count(settings, where, limit_key);
     bool split = settings_choice(settings, "corpus", "long", "cut split");
-    struct corpus *corpus = corpus_read(tokenizer, path, length, split, limit);
-    record_data(record, path);
+    glob_t files = {0};
+    for (const char *word = words; *word; word += strspn(word, " ")) {
+        size_t letters = strcspn(word, " ");
+        find_files(stage, which, word, letters, &files);
+        word += letters;
+    }
+    if (files.gl_pathc == 0)
+        fail(stage->profile, "[corpus] %s: expected the name of a file", which);
+    struct corpus *corpus = corpus_read(tokenizer, files.gl_pathv, (int)files.gl_pathc, length,
+                                        split, limit);
+    /* Note the files and the cut in the record */
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        record_data(record, files.gl_pathv[i]);
+    const char *name = strrchr(files.gl_pathv[0], '/') + 1, *more = files.gl_pathc > 1 ? " and more" : "";
     if (corpus->tokens < corpus->whole)
-        record_cut(record, corpus->tokens, corpus->whole, "tokens",
-                   "%s corpus %s: the first", which, strrchr(path, '/') + 1);
+        record_cut(record, corpus->tokens, corpus->whole, "tokens", "%s corpus %s%s: the first",
+                   which, name, more);
+    globfree(&files);
+    free(where);
     free(limit_key);
-    free(path);
     return corpus;
+}
+
+/* Prepare a batch of masked sequences */
+static void prepare(void *context, long index, struct batch *batch)
+{
+    struct feed_state *state = context;
+    long epoch = index / state->per_epoch, first = index % state->per_epoch * state->size;
+    if (epoch != state->epoch) {
+        free(state->order);
+        state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
+        state->epoch = epoch;
+    }
+    corpus_batch(state->train, state->order, (int)first, state->size, batch, state->pad);
+    corpus_mask(state->tokenizer, batch, state->seed, index, MASKED_SHARE);
 }
 
 /* Open the feed */
@@ -62,8 +97,8 @@ struct feed feed_open(const struct stage *stage, const char *sections, const cha
         fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d", positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
-    state->train = read_corpus(stage, "train", feed.tokenizer, length, record);
-    state->validation = read_corpus(stage, "validation", feed.tokenizer, length, record);
+    state->train = read_corpus(stage, "train", sections, feed.tokenizer, length, record);
+    state->validation = read_corpus(stage, "validation", sections, feed.tokenizer, length, record);
     state->size = (int)settings_count(settings, sections, "batch");
     state->pad = (int)settings_count(settings, sections, "pad");
     state->seed = (uint64_t)settings_count(settings, "run", "seed");
@@ -75,22 +110,17 @@ struct feed feed_open(const struct stage *stage, const char *sections, const cha
     feed.per_epoch = (sequences + state->size - 1) / state->size;
     feed.sequence_room = state->size;
     feed.token_room = state->size * (state->pad > length ? state->pad : length);
-    feed.batch = batch_create(feed.token_room, feed.sequence_room);
+    state->tokenizer = feed.tokenizer;
+    state->per_epoch = feed.per_epoch;
+    state->questions = batch_create(feed.token_room, feed.sequence_room);
+    state->loader = loader_create(prepare, state, feed.token_room, feed.sequence_room);
     return feed;
 }
 
 /* Take a batch from the feed */
 void feed_batch(struct feed *feed, long index)
 {
-    struct feed_state *state = feed->state;
-    long epoch = index / feed->per_epoch, first = index % feed->per_epoch * state->size;
-    if (epoch != state->epoch) {
-        free(state->order);
-        state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
-        state->epoch = epoch;
-    }
-    corpus_batch(state->train, state->order, (int)first, state->size, feed->batch, state->pad);
-    corpus_mask(feed->tokenizer, feed->batch, state->seed, index, MASKED_SHARE);
+    feed->batch = loader_batch(feed->state->loader, index);
 }
 
 /* Validate on masked tokens */
@@ -101,9 +131,9 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
     long masked = 0, correct = 0;
     for (int first = 0; first < state->validation->sequences; first += state->size) {
         struct loss_values values = {0};
-        corpus_batch(state->validation, NULL, first, state->size, feed->batch, 0);
-        corpus_mask(feed->tokenizer, feed->batch, ~state->seed, first, MASKED_SHARE);
-        masked_lm_evaluate(model, feed->batch, &values);
+        corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
+        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first, MASKED_SHARE);
+        masked_lm_evaluate(model, state->questions, &values);
         total += values.mlm * values.masked;
         masked += values.masked;
         correct += values.correct;
@@ -114,10 +144,11 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
 
 void feed_close(struct feed *feed)
 {
+    loader_free(feed->state->loader);
     corpus_free(feed->state->train);
     corpus_free(feed->state->validation);
     free(feed->state->order);
+    batch_free(feed->state->questions);
     free(feed->state);
-    batch_free(feed->batch);
     tokenizer_free(feed->tokenizer);
 }

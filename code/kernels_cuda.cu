@@ -33,6 +33,8 @@ static void check(cudaError_t error)
     case cudaErrorInsufficientDriver:
         cudaDriverGetVersion(&driver);
         cudaRuntimeGetVersion(&runtime);
+        if (driver == 0)
+            fail("cuda", "there is no NVIDIA driver here");
         fail("cuda", "the driver knows CUDA %d.%d; expected %d.%d or newer",
              driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     case cudaErrorMemoryAllocation:
@@ -202,19 +204,19 @@ static void release_cuda(void *memory)
         check(cudaFree(memory)); /* which waits for all that may still use it */
 }
 
-enum { SLOTS = 64, SLOT_BYTES = 1 << 18 };
+static const size_t SLOTS = 64, SLOT_BYTES = 1 << 18;
 
 static struct {
     char *memory; /* pinned [SLOTS * SLOT_BYTES] */
     cudaEvent_t left[SLOTS];
-    int next;
+    size_t next;
 } ring;
 
 static void upload_cuda(void *device, const void *host, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += SLOT_BYTES) {
         size_t count = bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES;
-        char *slot = ring.memory + (size_t)ring.next * SLOT_BYTES;
+        char *slot = ring.memory + ring.next * SLOT_BYTES;
         check(cudaEventSynchronize(ring.left[ring.next]));
         memcpy(slot, (const char *)host + at, count);
         check(cudaMemcpyAsync((char *)device + at, slot, count, cudaMemcpyHostToDevice,
@@ -1543,8 +1545,8 @@ static void open_device(void)
     check(cublasLtCreate(&blas));
     check(cudaMalloc((void **)&scratch, SCRATCH_FLOATS * sizeof(float)));
     check(cudaMalloc(&workspace, WORKSPACE_BYTES));
-    check(cudaMallocHost((void **)&ring.memory, (size_t)SLOTS * SLOT_BYTES));
-    for (int i = 0; i < SLOTS; i++)
+    check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
+    for (size_t i = 0; i < SLOTS; i++)
         check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
 }
 
