@@ -137,7 +137,7 @@ TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values bench toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
