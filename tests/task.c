@@ -14,6 +14,7 @@
 #include "cache.h"
 #include "fail.h"
 #include "file.h"
+#include "folder.h"
 #include "task.h"
 #include "tokenizer.h"
 
@@ -21,8 +22,6 @@
 enum { PAD, UNK, CLS, SEP, MASK, A, B, AB };
 
 static struct tokenizer *tokenizer;
-static char folder[64];   /* the data folder of one test */
-
 static int open_vocabulary(void **state)
 {
     (void)state;
@@ -37,29 +36,9 @@ static int free_vocabulary(void **state)
     return 0;
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/task-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", folder);
-    int status = system(command);
-    free(command);
-    return status;
-}
-
 static void put(const char *name, const char *text)
 {
-    char *path = text_format("%s/%s", folder, name);
-    struct file_writer *w = file_create(path);
-    fputs(text, file_stream(w));
-    file_commit(w);
-    free(path);
+    free(folder_put(name, text));
 }
 
 static struct examples *read_split(const char *task, enum split split, int limit)
@@ -321,7 +300,7 @@ static void missing_rows_are_worth_a_warning(void **state)
     examples_free(e);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void)
 {
