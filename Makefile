@@ -9,6 +9,7 @@ AUTHOR   ?=
 COURSE   ?=
 DATA_DIR ?=
 TEACHER  ?= $(call setting,teacher,source)
+CORPUS   ?=
 SET      ?=
 BUILD    ?= build
 CC       ?= cc
@@ -20,6 +21,8 @@ V        ?= 0
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants
 # TEACHER   a model folder, or scratch
+# CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
+#           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
@@ -31,6 +34,8 @@ Q   := $(if $(filter 1,$(V)),,@)
 
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
+# what was cut into pieces once is kept, for as long as the code that cut it is the same
+export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
 DEPS := gcc libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
@@ -132,7 +137,7 @@ TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values bench toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
@@ -160,11 +165,11 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo $(TEACHER); [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
+	$(Q){ echo '$(TEACHER) $(CORPUS)'; [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
 	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) --teacher $(TEACHER_PATH)
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(if $(CORPUS),--teacher.train '$(CORPUS)') --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*

@@ -1,5 +1,6 @@
 /* Tangled from chapters/31-corpus.md; edit there. */
 #include "corpus.h"
+#include "cache.h"
 #include "fail.h"
 #include "file.h"
 #include "random.h"
@@ -22,15 +23,6 @@ static void mend(char *line)
     replace_each(line, " @.@ ", "  .  ");
 }
 
-/* Keep account of the reading */
-struct reading {
-    const struct tokenizer *tokenizer;
-    struct corpus *corpus;
-    int64_t id_room, start_room;   /* allocated elements of ids and starts */
-    int64_t token_limit;           /* 0: none */
-    bool full;                     /* the limit is reached: count, store nothing */
-};
-
 /* Grow an array */
 /* grown: the array, of `size` bytes an element, with room for at least `wanted`. */
 static void *grown(void *array, int64_t *room, int64_t wanted, size_t size)
@@ -42,6 +34,50 @@ static void *grown(void *array, int64_t *room, int64_t wanted, size_t size)
         fail("memory", "%lld elements of a corpus do not fit", (long long)*room);
     return array;
 }
+
+/* Encode the lines of a file */
+/* encode_file: the pieces of each line that has some, behind their count; *count is the
+   length of the whole list, which the caller frees. */
+static int *encode_file(const struct tokenizer *tokenizer, const char *path,
+                        int64_t *count)
+{
+    size_t size;
+    char *text = file_read(path, &size), *end = text + size;
+    uint64_t key = cache_hash(cache_hash(tokenizer->hash, "lines", 6), text, size);
+    int *numbers = cache_read(key, count);
+    if (!numbers) {
+        int64_t room = 0;
+        numbers = grown(NULL, &room, 1, sizeof *numbers);
+        /* Encode line by line */
+        *count = 0;
+        for (char *line = text, *next; line < end; line = next + 1) {
+            if (!(next = memchr(line, '\n', (size_t)(end - line))))
+                next = end;
+            *next = '\0';
+            if (strncmp(line, "<doc ", 5) == 0 || strncmp(line, "</doc>", 6) == 0)
+                continue;
+            mend(line);
+            int length = (int)(next - line);
+            numbers = grown(numbers, &room, *count + 1 + length, sizeof *numbers);
+            int *pieces = numbers + *count;
+            *pieces = tokenizer_encode(tokenizer, line, (size_t)length, pieces + 1, length);
+            if (*pieces)
+                *count += 1 + *pieces;
+        }
+        cache_write(key, numbers, *count);
+    }
+    free(text);
+    return numbers;
+}
+
+/* Keep account of the reading */
+struct reading {
+    const struct tokenizer *tokenizer;
+    struct corpus *corpus;
+    int64_t id_room, start_room;   /* allocated elements of ids and starts */
+    int64_t token_limit;           /* 0: none */
+    bool full;                     /* the limit is reached: count, store nothing */
+};
 
 /* Add a sequence to the corpus */
 static void add_sequence(struct reading *r, const int *pieces, int length)
@@ -64,43 +100,31 @@ static void add_sequence(struct reading *r, const int *pieces, int length)
     c->starts[c->sequences] = c->tokens = tokens;
 }
 
-/* Add the sequences of a line */
-static void add_line(struct reading *r, char *line, size_t size, int max_length,
-                     bool split_long)
+/* Read a corpus file by file */
+struct corpus *corpus_read(const struct tokenizer *tokenizer, char *const *paths,
+                           int files, int max_length, bool split_long,
+                           int64_t token_limit)
 {
-    if (strncmp(line, "<doc ", 5) == 0 || strncmp(line, "</doc>", 6) == 0)
-        return;
-    mend(line);
-    int *pieces = allocate(size, sizeof *pieces), room = max_length - 2;
-    int count = tokenizer_encode(r->tokenizer, line, size, pieces, (int)size);
-    if (count > room && !split_long)
-        count = room;
-    for (int i = 0; i < count; i += room)
-        add_sequence(r, pieces + i, count - i < room ? count - i : room);
-    free(pieces);
-}
-
-/* Read a corpus line by line */
-struct corpus *corpus_read(const struct tokenizer *tokenizer, const char *path,
-                           int max_length, bool split_long, int64_t token_limit)
-{
-    if (max_length < 3)
+    int room = max_length - 2;
+    if (room < 1)
         fail("max_length", "%d tokens leave no room for a piece", max_length);
-    size_t size;
-    char *text = file_read(path, &size), *end = text + size;
     struct corpus *corpus = allocate(1, sizeof *corpus);
     struct reading reading = {
         .tokenizer = tokenizer, .corpus = corpus, .token_limit = token_limit
     };
-    for (char *line = text, *next; line < end; line = next + 1) {
-        if (!(next = memchr(line, '\n', (size_t)(end - line))))
-            next = end;
-        *next = '\0';
-        add_line(&reading, line, (size_t)(next - line), max_length, split_long);
+    for (int file = 0; file < files; file++) {
+        int64_t count;
+        int *numbers = encode_file(tokenizer, paths[file], &count);
+        for (int64_t at = 0; at < count; at += 1 + numbers[at]) {
+            /* Add the sequences of a line */
+            int length = numbers[at] > room && !split_long ? room : numbers[at];
+            for (int i = 0; i < length; i += room)
+                add_sequence(&reading, numbers + at + 1 + i, length - i < room ? length - i : room);
+        }
+        free(numbers);
     }
-    free(text);
     if (corpus->sequences == 0)
-        fail(path, "has no line of text within %lld tokens", (long long)token_limit);
+        fail(paths[0], "has no line of text within %lld tokens", (long long)token_limit);
     return corpus;
 }
 

@@ -5,6 +5,7 @@
 #include "file.h"
 #include "loader.h"
 
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,38 +23,53 @@ struct feed_state {
     uint64_t seed;
 };
 
-/* Find the corpus file that is there */
-static char *find_corpus(const struct stage *stage, const char *which)
+/* Find the files of a corpus */
+/* find_files: adds what is there of a word's first edition that is there. */
+static void find_files(const struct stage *stage, const char *which, const char *word,
+                       size_t length, glob_t *files)
 {
-    const char *names = settings_text(stage->settings, "corpus", which);
-    for (const char *name = names; *name; name += strspn(name, " ")) {
-        int length = (int)strcspn(name, " ");
-        char *path = text_format("%s/%.*s", stage->data, length, name);
-        if (file_exists(path))
-            return path;
-        free(path);
-        name += length;
+    for (const char *edition = word, *end = word + length, *bar; edition < end; edition = bar + 1) {
+        if (!(bar = memchr(edition, '|', (size_t)(end - edition))))
+            bar = end;
+        char *pattern = text_format("%s/%.*s", stage->data, (int)(bar - edition), edition);
+        bool found = glob(pattern, files->gl_pathc ? GLOB_APPEND : 0, NULL, files) == 0;
+        free(pattern);
+        if (found)
+            return;
     }
-    fail(stage->data, "expected the %s corpus there, one of: %s", which, names);
+    fail(stage->data, "expected the %s corpus there: %.*s", which, (int)length, word);
 }
 
 /* Read one corpus of the run */
-static struct corpus *read_corpus(const struct stage *stage, const char *which,
+static struct corpus *read_corpus(const struct stage *stage, const char *which, const char *sections,
                                   const struct tokenizer *tokenizer, int length,
                                   struct record *record)
 {
     struct settings *settings = stage->settings;
-    char *path = find_corpus(stage, which);
-    char *limit_key = text_format("%s-tokens", which);
-    long limit = settings_count(settings, "corpus", limit_key);
+    char *where = text_format("%s corpus", sections), *limit_key = text_format("%s-tokens", which);
+    const char *words = settings_text(settings, where, which);
+    long limit = settings_count(settings, where, limit_key);
     bool split = settings_choice(settings, "corpus", "long", "cut split");
-    struct corpus *corpus = corpus_read(tokenizer, path, length, split, limit);
-    record_data(record, path);
+    glob_t files = {0};
+    for (const char *word = words; *word; word += strspn(word, " ")) {
+        size_t letters = strcspn(word, " ");
+        find_files(stage, which, word, letters, &files);
+        word += letters;
+    }
+    if (files.gl_pathc == 0)
+        fail(stage->profile, "[corpus] %s: expected the name of a file", which);
+    struct corpus *corpus = corpus_read(tokenizer, files.gl_pathv, (int)files.gl_pathc, length,
+                                        split, limit);
+    /* Note the files and the cut in the record */
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        record_data(record, files.gl_pathv[i]);
+    const char *name = strrchr(files.gl_pathv[0], '/') + 1, *more = files.gl_pathc > 1 ? " and more" : "";
     if (corpus->tokens < corpus->whole)
-        record_cut(record, corpus->tokens, corpus->whole, "tokens",
-                   "%s corpus %s: the first", which, strrchr(path, '/') + 1);
+        record_cut(record, corpus->tokens, corpus->whole, "tokens", "%s corpus %s%s: the first",
+                   which, name, more);
+    globfree(&files);
+    free(where);
     free(limit_key);
-    free(path);
     return corpus;
 }
 
@@ -81,8 +97,8 @@ struct feed feed_open(const struct stage *stage, const char *sections, const cha
         fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d", positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
-    state->train = read_corpus(stage, "train", feed.tokenizer, length, record);
-    state->validation = read_corpus(stage, "validation", feed.tokenizer, length, record);
+    state->train = read_corpus(stage, "train", sections, feed.tokenizer, length, record);
+    state->validation = read_corpus(stage, "validation", sections, feed.tokenizer, length, record);
     state->size = (int)settings_count(settings, sections, "batch");
     state->pad = (int)settings_count(settings, sections, "pad");
     state->seed = (uint64_t)settings_count(settings, "run", "seed");

@@ -16,9 +16,9 @@ struct feed {
     struct feed_state *state;
 };
 
-/* feed_open: reads the corpora that [corpus] of the profile names, below the stage's data folder.
-   sections: where the stage keeps "batch" and "pad". Notes files and cuts in the record. The caller
-   closes it. */
+/* feed_open: reads the corpora that [corpus] of the profile names, or the stage's own sections, below
+   the stage's data folder. sections: where the stage keeps "batch" and "pad". Notes files and cuts in
+   the record. The caller closes it. */
 struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
                       int positions, struct record *record);
 void feed_close(struct feed *feed);

@@ -178,14 +178,15 @@ static void reserve_cuda(size_t bytes, const char *advice)
 
 static void *allocate_cuda(size_t bytes)
 {
-    size_t rounded = (bytes + 255) / 256 * 256;
+    size_t rounded = bytes ? (bytes + 255) / 256 * 256 : 256;
     void *memory;
-    if (arena.size - arena.used >= rounded) {
+    if (rounded >= bytes && arena.size - arena.used >= rounded) {
         memory = arena.memory + arena.used;
         arena.last = arena.used;
         arena.used += rounded;
     } else {
-        cudaError_t error = cudaMalloc(&memory, rounded ? rounded : 256);
+        cudaError_t error = rounded < bytes ? cudaErrorMemoryAllocation
+                                            : cudaMalloc(&memory, rounded);
         if (error == cudaErrorMemoryAllocation)
             fail("cuda", "%zu bytes could not be had on the GPU", bytes);
         check(error);
@@ -1040,9 +1041,9 @@ static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
                                         float *logsum)
 {
     const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
-    __shared__ alignas(32) T q[TILE * stride], kv[2][TILE * stride];
-    __shared__ alignas(32) float scores[TILE * TILE];
-    __shared__ alignas(32) T p[TILE * row_stride];
+    __shared__ __align__(32) T q[TILE * stride], kv[2][TILE * stride];
+    __shared__ __align__(32) float scores[TILE * TILE];
+    __shared__ __align__(32) T p[TILE * row_stride];
     struct tile tile = tile_here(a);
     if (tile.first >= tile.length)
         return;
@@ -1101,9 +1102,9 @@ static __global__ void query_gradient_kernel(struct attention a, const T *qkv, c
                                              const float *logsum, const T *dy, T *dqkv)
 {
     const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
-    __shared__ alignas(32) T q[TILE * stride], g[TILE * stride], kv[2][TILE * stride];
-    __shared__ alignas(32) float scores[TILE * TILE], dp[TILE * TILE];
-    __shared__ alignas(32) T ds[TILE * row_stride];
+    __shared__ __align__(32) T q[TILE * stride], g[TILE * stride], kv[2][TILE * stride];
+    __shared__ __align__(32) float scores[TILE * TILE], dp[TILE * TILE];
+    __shared__ __align__(32) T ds[TILE * row_stride];
     struct tile tile = tile_here(a);
     if (tile.first >= tile.length)
         return;
@@ -1142,9 +1143,9 @@ static __global__ void key_gradient_kernel(struct attention a, const T *qkv, con
                                            const float *logsum, const T *dy, T *dqkv)
 {
     const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
-    __shared__ alignas(32) T qg[2][TILE * stride], k[TILE * stride], v[TILE * stride];
-    __shared__ alignas(32) float scores[TILE * TILE], dp[TILE * TILE];
-    __shared__ alignas(32) T p[TILE * row_stride], ds[TILE * row_stride];
+    __shared__ __align__(32) T qg[2][TILE * stride], k[TILE * stride], v[TILE * stride];
+    __shared__ __align__(32) float scores[TILE * TILE], dp[TILE * TILE];
+    __shared__ __align__(32) T p[TILE * row_stride], ds[TILE * row_stride];
     struct tile tile = tile_here(a);
     if (tile.first >= tile.length)
         return;

@@ -1,5 +1,6 @@
 /* Tangled from chapters/32-tasks.md; edit there. */
 #include "task.h"
+#include "cache.h"
 #include "fail.h"
 #include "file.h"
 #include "random.h"
@@ -399,29 +400,60 @@ static void keep_sample(struct rows *rows, int classes, int limit)
 }
 
 /* Encode the rows */
+static uint64_t rows_key(const struct rows *rows, const struct tokenizer *tokenizer,
+                         int max_length)
+{
+    uint64_t key = cache_hash(tokenizer->hash, &max_length, sizeof max_length);
+    for (const struct row *row = rows->list; row < rows->list + rows->count; row++) {
+        const char *second = row->second ? row->second : "\xFF";
+        key = cache_hash(key, row->text, strlen(row->text) + 1);
+        key = cache_hash(key, second, strlen(second) + 1);
+    }
+    return key;
+}
+static int *encode_texts(const struct rows *rows, const struct tokenizer *tokenizer,
+                         int max_length, int64_t *count)
+{
+    uint64_t key = rows_key(rows, tokenizer, max_length);
+    int *numbers = cache_read(key, count);
+    if (numbers)
+        return numbers;
+    numbers = allocate((size_t)rows->count * (size_t)(max_length + 2), sizeof *numbers);
+    *count = 0;
+    for (const struct row *row = rows->list; row < rows->list + rows->count; row++) {
+        int *at = numbers + *count;
+        at[0] = tokenizer_encode_pair(tokenizer, row->text, row->second, max_length,
+                                      at + 2, at + 1);
+        *count += 2 + at[0];
+    }
+    cache_write(key, numbers, *count);
+    return numbers;
+}
 static struct examples *encode_rows(struct rows *rows,
                                     const struct tokenizer *tokenizer, int max_length)
 {
-    size_t n = (size_t)rows->count;
+    int64_t count, n = rows->count;
+    int *numbers = encode_texts(rows, tokenizer, max_length, &count), *at = numbers;
     struct examples *e = allocate(1, sizeof *e);
     *e = (struct examples){
-        .starts = allocate(n + 1, sizeof *e->starts),
-        .ids = allocate(n * (size_t)max_length, sizeof *e->ids),
-        .firsts = allocate(n, sizeof *e->firsts),
-        .labels = allocate(n, sizeof *e->labels),
-        .indices = allocate(n, sizeof *e->indices),
+        .starts = allocate((size_t)n + 1, sizeof *e->starts),
+        .ids = allocate((size_t)(count - 2 * n), sizeof *e->ids),
+        .firsts = allocate((size_t)n, sizeof *e->firsts),
+        .labels = allocate((size_t)n, sizeof *e->labels),
+        .indices = allocate((size_t)n, sizeof *e->indices),
     };
-    for (; e->count < rows->count; e->count++) {
+    for (; e->count < n; e->count++, at += 2 + at[0]) {
         struct row *row = &rows->list[e->count];
-        int *ids = e->ids + e->starts[e->count], *first = &e->firsts[e->count];
-        e->starts[e->count + 1] = e->starts[e->count]
-            + tokenizer_encode_pair(tokenizer, row->text, row->second, max_length, ids,
-                                    first);
+        int64_t start = e->starts[e->count];
+        memcpy(e->ids + start, at + 2, (size_t)at[0] * sizeof *at);
+        e->starts[e->count + 1] = start + at[0];
+        e->firsts[e->count] = at[1];
         e->labels[e->count] = row->label;
         e->indices[e->count] = row->index;
         free(row->text);
         free(row->second);
     }
+    free(numbers);
     return e;
 }
 

@@ -1,10 +1,10 @@
 /* Tangled from chapters/30-tokenizer.md; edit there. */
 #include "tokenizer.h"
+#include "cache.h"
 #include "fail.h"
 #include "file.h"
 
 #include <jansson.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -335,6 +335,7 @@ struct tokenizer *tokenizer_open(const char *vocab_path)
     if (size > 1 << 23)
         fail(vocab_path, "has %zu bytes; a vocabulary has at most 8 million", size);
     t->pieces = trie_create(size);
+    t->hash = cache_hash(CACHE_START, vocabulary, size);
     /* Add each line of the vocabulary to the tree */
     for (char *line = vocabulary; line < end; t->count++) {
         char *newline = memchr(line, '\n', (size_t)(end - line)), *next = newline;
@@ -354,6 +355,7 @@ struct tokenizer *tokenizer_open(const char *vocab_path)
     if (t->pad != 0)
         fail(vocab_path, "has [PAD] on line %d; it must be the first", t->pad + 1);
     t->lower_case = wants_lower_case(vocab_path);
+    t->hash = cache_hash(t->hash, &t->lower_case, sizeof t->lower_case);
     free(vocabulary);
     return t;
 }

@@ -4,12 +4,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* BERT's WordPiece tokenizer. It never changes once open: threads may share it. */
 struct tokenizer {
     int count;                      /* pieces in the vocabulary: ids are 0 .. count-1 */
     int pad, unk, cls, sep, mask;   /* the five special tokens; pad is always 0 */
     bool lower_case;                /* strips accents too, as uncased BERT does */
+    uint64_t hash;                  /* of the vocabulary and the case, for cache.h */
     struct trie *pieces;            /* the vocabulary, private */
 };
 

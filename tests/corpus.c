@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "catch.h"
 #include "batch.h"
+#include "cache.h"
 #include "check.h"
 #include "corpus.h"
 #include "fail.h"
@@ -117,7 +119,7 @@ static struct corpus *read_text(const char *text, size_t size, int max_length, b
     assert_non_null(stream);
     fwrite(text, 1, size, stream);
     fclose(stream);
-    return corpus_read(tokenizer, text_path, max_length, split_long, token_limit);
+    return corpus_read(tokenizer, (char *[]){text_path}, 1, max_length, split_long, token_limit);
 }
 
 static void expect_corpus(const char *text, int max_length, bool split_long, int64_t token_limit,
@@ -185,7 +187,60 @@ static void token_limit_keeps_the_beginning(void **state)
     EXPECT_FAIL(read_text(" \n", 2, 8, false, 0), "has no line of text");
     EXPECT_FAIL(read_text("", 0, 8, false, 0), "has no line of text");
     EXPECT_FAIL(read_text("a", 1, 2, false, 0), "leave no room");
-    EXPECT_FAIL(corpus_read(tokenizer, "/nowhere", 8, false, 0), "/nowhere: cannot be opened");
+    EXPECT_FAIL(corpus_read(tokenizer, (char *[]){text_path, "/nowhere"}, 2, 8, false, 0), "/nowhere: cannot be opened");
+}
+
+static void several_files_are_one_text(void **state)
+{
+    (void)state;
+    char other[] = "/tmp/corpus-XXXXXX";
+    FILE *stream = fdopen(mkstemp(other), "w");
+    fputs("ab b\n", stream);
+    fclose(stream);
+    corpus_free(read_text("a\nb", 3, 8, false, 0));
+    struct corpus *c = corpus_read(tokenizer, (char *[]){text_path, other, text_path}, 3, 8, false, 12);
+    assert_int_equal(c->whole, 16);
+    assert_int_equal(c->sequences, 3);
+    assert_ints(c->ids, 10, (int[]){CLS, A, SEP, CLS, B, SEP, CLS, AB, B, SEP});
+    corpus_free(c);
+    unlink(other);
+}
+
+/* files_of: how many files a folder has; the name of the last in name[64] */
+static int files_of(const char *folder, char *name)
+{
+    DIR *stream = opendir(folder);
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(stream));)
+        if (entry->d_name[0] != '.' && ++count)
+            snprintf(name, 64, "%.63s", entry->d_name);
+    closedir(stream);
+    return count;
+}
+
+static void pieces_are_kept(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/corpus-XXXXXX", name[64];
+    assert_non_null(mkdtemp(folder));
+    setenv("DISTIL_CACHE", folder, 1);
+    corpus_free(read_text("a b\na\n", 6, 8, false, 0));
+    assert_int_equal(files_of(folder, name), 1);
+    cache_write(strtoull(name, NULL, 16), (int[]){1, AB}, 2);
+    expect_corpus("a b\na\n", 8, false, 0, 3, 1, 3, (int[]){CLS, AB, SEP}); /* what was planted */
+    expect_corpus("a b\nb\n", 8, false, 0, 7, 2, 7, (int[]){CLS, A, B, SEP, CLS, B, SEP}); /* another text */
+    struct tokenizer *usual = tokenizer, *other = tokenizer_open("tests/fixtures/tokenizer/vocab.txt");
+    tokenizer = other; /* another vocabulary */
+    struct corpus *c = read_text("a b\na\n", 6, 8, false, 0);
+    assert_int_equal(c->sequences, 2);
+    tokenizer = usual;
+    assert_int_equal(files_of(folder, name), 3);
+    unsetenv("DISTIL_CACHE");
+    corpus_free(c);
+    tokenizer_free(other);
+    char *command = text_format("rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    free(command);
 }
 
 static void batches_follow_the_order(void **state)
@@ -317,6 +372,8 @@ int main(void)
         cmocka_unit_test(article_tags_are_dropped),
         cmocka_unit_test(long_lines_are_cut_or_split),
         cmocka_unit_test(token_limit_keeps_the_beginning),
+        cmocka_unit_test(several_files_are_one_text),
+        cmocka_unit_test(pieces_are_kept),
         cmocka_unit_test(batches_follow_the_order),
         cmocka_unit_test(masking_keeps_its_proportions),
         cmocka_unit_test(masking_is_keyed_by_seed_step_and_place),

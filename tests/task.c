@@ -11,6 +11,7 @@
 
 #include "catch.h"
 #include "batch.h"
+#include "cache.h"
 #include "fail.h"
 #include "file.h"
 #include "task.h"
@@ -222,6 +223,42 @@ static void the_others_of_glue_differ_in_their_columns(void **state)
     expect(read_split("wnli", DEV, 0), 1, (int[]){1}, 5, (int[]){CLS, A, SEP, AB, SEP});
 }
 
+/* kept: the key of the one file in the cache, which is removed. */
+static uint64_t kept(void)
+{
+    char *command = text_format("ls %s/cache && rm %s/cache/*", folder, folder), name[64];
+    FILE *pipe = popen(command, "r");
+    assert_int_equal(fscanf(pipe, "%63s", name), 1);
+    assert_int_equal(fscanf(pipe, "%63s", name), EOF);
+    assert_int_equal(pclose(pipe), 0);
+    free(command);
+    return strtoull(name, NULL, 16);
+}
+
+static uint64_t kept_for(const char *rows, int max_length)
+{
+    put("MRPC/dev.tsv", rows);
+    examples_free(task_read(task_find("mrpc"), folder, DEV, tokenizer, max_length, 0));
+    return kept();
+}
+
+static void pieces_are_kept(void **state)
+{
+    (void)state;
+    char *cache = text_format("%s/cache", folder);
+    setenv("DISTIL_CACHE", cache, 1);
+    uint64_t key = kept_for(MRPC_HEADER "1\t10\t11\ta\tb\n", 16);
+    assert_true(kept_for(MRPC_HEADER "1\t10\t11\ta\tb\n", 15) != key);
+    assert_true(kept_for(MRPC_HEADER "1\t10\t11\ta\ta\n", 16) != key);
+    assert_true(kept_for(MRPC_HEADER "1\t10\t11\ta b\t\n", 16) != key);
+    assert_true(kept_for(MRPC_HEADER "0\t7\t8\ta\tb\n", 16) == key); /* labels and ids are read anew */
+    cache_write(key, (int[]){4, 2, CLS, SEP, AB, SEP}, 6);
+    put("MRPC/dev.tsv", MRPC_HEADER "0\t7\t8\ta\tb\n");
+    expect(read_split("mrpc", DEV, 0), 1, (int[]){0}, 4, (int[]){CLS, SEP, AB, SEP});
+    unsetenv("DISTIL_CACHE");
+    free(cache);
+}
+
 static void malformed_tables_are_refused_by_line(void **state)
 {
     (void)state;
@@ -350,6 +387,7 @@ int main(void)
         IN_FOLDER(mnli_has_two_development_sets),
         IN_FOLDER(the_others_of_glue_differ_in_their_columns),
         IN_FOLDER(a_new_task_is_a_row),
+        IN_FOLDER(pieces_are_kept),
         IN_FOLDER(malformed_tables_are_refused_by_line),
         IN_FOLDER(samples_are_balanced_and_repeatable),
         IN_FOLDER(batches_carry_classes),

@@ -473,7 +473,7 @@ static void readers_read_it(void **state)
     (void)state;
     struct tokenizer *t = tokenizer_open(path_of("vocab.txt"));
     assert_in_range(t->count, 300, 600);
-    struct corpus *c = corpus_read(t, path_of("corpus/wiki.train.tokens"), 128, false, 0);
+    struct corpus *c = corpus_read(t, (char *[]){path_of("corpus/wiki.train.tokens")}, 1, 128, false, 0);
     assert_int_equal(c->sequences, PARAGRAPHS + PARAGRAPHS / 8);
     int64_t longest = 0;
     for (int s = 0; s < c->sequences; s++)

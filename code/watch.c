@@ -1,0 +1,405 @@
+/* Tangled from chapters/23-watching.md; edit there. */
+#include "watch.h"
+#include "fail.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Hold what the watch knows */
+/* An array of ints that the model sent to its device. */
+struct sent {
+    const void *device;
+    int *ints;
+};
+
+static const struct kernels *inner; /* who does the work; NULL: nobody */
+static struct machine machine;      /* whose time is estimated */
+static struct tally tallies[FAMILIES];
+static size_t allocated;
+static struct sent *lists;          /* [list_count] */
+static int list_count;
+static double real_bytes;           /* of one real */
+
+/* Note an operation */
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void note(enum kernel_family family, double flops, double bytes, double began)
+{
+    struct tally *tally = &tallies[family];
+    tally->calls++;
+    tally->flops += flops;
+    tally->bytes += bytes;
+    if (inner) {
+        inner->wait();
+        tally->seconds += now() - began;
+    }
+    if (machine.bandwidth > 0) {
+        double work = flops / (family == GEMM ? machine.gemm : machine.other);
+        double traffic = bytes / machine.bandwidth;
+        tally->estimate += (work > traffic ? work : traffic) + machine.launch;
+    }
+}
+
+/* Passes a call on to the inner table, and notes it. */
+#define PASS(family, flops, bytes, call)         \
+    do {                                         \
+        double began = now();                    \
+        if (inner)                               \
+            inner->call;                         \
+        note(family, flops, bytes, began);       \
+    } while (0)
+
+/* Keep what was uploaded */
+enum { LONGEST_LIST = 1 << 20 }; /* bytes; longer arrays are weights */
+
+static void keep(const void *device, const void *host, size_t bytes)
+{
+    int at = 0;
+    while (at < list_count && lists[at].device != device)
+        at++;
+    if (at == list_count) {
+        lists = realloc(lists, (size_t)++list_count * sizeof *lists);
+        if (!lists)
+            fail("watch", "%d lists do not fit into memory", list_count);
+        lists[at] = (struct sent){device, NULL};
+    }
+    free(lists[at].ints);
+    lists[at].ints = allocate(bytes, 1);
+    memcpy(lists[at].ints, host, bytes);
+}
+
+static const int *kept(const void *device)
+{
+    for (int i = 0; i < list_count; i++)
+        if (lists[i].device == device)
+            return lists[i].ints;
+    fail("watch", "was asked about a list that it has not seen on its way");
+}
+
+/* Watch the memory */
+static void watch_reserve(size_t bytes, const char *advice)
+{
+    if (inner)
+        inner->reserve(bytes, advice);
+}
+
+static void *watch_allocate(size_t bytes)
+{
+    static uintptr_t next = 4096;
+    allocated += bytes;
+    if (inner)
+        return inner->allocate(bytes);
+    void *address = (void *)next;
+    next += bytes / 64 * 64 + 64;
+    return address;
+}
+
+static void watch_release(void *memory)
+{
+    if (inner)
+        inner->release(memory);
+}
+
+static void watch_wait(void)
+{
+    if (inner)
+        inner->wait();
+}
+
+static void watch_upload(void *device, const void *host, size_t bytes)
+{
+    if (bytes <= LONGEST_LIST)
+        keep(device, host, bytes);
+    PASS(MEMORY, 0, (double)bytes, upload(device, host, bytes));
+}
+
+static void watch_download(void *host, const void *device, size_t bytes)
+{
+    if (!inner)
+        memset(host, 0, bytes);
+    PASS(MEMORY, 0, (double)bytes, download(host, device, bytes));
+}
+
+static void watch_zero(void *memory, size_t bytes)
+{
+    PASS(MEMORY, 0, (double)bytes, zero(memory, bytes));
+}
+
+static void watch_copy(void *to, const void *from, size_t bytes)
+{
+    PASS(MEMORY, 0, 2 * (double)bytes, copy(to, from, bytes));
+}
+
+/* The bytes of n elements in both precisions; none if they need not be converted. */
+static double both(const void *from, const void *to, size_t n)
+{
+    return from == to ? 0 : (double)n * (sizeof(float) + real_bytes);
+}
+
+static void watch_to_real(const float *from, real *to, size_t n)
+{
+    PASS(MEMORY, 0, both(from, to, n), to_real(from, to, n));
+}
+
+static void watch_to_float(const real *from, float *to, size_t n)
+{
+    PASS(MEMORY, 0, both(from, to, n), to_float(from, to, n));
+}
+
+/* Watch the linear maps */
+static void watch_linear(const real *x, const real *w, const real *bias, real *y,
+                         int rows, int in, int out)
+{
+    double n = rows, i = in, o = out, elements = n * i + i * o + n * o;
+    PASS(GEMM, 2 * n * i * o, real_bytes * (elements + (bias ? o : 0)),
+         linear(x, w, bias, y, rows, in, out));
+}
+
+static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
+                                        int rows, int in, int out, bool accumulate)
+{
+    double n = rows, i = in, o = out, elements = n * o + i * o + n * i;
+    PASS(GEMM, 2 * n * i * o, real_bytes * (elements + (accumulate ? n * i : 0)),
+         linear_input_gradient(dy, w, dx, rows, in, out, accumulate));
+}
+
+static void watch_linear_weight_gradient(const real *x, const real *dy, float *dw,
+                                         float *dbias, int rows, int in, int out)
+{
+    double n = rows, i = in, o = out, sums = 2 * i * o + (dbias ? 2 * o : 0);
+    PASS(GEMM, 2 * n * i * o, real_bytes * (n * o + n * i) + sizeof(float) * sums,
+         linear_weight_gradient(x, dy, dw, dbias, rows, in, out));
+}
+
+/* Watch the embeddings */
+static void watch_embed(const int *ids, const int *positions, const int *segments,
+                        const real *words, const real *places, const real *types,
+                        real *y, int rows, int width)
+{
+    double tables = types ? 3 : 2, n = (double)rows * width;
+    PASS(EMBEDDING, (tables - 1) * n,
+         real_bytes * (tables + 1) * n + sizeof(int) * tables * rows,
+         embed(ids, positions, segments, words, places, types, y, rows, width));
+}
+
+static void watch_embed_gradient(const real *dy, const struct lookup *lookup,
+                                 float *dtable, int width)
+{
+    double rows = lookup->rows, tokens = kept(lookup->start)[lookup->rows];
+    double ints = 2 * rows + 1 + tokens;
+    PASS(EMBEDDING, tokens * width,
+         real_bytes * tokens * width + sizeof(float) * 2 * rows * width
+             + sizeof(int) * ints,
+         embed_gradient(dy, lookup, dtable, width));
+}
+
+static void watch_gather(const real *x, const int *index, real *y, int rows, int width)
+{
+    PASS(EMBEDDING, 0, real_bytes * 2 * rows * width + sizeof(int) * (double)rows,
+         gather(x, index, y, rows, width));
+}
+
+static void watch_scatter(const real *dy, const int *index, real *dx, int rows,
+                          int width)
+{
+    double n = (double)rows * width;
+    PASS(EMBEDDING, n, real_bytes * 3 * n + sizeof(int) * (double)rows,
+         scatter(dy, index, dx, rows, width));
+}
+
+/* Watch the normalisation */
+static void watch_norm(real *x, const real *residual, struct dropout dropout,
+                       const real *gain, const real *bias, real *y, float *mean,
+                       float *deviation, int rows, int width, float epsilon)
+{
+    double n = (double)rows * width;
+    double arrays = 2 + (residual != NULL) + (residual || dropout.rate > 0);
+    PASS(NORMALISATION, 9 * n,
+         real_bytes * (arrays * n + 2.0 * width) + sizeof(float) * 2.0 * rows,
+         norm(x, residual, dropout, gain, bias, y, mean, deviation, rows, width,
+              epsilon));
+}
+
+static void watch_norm_gradient(const real *dy, const real *x, const float *mean,
+                                const float *deviation, const real *gain,
+                                struct dropout dropout, real *dsum, real *dx,
+                                float *dgain, float *dbias, int rows, int width)
+{
+    double n = (double)rows * width, arrays = 3 + (dx != NULL);
+    PASS(NORMALISATION, 13 * n,
+         real_bytes * (arrays * n + width) + sizeof(float) * (2.0 * rows + 4.0 * width),
+         norm_gradient(dy, x, mean, deviation, gain, dropout, dsum, dx, dgain, dbias,
+                       rows, width));
+}
+
+/* Watch the pointwise operations */
+static void watch_dropout(const real *x, real *y, size_t n, struct dropout dropout)
+{
+    PASS(POINTWISE, (double)n, real_bytes * 2 * (double)n, dropout(x, y, n, dropout));
+}
+
+static void watch_activate(enum activation f, const real *x, real *y, size_t n)
+{
+    PASS(POINTWISE, 5 * (double)n, real_bytes * 2 * (double)n, activate(f, x, y, n));
+}
+
+static void watch_activate_gradient(enum activation f, const real *x, const real *dy,
+                                    real *dx, size_t n)
+{
+    PASS(POINTWISE, 8 * (double)n, real_bytes * 3 * (double)n,
+         activate_gradient(f, x, dy, dx, n));
+}
+
+static void watch_add(const real *x, real *y, size_t n)
+{
+    PASS(POINTWISE, (double)n, real_bytes * 3 * (double)n, add(x, y, n));
+}
+
+/* Watch the attention */
+static double pairs_of(const struct attention *a)
+{
+    const int *offsets = kept(a->offsets), *visible = kept(a->visible);
+    double pairs = 0;
+    for (int s = 0; s < a->sequences; s++)
+        pairs += (double)(offsets[s + 1] - offsets[s]) * visible[s];
+    return pairs;
+}
+
+/* Of so many arrays [tokens, width], of the logarithms, and of the two lists. */
+static double attention_bytes(const struct attention *a, double arrays)
+{
+    double tokens = kept(a->offsets)[a->sequences];
+    return real_bytes * arrays * tokens * a->width
+           + sizeof(float) * tokens * a->heads + sizeof(int) * (2.0 * a->sequences + 1);
+}
+
+static void watch_attention(const struct attention *a, const real *qkv, real *y,
+                            float *logsum)
+{
+    PASS(ATTENTION, 4 * pairs_of(a) * a->width, attention_bytes(a, 4),
+         attention(a, qkv, y, logsum));
+}
+
+static void watch_attention_gradient(const struct attention *a, const real *qkv,
+                                     const real *y, const float *logsum,
+                                     const real *dy, real *dqkv)
+{
+    PASS(ATTENTION, 10 * pairs_of(a) * a->width, attention_bytes(a, 8),
+         attention_gradient(a, qkv, y, logsum, dy, dqkv));
+}
+
+/* Watch the losses */
+static void watch_softmax_loss(const struct softmax_loss *loss, real *student,
+                               const real *teacher, const int *labels,
+                               const float *soft_weight, const float *loss_scale,
+                               float *label_loss, float *soft_loss, float *hit)
+{
+    double n = (double)loss->rows * loss->classes;
+    double each = (labels ? 8 : 0) + (teacher ? 24 : 0);
+    double columns = 3 + (labels != NULL) + (soft_weight != NULL);
+    PASS(LOSS, each * n,
+         real_bytes * (teacher ? 3 : 2) * n + sizeof(float) * columns * loss->rows,
+         softmax_loss(loss, student, teacher, labels, soft_weight, loss_scale,
+                      label_loss, soft_loss, hit));
+}
+
+static void watch_cosine_loss(const real *student, const real *teacher,
+                              const float *weight, real *gradient, int rows, int width,
+                              float scale, const float *loss_scale, float *row_loss)
+{
+    double n = (double)rows * width, columns = 1 + (weight != NULL);
+    PASS(LOSS, 11 * n, real_bytes * 4 * n + sizeof(float) * columns * rows,
+         cosine_loss(student, teacher, weight, gradient, rows, width, scale, loss_scale,
+                     row_loss));
+}
+
+static void watch_sum(const float *x, int n, float *total)
+{
+    PASS(LOSS, n, sizeof(float) * (double)n, sum(x, n, total));
+}
+
+/* Watch the optimiser */
+static void watch_square_norm(const float *gradient, size_t n, float *state)
+{
+    PASS(OPTIMISER, 2 * (double)n, sizeof(float) * (double)n,
+         square_norm(gradient, n, state));
+}
+
+static void watch_decide(float *state, float clip)
+{
+    PASS(OPTIMISER, 0, sizeof(float) * 2.0 * STATE_SIZE, decide(state, clip));
+}
+
+static void watch_adamw(const struct adamw *adamw, const float *state, float *master,
+                        const float *gradient, float *m, float *v, real *weights,
+                        size_t n)
+{
+    double copy = (real *)master == weights ? 0 : real_bytes;
+    PASS(OPTIMISER, 15 * (double)n, (7 * sizeof(float) + copy) * (double)n,
+         adamw(adamw, state, master, gradient, m, v, weights, n));
+}
+
+/* Open the watch and read it */
+const struct kernels *watch_open(const struct kernels *who, const struct machine *whose)
+{
+    static struct kernels table;
+    inner = who;
+    machine = whose ? *whose : (struct machine){0};
+    for (int i = 0; i < list_count; i++)
+        free(lists[i].ints);
+    list_count = 0;
+    watch_clear();
+    table = (struct kernels){
+        .name = inner ? inner->name : "nobody",
+        .real_size = inner ? inner->real_size : machine.real_size,
+        .loss_scale = inner ? inner->loss_scale : 1,
+        /* Fill in what the watch does */
+        .reserve = watch_reserve, .allocate = watch_allocate, .release = watch_release,
+        .upload = watch_upload, .download = watch_download, .wait = watch_wait,
+        .zero = watch_zero, .copy = watch_copy,
+        .to_real = watch_to_real, .to_float = watch_to_float,
+        .linear = watch_linear, .linear_input_gradient = watch_linear_input_gradient,
+        .linear_weight_gradient = watch_linear_weight_gradient,
+        .embed = watch_embed, .embed_gradient = watch_embed_gradient,
+        .norm = watch_norm, .norm_gradient = watch_norm_gradient,
+        .dropout = watch_dropout, .activate = watch_activate,
+        .activate_gradient = watch_activate_gradient, .add = watch_add,
+        .attention = watch_attention, .attention_gradient = watch_attention_gradient,
+        .gather = watch_gather, .scatter = watch_scatter,
+        .softmax_loss = watch_softmax_loss, .cosine_loss = watch_cosine_loss,
+        .sum = watch_sum,
+        .square_norm = watch_square_norm, .decide = watch_decide, .adamw = watch_adamw,
+    };
+    real_bytes = (double)table.real_size;
+    return &table;
+}
+
+void watch_clear(void)
+{
+    memset(tallies, 0, sizeof tallies);
+    allocated = 0;
+}
+
+struct tally watch_tally(enum kernel_family family)
+{
+    return tallies[family];
+}
+
+size_t watch_allocated(void)
+{
+    return allocated;
+}
+
+const char *watch_name(enum kernel_family family)
+{
+    static const char *const names[FAMILIES] = {"gemm",      "attention", "norm",
+                                                "pointwise", "embedding", "loss",
+                                                "optimiser", "memory"};
+    return names[family];
+}
