@@ -122,9 +122,9 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 
-# $(call setting,SECTION,KEY): a value from the profile
-setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section } \
-    inside && $$1 == key { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+# $(call setting,SECTION,KEY): a value from the profile, with the indented lines that go on with it
+setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
+    goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
 
 TASKS    = $(call setting,finetune,tasks)
 MODELS   = $(call setting,finetune,models)

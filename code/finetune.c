@@ -11,17 +11,21 @@
 
 /* State the usage of fine-tuning and evaluation */
 static const char finetune_usage[] =
-    "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
-    "                       --name NAME --seed N [--out DIR] [--resume] [--lines] [--key HASH]\n"
+    "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME\n"
+    "                       --model DIR --name NAME --seed N [--out DIR]\n"
+    "                       [--resume] [--lines] [--key HASH]\n"
     "                       [--SECTION.SETTING VALUE …]\n\n"
-    "Trains the model folder --model on a task and writes what it predicts for the development\n"
-    "set to predictions/TASK-NAME-SEED.tsv in the run's folder. --out keeps the model, too.\n";
+    "Trains the model folder --model on a task and writes what it predicts for\n"
+    "the development set to predictions/TASK-NAME-SEED.tsv in the run's folder.\n"
+    "--out keeps the model, too.\n";
 
 static const char evaluate_usage[] =
-    "usage: distil evaluate --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
-    "                       --name NAME --seed N [--SECTION.SETTING VALUE …]\n\n"
-    "Predicts a task's development set with a model that was fine-tuned for it (finetune --out),\n"
-    "and writes predictions/TASK-NAME-SEED.tsv in the run's folder.\n";
+    "usage: distil evaluate --profile FILE --run DIR --data DIR --task NAME\n"
+    "                       --model DIR --name NAME --seed N\n"
+    "                       [--SECTION.SETTING VALUE …]\n\n"
+    "Predicts a task's development set with a model that was fine-tuned for it\n"
+    "(finetune --out), and writes predictions/TASK-NAME-SEED.tsv in the run's\n"
+    "folder.\n";
 
 /* Describe a fine-tuning */
 enum { MOST_EXAMS = 4 };
@@ -54,9 +58,11 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
 {
     struct settings *s = stage->settings;
     int length = (int)settings_count(s, f->sections, "length");
-    int limit = (int)settings_count(s, f->sections, split == TRAIN ? "train-rows" : "dev-rows");
+    int limit = (int)settings_count(s, f->sections,
+                                    split == TRAIN ? "train-rows" : "dev-rows");
     if (length > f->shape.positions)
-        fail(stage->model, "knows %d positions; the profile's length is %d", f->shape.positions, length);
+        fail(stage->model, "knows %d positions; the profile's length is %d",
+             f->shape.positions, length);
     struct examples *examples =
         task_read(task, stage->data, split, f->tokenizer, length, limit);
     if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
@@ -70,7 +76,8 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
 static void read_exams(const struct stage *stage, struct finetuning *f)
 {
     if (f->task->of)
-        fail(f->task->name, "has no training set; it is predicted along with %s", f->task->of);
+        fail(f->task->name, "has no training set; it is predicted along with %s",
+             f->task->of);
     for (const struct task *task = task_list; task->name; task++)
         if (task == f->task || (task->of && strcmp(task->of, f->task->name) == 0)) {
             if (f->exam_count == MOST_EXAMS)
@@ -92,7 +99,8 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
         for (int i = 0; i < f->parameters.count; i++)
             if (strstr(f->parameters.list[i].name, "classifier"))
                 found[i] = false;
-        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found, f->seed);
+        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found,
+                         f->seed);
         free(found);
     } else {
         model_read(stage->model, &f->parameters, f->values, NULL);
@@ -120,7 +128,8 @@ static int work(void *context, long index, float share, struct loss_values *valu
         f->epoch = epoch;
     }
     examples_batch(f->train, f->order, (int)first, f->size, f->batch, 0);
-    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0), share, values);
+    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0),
+                        share, values);
     return f->batch->tokens;
 }
 
@@ -156,8 +165,8 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     int *predictions = allocate((size_t)e->count, sizeof *predictions);
     double *scores = allocate((size_t)e->count, sizeof *scores);
     predict(f, e, predictions, scores);
-    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name, stage->name,
-                            stage->seed);
+    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
+                            stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
@@ -181,9 +190,11 @@ static void take_exams(const struct stage *stage, struct finetuning *f)
 
 /* Fine-tune a model on a task */
 /* Begin a fine-tuning or an evaluation */
-static struct finetuning begin(const struct stage *stage, struct record *record, bool fresh)
+static struct finetuning begin(const struct stage *stage, struct record *record,
+                               bool fresh)
 {
-    struct finetuning f = {.task = task_find(stage->task), .record = record, .epoch = -1};
+    struct finetuning f = {
+        .task = task_find(stage->task), .record = record, .epoch = -1};
     f.sections = text_format("%s finetune", stage->task);
     f.seed = (uint64_t)stage->seed;
     f.size = (int)settings_count(stage->settings, f.sections, "batch");
@@ -216,8 +227,9 @@ static void end(struct stage *stage, struct finetuning *f)
 
 int finetune_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, finetune_usage,
-                                    "--profile --run --data --task --model --name --seed");
+    struct stage stage = stage_open(
+        argc, argv, finetune_usage,
+        "--profile --run --data --task --model --name --seed");
     char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
@@ -238,11 +250,12 @@ int finetune_main(int argc, char **argv)
     if (stage.out) {
         char *vocabulary = text_format("%s/vocab.txt", stage.model);
         encoder_download(f.model, f.values);
-        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes, f.values,
-                    vocabulary);
+        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes,
+                    f.values, vocabulary);
         free(vocabulary);
     }
-    record_set(record, "parameters", json_integer((json_int_t)parameters_total(&f.parameters)));
+    record_set(record, "parameters",
+               json_integer((json_int_t)parameters_total(&f.parameters)));
     /* Know the settings that make has read */
     settings_text(stage.settings, f.sections, "tasks");
     settings_text(stage.settings, f.sections, "models");
@@ -258,8 +271,9 @@ int finetune_main(int argc, char **argv)
 /* Evaluate a model that knows its task */
 int evaluate_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, evaluate_usage,
-                                    "--profile --run --data --task --model --name --seed");
+    struct stage stage = stage_open(
+        argc, argv, evaluate_usage,
+        "--profile --run --data --task --model --name --seed");
     struct finetuning f = begin(&stage, NULL, false);
     take_exams(&stage, &f);
     end(&stage, &f);

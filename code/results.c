@@ -147,10 +147,10 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
     char *config = text_format("%s/config.json", folder);
     bool known = file_exists(config);
     struct shape shape = known ? model_shape(folder) : (struct shape){.layers = 0};
-    value_take(values, known ? number_text(shape.layers, 0) : text_format("–"), "%s.layers",
-               model);
-    value_take(values, known ? number_text(shape.width, 0) : text_format("–"), "%s.width",
-               model);
+    value_take(values, known ? number_text(shape.layers, 0) : text_format("–"),
+               "%s.layers", model);
+    value_take(values, known ? number_text(shape.width, 0) : text_format("–"),
+               "%s.width", model);
     free(config);
     free(folder);
 }
@@ -171,7 +171,8 @@ static void set_models(const struct run *run, struct settings *settings, json_t 
             value_set(values, origins[i].origin, "teacher.origin");
     set_shape(run, "teacher", values);
     set_shape(run, "student", values);
-    set_words(values, settings_text(settings, "student distill", "layers"), "student.from");
+    set_words(values, settings_text(settings, "student distill", "layers"),
+              "student.from");
 }
 
 /* Note what was cut and what is missing */

@@ -20,7 +20,8 @@ struct grid {
 struct grid *grid_read(const char *path);
 void grid_free(struct grid *grid);
 
-/* grid_column: the number of the column of that name. Fails, naming the path, without it. */
+/* grid_column: the number of the column of that name. Fails, naming the path, without
+   it. */
 int grid_column(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and

@@ -16,7 +16,8 @@ static void write_cells(FILE *stream, const char *const *cells)
     fputc('\n', stream);
 }
 
-#define write_row(stream, ...) write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
+#define write_row(stream, ...) \
+    write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Start a table */
 static struct file_writer *start(const struct run *run, const char *folder,
