@@ -338,7 +338,7 @@ $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
-	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh,$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh,$(wildcard tests/*.sh)))
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20

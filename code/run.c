@@ -212,6 +212,14 @@ static bool listed(struct settings *settings, const char *key, const char *name,
     return false;
 }
 
+static bool task_listed(struct settings *settings, const char *name, size_t length)
+{
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->of && strlen(task->name) == length && !strncmp(task->name, name, length))
+            return listed(settings, "tasks", task->of, strlen(task->of));
+    return listed(settings, "tasks", name, length);
+}
+
 /* Whether a stage or a file of predictions, by its name, belongs to the run. */
 static bool asked_for(struct settings *settings, const char *name)
 {
@@ -222,7 +230,7 @@ static bool asked_for(struct settings *settings, const char *name)
     const char *first = strchr(name, '-'), *last = strrchr(name, '-');
     if (!first || first == last)
         return true;
-    return listed(settings, "tasks", name, (size_t)(first - name))
+    return task_listed(settings, name, (size_t)(first - name))
            && listed(settings, "models", first + 1, (size_t)(last - first - 1))
            && listed(settings, "seeds", last + 1, strlen(last + 1));
 }
