@@ -259,6 +259,7 @@ int finetune_main(int argc, char **argv)
     /* Know the settings that make has read */
     settings_text(stage.settings, f.sections, "tasks");
     settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "extended");
     settings_text(stage.settings, f.sections, "seeds");
     settings_finish(stage.settings, f.sections);
     record_close(record);

@@ -91,6 +91,11 @@ static const struct {
     {"student-no-kl", "student, no soft targets"},
     {"student-no-cosine", "student, no cosine"},
     {"student-alone", "student, no teacher at all"},
+    {"student-undistilled", "student, not distilled"},
+    {"student-paper", "student, the paper's layers"},
+    {"student-first", "student, the first half of the layers"},
+    {"student-last", "student, the last half"},
+    {"student-ends", "student, both ends"},
 };
 
 int model_rank(const char *model)
@@ -100,6 +105,17 @@ int model_rank(const char *model)
         if (!strcmp(models[rank].name, model))
             return rank;
     return count;
+}
+
+const char *model_name(int rank)
+{
+    return rank < (int)(sizeof models / sizeof *models) ? models[rank].name : NULL;
+}
+
+const char *ablation_key(const char *model)
+{
+    const char *key = strncmp(model, "student-", 8) ? model : model + 8;
+    return strncmp(key, "no-", 3) ? key : key + 3;
 }
 
 const char *model_title(const char *model)
