@@ -1,8 +1,8 @@
 # Tangled from chapters/35-data.md; edit there.
 # usage: sh code/data.sh VIEW KEYS LABEL:WANT...
-# Makes VIEW a folder of links to the files that are wanted, and KEYS/data-LABEL.key the
-# sums of each label's files. Fetches and unpacks what is due. If a file cannot be had, it
-# says so, changes neither, and exits with 1. `make data` calls it.
+# Makes VIEW a folder of links to the files that are wanted, and KEYS/data-LABEL.key
+# the sums of each label's files. Fetches and unpacks what is due. If a file cannot be
+# had, it says so, changes neither, and exits with 1. `make data` calls it.
 set -u -f
 export LC_ALL=C
 
@@ -191,7 +191,7 @@ fetch() {
         echo "data: $1 from $home"
         download "$home" "$1" || continue
         accept "$1" "$home" && return
-        [ "$resumed" = 0 ] || ! download "$home" "$1" || ! accept "$1" "$home" || return 0
+        [ "$resumed" -gt 0 ] && download "$home" "$1" && accept "$1" "$home" && return
     done
     return 1
 }

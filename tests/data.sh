@@ -293,10 +293,10 @@ check "without fetching it again" same "$(requests one)" "/plain/set/two.zip 0 /
 echo 'review 8' >"$here/tree/pos/8_5.txt"
 mkdir -p mine
 tar czf mine/tree.tar.gz -C "$here" tree
-sed -i 's:set/tree:tree:' code/data.sources
+sed -i 's:set/tree:tree:g' code/data.sources
 DATA_DIR=mine data t:two j:set/joined.txt
 check "another edition is unpacked anew" same "$(head -n 1 build/run/data/set/joined.txt)" "review 8"
-data n:tree/none
+DATA_DIR=mine data n:tree/none
 check "an archive without what it should give is named" said "tree.tar.gz: expected tree/none in it"
 head -c 150 mine/tree.tar.gz >"$here/short"
 rm -rf build mine/tree.tar.gz
