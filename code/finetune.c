@@ -28,11 +28,18 @@ static const char evaluate_usage[] =
     "folder.\n";
 
 /* Describe a fine-tuning */
+enum { MOST_EXAMS = 4 };
+
 struct finetuning {
     const struct task *task;
     char *sections;             /* "mrpc finetune" */
     struct tokenizer *tokenizer;
-    struct examples *train, *dev;
+    struct examples *train;
+    struct exam {
+        const struct task *task;
+        struct examples *examples;
+    } exams[MOST_EXAMS];        /* what is predicted in the end */
+    int exam_count;
     struct batch *batch;
     int size;                   /* examples in a batch */
     int *order;                 /* [train->count] of this epoch */
@@ -47,7 +54,7 @@ struct finetuning {
 
 /* Read the examples of a task */
 static struct examples *read_split(const struct stage *stage, struct finetuning *f,
-                                   enum split split)
+                                   const struct task *task, enum split split)
 {
     struct settings *s = stage->settings;
     int length = (int)settings_count(s, f->sections, "length");
@@ -57,13 +64,27 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
         fail(stage->model, "knows %d positions; the profile's length is %d",
              f->shape.positions, length);
     struct examples *examples =
-        task_read(f->task, stage->data, split, f->tokenizer, length, limit);
+        task_read(task, stage->data, split, f->tokenizer, length, limit);
     if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
-        task_check_rows(f->task, split, examples);
+        task_check_rows(task, split, examples);
     if (examples->count < examples->rows && f->record)
         record_cut(f->record, examples->count, examples->rows, "rows", "%s %s:",
-                   f->task->title, split == TRAIN ? "train" : "dev");
+                   task->title, split == TRAIN ? "train" : "dev");
     return examples;
+}
+
+static void read_exams(const struct stage *stage, struct finetuning *f)
+{
+    if (f->task->of)
+        fail(f->task->name, "has no training set; it is predicted along with %s",
+             f->task->of);
+    for (const struct task *task = task_list; task->name; task++)
+        if (task == f->task || (task->of && strcmp(task->of, f->task->name) == 0)) {
+            if (f->exam_count == MOST_EXAMS)
+                fail(task->name, "is one task of %s too many", f->task->name);
+            f->exams[f->exam_count++] =
+                (struct exam){task, read_split(stage, f, task, DEV)};
+        }
 }
 
 /* Open the model that shall learn the task */
@@ -113,12 +134,13 @@ static int work(void *context, long index, float share, struct loss_values *valu
 }
 
 /* Predict the development set */
-static void predict(struct finetuning *f, int *predictions, double *scores)
+static void predict(struct finetuning *f, const struct examples *examples,
+                    int *predictions, double *scores)
 {
     int classes = f->task->classes;
     float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
-    for (int first = 0; first < f->dev->count; first += f->size) {
-        examples_batch(f->dev, NULL, first, f->size, f->batch, 0);
+    for (int first = 0; first < examples->count; first += f->size) {
+        examples_batch(examples, NULL, first, f->size, f->batch, 0);
         classification_predict(f->model, f->batch, logits);
         for (int i = 0; i < f->batch->sequences; i++) {
             const float *z = logits + (size_t)i * (size_t)classes;
@@ -136,26 +158,34 @@ static void predict(struct finetuning *f, int *predictions, double *scores)
 }
 
 /* Write the predictions */
-static void write_predictions(const struct stage *stage, struct finetuning *f)
+static void write_predictions(const struct stage *stage, struct finetuning *f,
+                              const struct exam *exam)
 {
-    int *predictions = allocate((size_t)f->dev->count, sizeof *predictions);
-    double *scores = allocate((size_t)f->dev->count, sizeof *scores);
-    predict(f, predictions, scores);
-    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", f->task->name,
+    const struct examples *e = exam->examples;
+    int *predictions = allocate((size_t)e->count, sizeof *predictions);
+    double *scores = allocate((size_t)e->count, sizeof *scores);
+    predict(f, e, predictions, scores);
+    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
                             stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
-    for (int i = 0; i < f->dev->count; i++)
-        fprintf(stream, "%d\t%d\t%d\t%.6f\n", f->dev->indices[i], f->dev->labels[i],
-                predictions[i], scores[i]);
+    for (int i = 0; i < e->count; i++)
+        fprintf(stream, "%d\t%d\t%d\t%.6f\n", e->indices[i], e->labels[i], predictions[i],
+                scores[i]);
     file_commit(writer);
-    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", f->task->name, stage->name, stage->seed,
-            metric_name(f->task->metric),
-            task_score(f->task, f->dev->labels, predictions, f->dev->count));
+    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
+            metric_name(exam->task->metric),
+            task_score(exam->task, e->labels, predictions, e->count));
     free(path);
     free(scores);
     free(predictions);
+}
+
+static void take_exams(const struct stage *stage, struct finetuning *f)
+{
+    for (int i = 0; i < f->exam_count; i++)
+        write_predictions(stage, f, &f->exams[i]);
 }
 
 /* Fine-tune a model on a task */
@@ -174,7 +204,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     f.tokenizer = tokenizer_open(vocabulary);
     free(vocabulary);
     open_model(stage, &f, fresh);
-    f.dev = read_split(stage, &f, DEV);
+    read_exams(stage, &f);
     return f;
 }
 
@@ -184,7 +214,8 @@ static void end(struct stage *stage, struct finetuning *f)
     encoder_free(f->model);
     if (f->train)
         examples_free(f->train);
-    examples_free(f->dev);
+    for (int i = 0; i < f->exam_count; i++)
+        examples_free(f->exams[i].examples);
     batch_free(f->batch);
     tokenizer_free(f->tokenizer);
     parameters_free(&f->parameters);
@@ -202,7 +233,7 @@ int finetune_main(int argc, char **argv)
     char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
-    f.train = read_split(&stage, &f, TRAIN);
+    f.train = read_split(&stage, &f, f.task, TRAIN);
     f.per_epoch = (f.train->count + f.size - 1) / f.size;
     double epochs = settings_number(stage.settings, f.sections, "epochs");
     struct training training = {
@@ -214,7 +245,7 @@ int finetune_main(int argc, char **argv)
         .context = &f,
     };
     training_run(&stage, &training, record);
-    write_predictions(&stage, &f);
+    take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {
         char *vocabulary = text_format("%s/vocab.txt", stage.model);
@@ -228,6 +259,7 @@ int finetune_main(int argc, char **argv)
     /* Know the settings that make has read */
     settings_text(stage.settings, f.sections, "tasks");
     settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "extended");
     settings_text(stage.settings, f.sections, "seeds");
     settings_finish(stage.settings, f.sections);
     record_close(record);
@@ -244,7 +276,7 @@ int evaluate_main(int argc, char **argv)
         argc, argv, evaluate_usage,
         "--profile --run --data --task --model --name --seed");
     struct finetuning f = begin(&stage, NULL, false);
-    write_predictions(&stage, &f);
+    take_exams(&stage, &f);
     end(&stage, &f);
     return 0;
 }

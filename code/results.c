@@ -521,34 +521,35 @@ static char *ablation_sentence(const struct estimate *change)
     free(points);
     return text;
 }
+static bool set_ablation(const struct run *run, json_t *values, const char *model)
+{
+    const char *key = ablation_key(model);
+    struct measure *with = mean_score(run, "student", model);
+    struct measure *without = mean_score(run, model, "student");
+    struct measure *difference = with ? measure_difference(without, with) : NULL;
+    struct estimate change = measure_estimate(difference);
+    /* Set the values of one ablation */
+    char *path = text_format("ablation.%s.change", key);
+    value_estimate(values, &change, path);
+    free(path);
+    value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
+               "ablation.%s", key);
+    value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
+    value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
+               key);
+    free(with);
+    free(without);
+    free(difference);
+    return change.known;
+}
 static void set_ablations(const struct run *run, json_t *values)
 {
-    static const struct {
-        const char *key, *model;
-    } ablations[] = {{"mlm", "student-no-mlm"},       {"kl", "student-no-kl"},
-                     {"cosine", "student-no-cosine"}, {"random", "student-random"},
-                     {"alone", "student-alone"},      {"released", "student-released"}};
     bool any = false;
-    for (size_t i = 0; i < sizeof ablations / sizeof *ablations; i++) {
-        const char *key = ablations[i].key, *model = ablations[i].model;
-        struct measure *with = mean_score(run, "student", model);
-        struct measure *without = mean_score(run, model, "student");
-        struct measure *difference = with ? measure_difference(without, with) : NULL;
-        struct estimate change = measure_estimate(difference);
-        /* Set the values of one ablation */
-        char *path = text_format("ablation.%s.change", key);
-        value_estimate(values, &change, path);
-        free(path);
-        value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
-                   "ablation.%s", key);
-        value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
-        value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
-                   key);
-        any |= change.known;
-        free(with);
-        free(without);
-        free(difference);
-    }
+    for (int rank = model_rank("student") + 1; model_name(rank); rank++)
+        any |= set_ablation(run, values, model_name(rank));
+    for (int j = 0; j < run->model_count; j++)
+        if (!model_name(model_rank(run->models[j])))
+            any |= set_ablation(run, values, run->models[j]);
     value_set(values, any ? "yes" : "no", "ablation.known");
 }
 

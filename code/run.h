@@ -75,8 +75,14 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model);
 
 /* model_title: what the report calls a model: "student, random start" for
    "student-random". model_rank: its place in tables; models that have no title come
-   last and are called by their name. */
+   last and are called by their name. model_name: the model of a rank, from 0, or NULL
+   behind the last. */
 const char *model_title(const char *model);
 int model_rank(const char *model);
+const char *model_name(int rank);
+
+/* ablation_key: what a student is called among the ablations, for what it lacks or has:
+   "kl" for "student-no-kl", "alone" for "student-alone". */
+const char *ablation_key(const char *model);
 
 #endif
