@@ -224,10 +224,11 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RU
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) $(SET)
+    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
+BENCH_CODE    = $(wildcard code/bench.c code/estimate.[ch] code/watch.[ch] code/distill.[ch])
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
-	$(Q)$(call key,code/bench.c code/distill.c,run corpus distill student)
+	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune student)
 
 $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
 	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
