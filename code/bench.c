@@ -21,10 +21,11 @@ static const char usage[] =
     "                    --model DIR --full FILE --published FILE [--teacher DIR]\n"
     "                    [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
     "Measures, for the teacher in --model and the run's student, one pass over\n"
-    "sentences one at a time on one core and on all; the steps of distillation and of\n"
-    "fine-tuning; and the rate of large products. Estimates how long the experiment of\n"
-    "the profile --full takes on a T4, by the limits in --published. Writes bench.json\n"
-    "in the run's folder, and bench/, the same work for another program.\n";
+    "sentences one at a time on one core and on all; the steps of distillation and\n"
+    "of fine-tuning; and the rate of large products. Estimates how long the\n"
+    "experiment of the profile --full takes on a T4, by the limits in --published.\n"
+    "Writes bench.json in the run's folder, and bench/, the same work for another\n"
+    "program.\n";
 
 /* Name a task of the profile */
 /* The first or the last task of the profile, for the caller to free. */

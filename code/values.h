@@ -18,7 +18,8 @@ char *list_text(const char *list, const char *word, bool last);
 /* rate_text: FLOP/s with a unit that fits, "24.1 TFLOP/s", for the caller to free. */
 char *rate_text(double rate);
 
-/* family_title: what the book calls a family of kernels: "matrix products" for "gemm". */
+/* family_title: what the book calls a family of kernels: "matrix products" for
+   "gemm". */
 const char *family_title(const char *name);
 
 /* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
