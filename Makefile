@@ -8,6 +8,7 @@ TITLE    ?= DistilBERT, reproduced
 AUTHOR   ?=
 COURSE   ?=
 DATA_DIR ?=
+EXTENDED ?= 0
 TEACHER  ?= $(call setting,teacher,source)
 CORPUS   ?=
 SET      ?=
@@ -20,6 +21,7 @@ V        ?= 0
 
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants
+# EXTENDED  1 adds the students that the profile lists as extended
 # TEACHER   a model folder, or scratch
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
 #           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
@@ -122,12 +124,12 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 
-# $(call setting,SECTION,KEY): a value from the profile
-setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section } \
-    inside && $$1 == key { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+# $(call setting,SECTION,KEY): a value from the profile, with the indented lines that go on with it
+setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
+    goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
 
 TASKS    = $(call setting,finetune,tasks)
-MODELS   = $(call setting,finetune,models)
+MODELS   = $(call setting,finetune,models) $(if $(filter 1,$(EXTENDED)),$(call setting,finetune,extended))
 SEEDS    = $(call setting,finetune,seeds)
 STUDENTS = $(filter student%,$(MODELS))
 JOBS     = $(call setting,run,jobs)
@@ -248,7 +250,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv \
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv $(if $(filter 1,$(EXTENDED)),--finetune.models "$(MODELS)") \
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
@@ -329,7 +331,7 @@ $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
 
 TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness
 
-link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter %.c %.o,$^)) -lcmocka $(LIBS)
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
@@ -353,7 +355,7 @@ $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o t
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
-	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh,$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh,$(wildcard tests/*.sh)))
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20

@@ -14,16 +14,19 @@
 enum { SENTENCES = 200, STEPS = 12, ROUNDS = 3 };
 
 static const char usage[] =
-    "usage: distil bench --profile FILE --run DIR --data DIR --student NAME --model DIR\n"
-    "                    [--teacher DIR] [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
-    "Measures, for the teacher in --model and the run's student, one pass over sentences one at a\n"
-    "time on one core and on all; and the distillation step. Writes bench.json in the run's folder,\n"
-    "and bench/, the same batches and sentences for another program to be measured on.\n";
+    "usage: distil bench --profile FILE --run DIR --data DIR --student NAME\n"
+    "                    --model DIR [--teacher DIR] [--key HASH]\n"
+    "                    [--SECTION.SETTING VALUE …]\n\n"
+    "Measures, for the teacher in --model and the run's student, one pass over\n"
+    "sentences one at a time on one core and on all; and the distillation step.\n"
+    "Writes bench.json in the run's folder, and bench/, the same batches and\n"
+    "sentences for another program to be measured on.\n";
 
 /* Read the sentences to be timed */
 static struct examples *read_sentences(const struct stage *stage, const char *folder)
 {
-    char *tasks = text_format("%s", settings_text(stage->settings, "finetune", "tasks"));
+    char *tasks = text_format("%s",
+                              settings_text(stage->settings, "finetune", "tasks"));
     tasks[strcspn(tasks, " ")] = '\0';
     char *vocabulary = text_format("%s/vocab.txt", folder);
     struct tokenizer *tokenizer = tokenizer_open(vocabulary);
@@ -37,7 +40,8 @@ static struct examples *read_sentences(const struct stage *stage, const char *fo
 }
 
 /* Time one pass over the sentences */
-static double time_pass(struct model *model, const struct examples *examples, struct batch *batch)
+static double time_pass(struct model *model, const struct examples *examples,
+                        struct batch *batch)
 {
     float logits[2];
     double began = omp_get_wtime();
@@ -57,8 +61,8 @@ static json_t *time_model(const char *folder, const struct examples *examples)
     bool *found = allocate((size_t)parameters.count, sizeof *found);
     model_read(folder, &parameters, values, found);
     model_initialise(&parameters, shape.initializer_range, values, found, 1);
-    struct model *model =
-        encoder_create(kernels_open("cpu"), &shape, HEAD_CLASSIFIER, 2, values, LEARN_NOTHING);
+    struct model *model = encoder_create(kernels_open("cpu"), &shape, HEAD_CLASSIFIER,
+                                         2, values, LEARN_NOTHING);
     struct batch *batch = batch_create(shape.positions, 1);
     int all = omp_get_num_procs();
     double best[2] = {1e30, 1e30};
@@ -70,9 +74,9 @@ static json_t *time_model(const char *folder, const struct examples *examples)
             best[round % 2] = seconds;
     }
     omp_set_num_threads(all);
-    json_t *object = json_pack("{s:I, s:f, s:f}", "parameters",
-                               (json_int_t)parameters_total(&parameters), "seconds_one_core",
-                               best[0], "seconds_all_cores", best[1]);
+    json_t *object = json_pack(
+        "{s:I, s:f, s:f}", "parameters", (json_int_t)parameters_total(&parameters),
+        "seconds_one_core", best[0], "seconds_all_cores", best[1]);
     /* Free what timing a model took */
     batch_free(batch);
     encoder_free(model);
@@ -83,7 +87,8 @@ static json_t *time_model(const char *folder, const struct examples *examples)
 }
 
 /* Leave the same work for another program */
-static void leave(const struct stage *stage, const char *name, const struct batch *batch)
+static void leave(const struct stage *stage, const char *name,
+                  const struct batch *batch)
 {
     int *lengths = allocate((size_t)batch->sequences, sizeof *lengths);
     for (int s = 0; s < batch->sequences; s++)
@@ -133,7 +138,8 @@ static json_t *time_distillation(const struct stage *stage, struct distillation 
 /* Run the benchmark */
 int bench_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --student --model");
+    struct stage stage = stage_open(argc, argv, usage,
+                                    "--profile --run --data --student --model");
     char *student = stage_path(&stage, "models/%s", stage.student);
     struct examples *examples = read_sentences(&stage, stage.model);
     int sentences = examples->count < SENTENCES ? examples->count : SENTENCES;
@@ -142,9 +148,9 @@ int bench_main(int argc, char **argv)
     leave(&stage, "sentences", batch);
     struct distillation *d = distillation_open(&stage);
     json_t *object = json_pack(
-        "{s:s, s:s, s:i, s:i, s:I, s:{s:o, s:o}, s:o}", "key", stage.key, "device", stage_device(),
-        "threads", omp_get_num_procs(), "sentences", sentences, "tokens",
-        (json_int_t)examples->starts[sentences], "models", "teacher",
+        "{s:s, s:s, s:i, s:i, s:I, s:{s:o, s:o}, s:o}", "key", stage.key, "device",
+        stage_device(), "threads", omp_get_num_procs(), "sentences", sentences,
+        "tokens", (json_int_t)examples->starts[sentences], "models", "teacher",
         time_model(stage.model, examples), "student", time_model(student, examples),
         "distillation", time_distillation(&stage, d));
     /* Write what the benchmark found */

@@ -10,8 +10,8 @@
 
 static const uint64_t CACHE_START = 0xCBF29CE484222325;
 
-/* cache_hash: the hash of what was hashed before, CACHE_START at first, and of the bytes
-   that follow it (FNV-1a, 64 bits). */
+/* cache_hash: the hash of what was hashed before, CACHE_START at first, and of the
+   bytes that follow it (FNV-1a, 64 bits). */
 uint64_t cache_hash(uint64_t hash, const void *bytes, size_t size);
 
 /* cache_read: the numbers kept under the key, *count of them, for the caller to free;

@@ -18,7 +18,8 @@ void checkpoint_write(const struct stage *stage, const char *name, struct model 
                       struct optimizer *optimizer, struct record *record, long step)
 {
     size_t size = model->parameters.size, state_size = STATE_SIZE;
-    float *values = allocate(3 * size + STATE_SIZE, sizeof *values), *state = values + 3 * size;
+    float *values = allocate(3 * size + STATE_SIZE, sizeof *values);
+    float *state = values + 3 * size;
     encoder_download(model, values);
     optimizer_download(optimizer, values + size, values + 2 * size, state);
     record_save(record);

@@ -6,13 +6,13 @@
 #include "optimizer.h"
 #include "record.h"
 
-/* checkpoint_write: the state after `step` steps, to RUN/checkpoints/NAME.safetensors; saves the
-   curves of the record first, so that they are never behind. */
+/* checkpoint_write: the state after `step` steps, to RUN/checkpoints/NAME.safetensors;
+   saves the curves of the record first, so that they are never behind. */
 void checkpoint_write(const struct stage *stage, const char *name, struct model *model,
                       struct optimizer *optimizer, struct record *record, long step);
 
-/* checkpoint_read: brings model, optimizer and record to the last checkpoint with the stage's key.
-   Returns its step, or 0 if there is none to go on from. */
+/* checkpoint_read: brings model, optimizer and record to the last checkpoint with the
+   stage's key. Returns its step, or 0 if there is none to go on from. */
 long checkpoint_read(const struct stage *stage, const char *name, struct model *model,
                      struct optimizer *optimizer, struct record *record);
 

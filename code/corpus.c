@@ -124,7 +124,8 @@ struct corpus *corpus_read(const struct tokenizer *tokenizer, char *const *paths
         free(numbers);
     }
     if (corpus->sequences == 0)
-        fail(paths[0], "has no line of text within %lld tokens", (long long)token_limit);
+        fail(paths[0], "has no line of text within %lld tokens",
+             (long long)token_limit);
     return corpus;
 }
 

@@ -21,11 +21,11 @@ struct corpus {
 /* State what can be done with a corpus */
 /* corpus_read: reads a text of one or more files, one sequence a line: WikiText (either
    edition), Wikipedia's <doc> ... </doc>, or plain lines. paths: [files]. Lines without
-   pieces and <doc> tags are dropped; <unk> is [UNK]; WikiText's " @-@ ", " @,@ " and " @.@ " lose their at-signs.
-   A line of more than max_length tokens, the two specials included, is cut there or,
-   with split_long, goes on in further sequences. token_limit > 0 keeps only the leading
-   sequences that fit into so many tokens. Fails, naming the file, if one cannot be
-   read, and naming the first if no sequence is left. */
+   pieces and <doc> tags are dropped; <unk> is [UNK]; WikiText's " @-@ ", " @,@ " and "
+   @.@ " lose their at-signs. A line of more than max_length tokens, the two specials
+   included, is cut there or, with split_long, goes on in further sequences. token_limit
+   > 0 keeps only the leading sequences that fit into so many tokens. Fails, naming the
+   file, if one cannot be read, and naming the first if no sequence is left. */
 struct corpus *corpus_read(const struct tokenizer *tokenizer, char *const *paths,
                            int files, int max_length, bool split_long,
                            int64_t token_limit);

@@ -9,15 +9,18 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: distil distill --profile FILE --run DIR --data DIR --student NAME [--teacher DIR]\n"
-    "                      [--resume] [--lines] [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
-    "Makes DIR/models/NAME in the run's folder: a student with some of the teacher's layers,\n"
-    "trained by the triple loss of [distill], which the section [NAME] of the profile may change.\n"
-    "The teacher is the run's models/teacher unless --teacher names another folder.\n";
+    "usage: distil distill --profile FILE --run DIR --data DIR --student NAME\n"
+    "                      [--teacher DIR] [--resume] [--lines] [--key HASH]\n"
+    "                      [--SECTION.SETTING VALUE …]\n\n"
+    "Makes DIR/models/NAME in the run's folder: a student with some of the\n"
+    "teacher's layers, trained by the triple loss of [distill], which the section\n"
+    "[NAME] of the profile may change. The teacher is the run's models/teacher\n"
+    "unless --teacher names another folder.\n";
 
 /* Read the settings of the triple loss */
 static struct loss_settings read_losses(struct settings *s, const char *sections,
-                                        const int *layers, int student_layers, int teacher_layers)
+                                        const int *layers, int student_layers,
+                                        int teacher_layers)
 {
     struct loss_settings losses = {
         .mlm = (float)settings_number(s, sections, "mlm"),
@@ -26,7 +29,8 @@ static struct loss_settings read_losses(struct settings *s, const char *sections
         .temperature = (float)settings_number(s, sections, "temperature"),
         .kl_positions = settings_choice(s, sections, "kl-positions", "all real masked"),
         .kl_divisor = settings_choice(s, sections, "kl-divisor", "tokens sequences"),
-        .cosine_positions = settings_choice(s, sections, "cosine-positions", "all real masked"),
+        .cosine_positions = settings_choice(s, sections, "cosine-positions",
+                                            "all real masked"),
     };
     /* Choose the layers that the cosine compares */
     if (settings_choice(s, sections, "cosine-layers", "last copied") == 0) {
@@ -55,10 +59,12 @@ static void initialise(const struct stage *stage, const struct distillation *d,
         break;
     }
     case 1:
-        model_initialise(&d->parameters, teacher->shape.initializer_range, values, NULL, d->seed);
+        model_initialise(&d->parameters, teacher->shape.initializer_range, values, NULL,
+                         d->seed);
         break;
     default: {
-        char *folder = text_format("%s/%s", stage->data, settings_text(s, d->sections, "folder"));
+        char *folder = text_format("%s/%s", stage->data,
+                                   settings_text(s, d->sections, "folder"));
         model_read(folder, &d->parameters, values, NULL);
         free(folder);
     }
@@ -82,13 +88,15 @@ struct distillation *distillation_open(const struct stage *stage)
     int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
     for (int i = 0; i < count; i++)
         if (layers[i] >= limit)
-            fail(folder, "has %d layers, counted from 0; the profile's student wants layer %d", limit,
-                 layers[i]);
+            fail(folder,
+                 "has %d layers, counted from 0; the profile's student wants layer %d",
+                 limit, layers[i]);
     if (count == 0)
         fail(folder, "the profile's student wants none of its layers");
     struct shape shape = model_student_shape(&teacher, count);
     d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
-    d->losses = read_losses(stage->settings, d->sections, layers, count, teacher.layers);
+    d->losses = read_losses(stage->settings, d->sections, layers, count,
+                            teacher.layers);
     d->feed = feed_open(stage, d->sections, d->vocabulary, shape.positions, d->record);
     /* See that teacher and student fit the device */
     const struct kernels *k = stage_kernels(stage);
@@ -120,7 +128,8 @@ void distillation_close(struct distillation *d)
 }
 
 /* Distil one batch */
-int distillation_work(void *context, long index, float share, struct loss_values *values)
+int distillation_work(void *context, long index, float share,
+                      struct loss_values *values)
 {
     struct distillation *d = context;
     feed_batch(&d->feed, index);
@@ -140,9 +149,11 @@ static void validate(void *context, long step)
 /* Distil a student */
 int distill_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --student");
+    struct stage stage = stage_open(argc, argv, usage,
+                                    "--profile --run --data --student");
     struct distillation *d = distillation_open(&stage);
-    double loss, accuracy, epochs = settings_number(stage.settings, d->sections, "epochs");
+    double epochs = settings_number(stage.settings, d->sections, "epochs");
+    double loss, accuracy;
     feed_validate(&d->feed, d->teacher, &loss, &accuracy);
     record_set(d->record, "teacher_accuracy", json_real(accuracy));
     struct training training = {
@@ -159,8 +170,10 @@ int distill_main(int argc, char **argv)
     char *folder = stage_path(&stage, "models/%s", stage.student);
     float *values = allocate(d->parameters.size, sizeof *values);
     encoder_download(d->student, values);
-    model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values, d->vocabulary);
-    record_set(d->record, "parameters", json_integer((json_int_t)parameters_total(&d->parameters)));
+    model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values,
+                d->vocabulary);
+    record_set(d->record, "parameters",
+               json_integer((json_int_t)parameters_total(&d->parameters)));
     settings_finish(stage.settings, d->sections);
     record_close(d->record);
     checkpoint_remove(&stage, d->name);

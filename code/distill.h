@@ -17,13 +17,14 @@ struct distillation {
     uint64_t seed;
 };
 
-/* distillation_open: reads the teacher, makes the student that --student names, opens the corpora
-   and starts a record. distillation_close frees all but the record. */
+/* distillation_open: reads the teacher, makes the student that --student names, opens
+   the corpora and starts a record. distillation_close frees all but the record. */
 struct distillation *distillation_open(const struct stage *stage);
 void distillation_close(struct distillation *distillation);
 
-/* distillation_work: works through batch number `index`, as struct training wants it; context is
-   the distillation. */
-int distillation_work(void *context, long index, float share, struct loss_values *values);
+/* distillation_work: works through batch number `index`, as struct training wants it;
+   context is the distillation. */
+int distillation_work(void *context, long index, float share,
+                      struct loss_values *values);
 
 #endif

@@ -4,14 +4,15 @@
 
 #include <stddef.h>
 
-/* fail: prints "distil: SUBJECT: MESSAGE" on standard error, removes files that were not committed,
-   and exits with status 1. subject: the file, setting or option at fault; format, ...: what was
-   expected and what was found, as for printf. */
+/* fail: prints "distil: SUBJECT: MESSAGE" on standard error, removes files that were
+   not committed, and exits with status 1. subject: the file, setting or option at
+   fault; format, ...: what was expected and what was found, as for printf. */
 void fail(const char *subject, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 
-/* allocate: count * size bytes, all zero, for the caller to free. Never returns NULL: it fails when
-   the product overflows or memory is out. A request for nothing still gives a pointer. */
+/* allocate: count * size bytes, all zero, for the caller to free. Never returns NULL:
+   it fails when the product overflows or memory is out. A request for nothing still
+   gives a pointer. */
 void *allocate(size_t count, size_t size);
 
 /* text_format: a new string as printf would print it, for the caller to free. */

@@ -28,10 +28,12 @@ struct feed_state {
 static void find_files(const struct stage *stage, const char *which, const char *word,
                        size_t length, glob_t *files)
 {
-    for (const char *edition = word, *end = word + length, *bar; edition < end; edition = bar + 1) {
+    for (const char *edition = word, *end = word + length, *bar; edition < end;
+         edition = bar + 1) {
         if (!(bar = memchr(edition, '|', (size_t)(end - edition))))
             bar = end;
-        char *pattern = text_format("%s/%.*s", stage->data, (int)(bar - edition), edition);
+        char *pattern = text_format("%s/%.*s", stage->data, (int)(bar - edition),
+                                    edition);
         bool found = glob(pattern, files->gl_pathc ? GLOB_APPEND : 0, NULL, files) == 0;
         free(pattern);
         if (found)
@@ -41,12 +43,14 @@ static void find_files(const struct stage *stage, const char *which, const char 
 }
 
 /* Read one corpus of the run */
-static struct corpus *read_corpus(const struct stage *stage, const char *which, const char *sections,
+static struct corpus *read_corpus(const struct stage *stage, const char *which,
+                                  const char *sections,
                                   const struct tokenizer *tokenizer, int length,
                                   struct record *record)
 {
     struct settings *settings = stage->settings;
-    char *where = text_format("%s corpus", sections), *limit_key = text_format("%s-tokens", which);
+    char *where = text_format("%s corpus", sections),
+         *limit_key = text_format("%s-tokens", which);
     const char *words = settings_text(settings, where, which);
     long limit = settings_count(settings, where, limit_key);
     bool split = settings_choice(settings, "corpus", "long", "cut split");
@@ -58,15 +62,16 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which, 
     }
     if (files.gl_pathc == 0)
         fail(stage->profile, "[corpus] %s: expected the name of a file", which);
-    struct corpus *corpus = corpus_read(tokenizer, files.gl_pathv, (int)files.gl_pathc, length,
-                                        split, limit);
+    struct corpus *corpus = corpus_read(tokenizer, files.gl_pathv, (int)files.gl_pathc,
+                                        length, split, limit);
     /* Note the files and the cut in the record */
     for (size_t i = 0; i < files.gl_pathc; i++)
         record_data(record, files.gl_pathv[i]);
-    const char *name = strrchr(files.gl_pathv[0], '/') + 1, *more = files.gl_pathc > 1 ? " and more" : "";
+    const char *name = strrchr(files.gl_pathv[0], '/') + 1,
+               *more = files.gl_pathc > 1 ? " and more" : "";
     if (corpus->tokens < corpus->whole)
-        record_cut(record, corpus->tokens, corpus->whole, "tokens", "%s corpus %s%s: the first",
-                   which, name, more);
+        record_cut(record, corpus->tokens, corpus->whole, "tokens",
+                   "%s corpus %s%s: the first", which, name, more);
     globfree(&files);
     free(where);
     free(limit_key);
@@ -77,28 +82,33 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which, 
 static void prepare(void *context, long index, struct batch *batch)
 {
     struct feed_state *state = context;
-    long epoch = index / state->per_epoch, first = index % state->per_epoch * state->size;
+    long epoch = index / state->per_epoch,
+         first = index % state->per_epoch * state->size;
     if (epoch != state->epoch) {
         free(state->order);
         state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
         state->epoch = epoch;
     }
-    corpus_batch(state->train, state->order, (int)first, state->size, batch, state->pad);
+    corpus_batch(state->train, state->order, (int)first, state->size, batch,
+                 state->pad);
     corpus_mask(state->tokenizer, batch, state->seed, index, MASKED_SHARE);
 }
 
 /* Open the feed */
-struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
-                      int positions, struct record *record)
+struct feed feed_open(const struct stage *stage, const char *sections,
+                      const char *vocabulary, int positions, struct record *record)
 {
     struct settings *settings = stage->settings;
     int length = (int)settings_count(settings, "corpus", "length");
     if (length > positions)
-        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d", positions, length);
+        fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d",
+             positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
-    state->train = read_corpus(stage, "train", sections, feed.tokenizer, length, record);
-    state->validation = read_corpus(stage, "validation", sections, feed.tokenizer, length, record);
+    state->train = read_corpus(stage, "train", sections, feed.tokenizer, length,
+                               record);
+    state->validation = read_corpus(stage, "validation", sections, feed.tokenizer,
+                                    length, record);
     state->size = (int)settings_count(settings, sections, "batch");
     state->pad = (int)settings_count(settings, sections, "pad");
     state->seed = (uint64_t)settings_count(settings, "run", "seed");
@@ -124,7 +134,8 @@ void feed_batch(struct feed *feed, long index)
 }
 
 /* Validate on masked tokens */
-void feed_validate(struct feed *feed, struct model *model, double *loss, double *accuracy)
+void feed_validate(struct feed *feed, struct model *model, double *loss,
+                   double *accuracy)
 {
     struct feed_state *state = feed->state;
     double total = 0;
@@ -132,7 +143,8 @@ void feed_validate(struct feed *feed, struct model *model, double *loss, double 
     for (int first = 0; first < state->validation->sequences; first += state->size) {
         struct loss_values values = {0};
         corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
-        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first, MASKED_SHARE);
+        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first,
+                    MASKED_SHARE);
         masked_lm_evaluate(model, state->questions, &values);
         total += values.mlm * values.masked;
         masked += values.masked;

@@ -10,25 +10,26 @@
 /* A supply of masked batches from the corpus of a run, and its validation set. */
 struct feed {
     struct tokenizer *tokenizer; /* owned */
-    const struct batch *batch;   /* the batch that was asked for last; good until the next */
+    const struct batch *batch;   /* asked for last; good until the next */
     long per_epoch;              /* batches in an epoch */
     int token_room, sequence_room;
     struct feed_state *state;
 };
 
-/* feed_open: reads the corpora that [corpus] of the profile names, or the stage's own sections, below
-   the stage's data folder. sections: where the stage keeps "batch" and "pad". Notes files and cuts in
-   the record. The caller closes it. */
-struct feed feed_open(const struct stage *stage, const char *sections, const char *vocabulary,
-                      int positions, struct record *record);
+/* feed_open: reads the corpora that [corpus] of the profile names, or the stage's own
+   sections, below the stage's data folder. sections: where the stage keeps "batch" and
+   "pad". Notes files and cuts in the record. The caller closes it. */
+struct feed feed_open(const struct stage *stage, const char *sections,
+                      const char *vocabulary, int positions, struct record *record);
 void feed_close(struct feed *feed);
 
-/* feed_batch: puts masked batch number `index` of the run, counted from 0 over all epochs, into
-   feed->batch. */
+/* feed_batch: puts masked batch number `index` of the run, counted from 0 over all
+   epochs, into feed->batch. */
 void feed_batch(struct feed *feed, long index);
 
-/* feed_validate: how the model predicts the masked tokens of the validation set, always with the
-   same masks: mean loss in *loss, share predicted right in *accuracy. */
-void feed_validate(struct feed *feed, struct model *model, double *loss, double *accuracy);
+/* feed_validate: how the model predicts the masked tokens of the validation set, always
+   with the same masks: mean loss in *loss, share predicted right in *accuracy. */
+void feed_validate(struct feed *feed, struct model *model, double *loss,
+                   double *accuracy);
 
 #endif

@@ -106,7 +106,8 @@ void file_commit(struct file_writer *writer)
     bool failed = ferror(writer->stream) != 0;
     failed |= fflush(writer->stream) != 0;
     if (isatty(fileno(writer->stream)) == 0 && !failed)
-        failed |= fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != EROFS;
+        failed |= fsync(fileno(writer->stream)) != 0 && errno != EINVAL
+                  && errno != EROFS;
     failed |= fclose(writer->stream) != 0;
     if (failed || rename(writer->partial, writer->path) != 0)
         fail(writer->path, "could not be written whole: %s", strerror(errno));

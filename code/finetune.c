@@ -11,24 +11,35 @@
 
 /* State the usage of fine-tuning and evaluation */
 static const char finetune_usage[] =
-    "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
-    "                       --name NAME --seed N [--out DIR] [--resume] [--lines] [--key HASH]\n"
+    "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME\n"
+    "                       --model DIR --name NAME --seed N [--out DIR]\n"
+    "                       [--resume] [--lines] [--key HASH]\n"
     "                       [--SECTION.SETTING VALUE …]\n\n"
-    "Trains the model folder --model on a task and writes what it predicts for the development\n"
-    "set to predictions/TASK-NAME-SEED.tsv in the run's folder. --out keeps the model, too.\n";
+    "Trains the model folder --model on a task and writes what it predicts for\n"
+    "the development set to predictions/TASK-NAME-SEED.tsv in the run's folder.\n"
+    "--out keeps the model, too.\n";
 
 static const char evaluate_usage[] =
-    "usage: distil evaluate --profile FILE --run DIR --data DIR --task NAME --model DIR\n"
-    "                       --name NAME --seed N [--SECTION.SETTING VALUE …]\n\n"
-    "Predicts a task's development set with a model that was fine-tuned for it (finetune --out),\n"
-    "and writes predictions/TASK-NAME-SEED.tsv in the run's folder.\n";
+    "usage: distil evaluate --profile FILE --run DIR --data DIR --task NAME\n"
+    "                       --model DIR --name NAME --seed N\n"
+    "                       [--SECTION.SETTING VALUE …]\n\n"
+    "Predicts a task's development set with a model that was fine-tuned for it\n"
+    "(finetune --out), and writes predictions/TASK-NAME-SEED.tsv in the run's\n"
+    "folder.\n";
 
 /* Describe a fine-tuning */
+enum { MOST_EXAMS = 4 };
+
 struct finetuning {
     const struct task *task;
     char *sections;             /* "mrpc finetune" */
     struct tokenizer *tokenizer;
-    struct examples *train, *dev;
+    struct examples *train;
+    struct exam {
+        const struct task *task;
+        struct examples *examples;
+    } exams[MOST_EXAMS];        /* what is predicted in the end */
+    int exam_count;
     struct batch *batch;
     int size;                   /* examples in a batch */
     int *order;                 /* [train->count] of this epoch */
@@ -43,21 +54,37 @@ struct finetuning {
 
 /* Read the examples of a task */
 static struct examples *read_split(const struct stage *stage, struct finetuning *f,
-                                   enum split split)
+                                   const struct task *task, enum split split)
 {
     struct settings *s = stage->settings;
     int length = (int)settings_count(s, f->sections, "length");
-    int limit = (int)settings_count(s, f->sections, split == TRAIN ? "train-rows" : "dev-rows");
+    int limit = (int)settings_count(s, f->sections,
+                                    split == TRAIN ? "train-rows" : "dev-rows");
     if (length > f->shape.positions)
-        fail(stage->model, "knows %d positions; the profile's length is %d", f->shape.positions, length);
+        fail(stage->model, "knows %d positions; the profile's length is %d",
+             f->shape.positions, length);
     struct examples *examples =
-        task_read(f->task, stage->data, split, f->tokenizer, length, limit);
+        task_read(task, stage->data, split, f->tokenizer, length, limit);
     if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
-        task_check_rows(f->task, split, examples);
+        task_check_rows(task, split, examples);
     if (examples->count < examples->rows && f->record)
         record_cut(f->record, examples->count, examples->rows, "rows", "%s %s:",
-                   f->task->title, split == TRAIN ? "train" : "dev");
+                   task->title, split == TRAIN ? "train" : "dev");
     return examples;
+}
+
+static void read_exams(const struct stage *stage, struct finetuning *f)
+{
+    if (f->task->of)
+        fail(f->task->name, "has no training set; it is predicted along with %s",
+             f->task->of);
+    for (const struct task *task = task_list; task->name; task++)
+        if (task == f->task || (task->of && strcmp(task->of, f->task->name) == 0)) {
+            if (f->exam_count == MOST_EXAMS)
+                fail(task->name, "is one task of %s too many", f->task->name);
+            f->exams[f->exam_count++] =
+                (struct exam){task, read_split(stage, f, task, DEV)};
+        }
 }
 
 /* Open the model that shall learn the task */
@@ -72,7 +99,8 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
         for (int i = 0; i < f->parameters.count; i++)
             if (strstr(f->parameters.list[i].name, "classifier"))
                 found[i] = false;
-        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found, f->seed);
+        model_initialise(&f->parameters, f->shape.initializer_range, f->values, found,
+                         f->seed);
         free(found);
     } else {
         model_read(stage->model, &f->parameters, f->values, NULL);
@@ -100,17 +128,19 @@ static int work(void *context, long index, float share, struct loss_values *valu
         f->epoch = epoch;
     }
     examples_batch(f->train, f->order, (int)first, f->size, f->batch, 0);
-    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0), share, values);
+    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0),
+                        share, values);
     return f->batch->tokens;
 }
 
 /* Predict the development set */
-static void predict(struct finetuning *f, int *predictions, double *scores)
+static void predict(struct finetuning *f, const struct examples *examples,
+                    int *predictions, double *scores)
 {
     int classes = f->task->classes;
     float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
-    for (int first = 0; first < f->dev->count; first += f->size) {
-        examples_batch(f->dev, NULL, first, f->size, f->batch, 0);
+    for (int first = 0; first < examples->count; first += f->size) {
+        examples_batch(examples, NULL, first, f->size, f->batch, 0);
         classification_predict(f->model, f->batch, logits);
         for (int i = 0; i < f->batch->sequences; i++) {
             const float *z = logits + (size_t)i * (size_t)classes;
@@ -128,33 +158,43 @@ static void predict(struct finetuning *f, int *predictions, double *scores)
 }
 
 /* Write the predictions */
-static void write_predictions(const struct stage *stage, struct finetuning *f)
+static void write_predictions(const struct stage *stage, struct finetuning *f,
+                              const struct exam *exam)
 {
-    int *predictions = allocate((size_t)f->dev->count, sizeof *predictions);
-    double *scores = allocate((size_t)f->dev->count, sizeof *scores);
-    predict(f, predictions, scores);
-    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", f->task->name, stage->name,
-                            stage->seed);
+    const struct examples *e = exam->examples;
+    int *predictions = allocate((size_t)e->count, sizeof *predictions);
+    double *scores = allocate((size_t)e->count, sizeof *scores);
+    predict(f, e, predictions, scores);
+    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
+                            stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
-    for (int i = 0; i < f->dev->count; i++)
-        fprintf(stream, "%d\t%d\t%d\t%.6f\n", f->dev->indices[i], f->dev->labels[i],
-                predictions[i], scores[i]);
+    for (int i = 0; i < e->count; i++)
+        fprintf(stream, "%d\t%d\t%d\t%.6f\n", e->indices[i], e->labels[i], predictions[i],
+                scores[i]);
     file_commit(writer);
-    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", f->task->name, stage->name, stage->seed,
-            metric_name(f->task->metric),
-            task_score(f->task, f->dev->labels, predictions, f->dev->count));
+    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
+            metric_name(exam->task->metric),
+            task_score(exam->task, e->labels, predictions, e->count));
     free(path);
     free(scores);
     free(predictions);
 }
 
+static void take_exams(const struct stage *stage, struct finetuning *f)
+{
+    for (int i = 0; i < f->exam_count; i++)
+        write_predictions(stage, f, &f->exams[i]);
+}
+
 /* Fine-tune a model on a task */
 /* Begin a fine-tuning or an evaluation */
-static struct finetuning begin(const struct stage *stage, struct record *record, bool fresh)
+static struct finetuning begin(const struct stage *stage, struct record *record,
+                               bool fresh)
 {
-    struct finetuning f = {.task = task_find(stage->task), .record = record, .epoch = -1};
+    struct finetuning f = {
+        .task = task_find(stage->task), .record = record, .epoch = -1};
     f.sections = text_format("%s finetune", stage->task);
     f.seed = (uint64_t)stage->seed;
     f.size = (int)settings_count(stage->settings, f.sections, "batch");
@@ -164,7 +204,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     f.tokenizer = tokenizer_open(vocabulary);
     free(vocabulary);
     open_model(stage, &f, fresh);
-    f.dev = read_split(stage, &f, DEV);
+    read_exams(stage, &f);
     return f;
 }
 
@@ -174,7 +214,8 @@ static void end(struct stage *stage, struct finetuning *f)
     encoder_free(f->model);
     if (f->train)
         examples_free(f->train);
-    examples_free(f->dev);
+    for (int i = 0; i < f->exam_count; i++)
+        examples_free(f->exams[i].examples);
     batch_free(f->batch);
     tokenizer_free(f->tokenizer);
     parameters_free(&f->parameters);
@@ -186,12 +227,13 @@ static void end(struct stage *stage, struct finetuning *f)
 
 int finetune_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, finetune_usage,
-                                    "--profile --run --data --task --model --name --seed");
+    struct stage stage = stage_open(
+        argc, argv, finetune_usage,
+        "--profile --run --data --task --model --name --seed");
     char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
-    f.train = read_split(&stage, &f, TRAIN);
+    f.train = read_split(&stage, &f, f.task, TRAIN);
     f.per_epoch = (f.train->count + f.size - 1) / f.size;
     double epochs = settings_number(stage.settings, f.sections, "epochs");
     struct training training = {
@@ -203,19 +245,21 @@ int finetune_main(int argc, char **argv)
         .context = &f,
     };
     training_run(&stage, &training, record);
-    write_predictions(&stage, &f);
+    take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {
         char *vocabulary = text_format("%s/vocab.txt", stage.model);
         encoder_download(f.model, f.values);
-        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes, f.values,
-                    vocabulary);
+        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes,
+                    f.values, vocabulary);
         free(vocabulary);
     }
-    record_set(record, "parameters", json_integer((json_int_t)parameters_total(&f.parameters)));
+    record_set(record, "parameters",
+               json_integer((json_int_t)parameters_total(&f.parameters)));
     /* Know the settings that make has read */
     settings_text(stage.settings, f.sections, "tasks");
     settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "extended");
     settings_text(stage.settings, f.sections, "seeds");
     settings_finish(stage.settings, f.sections);
     record_close(record);
@@ -228,10 +272,11 @@ int finetune_main(int argc, char **argv)
 /* Evaluate a model that knows its task */
 int evaluate_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, evaluate_usage,
-                                    "--profile --run --data --task --model --name --seed");
+    struct stage stage = stage_open(
+        argc, argv, evaluate_usage,
+        "--profile --run --data --task --model --name --seed");
     struct finetuning f = begin(&stage, NULL, false);
-    write_predictions(&stage, &f);
+    take_exams(&stage, &f);
     end(&stage, &f);
     return 0;
 }

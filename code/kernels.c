@@ -24,5 +24,6 @@ const struct kernels *kernels_open(const char *device)
         return kernels_cuda(true);
     if (!strcmp(device, "cuda-fp32"))
         return kernels_cuda(false);
-    fail(device, "is not a device of this program; expected cpu, cuda, cuda-fp32 or auto");
+    fail(device,
+         "is not a device of this program; expected cpu, cuda, cuda-fp32 or auto");
 }

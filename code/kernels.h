@@ -68,7 +68,8 @@ struct lookup {
 /* GELU is BERT's, with erf; not its approximation by tanh. */
 enum activation { GELU, TANH, RELU };
 
-/* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2 ... */
+/* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2
+   ... */
 struct adamw {
     float rate, beta1, beta2, epsilon, decay;
     float correction1, correction2;
@@ -102,9 +103,9 @@ struct kernels {
     /* Declare the operations on memory */
     /* reserve: takes in one piece the bytes that the allocations of a run will need
        together; at most once, before them. Where that piece ends, allocations are made one
-       by one. Fails if the device has not so many bytes, with both numbers and advice, which
-       says what to lower. The CPU, whose memory is not taken until it is touched, does
-       nothing. */
+       by one. Fails if the device has not so many bytes, with both numbers and advice,
+       which says what to lower. The CPU, whose memory is not taken until it is touched,
+       does nothing. */
     void (*reserve)(size_t bytes, const char *advice);
 
     /* allocate: device memory, all zero, aligned to 64 bytes, to be released by the caller.
@@ -189,9 +190,9 @@ struct kernels {
     /* Declare the attention operations */
     /* attention: y[tokens, width] = dropout(softmax(q k^T / sqrt(width / heads))) v, for
        each sequence and head by itself. qkv[tokens, 3 * width]: queries, keys, values side
-       by side, each cut into heads. logsum[tokens, heads] = log of the softmax's denominator.
-       Dropout's number for token i of the batch, in head h, attending to the j-th token of
-       its sequence: (i * heads + h) * 65536 + j. */
+       by side, each cut into heads. logsum[tokens, heads] = log of the softmax's
+       denominator. Dropout's number for token i of the batch, in head h, attending to the
+       j-th token of its sequence: (i * heads + h) * 65536 + j. */
     void (*attention)(const struct attention *attention, const real *qkv, real *y,
                       float *logsum);
 

@@ -134,7 +134,8 @@ static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
 }
 
 /* Drop elements on the CPU */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "draw_mask reads draws as bytes");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "draw_mask reads draws as bytes");
 
 /* draw_mask: for n elements from number first on: 0 if dropped, else the scale. */
 static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n)

@@ -38,14 +38,16 @@ static void check(cudaError_t error)
         fail("cuda", "the driver knows CUDA %d.%d; expected %d.%d or newer",
              driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     case cudaErrorMemoryAllocation:
-        fail("cuda", "the GPU's memory is full; expected that no other program uses it");
+        fail("cuda",
+             "the GPU's memory is full; expected that no other program uses it");
     case cudaErrorNoKernelImageForDevice:
         fail("cuda", "this GPU is none that the program was built for; "
              "expected make CUDA_ARCH=native");
     default:
-        fail("cuda", "%s (%s); the GPU is lost to this process. Start again: a run goes "
-             "on from its last checkpoint", cudaGetErrorString(error),
-             cudaGetErrorName(error));
+        fail("cuda",
+             "%s (%s); the GPU is lost to this process. Start again: a run goes "
+             "on from its last checkpoint",
+             cudaGetErrorString(error), cudaGetErrorName(error));
     }
 }
 
@@ -87,7 +89,8 @@ template <class T> struct alignas(4 * sizeof(T)) four {
 
 /* read4: elements at to at + 3 of x; those from n on count as 0. */
 template <class T>
-static __device__ __forceinline__ void read4(const T *x, size_t at, size_t n, float v[4])
+static __device__ __forceinline__ void read4(const T *x, size_t at, size_t n,
+                                             float v[4])
 {
     if (at + 4 <= n && (uintptr_t)(x + at) % sizeof(four<T>) == 0) {
         four<T> f = *(const four<T> *)(x + at);
@@ -101,7 +104,8 @@ static __device__ __forceinline__ void read4(const T *x, size_t at, size_t n, fl
 
 /* write4: the same way back; nothing is written from n on. */
 template <class T>
-static __device__ __forceinline__ void write4(T *x, size_t at, size_t n, const float v[4])
+static __device__ __forceinline__ void write4(T *x, size_t at, size_t n,
+                                              const float v[4])
 {
     if (at + 4 <= n && (uintptr_t)(x + at) % sizeof(four<T>) == 0) {
         four<T> f;
@@ -198,7 +202,8 @@ static void *allocate_cuda(size_t bytes)
 static void release_cuda(void *memory)
 {
     char *at = (char *)memory;
-    bool inside = arena.size > 0 && at >= arena.memory && at < arena.memory + arena.size;
+    bool inside = arena.size > 0 && at >= arena.memory
+                  && at < arena.memory + arena.size;
     if (inside && at == arena.memory + arena.last)
         arena.used = arena.last;
     if (memory && !inside)
@@ -281,7 +286,8 @@ template <class T> static void to_float_cuda(const real *from, float *to, size_t
 enum { LINES = 8, PARTS = 32, STRIP = 4 * WARP /* columns of a block */ };
 
 template <class Value>
-static __global__ void column_parts_kernel(Value value, int rows, int width, float *part)
+static __global__ void column_parts_kernel(Value value, int rows, int width,
+                                           float *part)
 {
     __shared__ float sums[LINES][STRIP];
     int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.x * STRIP + 4 * lane;
@@ -389,8 +395,10 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
         preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
         sizeof reduction));
     static const cublasLtMatmulPreferenceAttributes_t arrays[] = {
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     for (int i = 0; i < 4; i++)
         check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i], &alignment,
                                                    sizeof alignment));
@@ -398,8 +406,8 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
                                          plan.d, preference, 1, &found, &count));
     check(cublasLtMatmulPreferenceDestroy(preference));
     if (count == 0)
-        fail("cuda", "cuBLASLt has no algorithm for a product of %d by %d by %d", p->m, p->n,
-             p->k);
+        fail("cuda", "cuBLASLt has no algorithm for a product of %d by %d by %d", p->m,
+             p->n, p->k);
     plan.algorithm = found.algo;
     return plan;
 }
@@ -417,9 +425,9 @@ static void multiply(struct product p, const void *a, const void *b, const void 
         return;
     p.bias = bias != NULL;
     p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
-    std::array<int, 12> key = {p.transpose_a, p.transpose_b, p.m,  p.n,    p.k,
-                               p.lda,         p.ldb,         p.ldd, p.in == CUDA_R_16F,
-                               p.out == CUDA_R_16F, p.bias + 2 * p.accumulate, p.aligned};
+    std::array<int, 12> key = {
+        p.transpose_a, p.transpose_b, p.m, p.n, p.k, p.lda, p.ldb, p.ldd,
+        p.in == CUDA_R_16F, p.out == CUDA_R_16F, p.bias + 2 * p.accumulate, p.aligned};
     auto place = plans.find(key);
     if (place == plans.end())
         place = plans.emplace(key, plan_product(&p, bias)).first;
@@ -429,8 +437,8 @@ static void multiply(struct product p, const void *a, const void *b, const void 
         check(cublasLtMatmulDescSetAttribute(plan->operation,
                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
                                              sizeof bias));
-    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
-                         plan->d, d, plan->d, &plan->algorithm, workspace,
+    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta,
+                         d, plan->d, d, plan->d, &plan->algorithm, workspace,
                          WORKSPACE_BYTES, stream));
 }
 
@@ -449,8 +457,8 @@ static void linear_cuda(const real *x, const real *w, const real *bias, real *y,
 }
 
 template <class T>
-static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx, int rows,
-                                       int in, int out, bool accumulate)
+static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
+                                       int rows, int in, int out, bool accumulate)
 {
     struct product p = {false, false, in, rows, out, in, out, in,
                         data_type<T>(), data_type<T>(), false, accumulate, false};
@@ -481,8 +489,9 @@ static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw
 /* Look up embeddings on the GPU */
 template <class T>
 static __global__ void embed_kernel(const int *ids, const int *positions,
-                                    const int *segments, const T *words, const T *places,
-                                    const T *types, T *y, int rows, int width)
+                                    const int *segments, const T *words,
+                                    const T *places, const T *types, T *y, int rows,
+                                    int width)
 {
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
@@ -507,12 +516,12 @@ static __global__ void embed_kernel(const int *ids, const int *positions,
 
 template <class T>
 static void embed_cuda(const int *ids, const int *positions, const int *segments,
-                       const real *words, const real *places, const real *types, real *y,
-                       int rows, int width)
+                       const real *words, const real *places, const real *types,
+                       real *y, int rows, int width)
 {
     LAUNCH((embed_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), ids, positions,
-           segments, (const T *)words, (const T *)places, (const T *)types, (T *)y, rows,
-           width);
+           segments, (const T *)words, (const T *)places, (const T *)types, (T *)y,
+           rows, width);
 }
 
 template <class T>
@@ -544,8 +553,8 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
 }
 
 template <class T>
-static void embed_gradient_cuda(const real *dy, const struct lookup *lookup, float *dtable,
-                                int width)
+static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
+                                float *dtable, int width)
 {
     if (lookup->rows > 0)
         LAUNCH((embed_gradient_kernel<T>), dim3(lookup->rows, blocks_for(width, STRIP)),
@@ -636,7 +645,8 @@ static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
-    float mu = mean[row], delta = deviation[row], g[4], h[4], w[4], g_sum = 0, gh_sum = 0;
+    float mu = mean[row], delta = deviation[row], g_sum = 0, gh_sum = 0;
+    float g[4], h[4], w[4];
     for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
         /* Read a row's gradient and its normalised values */
         read4(dy + first, k, width, g);
@@ -674,11 +684,11 @@ static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float
 template <class T>
 static void norm_gradient_cuda(const real *dy, const real *x, const float *mean,
                                const float *deviation, const real *gain,
-                               struct dropout dropout, real *dsum, real *dx, float *dgain,
-                               float *dbias, int rows, int width)
+                               struct dropout dropout, real *dsum, real *dx,
+                               float *dgain, float *dbias, int rows, int width)
 {
-    struct normed_gradient<T> sums = {(const T *)dy, (const T *)x, mean, deviation, width,
-                                      true};
+    struct normed_gradient<T> sums = {
+        (const T *)dy, (const T *)x, mean, deviation, width, true};
     sum_columns(sums, rows, width, dgain);
     sums.of_gain = false;
     sum_columns(sums, rows, width, dbias);
@@ -698,7 +708,8 @@ static __device__ float apply(enum activation f, float x)
 static __device__ float slope(enum activation f, float x)
 {
     if (f == GELU)
-        return 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+        return 0.5f * (1 + erff(x * 0.70710678f))
+               + x * 0.39894228f * expf(-0.5f * x * x);
     if (f == TANH)
         return 1 - tanhf(x) * tanhf(x);
     return x > 0 ? 1.0f : 0.0f;
@@ -718,8 +729,8 @@ static __global__ void activate_kernel(enum activation f, const T *x, T *y, size
 }
 
 template <class T>
-static __global__ void activate_gradient_kernel(enum activation f, const T *x, const T *dy,
-                                                T *dx, size_t n)
+static __global__ void activate_gradient_kernel(enum activation f, const T *x,
+                                                const T *dy, T *dx, size_t n)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     float v[4], g[4];
@@ -733,7 +744,8 @@ static __global__ void activate_gradient_kernel(enum activation f, const T *x, c
 }
 
 template <class T>
-static __global__ void dropout_kernel(const T *x, T *y, size_t n, struct dropout dropout)
+static __global__ void dropout_kernel(const T *x, T *y, size_t n,
+                                      struct dropout dropout)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     float v[4];
@@ -760,8 +772,8 @@ template <class T> static __global__ void add_kernel(const T *x, T *y, size_t n)
 template <class T>
 static void dropout_cuda(const real *x, real *y, size_t n, struct dropout dropout)
 {
-    LAUNCH((dropout_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x, (T *)y,
-           n, dropout);
+    LAUNCH((dropout_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x,
+           (T *)y, n, dropout);
 }
 
 template <class T>
@@ -781,7 +793,8 @@ static void activate_gradient_cuda(enum activation f, const real *x, const real 
 
 template <class T> static void add_cuda(const real *x, real *y, size_t n)
 {
-    LAUNCH((add_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x, (T *)y, n);
+    LAUNCH((add_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, (const T *)x, (T *)y,
+           n);
 }
 
 /* Attend on the GPU */
@@ -813,7 +826,8 @@ template <int M, int N> struct tile_sum<float, M, N> {
     __device__ void add(const float *a, int stride_a, const float *b, int stride_b)
     {
         for (int i = 0; i < EACH; i++) {
-            int element = i * TILE_THREADS + threadIdx.x, m = element / N, n = element % N;
+            int element = i * TILE_THREADS + threadIdx.x, m = element / N,
+                n = element % N;
             for (int k = 0; k < K; k++)
                 sum[i] += (A_T ? a[k * stride_a + m] : a[m * stride_a + k])
                           * (B_T ? b[n * stride_b + k] : b[k * stride_b + n]);
@@ -856,10 +870,10 @@ template <int M, int N> struct tile_sum<__half, M, N> {
             for (int k = 0; k < K; k += 16) {
                 fragment<matrix_a, 16, 16, 16, __half, a_order> left;
                 fragment<matrix_b, 16, 16, 16, __half, b_order> right;
-                load_matrix_sync(left, A_T ? a + k * stride_a + m : a + m * stride_a + k,
-                                 stride_a);
-                load_matrix_sync(right, B_T ? b + n * stride_b + k : b + k * stride_b + n,
-                                 stride_b);
+                load_matrix_sync(
+                    left, A_T ? a + k * stride_a + m : a + m * stride_a + k, stride_a);
+                load_matrix_sync(
+                    right, B_T ? b + n * stride_b + k : b + k * stride_b + n, stride_b);
                 mma_sync(sum[i], left, right, sum[i]);
             }
         }
@@ -919,9 +933,9 @@ static __device__ void write_tile(const struct tile_sum<T, TILE, DEPTH> &sums,
 
 /* Describe a tile of queries or keys */
 struct tile {
-    int first, length, keys; /* of the sequence: its first row here, its rows, its keys */
+    int first, length, keys; /* of the sequence: its first row here, its rows, keys */
     int depth, stride;       /* of a head; elements from a row of qkv to the next */
-    size_t token, head;      /* of the batch: the sequence's first token; number of head */
+    size_t token, head;      /* of the batch: the sequence's first token; the head */
     float scale;             /* of the scores */
 };
 
@@ -996,9 +1010,9 @@ struct query {
 };
 
 template <class T>
-static __device__ struct query query_at(const struct attention &a, const struct tile &tile,
-                                        const T *y, const T *dy, const float *logsum,
-                                        int row)
+static __device__ struct query query_at(const struct attention &a,
+                                        const struct tile &tile, const T *y,
+                                        const T *dy, const float *logsum, int row)
 {
     struct query query = {0, 0};
     if (row < tile.length) {
@@ -1073,7 +1087,8 @@ static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
     sums.clear();
     for (int key = 0; key < tile.keys; key += TILE) {
         __syncthreads();
-        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
+        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys,
+                            tile.depth);
         read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
                             tile.depth);
         __syncthreads();
@@ -1098,8 +1113,9 @@ static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
 
 /* Find the gradient of a tile of queries */
 template <class T, int DEPTH>
-static __global__ void query_gradient_kernel(struct attention a, const T *qkv, const T *y,
-                                             const float *logsum, const T *dy, T *dqkv)
+static __global__ void query_gradient_kernel(struct attention a, const T *qkv,
+                                             const T *y, const float *logsum,
+                                             const T *dy, T *dqkv)
 {
     const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
     __shared__ __align__(32) T q[TILE * stride], g[TILE * stride], kv[2][TILE * stride];
@@ -1118,7 +1134,8 @@ static __global__ void query_gradient_kernel(struct attention a, const T *qkv, c
     sums.clear();
     for (int key = 0; key < tile.keys; key += TILE) {
         __syncthreads();
-        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
+        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys,
+                            tile.depth);
         read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
                             tile.depth);
         __syncthreads();
@@ -1126,8 +1143,8 @@ static __global__ void query_gradient_kernel(struct attention a, const T *qkv, c
         product<T, DEPTH>(g, kv[1], dp, TILE);
         __syncthreads();
         float kept[EACH], gradient[EACH];
-        go_back(a, tile, query, tile.first + row, key + part, scores + row * TILE + part,
-                dp + row * TILE + part, kept, gradient);
+        go_back(a, tile, query, tile.first + row, key + part,
+                scores + row * TILE + part, dp + row * TILE + part, kept, gradient);
         for (int j = 0; j < EACH; j++)
             narrow(gradient[j], &ds[row * row_stride + part + j]);
         __syncthreads();
@@ -1236,8 +1253,8 @@ static void attention_gradient_cuda(const struct attention *a, const real *qkv,
 /* Choose rows on the GPU */
 /* y[to[i] or i, :] = x[from[i] or i, :], or += it. */
 template <class T>
-static __global__ void move_rows_kernel(const T *x, const int *from, const int *to, T *y,
-                                        int rows, int width)
+static __global__ void move_rows_kernel(const T *x, const int *from, const int *to,
+                                        T *y, int rows, int width)
 {
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
@@ -1259,15 +1276,16 @@ static __global__ void move_rows_kernel(const T *x, const int *from, const int *
 template <class T>
 static void gather_cuda(const real *x, const int *index, real *y, int rows, int width)
 {
-    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (const T *)x,
-           index, (const int *)NULL, (T *)y, rows, width);
+    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
+           (const T *)x, index, (const int *)NULL, (T *)y, rows, width);
 }
 
 template <class T>
-static void scatter_cuda(const real *dy, const int *index, real *dx, int rows, int width)
+static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
+                         int width)
 {
-    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (const T *)dy,
-           (const int *)NULL, index, (T *)dx, rows, width);
+    LAUNCH((move_rows_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
+           (const T *)dy, (const int *)NULL, index, (T *)dx, rows, width);
 }
 
 /* Compute the softmax loss on the GPU */
@@ -1294,8 +1312,8 @@ static __device__ float block_max(float x)
 }
 
 template <class T>
-static __device__ struct denominators find_denominators(const T *z, int classes, float tau,
-                                                        bool hard, bool soft)
+static __device__ struct denominators find_denominators(const T *z, int classes,
+                                                        float tau, bool hard, bool soft)
 {
     float largest = -INFINITY, sum = 0, soft_sum = 0;
     for (int c = 4 * threadIdx.x; c < classes; c += 4 * THREADS) {
@@ -1376,16 +1394,16 @@ static void softmax_loss_cuda(const struct softmax_loss *loss, real *student,
 {
     if (loss->rows > 0)
         LAUNCH((softmax_loss_kernel<T>), loss->rows, THREADS, *loss, (T *)student,
-               (const T *)teacher, labels, soft_weight, loss_scale, label_loss, soft_loss,
-               hit);
+               (const T *)teacher, labels, soft_weight, loss_scale, label_loss,
+               soft_loss, hit);
 }
 
 /* Compute the cosine loss on the GPU */
 template <class T>
 static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
                                           const float *weight, T *gradient, int rows,
-                                          int width, float scale, const float *loss_scale,
-                                          float *row_loss)
+                                          int width, float scale,
+                                          const float *loss_scale, float *row_loss)
 {
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
@@ -1403,7 +1421,8 @@ static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
     }
     ss = warp_sum(ss);
     tt = warp_sum(tt);
-    float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0, inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
+    float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0,
+          inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
     float c = warp_sum(st) * inverse_s * inverse_t;
     float factor = -scale * *loss_scale * w * inverse_s;
     for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
@@ -1419,9 +1438,9 @@ static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
 }
 
 template <class T>
-static void cosine_loss_cuda(const real *student, const real *teacher, const float *weight,
-                             real *gradient, int rows, int width, float scale,
-                             const float *loss_scale, float *row_loss)
+static void cosine_loss_cuda(const real *student, const real *teacher,
+                             const float *weight, real *gradient, int rows, int width,
+                             float scale, const float *loss_scale, float *row_loss)
 {
     LAUNCH((cosine_loss_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
            (const T *)student, (const T *)teacher, weight, (T *)gradient, rows, width,
@@ -1498,8 +1517,8 @@ template <class T> static void decide_cuda(float *state, float clip)
 
 template <class T>
 static __global__ void adamw_kernel(struct adamw a, const float *state, float *master,
-                                    const float *gradient, float *m, float *v, T *weights,
-                                    size_t n)
+                                    const float *gradient, float *m, float *v,
+                                    T *weights, size_t n)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     float factor = state[FACTOR], w[4], g[4], mean[4], square[4];
@@ -1526,10 +1545,11 @@ static __global__ void adamw_kernel(struct adamw a, const float *state, float *m
 
 template <class T>
 static void adamw_cuda(const struct adamw *adamw, const float *state, float *master,
-                       const float *gradient, float *m, float *v, real *weights, size_t n)
+                       const float *gradient, float *m, float *v, real *weights,
+                       size_t n)
 {
-    LAUNCH((adamw_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, *adamw, state, master,
-           gradient, m, v, (T *)weights, n);
+    LAUNCH((adamw_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, *adamw, state,
+           master, gradient, m, v, (T *)weights, n);
 }
 
 /* Open the GPU's tables */
@@ -1558,7 +1578,8 @@ template <class T> static const struct kernels *open_table(void)
     cudaDeviceProp device;
     open_device();
     check(cudaGetDeviceProperties(&device, 0));
-    snprintf(name, sizeof name, "%s, %s", device.name, sizeof(T) == 2 ? "fp16" : "fp32");
+    snprintf(name, sizeof name, "%s, %s", device.name,
+             sizeof(T) == 2 ? "fp16" : "fp32");
     k.name = name;
     k.real_size = sizeof(T);
     k.loss_scale = sizeof(T) == 2 ? FIRST_SCALE : 1;
@@ -1606,7 +1627,8 @@ extern "C" bool kernels_cuda_found(void)
 {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
-    FILE *gpu = error == cudaErrorInsufficientDriver ? fopen("/dev/nvidiactl", "r") : NULL;
+    FILE *gpu = error == cudaErrorInsufficientDriver ? fopen("/dev/nvidiactl", "r")
+                                                     : NULL;
     if (gpu)
         fclose(gpu);
     return gpu || (error == cudaSuccess && count > 0);

@@ -40,7 +40,8 @@ static void *prepare_batches(void *argument)
 }
 
 /* Create and free a loader */
-struct loader *loader_create(void (*prepare)(void *context, long index, struct batch *batch),
+struct loader *loader_create(void (*prepare)(void *context, long index,
+                                             struct batch *batch),
                              void *context, int token_room, int sequence_room)
 {
     struct loader *loader = allocate(1, sizeof *loader);

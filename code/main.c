@@ -22,7 +22,7 @@ static const struct command {
     /* List the commands */
     {"toyland", toyland_main, "generate the language of the mini profile"},
     {"tokenize", tokenize_main, "print the token ids of lines"},
-    {"pretrain", pretrain_main, "make a teacher: adopt one, train its head, or train it from scratch"},
+    {"pretrain", pretrain_main, "make a teacher: adopt one, train its head, or all of it"},
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},

@@ -49,7 +49,8 @@ struct optimizer *optimizer_create(struct model *model,
 
 size_t optimizer_bytes(const struct parameters *parameters)
 {
-    return 2 * (parameters->size * sizeof(float) + 256); /* with what alignment may take */
+    const size_t alignment = 256; /* what it may take */
+    return 2 * (parameters->size * sizeof(float) + alignment);
 }
 
 void optimizer_free(struct optimizer *o)

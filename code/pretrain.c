@@ -10,10 +10,12 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: distil pretrain --profile FILE --run DIR --data DIR --teacher DIR [--resume]\n"
-    "                       [--lines] [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
-    "Makes DIR/models/teacher in the run's folder: adopts the model folder --teacher, trains an\n"
-    "MLM head for it if it has none, or with --teacher scratch trains one of the profile's shape.\n";
+    "usage: distil pretrain --profile FILE --run DIR --data DIR --teacher DIR\n"
+    "                       [--resume] [--lines] [--key HASH]\n"
+    "                       [--SECTION.SETTING VALUE …]\n\n"
+    "Makes DIR/models/teacher in the run's folder: adopts the model folder\n"
+    "--teacher, trains an MLM head for it if it has none, or with --teacher\n"
+    "scratch trains one of the profile's shape.\n";
 
 /* Describe the teacher in the making */
 enum beginning { ADOPTED, HEADLESS, SCRATCH };
@@ -48,7 +50,8 @@ static struct shape scratch_shape(struct settings *s, int vocabulary)
         .epsilon = 1e-12f,
         .dropout = dropout,
         .attention_dropout = dropout,
-        .classifier_dropout = (float)settings_number(s, "teacher", "classifier-dropout"),
+        .classifier_dropout = (float)settings_number(s, "teacher",
+                                                     "classifier-dropout"),
         .initializer_range = (float)settings_number(s, "teacher", "initializer"),
         .tied = true,
     };
@@ -59,15 +62,17 @@ static void begin(const struct stage *stage, struct pretraining *p)
 {
     bool scratch = !strcmp(stage->teacher, "scratch");
     if (scratch)
-        p->vocabulary = text_format("%s/%s", stage->data,
-                                    settings_text(stage->settings, "teacher", "vocabulary"));
+        p->vocabulary = text_format(
+            "%s/%s", stage->data,
+            settings_text(stage->settings, "teacher", "vocabulary"));
     else
         p->vocabulary = text_format("%s/vocab.txt", stage->teacher);
     struct tokenizer *tokenizer = tokenizer_open(p->vocabulary);
     p->shape = scratch ? scratch_shape(stage->settings, tokenizer->count)
                        : model_shape(stage->teacher);
     if (tokenizer->count > p->shape.vocabulary)
-        fail(p->vocabulary, "has %d pieces; the model knows %d", tokenizer->count, p->shape.vocabulary);
+        fail(p->vocabulary, "has %d pieces; the model knows %d", tokenizer->count,
+             p->shape.vocabulary);
     tokenizer_free(tokenizer);
     p->parameters = parameters_plan(&p->shape, HEAD_MLM, 0);
     p->values = allocate(p->parameters.size, sizeof *p->values);
@@ -85,7 +90,8 @@ static void begin(const struct stage *stage, struct pretraining *p)
     if (head_found && head_found < head)
         fail(stage->teacher, "has %d of the %d tensors of an MLM head", head_found, head);
     p->beginning = scratch ? SCRATCH : head_found ? ADOPTED : HEADLESS;
-    model_initialise(&p->parameters, p->shape.initializer_range, p->values, found, p->seed);
+    model_initialise(&p->parameters, p->shape.initializer_range, p->values, found,
+                     p->seed);
     free(found);
 }
 
@@ -94,7 +100,8 @@ static int work(void *context, long index, float share, struct loss_values *valu
 {
     struct pretraining *p = context;
     feed_batch(&p->feed, index);
-    masked_lm_step(p->model, p->feed.batch, random_key(p->seed, (uint64_t)index, 0), share, values);
+    masked_lm_step(p->model, p->feed.batch, random_key(p->seed, (uint64_t)index, 0),
+                   share, values);
     return p->feed.batch->tokens;
 }
 
@@ -109,8 +116,10 @@ static void validate(void *context, long step)
 /* Make the teacher */
 int pretrain_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data --teacher");
-    struct pretraining p = {.seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
+    struct stage stage = stage_open(argc, argv, usage,
+                                    "--profile --run --data --teacher");
+    struct pretraining p = {
+        .seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
     begin(&stage, &p);
     const char *sections = p.beginning == SCRATCH ? "teacher" : "head";
     double epochs = settings_number(stage.settings, sections, "epochs");
@@ -144,7 +153,8 @@ int pretrain_main(int argc, char **argv)
     encoder_download(p.model, p.values);
     model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
     record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
-    record_set(p.record, "parameters", json_integer((json_int_t)parameters_total(&p.parameters)));
+    record_set(p.record, "parameters",
+               json_integer((json_int_t)parameters_total(&p.parameters)));
     if (p.beginning != SCRATCH) {
         char *weights = text_format("%s/model.safetensors", stage.teacher);
         record_data(p.record, weights);

@@ -11,8 +11,9 @@
 #define RANDOM_INLINE static inline
 #endif
 
-/* random_bits: 64 uniform bits, a pure function of key and counter (Philox4x32-10, Salmon et al.
-   2011, the first two words of the block whose counter is (counter, 0)). */
+/* random_bits: 64 uniform bits, a pure function of key and counter (Philox4x32-10,
+   Salmon et al. 2011, the first two words of the block whose counter is (counter,
+   0)). */
 /* Turn a key and a counter into 64 random bits */
 RANDOM_INLINE uint64_t random_bits(uint64_t key, uint64_t counter)
 {
@@ -30,19 +31,22 @@ RANDOM_INLINE uint64_t random_bits(uint64_t key, uint64_t counter)
     return (uint64_t)c1 << 32 | c0;
 }
 
-/* random_key: a key for one purpose at one time, say (seed of the run, step, number of the layer). */
+/* random_key: a key for one purpose at one time, say (seed of the run, step, number of
+   the layer). */
 RANDOM_INLINE uint64_t random_key(uint64_t seed, uint64_t step, uint64_t place)
 {
     return random_bits(random_bits(seed, step) ^ 0x5bd1e995u, place);
 }
 
-/* random_uniform: uniform in [0, 1), a multiple of 2^-24, so that every value is exact in fp32. */
+/* random_uniform: uniform in [0, 1), a multiple of 2^-24, so that every value is exact
+   in fp32. */
 RANDOM_INLINE float random_uniform(uint64_t key, uint64_t counter)
 {
     return (float)(random_bits(key, counter) >> 40) * 0x1p-24f;
 }
 
-/* random_below: uniform in 0 .. n-1, n > 0. The bias of the modulus is below n / 2^64. */
+/* random_below: uniform in 0 .. n-1, n > 0. The bias of the modulus is below n /
+   2^64. */
 RANDOM_INLINE uint64_t random_below(uint64_t key, uint64_t counter, uint64_t n)
 {
     return random_bits(key, counter) % n;
@@ -52,7 +56,8 @@ RANDOM_INLINE uint64_t random_below(uint64_t key, uint64_t counter, uint64_t n)
 RANDOM_INLINE double random_normal(uint64_t key, uint64_t counter)
 {
     uint64_t bits = random_bits(key, counter);
-    double u = ((double)(bits >> 32) + 1) * 0x1p-32, v = (double)(uint32_t)bits * 0x1p-32;
+    double u = ((double)(bits >> 32) + 1) * 0x1p-32,
+           v = (double)(uint32_t)bits * 0x1p-32;
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 

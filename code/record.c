@@ -19,7 +19,8 @@ struct record {
     const struct stage *stage;
     char *name;
     long steps, first_step; /* first_step: where this process began */
-    double began, before;   /* seconds: the clock at the beginning; spent by earlier processes */
+    double began, before;   /* seconds: the clock at the beginning; what earlier
+                               processes have spent */
     double shown;           /* the clock when progress was last shown */
     int64_t tokens;
     struct curve curves[2];
@@ -77,8 +78,8 @@ static void append(char **text, char *more)
     *text = joined;
 }
 
-void record_row(struct record *record, const char *suffix, const char *columns, long step,
-                const double *values, int count)
+void record_row(struct record *record, const char *suffix, const char *columns,
+                long step, const double *values, int count)
 {
     struct curve *curve = find_curve(record, suffix);
     if (!curve->text)
@@ -132,7 +133,8 @@ void record_step(struct record *record, long step, int64_t tokens, double loss)
 {
     enum { WIDTH = 30 };
     record->tokens += tokens;
-    bool bar = !record->stage->lines && isatty(STDERR_FILENO), last = step == record->steps;
+    bool bar = !record->stage->lines && isatty(STDERR_FILENO),
+         last = step == record->steps;
     double clock = now();
     if (clock - record->shown < (bar ? 0.2 : 10) && !last)
         return;
@@ -141,9 +143,9 @@ void record_step(struct record *record, long step, int64_t tokens, double loss)
     long left = (long)(per_step * (double)(record->steps - step) + 0.5);
     if (bar) {
         int done = (int)(WIDTH * step / record->steps);
-        fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  loss %.4f  %ld:%02ld left ", record->name, done,
-                "##############################", WIDTH - done, "", 100 * step / record->steps,
-                loss, left / 60, left % 60);
+        fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  loss %.4f  %ld:%02ld left ",
+                record->name, done, "##############################", WIDTH - done, "",
+                100 * step / record->steps, loss, left / 60, left % 60);
         if (last)
             fputc('\n', stderr);
     } else {

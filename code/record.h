@@ -13,16 +13,17 @@ struct record *record_open(const struct stage *stage, const char *name);
 /* record_expect: how many steps the stage will take; for the progress. */
 void record_expect(struct record *record, long steps);
 
-/* record_resume: the stage goes on after `step` steps that took `seconds` and saw `tokens`; keeps
-   the rows of its curves up to there and drops later ones. */
+/* record_resume: the stage goes on after `step` steps that took `seconds` and saw
+   `tokens`; keeps the rows of its curves up to there and drops later ones. */
 void record_resume(struct record *record, long step, double seconds, int64_t tokens);
 
-/* record_row: adds a row to a curve, "" for the stage's own or "-validation". columns: the names
-   after "step", separated by tabs; values: as many numbers. */
-void record_row(struct record *record, const char *curve, const char *columns, long step,
-                const double *values, int count);
+/* record_row: adds a row to a curve, "" for the stage's own or "-validation". columns:
+   the names after "step", separated by tabs; values: as many numbers. */
+void record_row(struct record *record, const char *curve, const char *columns,
+                long step, const double *values, int count);
 
-/* record_step: the stage has done `step` steps with `tokens` more tokens; shows the progress. */
+/* record_step: the stage has done `step` steps with `tokens` more tokens; shows the
+   progress. */
 void record_step(struct record *record, long step, int64_t tokens, double loss);
 
 /* Seconds and tokens since the stage began, over all its resumptions. */
@@ -32,11 +33,12 @@ int64_t record_tokens(const struct record *record);
 /* record_save: writes the curves as they stand. */
 void record_save(struct record *record);
 
-/* record_set: puts a value, whose reference it takes over, into the stage's JSON file. */
+/* record_set: puts a value, whose reference it takes over, into the stage's JSON
+   file. */
 void record_set(struct record *record, const char *key, json_t *value);
 
-/* record_data: notes the sha256 of a file that the stage read, as sha256sum gives it, under its
-   path below the data folder, or its bare name if it lies elsewhere. */
+/* record_data: notes the sha256 of a file that the stage read, as sha256sum gives it,
+   under its path below the data folder, or its bare name if it lies elsewhere. */
 void record_data(struct record *record, const char *path);
 
 /* record_cut: notes that the stage used only a part of the whole, as a sentence without

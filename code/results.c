@@ -147,10 +147,10 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
     char *config = text_format("%s/config.json", folder);
     bool known = file_exists(config);
     struct shape shape = known ? model_shape(folder) : (struct shape){.layers = 0};
-    value_take(values, known ? number_text(shape.layers, 0) : text_format("–"), "%s.layers",
-               model);
-    value_take(values, known ? number_text(shape.width, 0) : text_format("–"), "%s.width",
-               model);
+    value_take(values, known ? number_text(shape.layers, 0) : text_format("–"),
+               "%s.layers", model);
+    value_take(values, known ? number_text(shape.width, 0) : text_format("–"),
+               "%s.width", model);
     free(config);
     free(folder);
 }
@@ -171,7 +171,8 @@ static void set_models(const struct run *run, struct settings *settings, json_t 
             value_set(values, origins[i].origin, "teacher.origin");
     set_shape(run, "teacher", values);
     set_shape(run, "student", values);
-    set_words(values, settings_text(settings, "student distill", "layers"), "student.from");
+    set_words(values, settings_text(settings, "student distill", "layers"),
+              "student.from");
 }
 
 /* Note what was cut and what is missing */
@@ -520,34 +521,35 @@ static char *ablation_sentence(const struct estimate *change)
     free(points);
     return text;
 }
+static bool set_ablation(const struct run *run, json_t *values, const char *model)
+{
+    const char *key = ablation_key(model);
+    struct measure *with = mean_score(run, "student", model);
+    struct measure *without = mean_score(run, model, "student");
+    struct measure *difference = with ? measure_difference(without, with) : NULL;
+    struct estimate change = measure_estimate(difference);
+    /* Set the values of one ablation */
+    char *path = text_format("ablation.%s.change", key);
+    value_estimate(values, &change, path);
+    free(path);
+    value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
+               "ablation.%s", key);
+    value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
+    value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
+               key);
+    free(with);
+    free(without);
+    free(difference);
+    return change.known;
+}
 static void set_ablations(const struct run *run, json_t *values)
 {
-    static const struct {
-        const char *key, *model;
-    } ablations[] = {{"mlm", "student-no-mlm"},       {"kl", "student-no-kl"},
-                     {"cosine", "student-no-cosine"}, {"random", "student-random"},
-                     {"alone", "student-alone"},      {"released", "student-released"}};
     bool any = false;
-    for (size_t i = 0; i < sizeof ablations / sizeof *ablations; i++) {
-        const char *key = ablations[i].key, *model = ablations[i].model;
-        struct measure *with = mean_score(run, "student", model);
-        struct measure *without = mean_score(run, model, "student");
-        struct measure *difference = with ? measure_difference(without, with) : NULL;
-        struct estimate change = measure_estimate(difference);
-        /* Set the values of one ablation */
-        char *path = text_format("ablation.%s.change", key);
-        value_estimate(values, &change, path);
-        free(path);
-        value_take(values, change.known ? number_text(-change.value, 1) : text_format("–"),
-                   "ablation.%s", key);
-        value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
-        value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
-                   key);
-        any |= change.known;
-        free(with);
-        free(without);
-        free(difference);
-    }
+    for (int rank = model_rank("student") + 1; model_name(rank); rank++)
+        any |= set_ablation(run, values, model_name(rank));
+    for (int j = 0; j < run->model_count; j++)
+        if (!model_name(model_rank(run->models[j])))
+            any |= set_ablation(run, values, run->models[j]);
     value_set(values, any ? "yes" : "no", "ablation.known");
 }
 

@@ -91,6 +91,11 @@ static const struct {
     {"student-no-kl", "student, no soft targets"},
     {"student-no-cosine", "student, no cosine"},
     {"student-alone", "student, no teacher at all"},
+    {"student-undistilled", "student, not distilled"},
+    {"student-paper", "student, the paper's layers"},
+    {"student-first", "student, the first half of the layers"},
+    {"student-last", "student, the last half"},
+    {"student-ends", "student, both ends"},
 };
 
 int model_rank(const char *model)
@@ -100,6 +105,17 @@ int model_rank(const char *model)
         if (!strcmp(models[rank].name, model))
             return rank;
     return count;
+}
+
+const char *model_name(int rank)
+{
+    return rank < (int)(sizeof models / sizeof *models) ? models[rank].name : NULL;
+}
+
+const char *ablation_key(const char *model)
+{
+    const char *key = strncmp(model, "student-", 8) ? model : model + 8;
+    return strncmp(key, "no-", 3) ? key : key + 3;
 }
 
 const char *model_title(const char *model)
@@ -196,6 +212,14 @@ static bool listed(struct settings *settings, const char *key, const char *name,
     return false;
 }
 
+static bool task_listed(struct settings *settings, const char *name, size_t length)
+{
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->of && strlen(task->name) == length && !strncmp(task->name, name, length))
+            return listed(settings, "tasks", task->of, strlen(task->of));
+    return listed(settings, "tasks", name, length);
+}
+
 /* Whether a stage or a file of predictions, by its name, belongs to the run. */
 static bool asked_for(struct settings *settings, const char *name)
 {
@@ -206,7 +230,7 @@ static bool asked_for(struct settings *settings, const char *name)
     const char *first = strchr(name, '-'), *last = strrchr(name, '-');
     if (!first || first == last)
         return true;
-    return listed(settings, "tasks", name, (size_t)(first - name))
+    return task_listed(settings, name, (size_t)(first - name))
            && listed(settings, "models", first + 1, (size_t)(last - first - 1))
            && listed(settings, "seeds", last + 1, strlen(last + 1));
 }

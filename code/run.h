@@ -20,7 +20,8 @@ struct grid {
 struct grid *grid_read(const char *path);
 void grid_free(struct grid *grid);
 
-/* grid_column: the number of the column of that name. Fails, naming the path, without it. */
+/* grid_column: the number of the column of that name. Fails, naming the path, without
+   it. */
 int grid_column(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
@@ -74,8 +75,14 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model);
 
 /* model_title: what the report calls a model: "student, random start" for
    "student-random". model_rank: its place in tables; models that have no title come
-   last and are called by their name. */
+   last and are called by their name. model_name: the model of a rank, from 0, or NULL
+   behind the last. */
 const char *model_title(const char *model);
 int model_rank(const char *model);
+const char *model_name(int rank);
+
+/* ablation_key: what a student is called among the ablations, for what it lacks or has:
+   "kl" for "student-no-kl", "alone" for "student-alone". */
+const char *ablation_key(const char *model);
 
 #endif

@@ -22,8 +22,8 @@ struct settings {
 };
 
 /* Find a setting by section and key */
-static struct setting *find(const struct settings *settings, const char *section, size_t length,
-                            const char *key)
+static struct setting *find(const struct settings *settings, const char *section,
+                            size_t length, const char *key)
 {
     for (int i = 0; i < settings->count; i++) {
         struct setting *s = &settings->list[i];
@@ -44,7 +44,11 @@ static void add(struct settings *settings, const char *section, const char *key,
         fail(settings->path, "is too large for memory");
     settings->list = list;
     list[settings->count++] = (struct setting){
-        text_format("%s", section), text_format("%s", key), text_format("%s", value), line, false, false};
+        .section = text_format("%s", section),
+        .key = text_format("%s", key),
+        .value = text_format("%s", value),
+        .line = line,
+    };
 }
 
 /* Read the lines of a profile */
@@ -63,16 +67,25 @@ struct settings *settings_open(const char *path)
     struct settings *settings = allocate(1, sizeof *settings);
     settings->path = text_format("%s", path);
     char *bytes = file_read(path, NULL), *rest = bytes, *section = "";
+    bool assigned = false; /* a value stands above, in this section */
     for (int line = 1; rest; line++) {
         char *text = rest, *where = text_format("%s:%d", path, line);
         if ((rest = strchr(text, '\n')))
             *rest++ = '\0';
         text[strcspn(text, "#")] = '\0';
+        bool indented = *text == ' ';
         text = trim(text);
         char *equals = strchr(text, '='), *end = text + strlen(text);
         if (*text == '[' && end[-1] == ']') {
             end[-1] = '\0';
             section = text + 1;
+            assigned = false;
+        } else if (*text && indented && !equals && assigned) {
+            /* Go on with the value above this line */
+            struct setting *above = &settings->list[settings->count - 1];
+            char *longer = text_format("%s %s", above->value, text);
+            free(above->value);
+            above->value = longer;
         } else if (*text) {
             /* Add the assignment on this line */
             if (!equals)
@@ -84,6 +97,7 @@ struct settings *settings_open(const char *path)
             if (find(settings, section, strlen(section), key))
                 fail(where, "\"%s\" is given twice in [%s]", key, section);
             add(settings, section, key, value, line);
+            assigned = true;
         }
         free(where);
     }
@@ -124,7 +138,8 @@ void settings_override(struct settings *settings, const char *name, const char *
 }
 
 /* Look a key up in several sections */
-static struct setting *look_up(struct settings *settings, const char *sections, const char *key)
+static struct setting *look_up(struct settings *settings, const char *sections,
+                               const char *key)
 {
     struct setting *winner = NULL;
     for (const char *s = sections; *s; s += strspn(s, " ")) {
@@ -144,16 +159,18 @@ static struct setting *look_up(struct settings *settings, const char *sections, 
          strrchr(sections, ' ') ? strrchr(sections, ' ') + 1 : sections);
 }
 
-const char *settings_text(struct settings *settings, const char *sections, const char *key)
+const char *settings_text(struct settings *settings, const char *sections,
+                          const char *key)
 {
     return look_up(settings, sections, key)->value;
 }
 
 /* Read a setting as a number, a choice or a list */
-static void refuse(const struct settings *settings, const struct setting *s, const char *wanted)
+static void refuse(const struct settings *settings, const struct setting *s,
+                   const char *wanted)
 {
-    fail(settings->path, "[%s] %s: expected %s, found \"%s\"", s->section, s->key, wanted,
-         s->value);
+    fail(settings->path, "[%s] %s: expected %s, found \"%s\"", s->section, s->key,
+         wanted, s->value);
 }
 
 double settings_number(struct settings *settings, const char *sections, const char *key)
@@ -193,14 +210,15 @@ int settings_choice(struct settings *settings, const char *sections, const char 
     return -1;
 }
 
-int settings_list(struct settings *settings, const char *sections, const char *key, int *list,
-                  int room)
+int settings_list(struct settings *settings, const char *sections, const char *key,
+                  int *list, int room)
 {
     struct setting *s = look_up(settings, sections, key);
     int count = 0;
     for (char *text = s->value, *end; *text; text = end + strspn(end, " "), count++) {
         long value = strtol(text, &end, 10);
-        if (end == text || (*end && *end != ' ') || value < 0 || value > 1000000 || count == room)
+        if (end == text || (*end && *end != ' ') || value < 0 || value > 1000000
+            || count == room)
             refuse(settings, s, "whole numbers separated by spaces");
         list[count] = (int)value;
     }
@@ -212,11 +230,14 @@ void settings_finish(struct settings *settings, const char *sections)
 {
     for (int i = 0; i < settings->count; i++) {
         struct setting *s = &settings->list[i];
-        for (const char *name = sections; *name && !s->asked; name += strspn(name, " ")) {
+        for (const char *name = sections; *name && !s->asked;
+             name += strspn(name, " ")) {
             size_t length = strcspn(name, " ");
-            char *where = text_format(s->line ? "%s:%d" : "%s", settings->path, s->line);
+            char *where = text_format(s->line ? "%s:%d" : "%s", settings->path,
+                                      s->line);
             if (strlen(s->section) == length && !strncmp(s->section, name, length))
-                fail(where, "the setting \"%s\" of [%s] is not known", s->key, s->section);
+                fail(where, "the setting \"%s\" of [%s] is not known", s->key,
+                     s->section);
             free(where);
             name += length;
         }

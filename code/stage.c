@@ -142,12 +142,14 @@ const char *stage_device(void)
     while (stream && fgets(line, sizeof line, stream))
         if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
             line[strcspn(line, "\n")] = '\0';
-            snprintf(name, sizeof name, "%s", strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " "));
+            snprintf(name, sizeof name, "%s",
+                     strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " "));
             break;
         }
     if (stream)
         fclose(stream);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    snprintf(device, sizeof device, "%s, %ld core%s", name, cores, cores == 1 ? "" : "s");
+    snprintf(device, sizeof device, "%s, %ld core%s", name, cores,
+             cores == 1 ? "" : "s");
     return device;
 }

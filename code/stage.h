@@ -8,9 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the command line of a stage said. Text is owned by argv; NULL where an option was not given. */
+/* What the command line of a stage said. Text is owned by argv; NULL where an option
+   was not given. */
 struct stage {
-    struct settings *settings; /* from --profile, with overrides; NULL without --profile */
+    struct settings *settings; /* --profile's, with overrides; NULL without it */
     char *profile;             /* its name without folder and ending; owned */
     const char *run;           /* folder for what the run leaves, results/mini say */
     const char *data;          /* folder of the data sets */
@@ -27,9 +28,9 @@ struct stage {
     bool lines;                /* progress as plain lines, not as a bar */
 };
 
-/* stage_open: reads the options that usage names. Prints usage and exits with 0 for --help; with 2,
-   saying why, for anything the usage does not name. required: the options that must be given,
-   separated by spaces. */
+/* stage_open: reads the options that usage names. Prints usage and exits with 0 for
+   --help; with 2, saying why, for anything the usage does not name. required: the
+   options that must be given, separated by spaces. */
 struct stage stage_open(int argc, char **argv, const char *usage, const char *required);
 void stage_close(struct stage *stage);
 
@@ -37,11 +38,12 @@ void stage_close(struct stage *stage);
 char *stage_path(const struct stage *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* stage_kernels: the table of the device that [run] device names; kernels.h says which there are. */
+/* stage_kernels: the table of the device that [run] device names; kernels.h says which
+   there are. */
 const struct kernels *stage_kernels(const struct stage *stage);
 
-/* stage_device: what the numbers were measured on, "Intel Xeon, 2 cores" say, or the GPU that
-   stage_kernels opened; owned by the function. */
+/* stage_device: what the numbers were measured on, "Intel Xeon, 2 cores" say, or the
+   GPU that stage_kernels opened; owned by the function. */
 const char *stage_device(void);
 
 #endif

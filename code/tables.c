@@ -16,7 +16,8 @@ static void write_cells(FILE *stream, const char *const *cells)
     fputc('\n', stream);
 }
 
-#define write_row(stream, ...) write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
+#define write_row(stream, ...) \
+    write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Start a table */
 static struct file_writer *start(const struct run *run, const char *folder,
@@ -106,29 +107,24 @@ static void write_retention(const struct run *run, const json_t *values, FILE *s
 /* Write the table of ablations */
 static void write_ablations(const struct run *run, const json_t *values, FILE *stream)
 {
-    static const struct {
-        const char *key, *model, *paper;
-    } rows[] = {{"", "student", ""},
-                {"kl", "student-no-kl", "{{paper.table4.kl}}"},
-                {"cosine", "student-no-cosine", "{{paper.table4.cosine}}"},
-                {"mlm", "student-no-mlm", "{{paper.table4.mlm}}"},
-                {"random", "student-random", "{{paper.table4.random}}"},
-                {"alone", "student-alone", "–"},
-                {"released", "student-released", "–"}};
-    (void)run;
     write_row(stream, "Student", "Masked words, %", "Mean score", "Change",
               "95 % interval", "Paper's change");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        bool all = !*rows[i].key;
-        if (!all && strcmp(value_get(values, "ablation.%s.known", rows[i].key), "yes"))
+    write_row(stream, "student, all terms", value_get(values, "accuracy.student.last"),
+              value_get(values, "score.mean.student"), "", "", "");
+    for (int j = 0; j < run->model_count; j++) {
+        const char *model = run->models[j], *key = ablation_key(model);
+        bool listed = model_rank(model) > model_rank("student");
+        if (!listed || strcmp(value_get(values, "ablation.%s.known", key), "yes"))
             continue;
-        write_row(stream, all ? "student, all terms" : model_title(rows[i].model),
-                  value_get(values, "accuracy.%s.last", rows[i].model),
-                  value_get(values, "score.mean.%s", rows[i].model),
-                  all ? "" : value_get(values, "ablation.%s.change", rows[i].key),
-                  all ? ""
-                      : value_get(values, "ablation.%s.change.interval", rows[i].key),
-                  rows[i].paper);
+        bool quoted = !strcmp(key, "kl") || !strcmp(key, "cosine")
+                      || !strcmp(key, "mlm") || !strcmp(key, "random");
+        char *paper = quoted ? text_format("{{paper.table4.%s}}", key) : NULL;
+        write_row(stream, model_title(model), value_get(values, "accuracy.%s.last", model),
+                  value_get(values, "score.mean.%s", model),
+                  value_get(values, "ablation.%s.change", key),
+                  value_get(values, "ablation.%s.change.interval", key),
+                  paper ? paper : "–");
+        free(paper);
     }
 }
 

@@ -9,6 +9,7 @@
    results_main. */
 void tables_write(const struct run *run, const json_t *values);
 
-enum { SHORT_SETTING = 24 }; /* bytes of a value that has room in the table of settings */
+/* how many bytes of a value have room in the table of settings */
+enum { SHORT_SETTING = 24 };
 
 #endif

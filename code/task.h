@@ -21,11 +21,14 @@ struct layout {
 
 struct task {
     const char *name, *title;      /* "cola", "CoLA" */
+    const char *of;                /* only a development set, for the models that were
+                                      trained for this task; NULL: a task by itself */
     enum metric metric;
     int classes;
     const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
     struct layout layouts[3];      /* of a table: the first found is read; last empty */
+    bool torn;                     /* lines of too few columns are left out */
     const char *label;             /* column of the class */
     const char *text, *second;     /* columns; second is NULL for a single text */
     const char *ids[2];            /* columns that dev_ids speaks of */

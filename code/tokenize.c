@@ -47,8 +47,8 @@ static void print_lines(const char *vocab_path, bool pair)
         char *tab = pair ? memchr(line, '\t', size) : NULL;
         size_t first = tab ? (size_t)(tab - line) : size;
         if (pair && (!tab || memchr(tab + 1, '\t', size - first - 1)))
-            fail("standard input", "line %ld: expected two texts and a tab between them",
-                 number);
+            fail("standard input",
+                 "line %ld: expected two texts and a tab between them", number);
         printf("%d ", tokenizer->cls);
         print_pieces(tokenizer, line, first);
         if (pair) {

@@ -20,8 +20,8 @@ long training_steps(const struct stage *stage, const char *sections, long batche
 }
 
 /* Read the settings of the optimiser */
-static struct optimizer_settings optimizer_read(const struct stage *stage, const char *sections,
-                                                long steps)
+static struct optimizer_settings optimizer_read(const struct stage *stage,
+                                                const char *sections, long steps)
 {
     struct settings *s = stage->settings;
     return (struct optimizer_settings){
@@ -32,14 +32,15 @@ static struct optimizer_settings optimizer_read(const struct stage *stage, const
         .decay = (float)settings_number(s, sections, "decay"),
         .clip = (float)settings_number(s, sections, "clip"),
         .warmup = settings_number(s, sections, "warmup"),
-        .linear_decay = settings_choice(s, sections, "schedule", "constant linear") == 1,
+        .linear_decay = settings_choice(s, sections, "schedule", "constant linear")
+                        == 1,
         .steps = steps,
     };
 }
 
 /* Take one step */
-static int64_t take_step(const struct training *training, struct optimizer *optimizer, long step,
-                         int parts, struct loss_values *values)
+static int64_t take_step(const struct training *training, struct optimizer *optimizer,
+                         long step, int parts, struct loss_values *values)
 {
     long first = step * parts, last = first + parts;
     if (last > training->batches)
@@ -51,7 +52,8 @@ static int64_t take_step(const struct training *training, struct optimizer *opti
                                  index == last - 1 ? values : NULL);
     optimizer_step(optimizer, step);
     if (values && !isfinite(values->total))
-        fail(training->name, "the loss is not finite at step %ld; a lower rate may help", step + 1);
+        fail(training->name,
+             "the loss is not finite at step %ld; a lower rate may help", step + 1);
     return tokens;
 }
 
@@ -60,12 +62,14 @@ static void add_row(struct record *record, const struct loss_values *values, lon
                     float rate, int64_t tokens, double seconds)
 {
     double row[] = {
-        (double)record_tokens(record), values->total, values->mlm, values->kl, values->cosine,
-        values->masked ? (double)values->correct / values->masked : 0, rate,
+        (double)record_tokens(record), values->total, values->mlm, values->kl,
+        values->cosine, values->masked ? (double)values->correct / values->masked : 0,
+        rate,
         (double)tokens / seconds,
     };
-    record_row(record, "", "tokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\ttokens_per_second",
-               step, row, 8);
+    record_row(record, "",
+               "tokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\ttokens_per_second", step,
+               row, 8);
 }
 
 /* Train from the first step to the last */
@@ -76,13 +80,16 @@ void training_run(const struct stage *stage, const struct training *training,
     int parts = parts_of(stage, training->sections);
     long steps = training_steps(stage, training->sections, training->batches);
     record_expect(record, steps);
-    struct optimizer_settings settings = optimizer_read(stage, training->sections, steps);
+    struct optimizer_settings settings = optimizer_read(stage, training->sections,
+                                                        steps);
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     long every = settings_count(stage->settings, "run", "checkpoint");
     long row = steps > ROWS ? steps / ROWS : 1;
-    long validation = (steps / VALIDATIONS + row) / row * row; /* both where a row is due */
+    /* both where a row is due */
+    long validation = (steps / VALIDATIONS + row) / row * row;
     every = (every + row - 1) / row * row;
-    long step = checkpoint_read(stage, training->name, training->model, optimizer, record);
+    long step = checkpoint_read(stage, training->name, training->model, optimizer,
+                                record);
     if (step == 0 && training->validate)
         training->validate(training->context, 0);
     struct loss_values values = {0};
@@ -90,7 +97,8 @@ void training_run(const struct stage *stage, const struct training *training,
     double clock = record_seconds(record);
     while (step < steps) {
         bool due = (step + 1) % row == 0 || step + 1 == steps;
-        int64_t tokens = take_step(training, optimizer, step, parts, due ? &values : NULL);
+        int64_t tokens = take_step(training, optimizer, step, parts,
+                                   due ? &values : NULL);
         step++;
         record_step(record, step, tokens, values.total);
         if (due) {
@@ -102,7 +110,8 @@ void training_run(const struct stage *stage, const struct training *training,
         if (training->validate && (step % validation == 0 || step == steps))
             training->validate(training->context, step);
         if (every && step % every == 0 && step < steps)
-            checkpoint_write(stage, training->name, training->model, optimizer, record, step);
+            checkpoint_write(stage, training->name, training->model, optimizer, record,
+                             step);
     }
     optimizer_free(optimizer);
 }

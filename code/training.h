@@ -8,21 +8,24 @@
 /* A stage that trains. */
 struct training {
     const char *name; /* of the stage and its curves */
-    const char *sections; /* of the profile: rate, warmup, decay, …, as training_run lists them */
+    const char *sections; /* of the profile, with rate, warmup, decay, … */
     struct model *model;
     long batches;     /* to work through, over all epochs */
-    /* Works through one batch, adds share times its gradient, and returns how many tokens it had;
-       values, unless NULL, takes the mean losses since they were last asked for. */
+    /* Works through one batch, adds share times its gradient, and returns how many
+       tokens it had; values, unless NULL, takes the mean losses since they were last
+       asked for. */
     int (*work)(void *context, long index, float share, struct loss_values *values);
     /* Measures the model after so many steps and adds a row to a curve; or NULL. */
     void (*validate)(void *context, long step);
     void *context;    /* for work and validate */
 };
 
-/* training_steps: how many steps of the optimiser so many batches are, `accumulate` of them in each. */
+/* training_steps: how many steps of the optimiser so many batches are, `accumulate` of
+   them in each. */
 long training_steps(const struct stage *stage, const char *sections, long batches);
 
-/* training_run: trains from the start, or from the last checkpoint if the stage resumes, to the end. */
+/* training_run: trains from the start, or from the last checkpoint if the stage
+   resumes, to the end. */
 void training_run(const struct stage *stage, const struct training *training,
                   struct record *record);
 

@@ -9,8 +9,8 @@ end
 -- Ask for a pandoc that is new enough
 local major, minor = tostring(PANDOC_VERSION):match("^(%d+)%.(%d+)")
 if major * 1000 + minor < 2017 then
-  give_up("weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have it; this is ",
-          tostring(PANDOC_VERSION))
+  give_up("weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have ",
+    "it; this is ", tostring(PANDOC_VERSION))
 end
 
 -- Read a file and remember its letters
@@ -32,7 +32,9 @@ local lines, problems, noted = {}, {}, {}
 -- read_lines: remembers the lines of a chapter
 local function read_lines(path)
   local text, number = read(path), 0
-  if text:sub(-1) ~= "\n" then give_up("weave: ", path, " does not end with a newline") end
+  if text:sub(-1) ~= "\n" then
+    give_up("weave: ", path, " does not end with a newline")
+  end
   for line in text:gmatch("(.-)\n") do
     number = number + 1
     table.insert(lines, {text = line, place = path .. ":" .. number .. ": "})
@@ -261,7 +263,8 @@ local collect = {
 -- Connect the chunks and the identifiers
 local users, identifiers = {}, {}
 
--- places_of: the pieces of a list of places, each once, without those in chapters not woven
+-- places_of: the pieces of a list of places, each once, without those in chapters that
+-- are not woven
 local function places_of(list)
   local out = {}
   for _, place in ipairs(list) do
@@ -283,8 +286,8 @@ local function connect(xref)
 end
 
 -- Find what a reference stands for
--- find: the kind of a reference ("value", "tbl", "fig", "sec"), and its value or label; nil if
--- the braces are to stand as they are
+-- find: the kind of a reference ("value", "tbl", "fig", "sec"), and its value or label;
+-- nil if the braces are to stand as they are
 local function find(key, strict)
   if key:match("^%a*:?%u[%u%d_]+$") then return nil end
   local kind, name = key:match("^(%a%l%l):(.+)$")
@@ -356,7 +359,8 @@ local replace = {
   Inlines = function(inlines)
     for i, one in ipairs(inlines) do
       local after = inlines[i + 1]
-      if one.t == "Space" and after and after.t == "Str" and after.text:match("^%%") then
+      if one.t == "Space" and after and after.t == "Str"
+        and after.text:match("^%%") then
         inlines[i] = pandoc.Str("\u{A0}")
       end
     end
@@ -365,20 +369,20 @@ local replace = {
 }
 
 -- Tell keywords, strings and comments apart
-local c_words = [[auto break case char const continue default do double else enum extern float
-  for goto if inline int long register restrict return short signed sizeof static struct switch
-  typedef union unsigned void volatile while bool true false NULL]]
-local cuda_words = [[ __global__ __device__ __host__ __shared__ __restrict__ __forceinline__
-  template typename constexpr using]]
+local c_words = [[auto break case char const continue default do double else enum
+  extern float for goto if inline int long register restrict return short signed sizeof
+  static struct switch typedef union unsigned void volatile while bool true false NULL]]
+local cuda_words = [[ __global__ __device__ __host__ __shared__ __restrict__
+  __forceinline__ template typename constexpr using]]
 local c_comments = {"^/%*.-%*/", "^//[^\n]*"}
 
 local languages = {
   c = {comments = c_comments, words = c_words},
   cuda = {comments = c_comments, words = c_words .. cuda_words},
-  lua = {comments = {"^%-%-[^\n]*"}, words = [[and break do else elseif end false for function
-    goto if in local nil not or repeat return then true until while]]},
-  gnuplot = {comments = {"^#[^\n]*"}, words = [[set unset load plot do for if else with using
-    title every index smooth notitle print array eval stats]]},
+  lua = {comments = {"^%-%-[^\n]*"}, words = [[and break do else elseif end false for
+    function goto if in local nil not or repeat return then true until while]]},
+  gnuplot = {comments = {"^#[^\n]*"}, words = [[set unset load plot do for if else with
+    using title every index smooth notitle print array eval stats]]},
   tex = {comments = {"^%%[^\n]*"}, words = "", plain = true},
 }
 local other = {comments = {"^#[^\n]*"}, words = {}, plain = true}
@@ -408,7 +412,8 @@ local function emphasise(text, name, links)
   local language = languages[name] or other
   local out, at = {}, 1
   local function put(kind, last)
-    table.insert(out, (text:sub(at, last):gsub("([ \t]*)([^\n]*)", function(indent, line)
+    local piece = text:sub(at, last)
+    table.insert(out, (piece:gsub("([ \t]*)([^\n]*)", function(indent, line)
       return indent .. (kind and line ~= "" and pen.mark(kind, line) or pen.text(line))
     end)))
     at = last + 1
@@ -444,8 +449,8 @@ end
 local latex = {}
 
 local specials = {
-  ["{"] = "\\{", ["}"] = "\\}", ["$"] = "\\$", ["&"] = "\\&", ["#"] = "\\#", ["_"] = "\\_",
-  ["%"] = "\\%", ["\\"] = "\\textbackslash{}",
+  ["{"] = "\\{", ["}"] = "\\}", ["$"] = "\\$", ["&"] = "\\&", ["#"] = "\\#",
+  ["_"] = "\\_", ["%"] = "\\%", ["\\"] = "\\textbackslash{}",
   ["~"] = "\\textasciitilde{}", ["^"] = "\\textasciicircum{}",
   ["'"] = "\\textquotesingle{}", ["`"] = "\\textasciigrave{}",
 }
@@ -463,7 +468,8 @@ function latex.mark(kind, text) return command_of(kind, latex.text(text)) end
 
 function latex.mention(id, number, word)
   if not word then return latex.raw(command_of("ref", id)) end
-  return latex.raw("\\hyperref[" .. id .. "]{" .. word .. "~" .. command_of("ref*", id) .. "}")
+  local named = word .. "~" .. command_of("ref*", id)
+  return latex.raw("\\hyperref[" .. id .. "]{" .. named .. "}")
 end
 
 function latex.math(text) return text end
@@ -474,7 +480,8 @@ function latex.identifier(name) return command_of("texttt", latex.text(name)) en
 function latex.code(text)
   local code = latex.identifier(text)
   if #text > 12 then
-    code = code:gsub("[/.=,]%f[%w]", "%0\\allowbreak{}"):gsub("\\_%f[%w]", "%0\\allowbreak{}")
+    code = code:gsub("[/.=,]%f[%w]", "%0\\allowbreak{}")
+    code = code:gsub("\\_%f[%w]", "%0\\allowbreak{}")
   end
   return latex.raw(code)
 end
@@ -512,8 +519,9 @@ function latex.block(body, long, piece, notes)
   body = "\\begin{" .. kind .. "}\n" .. body .. "\n\\end{" .. kind .. "}"
   if piece then
     notes = table.concat(notes, "; ")
-    body = command_of("begin", "chunk", piece.label, latex.name(piece.name), notes) .. "\n" ..
-      body .. "\n\\end{chunk}"
+    local name = latex.name(piece.name)
+    body = command_of("begin", "chunk", piece.label, name, notes) .. "\n" .. body ..
+      "\n\\end{chunk}"
   end
   return pandoc.RawBlock("latex", body)
 end
@@ -534,11 +542,13 @@ end
 function latex.source(files)
   local out = {}
   for _, file in ipairs(files) do table.insert(out, latex.identifier(file)) end
-  return command_of("source", latex.identifier(command) .. ": " .. table.concat(out, ", "))
+  local list = table.concat(out, ", ")
+  return command_of("source", latex.identifier(command) .. ": " .. list)
 end
 
 function latex.figure(path, caption, id, files)
-  local begin = "\\begin{figure}[htbp]\\centering\n" .. command_of("includegraphics", path) .. "\n"
+  local begin = "\\begin{figure}[htbp]\\centering\n" ..
+    command_of("includegraphics", path) .. "\n"
   local last = command_of("label", id) .. latex.source(files) .. "\n\\end{figure}"
   local out = pandoc.List {latex.raw(begin .. "\\caption[]{")}
   out:extend(caption)
@@ -547,7 +557,8 @@ function latex.figure(path, caption, id, files)
 end
 
 -- Write a table in LaTeX
-local letter_of = {AlignLeft = "l", AlignRight = "r", AlignCenter = "c", AlignDefault = "l"}
+local letter_of = {
+  AlignLeft = "l", AlignRight = "r", AlignCenter = "c", AlignDefault = "l"}
 
 local function columns_of(simple)
   local columns = "@{}"
@@ -605,7 +616,7 @@ function html.mention(id, number, word)
   return pandoc.Link(word and word .. " " .. number or tostring(number), "#" .. id)
 end
 
--- math: a formula whose brackets grow by themselves, for MathML knows no \Bigl and \Bigr
+-- math: a formula whose brackets grow by themselves: MathML knows no \Bigl and \Bigr
 function html.math(text)
   return (text:gsub("\\[Bb]igg?l%f[%A]", "\\left"):gsub("\\[Bb]igg?r%f[%A]", "\\right"))
 end
@@ -625,7 +636,9 @@ end
 
 function html.pages(list)
   local out = {}
-  for _, piece in ipairs(list) do out[#out + 1] = anchor(piece, html.name(piece.name)) end
+  for _, piece in ipairs(list) do
+    out[#out + 1] = anchor(piece, html.name(piece.name))
+  end
   return table.concat(out, ", ")
 end
 
@@ -652,7 +665,8 @@ function html.block(body, _, piece, notes)
 end
 
 function html.entry(one, file)
-  return "<li>" .. anchor(one.places[1], one.title) .. (file and " in " .. html.text(file) or "") ..
+  return "<li>" .. anchor(one.places[1], one.title) ..
+    (file and " in " .. html.text(file) or "") ..
     (#one.users > 0 and ", " .. html.used(one.users) or "") .. "</li>"
 end
 
@@ -693,7 +707,8 @@ local function set_lines(text, language, piece)
   local out, run, long = {}, {}, false
   local function flush()
     if #run == 0 then return end
-    table.insert(out, emphasise(table.concat(run, "\n"), language, piece and piece.links or {}))
+    local links = piece and piece.links or {}
+    table.insert(out, emphasise(table.concat(run, "\n"), language, links))
     run = {}
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
@@ -826,8 +841,8 @@ function latex.part(number, title)
 end
 
 function html.part(number, title)
-  return pandoc.RawBlock("html", '<p class="part" id="part:' .. number .. '"><span>Part ' ..
-    ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
+  return pandoc.RawBlock("html", '<p class="part" id="part:' .. number ..
+    '"><span>Part ' .. ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
 end
 
 function latex.parts()
@@ -862,7 +877,8 @@ local function index_of_chunks()
   local list = {}
   for name, places in pairs(chunks) do
     local title = pen.name(name)
-    table.insert(list, {name = name, title = title, places = places, users = users[name] or {}})
+    table.insert(list,
+      {name = name, title = title, places = places, users = users[name] or {}})
   end
   return index_of(list)
 end
@@ -879,10 +895,12 @@ end
 -- Find a way to set every character
 local symbols = {
   ["−"] = "-", ["×"] = "\\times", ["÷"] = "\\div", ["±"] = "\\pm", ["·"] = "\\cdot",
-  ["≤"] = "\\le", ["≥"] = "\\ge", ["≠"] = "\\ne", ["≈"] = "\\approx", ["∥"] = "\\parallel",
-  ["∈"] = "\\in", ["∞"] = "\\infty", ["√"] = "\\surd", ["∑"] = "\\sum", ["½"] = "\\tfrac12",
+  ["≤"] = "\\le", ["≥"] = "\\ge", ["≠"] = "\\ne", ["≈"] = "\\approx",
+  ["∥"] = "\\parallel", ["∈"] = "\\in", ["∞"] = "\\infty", ["√"] = "\\surd",
+  ["∑"] = "\\sum", ["½"] = "\\tfrac12",
   ["→"] = "\\rightarrow", ["←"] = "\\leftarrow", ["↔"] = "\\leftrightarrow",
-  ["⇒"] = "\\Rightarrow", ["⟨"] = "\\langle", ["⟩"] = "\\rangle", ["²"] = "^2", ["³"] = "^3",
+  ["⇒"] = "\\Rightarrow", ["⟨"] = "\\langle", ["⟩"] = "\\rangle", ["²"] = "^2",
+  ["³"] = "^3",
   ["α"] = "\\alpha", ["β"] = "\\beta", ["γ"] = "\\gamma", ["δ"] = "\\delta",
   ["ε"] = "\\varepsilon", ["θ"] = "\\theta", ["λ"] = "\\lambda", ["μ"] = "\\mu",
   ["σ"] = "\\sigma", ["τ"] = "\\tau",
@@ -890,7 +908,8 @@ local symbols = {
 
 -- has_latin: whether inputenc and the T1 fonts set a character without help
 local function has_latin(code)
-  return code < 0x180 or code >= 0x2010 and code <= 0x2026 or code == 0x20AC or code == 0x2122
+  return code < 0x180 or code >= 0x2010 and code <= 0x2026 or code == 0x20AC
+    or code == 0x2122
 end
 
 -- declarations: LaTeX that teaches it each character beyond its fonts that was read
@@ -959,8 +978,8 @@ local function write_title(meta)
     if text and text ~= "" then meta[name] = text end
   end
   local function value(key) return select(2, find(key, true)) or "" end
-  meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") .. ", " ..
-    value("run.date")
+  meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..
+    ", " .. value("run.date")
   meta.subtitle, meta.date = meta.course, meta.run
   if not summary then meta.parts = pen.parts() end
 end
@@ -985,7 +1004,8 @@ table { border-top: 2px solid; border-bottom: 2px solid; border-collapse: collap
 table { margin: auto; font-size: 0.9rem; } th { border-bottom: 1px solid; }
 td, th { padding: 0.1rem 0.6rem; } caption { margin-bottom: 0.5rem; }
 .float { margin: 1.5rem 0; text-align: center; } .float p { text-align: left; }
-.float img { max-width: 100%; } .index { columns: 2; list-style: none; font-size: 0.8rem; }
+.float img { max-width: 100%; }
+.index { columns: 2; list-style: none; font-size: 0.8rem; }
 .index li { padding-left: 1rem; text-indent: -1rem; }
 </style>]]
 

@@ -1,17 +1,9 @@
 #!/bin/sh
 # Model folders through the whole program: what is wrong with one is named, and nothing is left behind.
-distil=$(pwd)/${BUILD:-build}/distil
-fixtures=$(pwd)/tests/fixtures
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+. tests/check.sh
+fixtures=$root/tests/fixtures
 cd "$folder" || exit 1
-failed=0
 
-check() { # check NAME COMMAND...: one test
-    name=$1; shift
-    if "$@" >log 2>&1; then echo "ok - $name"; else
-        echo "not ok - $name"; sed 's/^/# /' log | head -n 20; failed=1; fi
-}
 fresh() { rm -rf model out.safetensors*; cp -r "$fixtures/$1" model; }
 inspect() { "$distil" inspect --model model --ids ids.txt --out out.safetensors; }
 refuses() { # refuses MESSAGE: inspect must say this in one line, exit with 1 and leave nothing

@@ -6,8 +6,8 @@
 
 # A number that is typed on purpose is a choice of the design or somebody else's definition: the chapters that may hold
 # it (a regular expression), the text, and why.
-allowed=$(mktemp)
-trap 'rm -rf "$allowed" "$copy"' EXIT
+. tests/check.sh
+allowed=$folder/allowed
 cat >"$allowed" <<'END'
 .	95 % interval	the level of all intervals
 .	95 % percentile	the level of all intervals
@@ -46,17 +46,12 @@ typed() { # typed FILE…: prints "FILE:LINE: NUMBER" for each number that shoul
     }' "$@"
 }
 
-failed=0
-check() {
-    name=$1; shift
-    if found=$("$@" 2>&1); then echo "ok - $name"; else echo "not ok - $name"; echo "$found" | sed 's/^/# /'; failed=1; fi
-}
-
 none_typed() { found=$(typed chapters/*.md); [ -z "$found" ] || { echo "$found"; return 1; }; }
 check "no chapter holds a measured number" none_typed
 
 # a test that cannot fail proves nothing: type numbers into a copy, and they must be found
-copy=$(mktemp -d)
+copy=$folder/copy
+mkdir "$copy"
 finds() { # finds CHAPTER LINE: the line, appended to a copy of the chapter, is reported
     cp "chapters/$1" "$copy/$1"
     printf '\n%s\n' "$2" >>"$copy/$1"

@@ -8,6 +8,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "folder.h"
 #include "losses.h"
 #include "optimizer.h"
 #include "safetensors.h"
@@ -22,8 +23,6 @@
 
 int inspect_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
-
-static char folder[] = "/tmp/parity-XXXXXX";
 
 /* Largest difference, relative to the largest expected value or to scale, whichever is larger; absolute where both
    are zero. */
@@ -270,24 +269,6 @@ static void test_steps(void **unused)
     safetensors_close(file);
 }
 
-static int make_folder(void **unused)
-{
-    (void)unused;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **unused)
-{
-    (void)unused;
-    const char *const names[] = {"forward", "gradients"};
-    for (int i = 0; i < 2; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s/%s.safetensors", folder, names[i]);
-        unlink(path);
-    }
-    return rmdir(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,5 +277,5 @@ int main(void)
         cmocka_unit_test(test_classification),
         cmocka_unit_test(test_steps),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -1,40 +1,18 @@
 #!/bin/sh
 # distil inspect and distil gradients: help, wrong usage, wrong input, and nothing half-written left behind.
 # What they write is compared with PyTorch in tests/parity.c.
-distil=${BUILD:-build}/distil
+. tests/check.sh
 fixtures=tests/fixtures
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-status=0
 
-check() { # NAME COMMAND …: ok if the command succeeds
-    name=$1
+refused() { # refused PART COMMAND ARGUMENT …: with status 1 and a message that holds PART, and no file left
+    part=$1
     shift
-    if "$@"; then echo "ok - $name"; else echo "not ok - $name"; status=1; fi
-}
-
-run() { # EXPECTED-STATUS ARGUMENT …: runs distil, keeps its output
-    expected=$1
-    shift
-    "$distil" "$@" >"$folder/out" 2>"$folder/err"
-    [ $? = "$expected" ]
-}
-
-refuses() { # NAME PART COMMAND ARGUMENT …: refused with status 1 and a message that holds PART, and no file left
-    name=$1 part=$2
-    shift 2
     rm -f "$folder"/result*
-    if run 1 "$@" --out "$folder/result" && grep -q "^distil: .*$part" "$folder/err" \
-        && [ -z "$(ls "$folder" | grep result)" ]; then
-        echo "ok - $name"
-    else
-        echo "not ok - $name"
-        cat "$folder/err"
-        status=1
-    fi
+    run 1 "$@" --out "$folder/result" && { grep -q "^distil: .*$part" "$folder/err" || { cat "$folder/err"; return 1; }; } \
+        && same "$(ls "$folder" | grep result)" ""
 }
 
-inspect() { refuses "$1" "$2" inspect --model "${3:-$fixtures/bert-tiny}" --ids "$folder/ids"; }
+inspect() { check "$1" refused "$2" inspect --model "${3:-$fixtures/bert-tiny}" --ids "$folder/ids"; }
 
 check "inspect --help exits with 0" run 0 inspect --help
 check "… and tells the usage" grep -q '^usage: distil inspect --model DIR' "$folder/out"
@@ -68,7 +46,7 @@ inspect "an enormous id is refused" 'line 1: expected ids'
 : >"$folder/ids"
 inspect "an empty file is refused" 'expected a line of ids, found none'
 
-gradients() { refuses "$1" "$2" gradients --teacher $fixtures/bert-tiny --student "$3" --batch "$4"; }
+gradients() { check "$1" refused "$2" gradients --teacher $fixtures/bert-tiny --student "$3" --batch "$4"; }
 
 batch=$fixtures/parity/batch-packed.safetensors
 check "gradients --help exits with 0" run 0 gradients --help
@@ -85,4 +63,4 @@ gradients "a student with another vocabulary is refused" 'has 97 words; its stud
 gradients "a student without an MLM head is refused" 'cls.predictions' $fixtures/bert-bare $batch
 gradients "a batch that is no safetensors file is refused" 'config.json' $fixtures/distilbert-tiny \
     $fixtures/bert-tiny/config.json
-exit $status
+exit $failed

@@ -1,16 +1,8 @@
 #!/bin/sh
 # From a finished run to its numbers: distil results on a run that never happened (tests/fixtures/run).
-distil=$(pwd)/${BUILD:-build}/distil
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+. tests/check.sh
 run=$folder/made-up
-failed=0
 
-check() { # check NAME COMMAND...: one test
-    name=$1; shift
-    if "$@" >"$folder/log" 2>&1; then echo "ok - $name"; else
-        echo "not ok - $name"; sed 's/^/# /' "$folder/log" | head -n 20; failed=1; fi
-}
 fresh() { rm -rf "$run"; cp -r tests/fixtures/run "$run"; }
 results() { "$distil" results --profile "$run/made-up.settings" --run "$run" --checks "$run/checks.tsv" --key 0123 "$@"; }
 value() { awk -F '"' -v key="$1" '$2 == key { print $4 }' "$run/values.json"; }

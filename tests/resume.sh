@@ -2,9 +2,7 @@
 # Once it is killed at fixed steps, once with SIGKILL at moments of its own, checkpoints being written at every step.
 set -u
 export OMP_NUM_THREADS=1
-distil=${BUILD:-build}/distil
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+. tests/check.sh
 settings=tests/fixtures/tiny.settings
 
 $distil toyland --out "$folder/data" --seed 3 --paragraphs 60 --train 60 --dev 40 || exit 1
@@ -19,8 +17,8 @@ stages() {
             --out "$folder/$1/models/cola" 2>>"$folder/log"
 }
 
-# same RUN: whether everything but times is the same as in the run that was left alone
-same() {
+# equals_whole RUN: whether everything but times is the same as in the run that was left alone
+equals_whole() {
     for file in models/teacher/model.safetensors models/student/model.safetensors models/cola/model.safetensors \
         predictions/cola-student-5.tsv; do
         cmp "$folder/whole/$file" "$folder/$1/$file" || return 1
@@ -37,17 +35,11 @@ same() {
     done
 }
 
-report() {
-    if [ "$1" = 0 ]; then echo "ok - $2"; else echo "not ok - $2"; failed=1; fi
-}
-failed=0
-
 stages whole || { cat "$folder/log"; exit 1; }
-grep -q '"train corpus wiki.train.tokens: the first [0-9],[0-9]* of [0-9],[0-9]* tokens"' "$folder/whole/stages/teacher.json"
-report $? "a run tells what it left out"
+check "a run tells what it left out" grep -q '"train corpus wiki.train.tokens: the first [0-9],[0-9]* of [0-9],[0-9]* tokens"' \
+    "$folder/whole/stages/teacher.json"
 stages again
-same again
-report $? "the same seed gives the same bits"
+check "the same seed gives the same bits" equals_whole again
 
 # killed over and over, each time a little later, in a step or half-way through a checkpoint
 kills=0 delay=5
@@ -63,10 +55,7 @@ while :; do
         break
     fi
 done
-same killed
-report $? "killed $kills times, the bits are the same"
-[ $kills -gt 2 ]
-report $? "it was killed more than twice"
-[ -z "$(ls "$folder/whole/checkpoints" 2>/dev/null)" ]
-report $? "no checkpoint is left behind"
+check "killed $kills times, the bits are the same" equals_whole killed
+check "it was killed more than twice" test $kills -gt 2
+check "no checkpoint is left behind" same "$(ls "$folder/whole/checkpoints" 2>/dev/null)" ""
 exit $failed

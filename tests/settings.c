@@ -29,7 +29,8 @@ static const char sample[] = "# a comment\n"
                              "\n"
                              "[finetune]\n"
                              "  rate = 2e-5\r\n"
-                             "seeds = 1 2 30\n"
+                             "seeds = 1 2   # and, on a line of its own:\n"
+                             "    30\n"
                              "schedule = linear\n"
                              "[mrpc]\n"
                              "rate=1e-4";
@@ -87,6 +88,8 @@ static void slips_are_refused(void **state)
     (void)state;
     EXPECT_FAIL(settings_open(profile("[a]\nhello\n")), ":2: expected \"key = value\"");
     EXPECT_FAIL(settings_open(profile("x = 1\n")), ":1: \"x\" stands before the first [section]");
+    EXPECT_FAIL(settings_open(profile("[a]\nx = 1\n[b]\n  2\n")), ":4: expected \"key = value\"");
+    EXPECT_FAIL(settings_open(profile("  1\n")), ":1: expected \"key = value\"");
     EXPECT_FAIL(settings_open(profile("[a]\nx = 1\nx = 2\n")), ":3: \"x\" is given twice in [a]");
     EXPECT_FAIL(settings_open("/nowhere.settings"), "/nowhere.settings: cannot be opened");
     struct settings *s = settings_open(profile("[a]\nx = one\ny = -1\nz = 1 b\nw = 1e999\n"));

@@ -2,24 +2,8 @@
 # tangler with, and in `expected` its messages, its exit status and every file that it wrote. What succeeds must come
 # out the same from the independent tangler tests/tangle.lua. Then what a folder cannot say.
 set -u
-root=$PWD
+. tests/check.sh
 tangle=$root/${BUILD:-build}/tangle
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# check WHAT COMMAND …: COMMAND must succeed
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        echo "ok - $what"
-    else
-        echo "not ok - $what"
-        sed 's/^/    /' "$work/log"
-        failed=1
-    fi
-}
 
 transcript() {
     "$tangle" "$@"
@@ -30,27 +14,27 @@ transcript() {
     done
 }
 
-# both_agree FOLDER CHAPTER …: the Lua tangler makes what lies in FOLDER/code and FOLDER/figures
+# both_agree DIR CHAPTER …: the Lua tangler makes what lies in DIR/code and DIR/figures
 both_agree() {
-    folder=$1
+    made=$1
     shift
-    rm -rf "$work/lua"
-    mkdir -p "$work/lua"
-    lua5.4 "$root/tests/tangle.lua" -o "$work/lua" "$@" || return 1
+    rm -rf "$folder/lua"
+    mkdir -p "$folder/lua"
+    lua5.4 "$root/tests/tangle.lua" -o "$folder/lua" "$@" || return 1
     for part in code figures; do
-        mkdir -p "$folder/$part" "$work/lua/$part"
-        diff -r "$work/lua/$part" "$folder/$part" || return 1
+        mkdir -p "$made/$part" "$folder/lua/$part"
+        diff -r "$folder/lua/$part" "$made/$part" || return 1
     done
 }
 
 for case in tests/tangle/*/; do
     name=$(basename "$case")
-    mkdir "$work/$name"
-    cp "$case"*.md "$work/$name"
-    cd "$work/$name" || exit 1
-    eval "transcript $(cat "$root/$case/arguments" 2>/dev/null || echo '*.md')" >"$work/$name.out" 2>&1
-    check "$name" diff -u "$root/$case/expected" "$work/$name.out"
-    if grep -q '^exit status 0' "$work/$name.out"; then
+    mkdir "$folder/$name"
+    cp "$case"*.md "$folder/$name"
+    cd "$folder/$name" || exit 1
+    eval "transcript $(cat "$root/$case/arguments" 2>/dev/null || echo '*.md')" >"$folder/$name.out" 2>&1
+    check "$name" diff -u "$root/$case/expected" "$folder/$name.out"
+    if grep -q '^exit status 0' "$folder/$name.out"; then
         check "$name, in Lua" both_agree . *.md
     fi
     cd "$root" || exit 1
@@ -60,14 +44,12 @@ done
 fails() {
     status=$1 pattern=$2
     shift 2
-    "$@" >"$work/said" 2>&1
-    [ $? = "$status" ] && { [ -z "$pattern" ] || grep -q "$pattern" "$work/said"; } || { cat "$work/said"; return 1; }
+    "$@" >"$folder/said" 2>&1
+    [ $? = "$status" ] && { [ -z "$pattern" ] || grep -q "$pattern" "$folder/said"; } || { cat "$folder/said"; return 1; }
 }
 
-same() { [ "$1" = "$2" ] || { echo "expected: $2"; echo "found:    $1"; return 1; }; }
-
-mkdir "$work/odd"
-cd "$work/odd" || exit 1
+mkdir "$folder/odd"
+cd "$folder/odd" || exit 1
 check "an unknown option is refused" fails 2 'unknown option --frobnicate' "$tangle" --frobnicate a.md
 check "no chapters are refused" fails 2 '^usage: ' "$tangle"
 check "an option without its name is refused" fails 2 'a name must follow -o' "$tangle" a.md -o
@@ -88,7 +70,7 @@ check "a file that cannot be written is named" fails 1 '^tangle: blocked/code/cr
 check "and leaves nothing half-written" same "$(ls blocked/code)" crlf.c
 
 # drift
-cd "$work/unused" || exit 1
+cd "$folder/unused" || exit 1
 "$tangle" --lines lines --xref x.json 1.md 2>/dev/null
 check "--check is content with what was written" fails 0 '' "$tangle" --check 1.md
 touch -d 2001-01-01 code/a.c lines/a.c x.json
@@ -120,20 +102,20 @@ sed -i 's:code/c.c:code/d.c:; s:Forgotten:Forgotten, too:' 2.md
 check "a chapter that was not read keeps its files" same "$(echo code/*)" "code/c.c code/d.c code/hand.c"
 
 # the compiler speaks of the chapters
-cd "$work/macro" || exit 1
+cd "$folder/macro" || exit 1
 sed -i 's/^int doubled;/int doubled = undoubled;/; s/^int number;/int number = unnumbered;/' 1.md
 "$tangle" --lines lines 1.md
-cc -fsyntax-only lines/macro.c 2>"$work/messages"
+cc -fsyntax-only lines/macro.c 2>"$folder/messages"
 for word in undoubled unnumbered; do
     line=$(grep -n $word 1.md | cut -d: -f1)
-    check "gcc finds $word in the chapter" grep -q "^1.md:$line:.*$word" "$work/messages"
+    check "gcc finds $word in the chapter" grep -q "^1.md:$line:.*$word" "$folder/messages"
 done
 
 # the book itself
 cd "$root" || exit 1
-both="$work/both"
-"$tangle" --strict -o "$both" chapters/*.md >"$work/said" 2>&1
-check "the book has no faults" same "$(cat "$work/said")" ""
+both="$folder/both"
+"$tangle" --strict -o "$both" chapters/*.md >"$folder/said" 2>&1
+check "the book has no faults" same "$(cat "$folder/said")" ""
 "$tangle" -o "$both" --lines "$both/lines" --xref "$both/x.json" chapters/*.md 2>/dev/null
 check "the book, in Lua" both_agree "$both" chapters/*.md
 check "each line of the compiled form is where its directive says" awk '
@@ -154,15 +136,15 @@ check "each line of the compiled form is where its directive says" awk '
     END { exit bad || !NR }' "$both"/lines/*
 
 # it makes itself: built from what it tangled, it tangles the same
-check "a C compiler alone builds it" cc -o "$work/second" "$both/code/tangle.c"
-"$work/second" -o "$work/again" --xref "$work/again/x.json" chapters/*.md 2>/dev/null
-check "and it tangles itself to the byte" diff -r "$both/code" "$work/again/code"
-check "with the same cross references" cmp "$both/x.json" "$work/again/x.json"
+check "a C compiler alone builds it" cc -o "$folder/second" "$both/code/tangle.c"
+"$folder/second" -o "$folder/again" --xref "$folder/again/x.json" chapters/*.md 2>/dev/null
+check "and it tangles itself to the byte" diff -r "$both/code" "$folder/again/code"
+check "with the same cross references" cmp "$both/x.json" "$folder/again/x.json"
 
 # what the Makefile makes of it
-mkdir "$work/house"
-cp -r Makefile chapters code tests "$work/house"
-cd "$work/house" || exit 1
+mkdir "$folder/house"
+cp -r Makefile chapters code tests "$folder/house"
+cd "$folder/house" || exit 1
 unset MAKEFLAGS MAKELEVEL
 make -s BUILD=build tangle build/fail.o >/dev/null 2>&1
 check "an object speaks of its chapter" grep -q 'chapters/13-helpers.md' build/src/fail.c

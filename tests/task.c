@@ -14,6 +14,7 @@
 #include "cache.h"
 #include "fail.h"
 #include "file.h"
+#include "folder.h"
 #include "task.h"
 #include "tokenizer.h"
 
@@ -21,8 +22,6 @@
 enum { PAD, UNK, CLS, SEP, MASK, A, B, AB };
 
 static struct tokenizer *tokenizer;
-static char folder[64];   /* the data folder of one test */
-
 static int open_vocabulary(void **state)
 {
     (void)state;
@@ -37,29 +36,9 @@ static int free_vocabulary(void **state)
     return 0;
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/task-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", folder);
-    int status = system(command);
-    free(command);
-    return status;
-}
-
 static void put(const char *name, const char *text)
 {
-    char *path = text_format("%s/%s", folder, name);
-    struct file_writer *w = file_create(path);
-    fputs(text, file_stream(w));
-    file_commit(w);
-    free(path);
+    free(folder_put(name, text));
 }
 
 static struct examples *read_split(const char *task, enum split split, int limit)
@@ -155,22 +134,72 @@ static void long_rows_are_cut(void **state)
     examples_free(e);
 }
 
-/* SST-2, and a task that this program has never heard of. */
+/* A task that this program has never heard of. */
 static void a_new_task_is_a_row(void **state)
 {
     (void)state;
-    const struct task rte = {
-        .name = "rte", .title = "RTE", .metric = ACCURACY,
-        .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {2490, 277},
-        .layouts = {{{{"RTE/train.tsv"}, {"RTE/dev.tsv"}}, NULL, NULL}},
-        .label = "label", .text = "sentence1", .second = "sentence2",
+    const struct task sick = {
+        .name = "sick", .title = "SICK", .metric = ACCURACY,
+        .classes = 3, .names = {"NEUTRAL", "ENTAILMENT", "CONTRADICTION"}, .rows = {4500, 500},
+        .layouts = {{{{"SICK_train.txt"}, {"SICK_trial.txt"}}, NULL, NULL}},
+        .label = "entailment_judgment", .text = "sentence_A", .second = "sentence_B",
     };
-    put("glue/RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n"
-        "0\ta\tb\tnot_entailment\n1\tb\ta\tentailment\n");
-    expect(task_read(&rte, folder, DEV, tokenizer, 16, 0), 2, (int[]){1, 0}, 10,
+    put("SICK_trial.txt", "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
+        "4\ta\tb\t4.9\tCONTRADICTION\n24\tb\ta\t3.5\tNEUTRAL\n");
+    expect(task_read(&sick, folder, DEV, tokenizer, 16, 0), 2, (int[]){2, 0}, 10,
            (int[]){CLS, A, SEP, B, SEP, CLS, B, SEP, A, SEP});
+}
+
+static void sst2_has_a_header(void **state)
+{
+    (void)state;
     put("glue/SST-2/dev.tsv", "sentence\tlabel\na b \t1\n");
     expect(read_split("sst2", DEV, 0), 1, (int[]){1}, 4, (int[]){CLS, A, B, SEP});
+}
+
+static void torn_lines_of_qqp_are_left_out(void **state)
+{
+    (void)state;
+    const char *table = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+                        "1\t2\t3\t\"a\tb\t1\n" /* one quotation mark */
+                        "4\t5\t6\ta\n"
+                        "b\ta\t0\n\n"
+                        "7\t8\t9\tb\tab\t0\n";
+    put("glue/QQP/train.tsv", table);
+    expect(read_split("qqp", TRAIN, 0), 2, (int[]){1, 0}, 11,
+           (int[]){CLS, UNK, A, SEP, B, SEP, CLS, B, SEP, AB, SEP});
+    put("glue/QQP/dev.tsv", "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\ta\tb\t1\t1\n");
+    EXPECT_FAIL(read_split("qqp", DEV, 0), "dev.tsv: line 2: expected 6 columns, found 7");
+}
+
+static void mnli_has_two_development_sets(void **state)
+{
+    (void)state;
+    const char *matched = "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\t"
+                          "sentence1_parse\tsentence2_parse\tsentence1\tsentence2\tlabel1\tlabel2\tlabel3\t"
+                          "label4\tlabel5\tgold_label\n"
+                          "0\t63735\t63735n\tslate\t( a )\t( b )\t(ROOT a)\t(ROOT b)\ta\tb\t"
+                          "neutral\tneutral\tneutral\tneutral\tcontradiction\tneutral\n";
+    put("glue/MNLI/train.tsv", "sentence1\tsentence2\tlabel1\tgold_label\nb\ta\tneutral\tcontradiction\n"
+        "a\ta\tneutral\tentailment\n");
+    put("glue/MNLI/dev_matched.tsv", matched);
+    put("glue/MNLI/dev_mismatched.tsv", "sentence1\tsentence2\tgold_label\nab\tab\tentailment\n");
+    expect(read_split("mnli", TRAIN, 0), 2, (int[]){0, 1}, 10, (int[]){CLS, B, SEP, A, SEP, CLS, A, SEP, A, SEP});
+    expect(read_split("mnli", DEV, 0), 1, (int[]){2}, 5, (int[]){CLS, A, SEP, B, SEP});
+    expect(read_split("mnlimm", DEV, 0), 1, (int[]){1}, 5, (int[]){CLS, AB, SEP, AB, SEP});
+    assert_string_equal(task_find("mnlimm")->of, "mnli");
+    EXPECT_FAIL(read_split("mnlimm", TRAIN, 0), "has no row of MNLI mismatched in its training set");
+}
+
+static void the_others_of_glue_differ_in_their_columns(void **state)
+{
+    (void)state;
+    put("glue/QNLI/dev.tsv", "index\tquestion\tsentence\tlabel\n0\ta\tb\tnot_entailment");
+    put("glue/RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n0\tb\ta\tentailment\n");
+    put("glue/WNLI/dev.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tab\t1\n");
+    expect(read_split("qnli", DEV, 0), 1, (int[]){1}, 5, (int[]){CLS, A, SEP, B, SEP});
+    expect(read_split("rte", DEV, 0), 1, (int[]){0}, 5, (int[]){CLS, B, SEP, A, SEP});
+    expect(read_split("wnli", DEV, 0), 1, (int[]){1}, 5, (int[]){CLS, A, SEP, AB, SEP});
 }
 
 /* kept: the key of the one file in the cache, which is removed. */
@@ -212,7 +241,7 @@ static void pieces_are_kept(void **state)
 static void malformed_tables_are_refused_by_line(void **state)
 {
     (void)state;
-    EXPECT_FAIL(task_find("wnli"), "wnli: is no task; the tasks are cola mrpc imdb");
+    EXPECT_FAIL(task_find("hans"), "hans: is no task; the tasks are cola mrpc imdb");
     EXPECT_FAIL(read_split("cola", DEV, 0),
                 "has no CoLA: expected glue/CoLA/dev.tsv, imdb/CoLA/dev.tsv or CoLA/dev.tsv");
     put("CoLA/train.tsv", "x\t1\t\ta\nx\t1\tb\n");
@@ -321,7 +350,7 @@ static void missing_rows_are_worth_a_warning(void **state)
     examples_free(e);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void)
 {
@@ -332,6 +361,10 @@ int main(void)
         IN_FOLDER(mrpc_has_a_header_in_glue),
         IN_FOLDER(imdb_is_read_in_the_order_of_numbers),
         IN_FOLDER(long_rows_are_cut),
+        IN_FOLDER(sst2_has_a_header),
+        IN_FOLDER(torn_lines_of_qqp_are_left_out),
+        IN_FOLDER(mnli_has_two_development_sets),
+        IN_FOLDER(the_others_of_glue_differ_in_their_columns),
         IN_FOLDER(a_new_task_is_a_row),
         IN_FOLDER(pieces_are_kept),
         IN_FOLDER(malformed_tables_are_refused_by_line),

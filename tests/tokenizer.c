@@ -15,6 +15,7 @@
 #include "check.h"
 #include "fail.h"
 #include "file.h"
+#include "folder.h"
 #include "tokenizer.h"
 
 #define FIXTURES "tests/fixtures/tokenizer/"
@@ -145,40 +146,11 @@ static void speed_is_reported(void **state)
     free(ids);
 }
 
-static char folder[32];   /* for the files of one test */
-
-static int make_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/tokenizer-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", folder);
-    int status = system(command);
-    free(command);
-    return status;
-}
-
-/* write_file: a file of that name in the folder; returns its path, for the caller to free. */
-static char *write_file(const char *name, const char *text)
-{
-    char *path = text_format("%s/%s", folder, name);
-    FILE *stream = fopen(path, "w");
-    assert_non_null(stream);
-    fputs(text, stream);
-    fclose(stream);
-    return path;
-}
-
 static void greedy_match_does_not_go_back(void **state)
 {
     (void)state;
     /* with CRLF, an empty line, a piece given twice, and no end of line at the end */
-    char *path = write_file("vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\n"
+    char *path = folder_put("vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\n"
                             "a\r\nab\r\n##c\r\n##bcd\r\n\r\n##c\r\n##d\r\n##dd");
     struct tokenizer *t = tokenizer_open(path);
     int ids[8];
@@ -225,18 +197,18 @@ static void special_tokens_are_known(void **state)
 static void config_decides_about_case(void **state)
 {
     (void)state;
-    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ne\nÉ\n");
+    char *path = folder_put("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ne\nÉ\n");
     struct tokenizer *t = tokenizer_open(path);
     int ids[2];
     tokenizer_encode(t, "É", 2, ids, 2);
     assert_int_equal(ids[0], 5);
     tokenizer_free(t);
-    free(write_file("tokenizer_config.json", "{\"do_lower_case\": false}"));
+    free(folder_put("tokenizer_config.json", "{\"do_lower_case\": false}"));
     t = tokenizer_open(path);
     tokenizer_encode(t, "É", 2, ids, 2);
     assert_int_equal(ids[0], 6);
     tokenizer_free(t);
-    free(write_file("tokenizer_config.json", "{"));
+    free(folder_put("tokenizer_config.json", "{"));
     EXPECT_FAIL(tokenizer_open(path), "tokenizer_config.json: line 1");
     free(path);
 }
@@ -244,11 +216,11 @@ static void config_decides_about_case(void **state)
 static void unfit_vocabularies_are_refused(void **state)
 {
     (void)state;
-    char *path = write_file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
+    char *path = folder_put("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
     EXPECT_FAIL(tokenizer_open(path), "has no line [MASK]");
-    free(write_file("vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
+    free(folder_put("vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
     EXPECT_FAIL(tokenizer_open(path), "has [PAD] on line 2; it must be the first");
-    free(write_file("vocab.txt", ""));
+    free(folder_put("vocab.txt", ""));
     EXPECT_FAIL(tokenizer_open(path), "has no line [PAD]");
     EXPECT_FAIL(tokenizer_open("/nowhere/vocab.txt"), "/nowhere/vocab.txt: cannot be opened");
     assert_int_equal(truncate(path, (1 << 23) + 1), 0);
@@ -256,7 +228,7 @@ static void unfit_vocabularies_are_refused(void **state)
     free(path);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void)
 {

@@ -1,23 +1,7 @@
 #!/bin/sh
 # distil tokenize: its output, its help, and how it refuses wrong usage and wrong input.
-distil=${BUILD:-build}/distil
+. tests/check.sh
 fixtures=tests/fixtures/tokenizer
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-status=0
-
-check() { # NAME COMMAND …: ok if the command succeeds
-    name=$1
-    shift
-    if "$@"; then echo "ok - $name"; else echo "not ok - $name"; status=1; fi
-}
-
-run() { # EXPECTED-STATUS ARGUMENT …: runs distil, keeps its output
-    expected=$1
-    shift
-    "$distil" "$@" >"$folder/out" 2>"$folder/err"
-    [ $? = "$expected" ]
-}
 
 tokenize() { run 0 tokenize --vocab $fixtures/vocab.txt "$@"; }
 
@@ -50,4 +34,4 @@ check "an unknown option is wrong usage" run 2 tokenize --vocab $fixtures/vocab.
 check "… and is named" grep -q 'distil: --pairs: ' "$folder/err"
 check "a missing vocabulary is an error" run 1 tokenize --vocab "$folder/none" </dev/null
 check "… and is named" grep -q "distil: $folder/none: cannot be opened" "$folder/err"
-exit $status
+exit $failed

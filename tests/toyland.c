@@ -15,13 +15,12 @@
 #include "corpus.h"
 #include "fail.h"
 #include "file.h"
+#include "folder.h"
 #include "task.h"
 #include "tokenizer.h"
 #include "toyland.h"
 
 enum { PARAGRAPHS = 400, TRAINING = 300, DEVELOPMENT = 150 };
-
-static char folder[] = "/tmp/toyland-XXXXXX";
 
 /* ---- The words. Places 2i and 2i + 1 are opposites; all words of a place mean the same. ---- */
 
@@ -292,19 +291,8 @@ static char *path_of(const char *name)
 
 static int generate(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
+    int status = folder_make(state);
     toyland_write(&(struct toyland){folder, 3, PARAGRAPHS, TRAINING, DEVELOPMENT});
-    return 0;
-}
-
-static int clean(void **state)
-{
-    (void)state;
-    char *command = text_format("rm -rf %s", folder);
-    int status = system(command);
-    free(command);
     return status;
 }
 
@@ -568,5 +556,5 @@ int main(void)
         cmocka_unit_test(word_pieces_have_work_to_do),    cmocka_unit_test(no_row_is_seen_twice),
         cmocka_unit_test(seed_decides),                   cmocka_unit_test(bad_options_are_refused),
     };
-    return cmocka_run_group_tests_name("toyland", tests, generate, clean);
+    return cmocka_run_group_tests_name("toyland", tests, generate, folder_remove);
 }

@@ -1,25 +1,7 @@
 # The weaver. First its golden cases: each folder of tests/weave/ holds chapters, perhaps the arguments to call pandoc
 # with, and in `expected` what came out, with messages and exit status. Then the PDF: no trace of time and place.
 set -u
-root=$PWD
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# check WHAT COMMAND …: COMMAND must succeed
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        echo "ok - $what"
-    else
-        echo "not ok - $what"
-        sed 's/^/    /' "$work/log" | head -n 40
-        failed=1
-    fi
-}
-
-same() { [ "$1" = "$2" ] || { echo "$1 is not $2"; return 1; }; }
+. tests/check.sh
 
 # weave ARGUMENT …: what pandoc makes of the chapters in this folder. What pandocs of different age write differently
 # (the target of a heading, the class of a row) is made the same.
@@ -34,32 +16,32 @@ weave() {
     sed '/^\\hypertarget{[^}]*}{%$/d; s/\(\\label{sec:[^}]*}\)}$/\1/; s/<tr class="[a-z]*">/<tr>/' out
 }
 
-cp -r tests/weave "$work"
+cp -r tests/weave "$folder"
 for case in tests/weave/*/; do
     name=$(basename "$case")
     [ "$name" != run ] || continue
-    cd "$work/weave/$name" || exit 1
+    cd "$folder/weave/$name" || exit 1
     ln -s ../run ../*.json ../references.bib ../template.tex .
-    weave $(cat arguments 2>/dev/null || echo '-t latex') >"$work/$name.out"
-    check "$name" diff -u "$root/$case/expected" "$work/$name.out"
+    weave $(cat arguments 2>/dev/null || echo '-t latex') >"$folder/$name.out"
+    check "$name" diff -u "$root/$case/expected" "$folder/$name.out"
     cd "$root" || exit 1
 done
 
 # an older pandoc, and a run without results
-lua5.4 -e 'PANDOC_VERSION = "2.9.2"' code/weave.lua >"$work/old" 2>&1
+lua5.4 -e 'PANDOC_VERSION = "2.9.2"' code/weave.lua >"$folder/old" 2>&1
 check "an old pandoc is refused by number" \
-    same "$(cat "$work/old")" "weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have it; this is 2.9.2"
+    same "$(cat "$folder/old")" "weave: pandoc 2.17 or newer is needed, as Debian 12 and Ubuntu 24.04 have it; this is 2.9.2"
 unset MAKEFLAGS MAKELEVEL
-make weave RUN="$work/nowhere" >"$work/none" 2>&1
-check "without results, weave says what makes them" grep -q "^weave: .*values.json is not there; 'make report" "$work/none"
+make weave RUN="$folder/nowhere" >"$folder/none" 2>&1
+check "without results, weave says what makes them" grep -q "^weave: .*values.json is not there; 'make report" "$folder/none"
 
 # the PDF: the report from a run that never happened, and a small book, each in two folders
 for house in one two/deeper; do
     run=results/made-up
-    mkdir -p "$work/$house/build" "$work/$house/results"
-    cp -r Makefile chapters code figures tests/weave "$work/$house"
-    cp -r tests/fixtures/run "$work/$house/$run"
-    cd "$work/$house" || exit 1
+    mkdir -p "$folder/$house/build" "$folder/$house/results"
+    cp -r Makefile chapters code figures tests/weave "$folder/$house"
+    cp -r tests/fixtures/run "$folder/$house/$run"
+    cd "$folder/$house" || exit 1
     grep -oh '{{check\.[^}]*}}' chapters/*.md | sed 's/[{}]//g; s/$/\t0/' | sort -u >checks.tsv
     "$root/${BUILD:-build}/distil" results --profile $run/made-up.settings --run $run --checks checks.tsv >/dev/null
     "$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled chapters/*.md
@@ -71,16 +53,16 @@ for house in one two/deeper; do
     make -s BUILD=build PROFILE=$run/made-up.settings CHAPTERS="$cases" DRAWN= CHECKED= $run/report.pdf >>said 2>&1
     cd "$root" || exit 1
 done
-one=$work/one/results/made-up
-two=$work/two/deeper/results/made-up
-check "the report weaves without a complaint" same "$(cat "$work/one/said")" \
+one=$folder/one/results/made-up
+two=$folder/two/deeper/results/made-up
+check "the report weaves without a complaint" same "$(cat "$folder/one/said")" \
     "$(printf 'weave: results/made-up/summary.pdf\nweave: results/made-up/report.pdf')"
 check "the summary has the same bytes in another folder" cmp "$one/summary.pdf" "$two/summary.pdf"
 check "and so has a book of chunks" cmp "$one/report.pdf" "$two/report.pdf"
 check "the summary has at most six pages" test "$(pdfinfo "$one/summary.pdf" | awk '/^Pages/ { print $2 }')" -le 6
 check "a PDF tells no date" same "$(pdfinfo "$one/report.pdf" | grep Date)" ""
-check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo "$one/summary.pdf" >"$work/info"; echo "$work/info")"
-pdftotext -layout "$one/report.pdf" "$work/text"
-check "a caption tells where its chunk is used" grep -q 'Weigh the anchor.*used on page 3' "$work/text"
-check "no reference is left open" same "$(grep -n '??' "$work/text")" ""
+check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo "$one/summary.pdf" >"$folder/info"; echo "$folder/info")"
+pdftotext -layout "$one/report.pdf" "$folder/text"
+check "a caption tells where its chunk is used" grep -q 'Weigh the anchor.*used on page 3' "$folder/text"
+check "no reference is left open" same "$(grep -n '??' "$folder/text")" ""
 exit $failed
