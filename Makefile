@@ -39,7 +39,7 @@ export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
 export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
-DEPS := gcc libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
+DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
@@ -330,12 +330,29 @@ $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
 
 # Tests -------------------------------------------------------------------------------------------------------------
 
-TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness
+
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
-	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
+	$(Q)$(link_test)
+
+# The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed.
+HARNESS = $(CXX) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
+    -Itests/cuda -Icode -Itests -MMD -MP -c -o $@
+
+$(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
+
+$(BUILD)/tests/harness.o: tests/harness.cc
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) $<
+
+$(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
+	$(Q)$(link_test) -lstdc++
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
@@ -361,8 +378,9 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 sanitized: $(TESTS)
 	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
 
+# valgrind does not follow the harness's changes of stacks
 valgrind: $(TESTS)
-	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
+	$(Q)set -e; for t in $(filter-out %/harness %/cuda,$(TESTS)); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
 $(BUILD)/fuzz/tangle: code/tangle.c
