@@ -41,7 +41,7 @@ export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
 export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
-DEPS := gcc libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip \
+DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
@@ -237,10 +237,11 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RU
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) $(SET)
+    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
+BENCH_CODE    = $(wildcard code/bench.c code/estimate.[ch] code/watch.[ch] code/distill.[ch])
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
-	$(Q)$(call key,code/bench.c code/distill.c,run corpus distill student)
+	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune student)
 
 $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
 	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
@@ -340,12 +341,29 @@ $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
 
 # Tests -------------------------------------------------------------------------------------------------------------
 
-TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c)))
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness
+
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $< tests/catch.c \
-	    $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(OBJECTS)) -lcmocka $(LIBS)
+	$(Q)$(link_test)
+
+# The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed.
+HARNESS = $(CXX) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
+    -Itests/cuda -Icode -Itests -MMD -MP -c -o $@
+
+$(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
+
+$(BUILD)/tests/harness.o: tests/harness.cc
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) $<
+
+$(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
+	$(Q)$(link_test) -lstdc++
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS)
@@ -371,8 +389,9 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 sanitized: $(TESTS)
 	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
 
+# valgrind does not follow the harness's changes of stacks
 valgrind: $(TESTS)
-	$(Q)set -e; for t in $(TESTS); do echo "valgrind $$t"; \
+	$(Q)set -e; for t in $(filter-out %/harness %/cuda,$(TESTS)); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
 $(BUILD)/fuzz/tangle: code/tangle.c
