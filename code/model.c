@@ -4,6 +4,7 @@
 #include "file.h"
 #include "random.h"
 #include "safetensors.h"
+#include "tokenizer.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -307,6 +308,8 @@ void model_initialise(const struct parameters *plan, float range, float *values,
         for (size_t k = 0; k < length; k++)
             values[p->offset + k] =
                 p->matrix ? (float)(range * random_normal(key, k)) : gain;
+        if (p->part == WORD_TABLE) /* its row 0 is [PAD]'s */
+            memset(values + p->offset, 0, (size_t)p->columns * sizeof *values);
     }
 }
 
@@ -392,24 +395,9 @@ static void write_json(const char *folder, const char *name, json_t *json)
 }
 
 /* Copy the vocabulary into a folder */
-static bool lower_case_beside(const char *vocab_path)
-{
-    const char *slash = strrchr(vocab_path, '/');
-    int length = slash ? (int)(slash + 1 - vocab_path) : 0;
-    char *path = text_format("%.*stokenizer_config.json", length, vocab_path);
-    bool lower = true;
-    if (file_exists(path)) {
-        json_t *json = load_json(path);
-        lower = !json_is_false(json_object_get(json, "do_lower_case"));
-        json_decref(json);
-    }
-    free(path);
-    return lower;
-}
-
 static void write_vocabulary(const char *folder, const char *vocab_path, int positions)
 {
-    bool lower = lower_case_beside(vocab_path);
+    bool lower = tokenizer_lower_case(vocab_path);
     size_t size;
     char *text = file_read(vocab_path, &size);
     char *path = text_format("%s/vocab.txt", folder);

@@ -33,8 +33,9 @@ void model_read(const char *folder, const struct parameters *plan, float *values
 /* State how fresh weights are made */
 /* model_initialise: gives fresh weights to the arrays that were not found;
    found[plan->count], NULL: to all. Matrices: N(0, range), range being the shape's
-   initializer_range; gains: 1; biases: 0. The same seed gives an array the same
-   numbers, whatever else is fresh. */
+   initializer_range; gains: 1; biases: 0; the word table's first row, [PAD]'s: 0, as
+   PyTorch's padding_idx. The same seed gives an array the same numbers, whatever else
+   is fresh. */
 void model_initialise(const struct parameters *plan, float range, float *values,
                       const bool *found, uint64_t seed);
 

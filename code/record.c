@@ -21,7 +21,7 @@ struct record {
     long steps, first_step; /* first_step: where this process began */
     double began, before;   /* seconds: the clock at the beginning; what earlier
                                processes have spent */
-    double shown;           /* the clock when progress was last shown */
+    double shown;           /* the clock when progress was last shown; 0: never */
     int64_t tokens;
     struct curve curves[2];
     json_t *object, *data, *cuts;
@@ -40,7 +40,7 @@ struct record *record_open(const struct stage *stage, const char *name)
     struct record *record = allocate(1, sizeof *record);
     record->stage = stage;
     record->name = text_format("%s", name);
-    record->began = record->shown = now();
+    record->began = now();
     record->curves[0].suffix = "";
     record->curves[1].suffix = "-validation";
     record->object = json_object();
@@ -136,7 +136,7 @@ void record_step(struct record *record, long step, int64_t tokens, double loss)
     bool bar = !record->stage->lines && isatty(STDERR_FILENO),
          last = step == record->steps;
     double clock = now();
-    if (clock - record->shown < (bar ? 0.2 : 10) && !last)
+    if (record->shown && clock - record->shown < (bar ? 0.2 : 10) && !last)
         return;
     record->shown = clock;
     double per_step = (clock - record->began) / (double)(step - record->first_step);

@@ -283,7 +283,7 @@ int tokenizer_encode_pair(const struct tokenizer *t, const char *a, const char *
 }
 
 /* Ask the model's folder whether case matters */
-static bool wants_lower_case(const char *vocab_path)
+bool tokenizer_lower_case(const char *vocab_path)
 {
     const char *slash = strrchr(vocab_path, '/');
     int folder = slash ? (int)(slash - vocab_path) + 1 : 0;
@@ -354,7 +354,7 @@ struct tokenizer *tokenizer_open(const char *vocab_path)
         *ids[i] = find_special(t, special_names[i], vocab_path);
     if (t->pad != 0)
         fail(vocab_path, "has [PAD] on line %d; it must be the first", t->pad + 1);
-    t->lower_case = wants_lower_case(vocab_path);
+    t->lower_case = tokenizer_lower_case(vocab_path);
     t->hash = cache_hash(t->hash, &t->lower_case, sizeof t->lower_case);
     free(vocabulary);
     return t;

@@ -22,6 +22,9 @@ struct tokenizer {
 struct tokenizer *tokenizer_open(const char *vocab_path);
 void tokenizer_free(struct tokenizer *tokenizer);
 
+/* tokenizer_lower_case: whether a tokenizer would lower-case, without opening it. */
+bool tokenizer_lower_case(const char *vocab_path);
+
 /* tokenizer_special: whether id is one of the five special tokens. */
 bool tokenizer_special(const struct tokenizer *tokenizer, int id);
 

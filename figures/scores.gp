@@ -26,8 +26,8 @@ plot tasks using 1:3:xticlabels(2) with dots linecolor rgb "#ffffff" notitle, \
          linestyle i + 1 pointsize 0.8 title columnheader(1), \
      seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 \
          linecolor rgb "#777777" notitle
-stats speed every ::1 using 2 nooutput
-if (exists("STATS_records")) {
+stats speed using (0) nooutput
+if (STATS_records > 1) {
     # Draw size against time
     set lmargin at screen 0.72
     set rmargin at screen 0.98

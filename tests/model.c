@@ -298,6 +298,9 @@ static void fresh_weights_are_normal(void **state)
             assert_true(sum == (strstr(p->name, "LayerNorm.weight") ? n : 0));
         }
     }
+    const float *padding = r.values + parameters_offset(&plan, WORD_TABLE, 0);
+    for (int k = 0; k < shape.width; k++)
+        assert_true(padding[k] == 0 && padding[k + shape.width] != 0);
     size_t query = parameters_offset(&plan, QUERY_WEIGHT, 0), later = parameters_offset(&plan, QUERY_WEIGHT, 1);
     assert_true(r.values[query] != r.values[later]);
 
