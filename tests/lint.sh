@@ -15,9 +15,9 @@ complain() {
 complain "prose keeps to 120 columns and code to 88" "$(awk '
     /^```/ { code = !code } { gsub(/[\200-\277]/, "") }
     length > (code ? 88 : 120) && !/^\|/ && !/https?:/ { print FILENAME ":" FNR ": " length " columns" }' chapters/*.md)"
-complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.sh)"
-complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
-complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
+complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh)"
+complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
+complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
 complain "code/ is what the chapters say" "$(lua5.4 tests/tangle.lua -o build/lint chapters/*.md && for f in code figures; do
     [ ! -d build/lint/$f ] || diff -rq build/lint/$f $f; done)"
 # cppcheck takes every loop for one that may not run, and then fears for the logarithm of the sum after it

@@ -1,0 +1,179 @@
+/* The part of CUDA's interface for the host that the kernels' file uses, over harness.h.
+   Names and numbers are CUDA's. */
+#ifndef CUDA_RUNTIME_H
+#define CUDA_RUNTIME_H
+
+#include "harness.h"
+
+#include <cstdlib>
+
+enum cudaError_t {
+    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100,
+    cudaErrorNoKernelImageForDevice = 209, cudaErrorLaunchFailure = 719
+};
+enum cudaMemcpyKind {
+    cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3
+};
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+
+struct cudaDeviceProp {
+    char name[256];
+    int major, minor, multiProcessorCount;
+    size_t totalGlobalMem;
+};
+
+/* There is one stream; an event is how far it has come. */
+typedef struct harness_stream {} *cudaStream_t;
+typedef uint64_t *cudaEvent_t;
+
+namespace harness {
+
+inline cudaError_t next_error; /* what the next call that can fail shall answer */
+inline std::map<char *, size_t> pinned;
+
+inline cudaError_t answer()
+{
+    cudaError_t error = next_error;
+    next_error = cudaSuccess;
+    return error;
+}
+
+inline bool is_pinned(const void *p, size_t bytes)
+{
+    for (auto [from, length] : pinned)
+        if ((char *)p >= from && (char *)p + bytes <= from + length)
+            return true;
+    return false;
+}
+
+inline bool on_device(const void *p, size_t bytes)
+{
+    return bytes == 0 || room(p) >= (ptrdiff_t)bytes;
+}
+
+} // namespace harness
+
+inline const char *cudaGetErrorName(cudaError_t error)
+{
+    return error == cudaErrorLaunchFailure ? "cudaErrorLaunchFailure" : "cudaError";
+}
+
+inline const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaErrorLaunchFailure ? "unspecified launch failure" : "error";
+}
+
+inline cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return harness::answer();
+}
+
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
+{
+    *properties = {"CPU harness", 7, 5, 1, harness::MEMORY_BYTES};
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 11040;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 11080;
+    return cudaSuccess;
+}
+
+/* ---- Memory ---- */
+
+inline cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *free_bytes = *total = harness::MEMORY_BYTES;
+    for (auto [array, bytes] : harness::arrays)
+        *free_bytes -= bytes;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaMalloc(void **array, size_t bytes)
+{
+    *array = harness::take(bytes);
+    return *array ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+inline cudaError_t cudaFree(void *array)
+{
+    harness::wait_for(harness::queued);
+    return !array || harness::arrays.erase((char *)array) ? cudaSuccess
+                                                          : cudaErrorInvalidValue;
+}
+
+inline cudaError_t cudaMallocHost(void **array, size_t bytes)
+{
+    *array = malloc(bytes);
+    harness::pinned[(char *)*array] = bytes;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaMemsetAsync(void *array, int value, size_t bytes, cudaStream_t)
+{
+    if (!harness::on_device(array, bytes))
+        return cudaErrorInvalidValue;
+    harness::enqueue([=] { memset(array, value, bytes); });
+    return cudaSuccess;
+}
+
+/* From or to memory of the host that is not pinned, the copy is made at once. */
+inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
+                                   enum cudaMemcpyKind kind, cudaStream_t)
+{
+    const void *host = kind == cudaMemcpyHostToDevice ? from
+                       : kind == cudaMemcpyDeviceToHost ? to : NULL;
+    if (kind != cudaMemcpyHostToDevice && !harness::on_device(from, bytes))
+        return cudaErrorInvalidValue;
+    if (kind != cudaMemcpyDeviceToHost && !harness::on_device(to, bytes))
+        return cudaErrorInvalidValue;
+    if (host && harness::room(host) >= 0)
+        return cudaErrorInvalidValue;
+    harness::enqueue([=] { memcpy(to, from, bytes); });
+    if (host && !harness::is_pinned(host, bytes))
+        harness::wait_for(harness::queued);
+    return cudaSuccess;
+}
+
+/* ---- Streams and events ---- */
+
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    *stream = new harness_stream;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    harness::wait_for(harness::queued);
+    return harness::answer();
+}
+
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = new uint64_t();
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+    *event = harness::queued;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    harness::wait_for(*event);
+    return cudaSuccess;
+}
+
+#endif

@@ -1,0 +1,535 @@
+/* Runs CUDA kernels on the CPU, unchanged, so that their faults are found without a GPU.
+
+   The threads of a block are fibers on one core. A fiber runs until it comes to a barrier
+   or to an exchange within its warp; when all that the barrier or exchange is for have
+   come, they go on. Blocks, and the threads of a block, run in another order at each
+   launch: a program that is right gives the same bits every time.
+
+   What a GPU would punish ends the test, with the kernel, the block and the lines:
+   - a barrier that not all threads of the block reach, or different ones at a time;
+   - an exchange for which not all lanes of its mask come, or from a lane outside it;
+   - a write beside an array of the device (a read there gives NaN, and so does one of
+     shared memory that the block has not written);
+   - a kernel that is given an address of the host, a host that follows one of the device;
+   - a launch that is larger than a GPU takes.
+   And nothing is done before it is waited for: what is handed over for copying must stay
+   as it is until then. */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include "random.h"
+
+extern "C" {
+#include "fail.h"
+}
+
+#include <csetjmp>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <link.h>
+#include <map>
+#include <numeric>
+#include <sys/mman.h>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* The address sanitizer, if it watches, is told of each change of stacks. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#else
+inline void __sanitizer_start_switch_fiber(void **, const void *, size_t) {}
+inline void __sanitizer_finish_switch_fiber(void *, const void **, size_t *) {}
+#endif
+
+/* ---- What a kernel sees ---- */
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+struct dim3 : uint3 {
+    dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : uint3{x, y, z} {}
+};
+
+inline uint3 threadIdx, blockIdx;
+inline dim3 blockDim, gridDim;
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+/* Shared memory: the program has no other variables of threads, so what a block shares
+   is the one thread's own storage, from end to end, whatever templates define in it. */
+#define __shared__ static thread_local
+
+#define LAUNCH(kernel, blocks, threads, ...) \
+    harness::launch(#kernel, blocks, threads, kernel, __VA_ARGS__)
+
+namespace harness {
+
+/* ---- Faults. fail may jump back into a test, so all that is under way is dropped. ---- */
+
+inline const char *kernel = "no kernel";
+inline std::deque<std::function<void()>> queue; /* what the stream has still to do */
+inline uint64_t queued, done;                   /* how much it was given, has done */
+
+[[noreturn, gnu::format(printf, 1, 2)]] inline void fault(const char *format, ...)
+{
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    queue.clear();
+    done = queued;
+    fail("cuda harness", "%s, block (%u, %u, %u): %s", kernel, blockIdx.x, blockIdx.y,
+         blockIdx.z, message);
+}
+
+/* ---- The device's memory: arrays between zones of NaN, closed to the host ---- */
+
+static const size_t MEMORY_BYTES = (size_t)1 << 30, ZONE = 256;
+inline char *memory;
+inline std::map<char *, size_t> arrays; /* each begin and its bytes */
+
+inline void stray(int signal, siginfo_t *info, void *)
+{
+    char *at = (char *)info->si_addr;
+    if (at >= memory && at < memory + MEMORY_BYTES)
+        fail("cuda harness", "the host follows an address of the device");
+    std::signal(signal, SIG_DFL);
+}
+
+/* protect: opens or closes the memory. cmocka takes the signal for itself at the start of
+   each test, so it is claimed each time. */
+inline void protect(int protection)
+{
+    struct sigaction action = {};
+    action.sa_sigaction = stray;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigaction(SIGSEGV, &action, NULL);
+    mprotect(memory, MEMORY_BYTES, protection);
+}
+
+inline void open_memory()
+{
+    memory = (char *)mmap(NULL, MEMORY_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("cuda harness", "no room for the device's memory");
+    madvise(memory, MEMORY_BYTES, MADV_HUGEPAGE);
+}
+
+/* end_of: behind an array's last zone. */
+inline char *end_of(char *array, size_t bytes)
+{
+    return array + (bytes + ZONE - 1) / ZONE * ZONE + ZONE;
+}
+
+/* take: a new array, full of NaN; NULL where there is no room. */
+inline char *take(size_t bytes)
+{
+    if (!memory)
+        open_memory();
+    char *at = memory + ZONE;
+    for (auto [array, length] : arrays) {
+        if (bytes < MEMORY_BYTES && end_of(at, bytes) <= array)
+            break;
+        at = end_of(array, length);
+    }
+    if (bytes >= MEMORY_BYTES || end_of(at, bytes) > memory + MEMORY_BYTES)
+        return NULL;
+    protect(PROT_READ | PROT_WRITE);
+    memset(at - ZONE, 0xff, (size_t)(end_of(at, bytes) - at) + ZONE);
+    protect(PROT_NONE);
+    arrays[at] = bytes;
+    return at;
+}
+
+/* room: how many bytes from p on belong to an array of the device; -1: none does. */
+inline ptrdiff_t room(const void *p)
+{
+    auto next = arrays.upper_bound((char *)p);
+    if (next == arrays.begin())
+        return -1;
+    auto [array, bytes] = *--next;
+    ptrdiff_t left = array + bytes - (const char *)p;
+    return left >= 0 ? left : -1;
+}
+
+inline bool untouched(const char *from, const char *to)
+{
+    while (from < to && *from == (char)0xff)
+        from++;
+    return from == to;
+}
+
+inline void check_zones()
+{
+    for (auto [array, bytes] : arrays)
+        if (!untouched(array - ZONE, array) || !untouched(array + bytes, end_of(array, bytes))) {
+            memset(array - ZONE, 0xff, ZONE);
+            memset(array + bytes, 0xff, (size_t)(end_of(array, bytes) - array) - bytes);
+            fault("something was written beside an array of %zu bytes", bytes);
+        }
+}
+
+/* wait_for: lets the stream work until it has done so much. */
+inline void wait_for(uint64_t count)
+{
+    if (done >= count)
+        return;
+    protect(PROT_READ | PROT_WRITE);
+    while (done < count) {
+        std::function<void()> next = std::move(queue.front());
+        queue.pop_front();
+        done++;
+        next();
+        check_zones();
+    }
+    protect(PROT_NONE);
+}
+
+inline void enqueue(std::function<void()> work)
+{
+    queue.push_back(std::move(work));
+    queued++;
+}
+
+/* ---- Fibers ---- */
+
+enum { WARP = 32, MAX_THREADS = 1024, STACK_BYTES = 1 << 17 };
+enum state { ENDED, READY, AT_BARRIER, IN_WARP };
+
+/* meeting: what the lanes of a warp do when all have come. lanes: what each brings;
+   NULL for those outside the mask. */
+typedef void meeting(void *const lanes[WARP]);
+
+struct fiber {
+    enum state state;
+    uint3 index;
+    const char *file; /* where it waits */
+    int line;
+    unsigned mask;    /* IN_WARP: with whom, */
+    meeting *meet;    /* what for, */
+    void *own;        /* and what it brings */
+    bool begun;
+    ucontext_t start;
+    jmp_buf at;
+};
+
+inline fiber fibers[MAX_THREADS], *current;
+inline unsigned threads; /* of the block */
+inline jmp_buf scheduler;
+inline const void *scheduler_stack;
+inline size_t scheduler_bytes;
+inline const std::function<void()> *body;
+
+[[gnu::noinline]] inline void leave()
+{
+    if (_setjmp(current->at) == 0) {
+        __sanitizer_start_switch_fiber(NULL, scheduler_stack, scheduler_bytes);
+        _longjmp(scheduler, 1);
+    }
+    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+}
+
+inline void live()
+{
+    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+    for (;;) {
+        (*body)();
+        current->state = ENDED;
+        leave();
+    }
+}
+
+[[gnu::noinline]] inline void resume(fiber *f)
+{
+    current = f;
+    threadIdx = f->index;
+    if (_setjmp(scheduler) != 0) {
+        __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+        return;
+    }
+    __sanitizer_start_switch_fiber(NULL, f->start.uc_stack.ss_sp, STACK_BYTES);
+    if (f->begun)
+        _longjmp(f->at, 1);
+    f->begun = true;
+    setcontext(&f->start);
+}
+
+/* give_stack: a fresh start on a stack of the fiber's own, below which nothing may be
+   written. */
+inline void give_stack(fiber *f)
+{
+    if (!f->start.uc_stack.ss_sp) {
+        char *stack = (char *)mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (stack == MAP_FAILED)
+            fail("cuda harness", "no room for the stacks of a block");
+        mprotect(stack, (size_t)sysconf(_SC_PAGESIZE), PROT_NONE);
+        getcontext(&f->start);
+        f->start.uc_stack.ss_sp = stack;
+        f->start.uc_stack.ss_size = STACK_BYTES;
+    }
+    makecontext(&f->start, live, 0);
+}
+
+/* wait: until the scheduler lets the running thread go on. */
+inline void wait(enum state state, const char *file, int line)
+{
+    current->file = file;
+    current->line = line;
+    current->state = state;
+    leave();
+}
+
+/* meet: waits for all lanes of the mask; then the last to come acts for all. */
+inline void meet(unsigned mask, meeting *act, void *own, const char *file, int line)
+{
+    current->mask = mask;
+    current->meet = act;
+    current->own = own;
+    wait(IN_WARP, file, line);
+}
+
+/* ---- Blocks ---- */
+
+/* An order of 0 to n - 1: in steps that have no divisor in common with n. */
+struct order {
+    uint64_t n, first, step;
+
+    explicit order(uint64_t n) : n(n)
+    {
+        static uint64_t draws;
+        first = random_below(1, draws++, n);
+        do
+            step = 1 + random_below(2, draws++, n);
+        while (std::gcd(step, n) != 1);
+    }
+    unsigned operator[](uint64_t i) const { return (unsigned)((first + i * step) % n); }
+};
+
+/* fill_shared: with NaN, the storage of this program's thread. */
+inline int fill_shared(struct dl_phdr_info *program, size_t, void *)
+{
+    for (int i = 0; i < program->dlpi_phnum; i++)
+        if (program->dlpi_phdr[i].p_type == PT_TLS)
+            memset(program->dlpi_tls_data, 0xff, program->dlpi_phdr[i].p_memsz);
+    return 1; /* the program comes first; its libraries are none of our business */
+}
+
+/* meet_warp: brings together the lanes of a warp that all have come; whether any had. */
+inline bool meet_warp(unsigned first)
+{
+    bool any = false;
+    for (unsigned lane = first; lane < first + WARP && lane < threads; lane++) {
+        const fiber *f = &fibers[lane];
+        void *lanes[WARP] = {};
+        bool all = true;
+        if (f->state != IN_WARP)
+            continue;
+        if (!(f->mask >> (lane - first) & 1))
+            fault("thread %u is not in its own mask %08x at %s:%d", lane, f->mask, f->file,
+                  f->line);
+        for (unsigned i = 0; i < WARP; i++) {
+            const fiber *g = &fibers[first + i];
+            if (!(f->mask >> i & 1))
+                continue;
+            if (first + i >= threads || g->state == ENDED)
+                fault("thread %u waits at %s:%d for lane %u, which has ended", lane, f->file,
+                      f->line, i);
+            all = all && g->state == IN_WARP && g->mask == f->mask && g->meet == f->meet
+                  && g->line == f->line;
+            lanes[i] = g->own;
+        }
+        if (!all)
+            continue;
+        f->meet(lanes);
+        any = true;
+        for (unsigned i = 0; i < WARP; i++)
+            if (lanes[i])
+                fibers[first + i].state = READY;
+    }
+    return any;
+}
+
+/* meet_block: opens the barrier if all threads are at the same one; else tells of the
+   first thread that is elsewhere. */
+inline void meet_block()
+{
+    static const char *const doing[] = {"has ended, after", "was ready, after",
+                                        "is at the barrier", "waits for its warp"};
+    const fiber *f = fibers;
+    while (f->state != AT_BARRIER && f < fibers + threads - 1)
+        f++;
+    for (unsigned i = 0; i < threads; i++) {
+        const fiber *g = &fibers[i];
+        if (f->state != AT_BARRIER || g->state != AT_BARRIER || g->line != f->line
+            || g->file != f->file)
+            fault("thread %d %s %s:%d, but thread %u %s %s:%d", (int)(f - fibers),
+                  doing[f->state], f->file, f->line, i, doing[g->state],
+                  g->file ? g->file : "its beginning", g->line);
+    }
+    for (unsigned i = 0; i < threads; i++)
+        fibers[i].state = READY;
+}
+
+inline void run_block()
+{
+    order order(threads);
+    unsigned live = threads;
+    dl_iterate_phdr(fill_shared, NULL);
+    for (unsigned i = 0; i < threads; i++) {
+        fiber *f = &fibers[i];
+        if (f->state != ENDED || !f->begun) { /* new, or left where a fault was */
+            give_stack(f);
+            f->begun = false;
+        }
+        f->state = READY;
+        f->file = NULL;
+        f->line = 0;
+        f->index = {i % blockDim.x, i / blockDim.x % blockDim.y,
+                    i / blockDim.x / blockDim.y};
+    }
+    while (live > 0) {
+        bool met = false;
+        for (unsigned i = 0; i < threads; i++) {
+            fiber *f = &fibers[order[i]];
+            if (f->state == READY) {
+                resume(f);
+                live -= f->state == ENDED;
+            }
+        }
+        for (unsigned first = 0; first < threads; first += WARP)
+            met |= meet_warp(first);
+        if (live > 0 && !met)
+            meet_block();
+    }
+}
+
+inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
+                     const std::function<void()> &thread)
+{
+    kernel = name;
+    gridDim = blocks;
+    blockDim = block_threads;
+    threads = blockDim.x * blockDim.y * blockDim.z;
+    body = &thread;
+    uint64_t count = (uint64_t)blocks.x * blocks.y * blocks.z;
+    order order(count);
+    for (uint64_t i = 0; i < count; i++) {
+        unsigned b = order[i];
+        blockIdx = {b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y};
+        run_block();
+    }
+}
+
+/* ---- Launches ---- */
+
+/* check_parameter: an address must be the device's. In a structure every word that is
+   an address of this program counts as one. */
+template <class P> void check_parameter(const P &parameter)
+{
+    if constexpr (std::is_pointer_v<P>) {
+        if (parameter && room(parameter) < 0)
+            fault("%p is not an address of the device", (const void *)parameter);
+    } else if constexpr (std::is_class_v<P>) {
+        uintptr_t words[sizeof(P) / sizeof(uintptr_t)], page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        memcpy(words, &parameter, sizeof words);
+        for (uintptr_t word : words)
+            if (room((void *)word) < 0 && msync((void *)(word & -page), 1, MS_ASYNC) == 0)
+                fault("%p in a structure is not an address of the device", (void *)word);
+    }
+}
+
+/* launch: puts a kernel into the stream, with its arguments as they are now. */
+template <class... P, class... A>
+void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(P...),
+            A... arguments)
+{
+    uint64_t size = (uint64_t)block_threads.x * block_threads.y * block_threads.z;
+    std::tuple<P...> parameters(arguments...);
+    kernel = name;
+    blockIdx = {0, 0, 0};
+    if (size < 1 || size > MAX_THREADS || block_threads.z > 64)
+        fault("a block of %u by %u by %u threads", block_threads.x, block_threads.y,
+              block_threads.z);
+    if (blocks.x < 1 || blocks.x > 0x7fffffff || blocks.y < 1 || blocks.y > 65535
+        || blocks.z < 1 || blocks.z > 65535)
+        fault("a grid of %u by %u by %u blocks", blocks.x, blocks.y, blocks.z);
+    std::apply([](const P &...p) { (check_parameter(p), ...); }, parameters);
+    enqueue([=] {
+        run_grid(name, blocks, block_threads, [&] { std::apply(function, parameters); });
+    });
+}
+
+/* ---- Exchanges within a warp ---- */
+
+template <class T> struct exchange {
+    T value, result;
+    unsigned source; /* whose value becomes the result */
+
+    static void meet(void *const lanes[WARP])
+    {
+        for (int i = 0; i < WARP; i++) {
+            exchange *e = (exchange *)lanes[i];
+            if (e && !lanes[e->source])
+                fault("lane %d takes a value of lane %u, which its mask does not name", i,
+                      e->source);
+            if (e)
+                e->result = ((exchange *)lanes[e->source])->value;
+        }
+    }
+};
+
+inline unsigned lane()
+{
+    return (unsigned)(current - fibers) % WARP;
+}
+
+} // namespace harness
+
+#define HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+inline void __syncthreads(HERE)
+{
+    harness::wait(harness::AT_BARRIER, file, line);
+}
+
+inline void __syncwarp(unsigned mask = 0xffffffff, HERE)
+{
+    char nothing;
+    harness::meet(mask, [](void *const *) {}, &nothing, file, line);
+}
+
+template <class T> T __shfl_sync(unsigned mask, T value, int source, HERE)
+{
+    harness::exchange<T> e = {value, value, (unsigned)source % harness::WARP};
+    harness::meet(mask, harness::exchange<T>::meet, &e, file, line);
+    return e.result;
+}
+
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, HERE)
+{
+    return __shfl_sync(mask, value, (int)harness::lane() ^ bits, file, line);
+}
+
+template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned delta, HERE)
+{
+    unsigned source = harness::lane() + delta;
+    return __shfl_sync(mask, value, (int)(source < harness::WARP ? source : harness::lane()),
+                       file, line);
+}
+
+#endif
