@@ -11,7 +11,8 @@ struct confusion {
 };
 
 /* confusion_count: counts n labels against n predictions, each 0 or 1. */
-struct confusion confusion_count(const double *labels, const double *predictions, int n);
+struct confusion confusion_count(const double *labels, const double *predictions,
+                                 int n);
 
 /* confusion_f1: 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall; 0
    where that has no value, as scikit-learn's f1_score. */
