@@ -135,7 +135,7 @@ static int work(void *context, long index, float share, struct loss_values *valu
 
 /* Predict the development set */
 static void predict(struct finetuning *f, const struct examples *examples,
-                    int *predictions, double *scores)
+                    double *predictions, double *scores)
 {
     int classes = f->task->classes;
     float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
@@ -150,8 +150,9 @@ static void predict(struct finetuning *f, const struct examples *examples,
                 best = z[c] > z[best] ? c : best;
             for (int c = 0; c < classes; c++)
                 total += exp((double)z[c] - z[best]);
-            predictions[first + i] = best;
-            scores[first + i] = exp((double)z[1] - z[best]) / total;
+            predictions[first + i] = classes == 1 ? z[0] : best;
+            scores[first + i] =
+                classes == 1 ? z[0] : exp((double)z[1] - z[best]) / total;
         }
     }
     free(logits);
@@ -162,7 +163,7 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
                               const struct exam *exam)
 {
     const struct examples *e = exam->examples;
-    int *predictions = allocate((size_t)e->count, sizeof *predictions);
+    double *predictions = allocate((size_t)e->count, sizeof *predictions);
     double *scores = allocate((size_t)e->count, sizeof *scores);
     predict(f, e, predictions, scores);
     char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
@@ -171,12 +172,12 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
     for (int i = 0; i < e->count; i++)
-        fprintf(stream, "%d\t%d\t%d\t%.6f\n", e->indices[i], e->labels[i], predictions[i],
-                scores[i]);
+        fprintf(stream, "%d\t%.9g\t%.9g\t%.6f\n", e->indices[i], e->labels[i],
+                predictions[i], scores[i]);
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
             metric_name(exam->task->metric),
-            task_score(exam->task, e->labels, predictions, e->count));
+            metric_score(exam->task->metric, e->labels, predictions, e->count));
     free(path);
     free(scores);
     free(predictions);

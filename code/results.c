@@ -253,13 +253,13 @@ static void set_times(const struct run *run, json_t *values)
 /* Set the scores */
 static double constant_score(const struct sheet *sheet)
 {
-    int *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
     double best = -INFINITY;
     for (int class = 0; class < sheet->task->classes; class ++) {
         for (int row = 0; row < sheet->rows; row++)
             constant[row] = class;
-        best =
-            fmax(best, task_score(sheet->task, sheet->labels, constant, sheet->rows));
+        best = fmax(best, metric_score(sheet->task->metric, sheet->labels, constant,
+                                       sheet->rows));
     }
     free(constant);
     return best;

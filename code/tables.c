@@ -330,6 +330,8 @@ static void write_seeds(const struct run *run, const json_t *values, FILE *strea
 static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
                             int seed)
 {
+    if (sheet->task->classes != 2)
+        return text_format("–");
     struct confusion c =
         confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
     return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
@@ -555,7 +557,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
         for (int j = 0; j < 2; j++) {
             const struct sheet *sheet = &run->sheets[i];
             const struct answers *a = run_answers(sheet, shown[j]);
-            if (!a)
+            if (!a || sheet->task->classes != 2)
                 continue;
             struct confusion c = confusion_count(
                 sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
