@@ -111,7 +111,7 @@ check() {
         return 1
     elif [ "$sum" != "${right:-$sum}" ]; then
         say "$1: has sha256 $sum, where $right is published; used all the same"
-    elif [ "$3" = "$store" ]; then
+    elif [ "$3" = "$store" ] && [ -f "$1" ]; then
         record "$2" "$sum"
     fi
 }

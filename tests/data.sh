@@ -362,6 +362,12 @@ check "every file of the list has a home, comes in an archive or is only checked
         exit bad || names < 13
     }' code/data.sources
 
+tasks=$("${BUILD:-build}/distil" finetune --profile tests/fixtures/tiny.settings --run "$here/x" --data "$here/x" \
+    --task none --model none --name teacher --seed 1 2>&1 | sed -n 's/.*the tasks are//p')
+for task in ${tasks:-none}; do
+    check "the list knows what $task is" grep -q "^name $task " code/data.sources
+done
+
 cat >"$here/real.settings" <<'END'
 [run]
 data = real
