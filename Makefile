@@ -382,8 +382,10 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
 	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \
+	        $(BUILD)/fuzz/seeds/$$(basename $$f); done
 
 # what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
 sanitized: $(TESTS)
