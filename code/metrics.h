@@ -24,8 +24,8 @@ double confusion_matthews(const struct confusion *confusion);
 
 /* Declare the correlations */
 /* metric_pearson: Pearson's correlation of two columns of n > 0 numbers, -1 .. 1; 0
-   where one of them is constant (scipy's pearsonr has no value there).
-   metric_spearman: the same of their ranks, equal numbers sharing the mean of theirs. */
+   where one of them is constant (scipy's pearsonr has no value there). metric_spearman:
+   the same of their ranks, equal numbers sharing the mean of theirs. */
 double metric_pearson(const double *x, const double *y, int n);
 double metric_spearman(const double *x, const double *y, int n);
 
