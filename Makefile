@@ -374,9 +374,16 @@ $(BUILD)/tests/harness.o: tests/harness.cc
 $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
+# Where there is a GPU, the same tests on it; tests/gpu.sh runs them.
+GPU_TESTS = $(if $(GPU),$(if $(NVCC),$(BUILD)/tests/cuda-gpu))
+
+$(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
+	@mkdir -p $(@D)
+	$(Q)$(link_test) $(CUDA_LIBS)
+
 test: build ## run every test
-	$(Q)$(MAKE) --no-print-directory $(TESTS)
-	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh,$(wildcard tests/*.sh)))
+	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
+	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20
@@ -391,8 +398,10 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
 	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \
+	        $(BUILD)/fuzz/seeds/$$(basename $$f); done
 
 # what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
 sanitized: $(TESTS)

@@ -277,7 +277,8 @@ struct judging {
 static int judge(void *context, long index, float share, struct loss_values *values)
 {
     struct judging *j = context;
-    examples_batch(j->examples, j->order, (int)index * j->size, j->size, j->batch, 0);
+    int first = (int)index * j->size % j->examples->count;
+    examples_batch(j->examples, j->order, first, j->size, j->batch, 0);
     uint64_t key = random_key(1, (uint64_t)index, 0);
     classification_step(j->model, j->batch, key, share, values);
     return j->batch->tokens;
@@ -312,9 +313,46 @@ static void write_bench(const struct stage *stage, const json_t *object)
     json_dumpf(object, file_stream(writer), JSON_INDENT(2) | JSON_SORT_KEYS);
     fputc('\n', file_stream(writer));
     file_commit(writer);
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
-    putchar('\n');
     free(path);
+}
+
+static double number(const json_t *object, const char *member, const char *key)
+{
+    return json_number_value(json_object_get(json_object_get(object, member), key));
+}
+
+static void print_bench(const json_t *object)
+{
+    const json_t *d = json_object_get(object, "distillation");
+    const json_t *f = json_object_get(object, "finetuning");
+    const json_t *t4 = json_object_get(object, "estimate");
+    printf("%s: %.1f GFLOP/s in squares of %.0f\n\n%-20s%16s%16s%16s\n",
+           json_string_value(json_object_get(object, "device")),
+           1e-9 * number(object, "squares", "rate"), number(object, "squares", "size"),
+           "", "distillation", "fine-tuning", "T4, estimated");
+    printf("%-20s%16.0f%16.0f\n", "tokens per second",
+           number(object, "distillation", "tokens_per_second"),
+           number(object, "finetuning", "tokens_per_second"));
+    printf("%-20s%14.0f %%%14.0f %%\n", "of that rate",
+           100 * number(object, "distillation", "share"),
+           100 * number(object, "finetuning", "share"));
+    for (enum kernel_family i = 0; i < FAMILIES; i++) {
+        const char *name = watch_name(i);
+        printf("%-20s%13.3f ms%13.3f ms%12.1f min\n", name,
+               1e3 / STEPS * number(json_object_get(d, "families"), name, "seconds"),
+               1e3 / STEPS * number(json_object_get(f, "families"), name, "seconds"),
+               number(json_object_get(t4, "families"), name, "minutes"));
+    }
+    printf("%-20s%16s%16s%12.1f min\n\n", "all", "", "",
+           number(object, "estimate", "minutes"));
+    /* Print the times of the sentences */
+    const json_t *models = json_object_get(object, "models");
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "teacher" : "student";
+        printf("%s, sentence by sentence: %.3f s on one core, %.3f s on all\n", name,
+               number(models, name, "seconds_one_core"),
+               number(models, name, "seconds_all_cores"));
+    }
 }
 
 int bench_main(int argc, char **argv)
@@ -323,6 +361,24 @@ int bench_main(int argc, char **argv)
         "--profile --run --data --student --model --full --published";
     struct stage stage = stage_open(argc, argv, usage, required);
     json_t *object = json_object(), *models = json_object();
+    /* Estimate what a T4 would need */
+    json_error_t error;
+    json_t *published = json_load_file(stage.published, 0, &error);
+    json_t *aims = json_object();
+    if (!published)
+        fail(stage.published, "line %d: %s", error.line, error.text);
+    struct settings *full = settings_open(stage.full);
+    json_object_set_new(object, "estimate", estimate_experiment(full, published));
+    settings_close(full);
+    static const char *const goals[] = {"course", "practice", "share", "minutes"};
+    for (int i = 0; i < 4; i++) {
+        char *path = text_format("aims.%s", goals[i]);
+        double aim = published_number(published, path);
+        json_object_set_new(aims, goals[i], json_real(aim));
+        free(path);
+    }
+    json_object_set_new(object, "aims", aims);
+    json_decref(published);
     /* Time the models on sentences */
     char *student = stage_path(&stage, "models/%s", stage.student);
     struct examples *examples = read_examples(&stage, name_task(&stage, false), DEV, 0);
@@ -350,25 +406,8 @@ int bench_main(int argc, char **argv)
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "gpu", json_string(k == kernels_cpu() ? "no" : "yes"));
     json_object_set_new(object, "threads", json_integer(omp_get_num_procs()));
-    /* Estimate what a T4 would need */
-    json_error_t error;
-    json_t *published = json_load_file(stage.published, 0, &error);
-    json_t *aims = json_object();
-    if (!published)
-        fail(stage.published, "line %d: %s", error.line, error.text);
-    struct settings *full = settings_open(stage.full);
-    json_object_set_new(object, "estimate", estimate_experiment(full, published));
-    settings_close(full);
-    static const char *const goals[] = {"course", "practice", "share", "minutes"};
-    for (int i = 0; i < 4; i++) {
-        char *path = text_format("aims.%s", goals[i]);
-        double aim = published_number(published, path);
-        json_object_set_new(aims, goals[i], json_real(aim));
-        free(path);
-    }
-    json_object_set_new(object, "aims", aims);
-    json_decref(published);
     write_bench(&stage, object);
+    print_bench(object);
     json_decref(object);
     stage_close(&stage);
     return 0;

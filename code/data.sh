@@ -63,7 +63,7 @@ archives() {
 }
 
 # Sum up a file or a folder
-# sum FILE: puts its SHA-256 into $sum
+# sum FILE: puts its SHA-256 into $sum, and into $new whether it was not known before
 sum() {
     if [ -d "$1" ]; then
         state=$(find -L "$1" -type f -printf '%P %s %T@\n' | sort | sha256sum)
@@ -74,7 +74,9 @@ sum() {
     sum=$(line=$line awk '
         substr($0, 66) == ENVIRON["line"] { sum = substr($0, 1, 64) }
         END { print sum }' "$derived/sums")
+    new=no
     [ -z "$sum" ] || return 0
+    new=yes
     if [ -d "$1" ]; then
         sum=$(cd "$1" && find -L . -type f | sort | tr '\n' '\0' | xargs -0 sha256sum |
             sha256sum | cut -c 1-64)
@@ -110,8 +112,9 @@ check() {
         say "$1: expected sha256 $right, found $sum; remove it, and it is fetched again"
         return 1
     elif [ "$sum" != "${right:-$sum}" ]; then
-        say "$1: has sha256 $sum, where $right is published; used all the same"
-    elif [ "$3" = "$store" ]; then
+        [ $new = no ] ||
+            say "$1: has sha256 $sum, where $right is published; used all the same"
+    elif [ "$3" = "$store" ] && [ -f "$1" ]; then
         record "$2" "$sum"
     fi
 }

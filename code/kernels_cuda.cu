@@ -1449,8 +1449,9 @@ static void cosine_loss_cuda(const real *student, const real *teacher,
 
 /* Compute the squared loss on the GPU */
 template <class T>
-static __global__ void squared_loss_kernel(T *x, const float *target, int n, float scale,
-                                           const float *loss_scale, float *row_loss)
+static __global__ void squared_loss_kernel(T *x, const float *target, int n,
+                                           float scale, const float *loss_scale,
+                                           float *row_loss)
 {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= n)

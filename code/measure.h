@@ -23,9 +23,9 @@ struct measure {
 double measure_median(const double *values, int n);
 
 /* measure_scores: the median over seeds of the task's score, by one of its metrics, in
-   percent. labels: [rows]; predictions: [seeds][rows]. place tells the models of a task apart:
-   their seeds are drawn independently, but all models of one task draw the same rows.
-   The caller frees it. */
+   percent. labels: [rows]; predictions: [seeds][rows]. place tells the models of a task
+   apart: their seeds are drawn independently, but all models of one task draw the same
+   rows. The caller frees it. */
 struct measure *measure_scores(const struct task *task, enum metric metric,
                                const double *labels, double *const *predictions,
                                int rows, int seeds, int place);

@@ -167,7 +167,8 @@ static char *normalise(const char *text)
             c = is_space(c) || c == 0 ? ' ' : c;
         }
         if (c != ' ' || (length > 0 && normal[length - 1] != ' '))
-            length += (size_t)utf8proc_encode_char(utf8proc_tolower(c), normal + length);
+            length += (size_t)utf8proc_encode_char(utf8proc_tolower(c),
+                                                   normal + length);
         if (!in_word(c))
             word = length;
     }

@@ -11,7 +11,8 @@ struct confusion {
 };
 
 /* confusion_count: counts n labels against n predictions, each 0 or 1. */
-struct confusion confusion_count(const double *labels, const double *predictions, int n);
+struct confusion confusion_count(const double *labels, const double *predictions,
+                                 int n);
 
 /* confusion_f1: 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall; 0
    where that has no value, as scikit-learn's f1_score. */
@@ -23,8 +24,8 @@ double confusion_matthews(const struct confusion *confusion);
 
 /* Declare the correlations */
 /* metric_pearson: Pearson's correlation of two columns of n > 0 numbers, -1 .. 1; 0
-   where one of them is constant (scipy's pearsonr has no value there).
-   metric_spearman: the same of their ranks, equal numbers sharing the mean of theirs. */
+   where one of them is constant (scipy's pearsonr has no value there). metric_spearman:
+   the same of their ranks, equal numbers sharing the mean of theirs. */
 double metric_pearson(const double *x, const double *y, int n);
 double metric_spearman(const double *x, const double *y, int n);
 

@@ -701,13 +701,15 @@ static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe
 {
     static const char *const steps[] = {"distillation", "finetuning"};
     const json_t *timed = json_object_get(pytorch, recipe);
-    value_set(values, timed ? "yes" : "no", "fast.%s.known", recipe);
-    *ratio = 0;
-    for (int i = 0; timed && i < 2; i++) {
-        double times = record_number(json_object_get(timed, steps[i]), "speed_ratio");
-        value_take(values, number_text(times, 1), "fast.%s.%s", recipe, steps[i]);
-        *ratio = i == 0 ? times : *ratio;
+    double times[2];
+    for (int i = 0; i < 2; i++) {
+        times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
+        if (times[i] > 0)
+            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe, steps[i]);
     }
+    value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
+              recipe);
+    *ratio = times[0];
 }
 
 static void set_step(json_t *values, const json_t *bench, const char *step)

@@ -216,7 +216,8 @@ static bool listed(struct settings *settings, const char *key, const char *name,
 static bool task_listed(struct settings *settings, const char *name, size_t length)
 {
     for (const struct task *task = task_list; task->name; task++)
-        if (task->of && strlen(task->name) == length && !strncmp(task->name, name, length))
+        if (task->of && strlen(task->name) == length
+            && !strncmp(task->name, name, length))
             return listed(settings, "tasks", task->of, strlen(task->of));
     return listed(settings, "tasks", name, length);
 }

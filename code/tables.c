@@ -119,11 +119,11 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
         bool quoted = !strcmp(key, "kl") || !strcmp(key, "cosine")
                       || !strcmp(key, "mlm") || !strcmp(key, "random");
         char *paper = quoted ? text_format("{{paper.table4.%s}}", key) : NULL;
-        write_row(stream, model_title(model), value_get(values, "accuracy.%s.last", model),
-                  value_get(values, "score.mean.%s", model),
-                  value_get(values, "ablation.%s.change", key),
-                  value_get(values, "ablation.%s.change.interval", key),
-                  paper ? paper : "–");
+        write_row(
+            stream, model_title(model), value_get(values, "accuracy.%s.last", model),
+            value_get(values, "score.mean.%s", model),
+            value_get(values, "ablation.%s.change", key),
+            value_get(values, "ablation.%s.change.interval", key), paper ? paper : "–");
         free(paper);
     }
 }

@@ -362,6 +362,12 @@ check "every file of the list has a home, comes in an archive or is only checked
         exit bad || names < 13
     }' code/data.sources
 
+tasks=$("${BUILD:-build}/distil" finetune --profile tests/fixtures/tiny.settings --run "$here/x" --data "$here/x" \
+    --task none --model none --name teacher --seed 1 2>&1 | sed -n 's/.*the tasks are//p')
+for task in ${tasks:-none}; do
+    check "the list knows what $task is" grep -q "^name $task " code/data.sources
+done
+
 cat >"$here/real.settings" <<'END'
 [run]
 data = real
@@ -399,4 +405,30 @@ check "make is content with a folder that has it all" [ $status = 0 ]
 check "and shows that to the trainer" same "$(cd "${BUILD:-build}/real/data" && find . -type l | sort | xargs)" \
     "./cola ./more/1.txt ./more/2.txt ./small-bert ./smaller-bert ./wiki/a.tokens ./wiki/b.raw"
 rm -rf "${BUILD:-build}/real"
+
+# what is run again when data changes
+keys=${BUILD:-build}/keyed/keys
+sed 's/^data = toyland/data = real/; s/^tasks = .*/tasks = cola/' tests/fixtures/tiny.settings >"$here/keyed.settings"
+"${BUILD:-build}/distil" toyland --out "$here/toy" --seed 3 --paragraphs 60 --train 60 --dev 40
+keyed() { # keyed: the keys of three stages, after one another
+    make -s BUILD="${BUILD:-build}" PROFILE="$here/keyed.settings" DATA_DIR="$here/toy" "$keys/teacher.key" \
+        "$keys/distill-student.key" "$keys/finetune-cola-student.key" >"$here/said" 2>&1
+    cat "$keys/teacher.key" "$keys/distill-student.key" "$keys/finetune-cola-student.key" | xargs
+}
+first=$(keyed)
+check "stages have keys" [ "$(echo "$first" | wc -w)" = 3 ]
+sed -i 's/^tasks = .*/tasks = cola mrpc/' "$here/keyed.settings"
+touch "$here/toy/corpus/wiki.train.tokens"
+mrpc=$(make -s BUILD="${BUILD:-build}" PROFILE="$here/keyed.settings" DATA_DIR="$here/toy" \
+    "$keys/finetune-mrpc-student.key" >"$here/said" 2>&1; cat "$keys/finetune-mrpc-student.key")
+check "another task, or a younger file, runs no old distillation again" same \
+    "$(keyed | cut -d ' ' -f 1,2)" "$(echo "$first" | cut -d ' ' -f 1,2)"
+check "and has a key" [ -n "$mrpc" ]
+printf 'x\t1\t\tone more\n' >>"$here/toy/glue/CoLA/dev.tsv"
+second=$(keyed)
+check "a task that has changed distils nothing" same "$(echo "$second" | cut -d ' ' -f 1,2)" "$(echo "$first" | cut -d ' ' -f 1,2)"
+check "but is run again" [ "$(echo "$second" | cut -d ' ' -f 3)" != "$(echo "$first" | cut -d ' ' -f 3)" ]
+echo 'one more line' >>"$here/toy/corpus/wiki.train.tokens"
+check "a corpus that has changed runs all again" [ -z "$(keyed | tr ' ' '\n' | grep -F "$(echo "$second" | tr ' ' '\n')")" ]
+rm -rf "${BUILD:-build}/keyed"
 exit $failed
