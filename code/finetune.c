@@ -175,10 +175,10 @@ static void predict(struct finetuning *f, const struct examples *examples,
     free(logits);
 }
 
-static struct finding *find_answers(struct finetuning *f, const struct examples *e)
+static struct reply *find_answers(struct finetuning *f, const struct examples *e)
 {
     float *logits = allocate(2 * (size_t)f->batch->token_room, sizeof *logits);
-    struct finding *best = allocate((size_t)e->questions->count, sizeof *best);
+    struct reply *best = allocate((size_t)e->questions->count, sizeof *best);
     for (int i = 0; i < e->questions->count; i++)
         best[i].score = -INFINITY;
     for (int first = 0; first < e->count; first += f->size) {
@@ -196,10 +196,10 @@ static struct finding *find_answers(struct finetuning *f, const struct examples 
 
 /* Write the predictions */
 /* Write the answers that were found */
-static double write_findings(struct finetuning *f, const struct exam *exam, FILE *stream)
+static double write_replies(struct finetuning *f, const struct exam *exam, FILE *stream)
 {
     const struct questions *q = exam->examples->questions;
-    struct finding *best = find_answers(f, exam->examples);
+    struct reply *best = find_answers(f, exam->examples);
     double total = 0;
     fprintf(stream, "index\tid\tf1\texact\tscore\tprediction\n");
     for (int i = 0; i < q->count; i++) {
@@ -244,7 +244,7 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
                             stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
     double score = exam->task->answer == A_SPAN
-                     ? write_findings(f, exam, file_stream(writer))
+                     ? write_replies(f, exam, file_stream(writer))
                      : write_answers(f, exam, file_stream(writer));
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,

@@ -281,7 +281,7 @@ static int best_tokens(const float *logits, int length, int kind, int best[BEST_
 }
 
 void window_find(const struct questions *q, const struct window *window,
-                 const float *logits, struct finding *best)
+                 const float *logits, struct reply *best)
 {
     const struct question *question = &q->list[window->question];
     const struct extent *extents = question->extents + window->first;

@@ -69,7 +69,7 @@ enum { BEST_TOKENS = 20, LONGEST_ANSWER = 30 };
 
 /* The best answer so far: part of the context; score -INFINITY as long as there is
    none. */
-struct finding {
+struct reply {
     double score;
     struct extent extent;
 };
@@ -77,6 +77,6 @@ struct finding {
 /* window_find: replaces *best if the window has a better answer. logits: [length of the
    window's sequence, 2]. */
 void window_find(const struct questions *questions, const struct window *window,
-                 const float *logits, struct finding *best);
+                 const float *logits, struct reply *best);
 
 #endif

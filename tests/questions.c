@@ -139,7 +139,7 @@ static float logit(int64_t token, int64_t column, int64_t window, int64_t turn)
 /* found_text: the answer that the made-up logits of a turn give to question number i. */
 static char *found_text(const struct questions *q, const struct window *windows, int count, int i, int turn)
 {
-    struct finding best = {.score = -INFINITY};
+    struct reply best = {.score = -INFINITY};
     for (int w = 0; w < count; w++) {
         float logits[2 * 128];
         if (windows[w].question != i)
@@ -194,10 +194,10 @@ static void without_a_valid_pair_nothing_is_found(void **state)
         logits[2 * t] = (float)t;
         logits[2 * t + 1] = (float)-t;
     }
-    struct finding best = {.score = -INFINITY};
+    struct reply best = {.score = -INFINITY};
     window_find(q, &windows[0], logits, &best);
     assert_true(best.score == -INFINITY);
-    best = (struct finding){.score = 1000, .extent = {1, 2}}; /* nor is what is better replaced */
+    best = (struct reply){.score = 1000, .extent = {1, 2}}; /* nor is what is better replaced */
     memset(logits, 0, sizeof logits);
     window_find(q, &windows[0], logits, &best);
     assert_true(best.score == 1000 && best.extent.from == 1);
