@@ -8,6 +8,7 @@ TITLE    ?= DistilBERT, reproduced
 AUTHOR   ?=
 COURSE   ?=
 DATA_DIR ?=
+DATA_MIRROR ?=
 EXTENDED ?= 0
 TEACHER  ?= $(call setting,teacher,source)
 CORPUS   ?=
@@ -20,7 +21,8 @@ CUDA_ARCH ?= $(if $(GPU),native,75)
 V        ?= 0
 
 # PROFILE   mini, compact, full, or a settings file of your own
-# DATA_DIR  a folder that holds the data sets; make data says what it wants
+# DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
+# DATA_MIRROR  a first home for all downloads, http://… or file:///…, laid out like data/
 # EXTENDED  1 adds the students that the profile lists as extended
 # TEACHER   a model folder, or scratch
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
@@ -39,7 +41,7 @@ export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
 export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
-DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils \
+DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
@@ -139,6 +141,17 @@ TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
 
+# what the run needs, and what for: LABEL:FILE or LABEL:NAME, as data.sh takes it
+ifneq ($(wildcard $(SETTINGS)),)
+PRETRAINING := $(call setting,teacher,vocabulary) $(or $(CORPUS),$(call setting,teacher,train))
+WANTS  := $(addprefix corpus:,$(call setting,corpus,train) $(call setting,corpus,validation)) \
+          $(addprefix teacher:,$(if $(filter scratch,$(TEACHER)),$(PRETRAINING),$(if $(wildcard $(TEACHER)/config.json),,$(TEACHER)))) \
+          $(foreach s,$(STUDENTS),$(addprefix $(s):,$(call setting,$(s),folder))) $(join $(TASKS:%=%:),$(TASKS))
+LABELS := $(sort $(foreach w,$(WANTS),$(firstword $(subst :, ,$(w)))))
+endif
+# $(call sums,LABEL…): the keys of the data that is wanted under these labels
+sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
+
 STAGE_CODE := main pretrain distill finetune results run measure tables values bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
@@ -157,10 +170,11 @@ key = { cat $(ENGINE) $(1); awk -v sections=' $(2) ' '{ sub(/[\#].*/, "") } \
     echo '$(SET)'; cat $(filter %.key,$^); } | sha256sum | cut -c1-16 >$@.new; \
     cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-$(WORK)/keys/teacher.key: $(WORK)/keys/data.key $(WORK)/keys/weights.key FORCE
+$(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
 
-$(WORK)/keys/distill-%.key: $(WORK)/keys/data.key $(WORK)/keys/teacher.key FORCE
+$(foreach s,$(STUDENTS),$(if $(call sums,$(s)),$(eval $(WORK)/keys/distill-$(s).key: $(call sums,$(s)))))
+$(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
 	$(Q)$(call key,code/distill.c,run corpus distill $*)
 
 $(WORK)/keys/weights.key: FORCE
@@ -178,9 +192,8 @@ $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.j
 
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
-# fine-tuning: one target for each task, model and seed; one key for each task and model
-# Data: generated for mini; for the others, what DATA_DIR holds, with archives unpacked
-data: build ## make ready the data that the profile needs
+# Data: generated for mini; for the others found, fetched and unpacked by data.sh (chapter 35)
+data: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
 
 ifeq ($(filter-out toyland,$(call setting,run,data)),)
@@ -194,23 +207,21 @@ $(DATA)/vocab.txt: $(WORK)/keys/toyland.key
 
 $(WORK)/keys/data.key: $(DATA)/vocab.txt
 	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
+
+$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+	$(Q)cmp -s $< $@ || cp $< $@
 else
 $(WORK)/keys/data.key: FORCE
-	@mkdir -p $(@D) $(DATA)
-	$(Q)[ -z "$(DATA_DIR)" ] || for f in "$(DATA_DIR)"/*/; do ln -sfn "$$(readlink -f "$$f")" $(DATA)/; done
-	$(Q)set -e; for a in $(DATA)/imdb/aclImdb*.tar.*; do \
-	    [ -f "$$a" ] && [ ! -d $(DATA)/imdb/aclImdb ] || continue; \
-	    [ -d $(BUILD)/imdb/aclImdb ] || { echo "data: unpacking $$a"; rm -rf $(BUILD)/imdb.partial; mkdir -p $(BUILD)/imdb.partial; \
-	        tar xf "$$(readlink -f $$a)" -C $(BUILD)/imdb.partial; mv $(BUILD)/imdb.partial $(BUILD)/imdb; }; \
-	    ln -sfn $(abspath $(BUILD)/imdb) $(DATA)/imdb; done
-	$(Q)[ -n "$$(ls $(DATA))" ] || { echo "data: the profile $(NAME) needs real data: give DATA_DIR=FOLDER, with" \
-	    "$(firstword $(call setting,corpus,train)) and folders for $(TASKS) below it" >&2; exit 1; }
-	$(Q)cd $(DATA) && find -L . -type f -printf '%P %s %T@\n' | LC_ALL=C sort | sha256sum >$(abspath $@).new; \
-	    cd - >/dev/null; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
+	    sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
+
+$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+	@:
 endif
 
+# fine-tuning: one target for each task, model and seed; one key for each task and model
 define finetune_key
-$(WORK)/keys/finetune-$(1)-$(2).key: $(WORK)/keys/data.key $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
+$(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
 	$$(Q)$$(call key,code/finetune.c,run finetune $(1))
 endef
 define finetune
@@ -226,10 +237,11 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RU
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) $(SET)
+    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
+BENCH_CODE    = $(wildcard code/bench.c code/estimate.[ch] code/watch.[ch] code/distill.[ch])
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
-	$(Q)$(call key,code/bench.c code/distill.c,run corpus distill student)
+	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune student)
 
 $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
 	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
@@ -356,9 +368,16 @@ $(BUILD)/tests/cuda: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(
 $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
+# Where there is a GPU, the same tests on it; tests/gpu.sh runs them.
+GPU_TESTS = $(if $(GPU),$(if $(NVCC),$(BUILD)/tests/cuda-gpu))
+
+$(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
+	@mkdir -p $(@D)
+	$(Q)$(link_test) $(CUDA_LIBS)
+
 test: build ## run every test
-	$(Q)$(MAKE) --no-print-directory $(TESTS)
-	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh,$(wildcard tests/*.sh)))
+	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
+	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20
@@ -373,8 +392,10 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
 	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3; done
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \
+	        $(BUILD)/fuzz/seeds/$$(basename $$f); done
 
 # what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
 sanitized: $(TESTS)

@@ -15,6 +15,7 @@ struct batch *batch_create(int token_room, int sequence_room)
         *by_token[i] = allocate((size_t)token_room, sizeof(int));
     for (int i = 0; i < 3; i++)
         *by_sequence[i] = allocate((size_t)sequence_room + 1, sizeof(int));
+    b->numbers = allocate((size_t)sequence_room, sizeof *b->numbers);
     b->token_room = token_room;
     b->sequence_room = sequence_room;
     return b;
@@ -26,6 +27,7 @@ void batch_free(struct batch *b)
                      b->offsets, b->visible, b->classes};
     for (int i = 0; i < 7; i++)
         free(arrays[i]);
+    free(b->numbers);
     free(b);
 }
 
@@ -49,6 +51,7 @@ void batch_append(struct batch *b, const int *ids, int length, int first, int pa
     }
     b->visible[b->sequences] = length;
     b->classes[b->sequences] = NO_LABEL;
+    b->numbers[b->sequences] = 0;
     b->tokens += whole;
     b->offsets[++b->sequences] = b->tokens;
 }

@@ -18,6 +18,7 @@ struct batch {
     int *offsets;                    /* [sequences + 1] */
     int *visible;                    /* [sequences] leading tokens to attend to */
     int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
+    float *numbers;                  /* [sequences] the number to predict */
 };
 
 /* State what can be done with a batch */
@@ -31,7 +32,7 @@ void batch_clear(struct batch *batch);
 /* batch_append: adds one sequence, ids[0 .. length-1]. Its first `first` tokens are
    segment 0, the others segment 1. With pad_to > length, PADDING tokens follow (segment
    0, not visible) until the sequence has pad_to tokens; with 0 none. Labels and class
-   are NO_LABEL. Fails if there is no room. */
+   are NO_LABEL, the number is 0. Fails if there is no room. */
 void batch_append(struct batch *batch, const int *ids, int length, int first,
                   int pad_to);
 

@@ -18,9 +18,9 @@ static const char usage[] =
     "unless --teacher names another folder.\n";
 
 /* Read the settings of the triple loss */
-static struct loss_settings read_losses(struct settings *s, const char *sections,
-                                        const int *layers, int student_layers,
-                                        int teacher_layers)
+struct loss_settings distillation_losses(struct settings *s, const char *sections,
+                                         const int *layers, int student_layers,
+                                         int teacher_layers)
 {
     struct loss_settings losses = {
         .mlm = (float)settings_number(s, sections, "mlm"),
@@ -95,8 +95,8 @@ struct distillation *distillation_open(const struct stage *stage)
         fail(folder, "the profile's student wants none of its layers");
     struct shape shape = model_student_shape(&teacher, count);
     d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
-    d->losses = read_losses(stage->settings, d->sections, layers, count,
-                            teacher.layers);
+    d->losses = distillation_losses(stage->settings, d->sections, layers, count,
+                                    teacher.layers);
     d->feed = feed_open(stage, d->sections, d->vocabulary, shape.positions, d->record);
     /* See that teacher and student fit the device */
     const struct kernels *k = stage_kernels(stage);

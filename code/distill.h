@@ -22,6 +22,12 @@ struct distillation {
 struct distillation *distillation_open(const struct stage *stage);
 void distillation_close(struct distillation *distillation);
 
+/* distillation_losses: the settings of the triple loss in these sections. layers:
+   [student_layers] the teacher's layers that the student is made from, from 0. */
+struct loss_settings distillation_losses(struct settings *settings,
+                                         const char *sections, const int *layers,
+                                         int student_layers, int teacher_layers);
+
 /* distillation_work: works through batch number `index`, as struct training wants it;
    context is the distillation. */
 int distillation_work(void *context, long index, float share,

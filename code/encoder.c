@@ -217,6 +217,7 @@ static struct loss_rows take_loss_rows(struct arena *a, const struct model *m)
     size_t tokens = (size_t)m->token_room;
     return (struct loss_rows){
         .labels = take_ints(a, tokens),
+        .target = take_floats(a, (size_t)m->sequence_room),
         .weight = take_floats(a, tokens),
         .label = take_floats(a, tokens),
         .soft = take_floats(a, tokens),

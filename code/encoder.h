@@ -82,6 +82,7 @@ enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
 
 struct loss_rows {
     int *labels;                      /* [token_room] of the rows a head works on */
+    float *target;                    /* [sequence_room] numbers to be predicted */
     float *weight;                    /* [token_room] 1 where the cosine counts, or 0 */
     float *label, *soft, *hit, *turn; /* [token_room] results of the loss kernels */
     int compared;                     /* tokens of this batch where the cosine counts */

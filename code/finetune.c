@@ -1,6 +1,7 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
 #include "fail.h"
 #include "file.h"
+#include "loader.h"
 #include "model.h"
 #include "task.h"
 #include "training.h"
@@ -41,6 +42,7 @@ struct finetuning {
     } exams[MOST_EXAMS];        /* what is predicted in the end */
     int exam_count;
     struct batch *batch;
+    struct loader *loader;      /* of batches to train on */
     int size;                   /* examples in a batch */
     int *order;                 /* [train->count] of this epoch */
     long epoch, per_epoch;
@@ -118,7 +120,7 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
 }
 
 /* Fine-tune on one batch */
-static int work(void *context, long index, float share, struct loss_values *values)
+static void prepare(void *context, long index, struct batch *batch)
 {
     struct finetuning *f = context;
     long epoch = index / f->per_epoch, first = index % f->per_epoch * f->size;
@@ -127,15 +129,21 @@ static int work(void *context, long index, float share, struct loss_values *valu
         f->order = batch_order(f->train->count, f->seed, (int)epoch);
         f->epoch = epoch;
     }
-    examples_batch(f->train, f->order, (int)first, f->size, f->batch, 0);
-    classification_step(f->model, f->batch, random_key(f->seed, (uint64_t)index, 0),
-                        share, values);
-    return f->batch->tokens;
+    examples_batch(f->train, f->order, (int)first, f->size, batch, 0);
+}
+
+static int work(void *context, long index, float share, struct loss_values *values)
+{
+    struct finetuning *f = context;
+    const struct batch *batch = loader_batch(f->loader, index);
+    classification_step(f->model, batch, random_key(f->seed, (uint64_t)index, 0), share,
+                        values);
+    return batch->tokens;
 }
 
 /* Predict the development set */
 static void predict(struct finetuning *f, const struct examples *examples,
-                    int *predictions, double *scores)
+                    double *predictions, double *scores)
 {
     int classes = f->task->classes;
     float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
@@ -150,8 +158,9 @@ static void predict(struct finetuning *f, const struct examples *examples,
                 best = z[c] > z[best] ? c : best;
             for (int c = 0; c < classes; c++)
                 total += exp((double)z[c] - z[best]);
-            predictions[first + i] = best;
-            scores[first + i] = exp((double)z[1] - z[best]) / total;
+            predictions[first + i] = classes == 1 ? z[0] : best;
+            scores[first + i] =
+                classes == 1 ? z[0] : exp((double)z[1] - z[best]) / total;
         }
     }
     free(logits);
@@ -162,7 +171,7 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
                               const struct exam *exam)
 {
     const struct examples *e = exam->examples;
-    int *predictions = allocate((size_t)e->count, sizeof *predictions);
+    double *predictions = allocate((size_t)e->count, sizeof *predictions);
     double *scores = allocate((size_t)e->count, sizeof *scores);
     predict(f, e, predictions, scores);
     char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
@@ -171,12 +180,12 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
     for (int i = 0; i < e->count; i++)
-        fprintf(stream, "%d\t%d\t%d\t%.6f\n", e->indices[i], e->labels[i], predictions[i],
-                scores[i]);
+        fprintf(stream, "%d\t%.9g\t%.9g\t%.6f\n", e->indices[i], e->labels[i],
+                predictions[i], scores[i]);
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
             metric_name(exam->task->metric),
-            task_score(exam->task, e->labels, predictions, e->count));
+            metric_score(exam->task->metric, e->labels, predictions, e->count));
     free(path);
     free(scores);
     free(predictions);
@@ -235,6 +244,7 @@ int finetune_main(int argc, char **argv)
     struct finetuning f = begin(&stage, record, true);
     f.train = read_split(&stage, &f, f.task, TRAIN);
     f.per_epoch = (f.train->count + f.size - 1) / f.size;
+    f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
     double epochs = settings_number(stage.settings, f.sections, "epochs");
     struct training training = {
         .name = name,
@@ -245,6 +255,7 @@ int finetune_main(int argc, char **argv)
         .context = &f,
     };
     training_run(&stage, &training, record);
+    loader_free(f.loader);
     take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {

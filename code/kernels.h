@@ -231,6 +231,11 @@ struct kernels {
                         real *gradient, int rows, int width, float scale,
                         const float *loss_scale, float *row_loss);
 
+    /* squared_loss: row_loss[n] = (x - target)^2 of predicted numbers x[n]; then their
+       gradient in their place, x = loss_scale scale 2 (x - target). */
+    void (*squared_loss)(real *x, const float *target, int n, float scale,
+                         const float *loss_scale, float *row_loss);
+
     /* sum: total[0] += x[0] + ... + x[n - 1], in a fixed order. */
     void (*sum)(const float *x, int n, float *total);
 

@@ -632,6 +632,18 @@ static void cosine_loss_cpu(const real *student, const real *teacher,
     }
 }
 
+/* Compute the squared loss on the CPU */
+static void squared_loss_cpu(real *x, const float *target, int n, float scale,
+                             const float *loss_scale, float *row_loss)
+{
+    float *number = out(x);
+    for (int i = 0; i < n; i++) {
+        float off = number[i] - target[i];
+        row_loss[i] = off * off;
+        number[i] = 2 * scale * *loss_scale * off;
+    }
+}
+
 /* Sum losses on the CPU */
 static void sum_cpu(const float *x, int n, float *total)
 {
@@ -711,7 +723,7 @@ const struct kernels *kernels_cpu(void)
         .attention = attention_cpu, .attention_gradient = attention_gradient_cpu,
         .gather = gather_cpu, .scatter = scatter_cpu,
         .softmax_loss = softmax_loss_cpu, .cosine_loss = cosine_loss_cpu,
-        .sum = sum_cpu,
+        .squared_loss = squared_loss_cpu, .sum = sum_cpu,
         .square_norm = square_norm_cpu, .decide = decide_cpu, .adamw = adamw_cpu,
     };
     snprintf(name, sizeof name, "CPU, %d threads", omp_get_max_threads());

@@ -1447,6 +1447,28 @@ static void cosine_loss_cuda(const real *student, const real *teacher,
            scale, loss_scale, row_loss);
 }
 
+/* Compute the squared loss on the GPU */
+template <class T>
+static __global__ void squared_loss_kernel(T *x, const float *target, int n,
+                                           float scale, const float *loss_scale,
+                                           float *row_loss)
+{
+    int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= n)
+        return;
+    float off = widen(x[i]) - target[i];
+    row_loss[i] = off * off;
+    narrow(2 * scale * *loss_scale * off, &x[i]);
+}
+
+template <class T>
+static void squared_loss_cuda(real *x, const float *target, int n, float scale,
+                              const float *loss_scale, float *row_loss)
+{
+    LAUNCH((squared_loss_kernel<T>), blocks_for(n, THREADS), THREADS, (T *)x, target, n,
+           scale, loss_scale, row_loss);
+}
+
 /* Sum losses on the GPU */
 static __global__ void sum_kernel(const float *x, int n, float *total)
 {
@@ -1611,6 +1633,7 @@ template <class T> static const struct kernels *open_table(void)
     k.scatter = scatter_cuda<T>;
     k.softmax_loss = softmax_loss_cuda<T>;
     k.cosine_loss = cosine_loss_cuda<T>;
+    k.squared_loss = squared_loss_cuda<T>;
     k.sum = sum_cuda;
     k.square_norm = square_norm_cuda;
     k.decide = decide_cuda<T>;

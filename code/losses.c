@@ -228,13 +228,30 @@ static void measure_classes(struct model *model, const struct batch *batch, floa
     r->tokens += batch->tokens;
 }
 
+/* Measure the loss of numbers */
+static void measure_numbers(struct model *model, const struct batch *batch, float share)
+{
+    const struct kernels *k = model->k;
+    struct loss_rows *r = &model->rows;
+    int rows = batch->sequences;
+    k->upload(r->target, batch->numbers, (size_t)rows * sizeof *batch->numbers);
+    k->squared_loss(model->classifier.logits, r->target, rows, share / (float)rows,
+                    model->state + LOSS_SCALE, r->label);
+    k->sum(r->label, rows, r->sums + MLM_SUM);
+    r->labels_counted += rows;
+    r->tokens += batch->tokens;
+}
+
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values)
 {
     size_t n = (size_t)batch->tokens * (size_t)model->shape.width;
     encoder_forward(model, batch, &key);
     classifier_forward(model);
-    measure_classes(model, batch, share);
+    if (model->classes == 1)
+        measure_numbers(model, batch, share);
+    else
+        measure_classes(model, batch, share);
     model->k->zero(model->backward.hidden, n * model->k->real_size);
     classifier_backward(model);
     for (int l = model->shape.layers - 1; l >= 0; l--)

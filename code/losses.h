@@ -69,7 +69,8 @@ void masked_lm_evaluate(struct model *model, const struct batch *batch,
                         struct loss_values *values);
 
 /* classification_step: the cross-entropy of batch->classes, for models with
-   HEAD_CLASSIFIER. */
+   HEAD_CLASSIFIER; if there is one class, the mean square of what its logit misses
+   batch->numbers by. */
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values);
 

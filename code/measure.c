@@ -28,16 +28,16 @@ double measure_median(const double *values, int n)
 
 /* Score one resample of rows and seeds */
 struct scoring {
-    const struct task *task;
-    const int *labels;
-    int *const *predictions;
+    enum metric metric;
+    const double *labels;
+    double *const *predictions;
     int rows, seeds;
     uint64_t rows_place, seeds_place;
 };
 
 /* rows, labels, predictions: [s->rows]; scores: [s->seeds]; all of them scratch. */
 static double score_resample(const struct scoring *s, int resample, int *rows,
-                             int *labels, int *predictions, double *scores)
+                             double *labels, double *predictions, double *scores)
 {
     uint64_t rows_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->rows_place);
     uint64_t seeds_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->seeds_place);
@@ -49,33 +49,36 @@ static double score_resample(const struct scoring *s, int resample, int *rows,
         uint64_t drawn = random_below(seeds_key, (uint64_t)seed, (uint64_t)s->seeds);
         for (int row = 0; row < s->rows; row++)
             predictions[row] = s->predictions[drawn][rows[row]];
-        scores[seed] = task_score(s->task, labels, predictions, s->rows);
+        scores[seed] = metric_score(s->metric, labels, predictions, s->rows);
     }
     return measure_median(scores, s->seeds);
 }
 
 /* Measure a model's score on a task */
-struct measure *measure_scores(const struct task *task, const int *labels,
-                               int *const *predictions, int rows, int seeds, int place)
+struct measure *measure_scores(const struct task *task, enum metric metric,
+                               const double *labels, double *const *predictions,
+                               int rows, int seeds, int place)
 {
     uint64_t base = 1000 * (uint64_t)(task - task_list);
     struct scoring s = {
-        task, labels, predictions, rows, seeds, base, base + 1 + (uint64_t)place};
+        metric, labels, predictions, rows, seeds, base, base + 1 + (uint64_t)place};
     struct measure *measure = allocate(1, sizeof *measure);
     double *scores = allocate((size_t)seeds, sizeof *scores);
     for (int seed = 0; seed < seeds; seed++)
-        scores[seed] = task_score(task, labels, predictions[seed], rows);
+        scores[seed] = metric_score(metric, labels, predictions[seed], rows);
     measure->value = measure_median(scores, seeds);
     free(scores);
 #pragma omp parallel
     {
-        int *scratch = allocate(3 * (size_t)rows, sizeof *scratch);
+        int *drawn = allocate((size_t)rows, sizeof *drawn);
+        double *columns = allocate(2 * (size_t)rows, sizeof *columns);
         double *scores = allocate((size_t)seeds, sizeof *scores);
 #pragma omp for
         for (int r = 0; r < RESAMPLES; r++)
-            measure->draws[r] = score_resample(&s, r, scratch, scratch + rows,
-                                               scratch + 2 * rows, scores);
-        free(scratch);
+            measure->draws[r] =
+                score_resample(&s, r, drawn, columns, columns + rows, scores);
+        free(drawn);
+        free(columns);
         free(scores);
     }
     return measure;

@@ -22,12 +22,13 @@ struct measure {
    middle two. */
 double measure_median(const double *values, int n);
 
-/* measure_scores: the median over seeds of the task's score, in percent.
-   labels: [rows]; predictions: [seeds][rows]. place tells the models of a task apart:
-   their seeds are drawn independently, but all models of one task draw the same rows.
-   The caller frees it. */
-struct measure *measure_scores(const struct task *task, const int *labels,
-                               int *const *predictions, int rows, int seeds, int place);
+/* measure_scores: the median over seeds of the task's score, by one of its metrics, in
+   percent. labels: [rows]; predictions: [seeds][rows]. place tells the models of a task
+   apart: their seeds are drawn independently, but all models of one task draw the same
+   rows. The caller frees it. */
+struct measure *measure_scores(const struct task *task, enum metric metric,
+                               const double *labels, double *const *predictions,
+                               int rows, int seeds, int place);
 
 /* Say what arithmetic measures allow */
 /* measure_ratio: 100 * part / whole; not defined where whole is not above zero. */

@@ -253,13 +253,13 @@ static void set_times(const struct run *run, json_t *values)
 /* Set the scores */
 static double constant_score(const struct sheet *sheet)
 {
-    int *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
     double best = -INFINITY;
     for (int class = 0; class < sheet->task->classes; class ++) {
         for (int row = 0; row < sheet->rows; row++)
             constant[row] = class;
-        best =
-            fmax(best, task_score(sheet->task, sheet->labels, constant, sheet->rows));
+        best = fmax(best, metric_score(sheet->task->metric, sheet->labels, constant,
+                                       sheet->rows));
     }
     free(constant);
     return best;
@@ -683,6 +683,91 @@ static void set_speed(const struct run *run, json_t *values)
         set_flat(values, run->bench, "bench");
 }
 
+/* Set what the benchmark of the steps found */
+static void set_aim(json_t *values, const json_t *aims, const char *key, double found,
+                    bool at_most)
+{
+    double aim = record_number(aims, key);
+    bool met = at_most ? found <= aim : found >= aim;
+    bool open = !(aim > 0 && found > 0);
+    value_set(values, open ? "open" : met ? "met" : "missed", "aim.%s", key);
+}
+
+/* How much faster than PyTorch both steps are; in *ratio the distillation. */
+static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe,
+                       double *ratio)
+{
+    static const char *const steps[] = {"distillation", "finetuning"};
+    const json_t *timed = json_object_get(pytorch, recipe);
+    double times[2];
+    for (int i = 0; i < 2; i++) {
+        times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
+        if (times[i] > 0)
+            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+    }
+    value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
+              recipe);
+    *ratio = times[0];
+}
+
+static void set_step(json_t *values, const json_t *bench, const char *step)
+{
+    const json_t *timed = json_object_get(bench, step);
+    if (!json_object_get(timed, "families"))
+        return;
+    value_take(values, number_text(record_number(timed, "tokens_per_second"), 0),
+               "fast.%s.tokens", step);
+    value_take(values, number_text(100 * record_number(timed, "share"), 0),
+               "fast.%s.share", step);
+}
+
+static void set_most(json_t *values, const json_t *families)
+{
+    const char *name, *most = "";
+    json_t *family;
+    double sum = 0, largest = 0;
+    json_object_foreach((json_t *)families, name, family) {
+        double seconds = record_number(family, "seconds");
+        sum += seconds;
+        if (seconds > largest) {
+            largest = seconds;
+            most = name;
+        }
+    }
+    value_set(values, family_title(most), "fast.most");
+    value_take(values, number_text(100 * largest / sum, 0), "fast.most.share");
+}
+
+static void set_fast(const struct run *run, json_t *values)
+{
+    const json_t *bench = run->bench, *aims = json_object_get(bench, "aims");
+    const json_t *timed = json_object_get(bench, "distillation");
+    const json_t *families = json_object_get(timed, "families");
+    const json_t *squares = json_object_get(bench, "squares");
+    const json_t *pytorch = json_object_get(bench, "pytorch");
+    const char *gpu = json_string_value(json_object_get(bench, "gpu"));
+    bool on_gpu = gpu && !strcmp(gpu, "yes");
+    double usual, course, practice;
+    value_set(values, families ? "yes" : "no", "fast.known");
+    value_set(values, pytorch ? "yes" : "no", "fast.pytorch");
+    value_set(values, on_gpu ? "yes" : "no", "fast.gpu");
+    value_take(values, rate_text(record_number(squares, "rate")), "fast.rate");
+    value_take(values, number_text(record_number(squares, "size"), 0), "fast.size");
+    set_step(values, bench, "distillation");
+    set_step(values, bench, "finetuning");
+    if (families)
+        set_most(values, families);
+    set_recipe(values, pytorch, "usual", &usual);
+    set_recipe(values, pytorch, "course", &course);
+    set_recipe(values, pytorch, "practice", &practice);
+    set_aim(values, aims, "course", on_gpu ? course : 0, false);
+    set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
+    set_aim(values, aims, "share", on_gpu ? 100 * record_number(timed, "share") : 0,
+            false);
+    set_aim(values, aims, "minutes",
+            record_number(json_object_get(bench, "estimate"), "minutes"), true);
+}
+
 /* Take over what the tests measured */
 static void set_checks(const char *path, json_t *values)
 {
@@ -812,6 +897,7 @@ int results_main(int argc, char **argv)
     set_ablations(run, values);
     set_training(run, values);
     set_speed(run, values);
+    set_fast(run, values);
     set_checks(stage.checks, values);
     fill_summary(run, values, retention, summary);
     write_json(&stage, "summary.json", summary);

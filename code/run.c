@@ -155,17 +155,18 @@ static char **list_files(const char *folder, const char *suffix, int *count)
 }
 
 /* Read one file of predictions */
-static int class_at(const struct grid *grid, int row, int column,
-                    const struct task *task)
+static double answer_at(const struct grid *grid, int row, int column,
+                        const struct task *task)
 {
     double number = grid_number(grid, row, column);
-    if (number < 0 || number >= task->classes || number != floor(number))
+    bool class = number >= 0 && number < task->classes && number == floor(number);
+    if (task->answer == A_CLASS && !class)
         fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
              row + 2, task->classes - 1, grid_text(grid, row, column));
-    return (int)number;
+    return number;
 }
 
-static int *read_predictions(struct sheet *sheet, const char *path)
+static double *read_predictions(struct sheet *sheet, const char *path)
 {
     struct grid *grid = grid_read(path);
     int index = grid_column(grid, "index"), label = grid_column(grid, "label");
@@ -179,15 +180,15 @@ static int *read_predictions(struct sheet *sheet, const char *path)
         sheet->labels = allocate((size_t)grid->rows, sizeof *sheet->labels);
         for (int row = 0; row < grid->rows; row++) {
             sheet->indices[row] = (int)grid_number(grid, row, index);
-            sheet->labels[row] = class_at(grid, row, label, sheet->task);
+            sheet->labels[row] = answer_at(grid, row, label, sheet->task);
         }
     }
-    int *predictions = allocate((size_t)sheet->rows, sizeof *predictions);
+    double *predictions = allocate((size_t)sheet->rows, sizeof *predictions);
     bool same = grid->rows == sheet->rows;
     for (int row = 0; same && row < grid->rows; row++) {
         same = (int)grid_number(grid, row, index) == sheet->indices[row]
-               && class_at(grid, row, label, sheet->task) == sheet->labels[row];
-        predictions[row] = class_at(grid, row, prediction, sheet->task);
+               && answer_at(grid, row, label, sheet->task) == sheet->labels[row];
+        predictions[row] = answer_at(grid, row, prediction, sheet->task);
     }
     if (!same)
         fail(path,
@@ -215,7 +216,8 @@ static bool listed(struct settings *settings, const char *key, const char *name,
 static bool task_listed(struct settings *settings, const char *name, size_t length)
 {
     for (const struct task *task = task_list; task->name; task++)
-        if (task->of && strlen(task->name) == length && !strncmp(task->name, name, length))
+        if (task->of && strlen(task->name) == length
+            && !strncmp(task->name, name, length))
             return listed(settings, "tasks", task->of, strlen(task->of));
     return listed(settings, "tasks", name, length);
 }
@@ -251,7 +253,7 @@ static struct sheet *sheet_for(struct run *run, struct settings *settings,
     memmove(sheet + 1, sheet, (size_t)(run->count++ - at) * sizeof *sheet);
     bool toy = !strcmp(settings_text(settings, "run", "data"), "toyland");
     *sheet = (struct sheet){
-        task, text_format(toy ? "toy %s" : "%s", task->title), 0, NULL, NULL, NULL, 0};
+        .task = task, .title = text_format(toy ? "toy %s" : "%s", task->title)};
     return sheet;
 }
 static struct answers *answers_for(struct sheet *sheet, const char *model)
@@ -274,7 +276,7 @@ static struct answers *answers_for(struct sheet *sheet, const char *model)
     *answers = (struct answers){.model = text_format("%s", model)};
     return answers;
 }
-static void add_seed(struct answers *answers, int seed, int *predictions)
+static void add_seed(struct answers *answers, int seed, double *predictions)
 {
     int at = answers->seeds++;
     answers->seed =
@@ -314,10 +316,11 @@ static void score_answers(struct sheet *sheet)
         struct answers *a = &sheet->list[i];
         a->scores = allocate((size_t)a->seeds, sizeof *a->scores);
         for (int seed = 0; seed < a->seeds; seed++)
-            a->scores[seed] = task_score(sheet->task, sheet->labels,
-                                         a->predictions[seed], sheet->rows);
-        a->score = measure_scores(sheet->task, sheet->labels, a->predictions,
-                                  sheet->rows, a->seeds, model_rank(a->model));
+            a->scores[seed] = metric_score(sheet->task->metric, sheet->labels,
+                                           a->predictions[seed], sheet->rows);
+        a->score = measure_scores(sheet->task, sheet->task->metric, sheet->labels,
+                                  a->predictions, sheet->rows, a->seeds,
+                                  model_rank(a->model));
     }
 }
 

@@ -35,7 +35,7 @@ struct answers {
     char *model; /* "student-no-kl" */
     int seeds;
     int *seed;             /* [seeds], ascending */
-    int **predictions;     /* [seeds][rows] classes */
+    double **predictions;  /* [seeds][rows] classes or numbers */
     double *scores;        /* [seeds] the task's metric in percent */
     struct measure *score; /* the median of them, with its resamples */
 };
@@ -44,7 +44,8 @@ struct answers {
 struct sheet {
     const struct task *task;
     char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
-    int rows, *indices, *labels; /* [rows] */
+    int rows, *indices; /* [rows] */
+    double *labels;     /* [rows] */
     struct answers *list;        /* [count] in the order of model_rank */
     int count;
 };

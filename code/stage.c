@@ -37,6 +37,7 @@ static const char **text_option(struct stage *stage, const char *option)
         {"--student", &stage->student}, {"--task", &stage->task},
         {"--model", &stage->model},     {"--name", &stage->name},
         {"--out", &stage->out},         {"--checks", &stage->checks},
+        {"--full", &stage->full},       {"--published", &stage->published},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (!strcmp(options[i].option, option))

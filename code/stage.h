@@ -23,6 +23,8 @@ struct stage {
     const char *name;          /* what to call the model in the results */
     const char *out;           /* what to write */
     const char *checks;        /* figures that the tests measured */
+    const char *full;          /* the profile of the whole experiment */
+    const char *published;     /* what others have published */
     long seed;                 /* −1 if not given */
     bool resume;               /* go on from the checkpoint, if it has the same key */
     bool lines;                /* progress as plain lines, not as a bar */

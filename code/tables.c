@@ -119,11 +119,11 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
         bool quoted = !strcmp(key, "kl") || !strcmp(key, "cosine")
                       || !strcmp(key, "mlm") || !strcmp(key, "random");
         char *paper = quoted ? text_format("{{paper.table4.%s}}", key) : NULL;
-        write_row(stream, model_title(model), value_get(values, "accuracy.%s.last", model),
-                  value_get(values, "score.mean.%s", model),
-                  value_get(values, "ablation.%s.change", key),
-                  value_get(values, "ablation.%s.change.interval", key),
-                  paper ? paper : "–");
+        write_row(
+            stream, model_title(model), value_get(values, "accuracy.%s.last", model),
+            value_get(values, "score.mean.%s", model),
+            value_get(values, "ablation.%s.change", key),
+            value_get(values, "ablation.%s.change.interval", key), paper ? paper : "–");
         free(paper);
     }
 }
@@ -145,6 +145,129 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
     write_row(stream, "difference", value_get(values, "speed.smaller.sentence"),
               value_get(values, "speed.faster.one.sentence"),
               value_get(values, "speed.faster.all.sentence"));
+}
+
+/* Write the tables of the benchmark */
+static void write_program(const json_t *values, const char *title, const char *recipe,
+                          const json_t *timed, FILE *stream)
+{
+    static const char *const steps[] = {"distillation", "finetuning"};
+    fputs(title, stream);
+    for (int i = 0; i < 2; i++) {
+        const json_t *step = json_object_get(timed, steps[i]);
+        double tokens = json_number_value(
+            json_object_get(step, recipe ? "pytorch" : "tokens_per_second"));
+        char *number = tokens > 0 ? number_text(tokens, 0) : text_format("–");
+        fprintf(stream, "\t%s\t%s", number,
+                recipe ? value_get(values, "fast.%s.%s", recipe, steps[i]) : "1");
+        free(number);
+    }
+    fputc('\n', stream);
+}
+
+static void write_programs(const struct run *run, const json_t *values, FILE *stream)
+{
+    const json_t *pytorch = json_object_get(run->bench, "pytorch");
+    write_row(stream, "Program", "Distillation, tokens/s", "Ours is, times",
+              "Fine-tuning, tokens/s", "Ours is, times");
+    write_program(values, "this trainer", NULL, run->bench, stream);
+    static const char *const recipes[][2] = {
+        {"usual", "PyTorch, as usual on a processor"},
+        {"course", "PyTorch, as the course project used it"},
+        {"practice", "PyTorch, best practice"}};
+    for (int i = 0; i < 3; i++) {
+        const json_t *timed = json_object_get(pytorch, recipes[i][0]);
+        if (timed)
+            write_program(values, recipes[i][1], recipes[i][0], timed, stream);
+    }
+}
+
+/* The names of an object's members, the one with the largest number `key` first; at
+   most FAMILIES_ROOM. */
+enum { FAMILIES_ROOM = 16 };
+
+static int sort_families(json_t *families, const char *key, const char **names)
+{
+    int count = 0;
+    const char *name;
+    json_t *family;
+    json_object_foreach(families, name, family) {
+        double value = json_number_value(json_object_get(family, key));
+        int at = count;
+        if (count == FAMILIES_ROOM)
+            break;
+        for (; at > 0; at--) {
+            json_t *before = json_object_get(families, names[at - 1]);
+            if (json_number_value(json_object_get(before, key)) >= value)
+                break;
+            names[at] = names[at - 1];
+        }
+        names[at] = name;
+        count++;
+    }
+    return count;
+}
+
+static double sum_of(json_t *families, const char *key)
+{
+    const char *name;
+    json_t *family;
+    double sum = 0;
+    json_object_foreach(families, name, family)
+        sum += json_number_value(json_object_get(family, key));
+    return sum;
+}
+
+static void write_families(const struct run *run, const json_t *values, FILE *stream)
+{
+    const json_t *steps[] = {json_object_get(run->bench, "distillation"),
+                             json_object_get(run->bench, "finetuning")};
+    const char *names[FAMILIES_ROOM];
+    int count = sort_families(json_object_get(steps[0], "families"), "seconds", names);
+    (void)values;
+    write_row(stream, "Kernels", "Distillation, %", "ms a step", "Fine-tuning, %",
+              "ms a step");
+    for (int i = 0; i < count; i++) {
+        fputs(family_title(names[i]), stream);
+        for (int s = 0; s < 2; s++) {
+            json_t *families = json_object_get(steps[s], "families");
+            json_t *family = json_object_get(families, names[i]);
+            double seconds = json_number_value(json_object_get(family, "seconds"));
+            double number = json_number_value(json_object_get(steps[s], "steps"));
+            char *share = number_text(100 * seconds / sum_of(families, "seconds"), 1);
+            char *each = significant_text(1e3 * seconds / number);
+            fprintf(stream, "\t%s\t%s", share, each);
+            free(share);
+            free(each);
+        }
+        fputc('\n', stream);
+    }
+}
+
+static void write_roofline(const struct run *run, const json_t *values, FILE *stream)
+{
+    static const char *const columns[] = {"petaflops", "terabytes", "distillation",
+                                          "teacher",   "student",   "minutes"};
+    json_t *families =
+        json_object_get(json_object_get(run->bench, "estimate"), "families");
+    const char *names[FAMILIES_ROOM];
+    int count = sort_families(families, "minutes", names);
+    (void)values;
+    write_row(stream, "Kernels", "PFLOP", "TB", "Distillation, min",
+              "Teacher's tasks, min", "Student's tasks, min", "All, min");
+    for (int i = 0; i <= count && count > 0; i++) {
+        fputs(i < count ? family_title(names[i]) : "all", stream);
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+            json_t *family = json_object_get(families, i < count ? names[i] : "");
+            char *number = number_text(
+                family ? json_number_value(json_object_get(family, columns[c]))
+                       : sum_of(families, columns[c]),
+                1);
+            fprintf(stream, "\t%s", number);
+            free(number);
+        }
+        fputc('\n', stream);
+    }
 }
 
 /* Write a row for each task and model, a column for each seed */
@@ -207,6 +330,8 @@ static void write_seeds(const struct run *run, const json_t *values, FILE *strea
 static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
                             int seed)
 {
+    if (sheet->task->classes != 2)
+        return text_format("–");
     struct confusion c =
         confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
     return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
@@ -432,7 +557,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
         for (int j = 0; j < 2; j++) {
             const struct sheet *sheet = &run->sheets[i];
             const struct answers *a = run_answers(sheet, shown[j]);
-            if (!a)
+            if (!a || sheet->task->classes != 2)
                 continue;
             struct confusion c = confusion_count(
                 sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
@@ -472,7 +597,8 @@ void tables_write(const struct run *run, const json_t *values)
                   {"ablation", write_ablations},    {"speed", write_speed},
                   {"seeds", write_seeds},           {"confusion", write_confusions},
                   {"stages", write_stages},         {"settings", write_settings},
-                  {"data", write_data}};
+                  {"data", write_data},             {"programs", write_programs},
+                  {"families", write_families},     {"roofline", write_roofline}};
     static const struct {
         const char *name;
         void (*plot)(const struct run *, FILE *);

@@ -680,6 +680,8 @@ static void declaration_read(struct search *search, int first, int last)
         depth += nesting(token);
         if (depth == 0 && strchr("=,", token->kind))
             value = token->kind == '=';
+        if (!value)
+            depth += (token->kind == '<') - (token->kind == '>');
         if (depth || value || token->kind != 'a')
             continue;
         hidden |= word_is(token, "static");

@@ -6,6 +6,7 @@
 #include "random.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,12 @@ const struct task task_list[] = {
         .classes = 2, .names = {"0", "1"}, .rows = {363846, 40430}, .torn = true,
         .layouts = {{{{"QQP/train.tsv"}, {"QQP/dev.tsv"}}, NULL, NULL}},
         .label = "is_duplicate", .text = "question1", .second = "question2",
+    },
+    {
+        .name = "stsb", .title = "STS-B", .answer = A_NUMBER,
+        .metric = PEARSON_AND_SPEARMAN, .classes = 1, .rows = {5749, 1500},
+        .layouts = {{{{"STS-B/train.tsv"}, {"STS-B/dev.tsv"}}, NULL, NULL}},
+        .label = "score", .text = "sentence1", .second = "sentence2",
     },
     /* List the tasks that draw conclusions */
     {
@@ -111,7 +118,8 @@ const struct task *task_find(const char *name)
 /* Collect rows of text */
 struct row {
     char *text, *second;   /* owned; second is NULL for a single text */
-    int label, index;      /* index: number of the row in its split */
+    double label;
+    int index;             /* number of the row in its split */
 };
 
 struct rows {
@@ -119,7 +127,7 @@ struct rows {
     int count, room;
 };
 
-static void add_row(struct rows *rows, int label, char *text, char *second)
+static void add_row(struct rows *rows, double label, char *text, char *second)
 {
     if (rows->count == rows->room) {
         rows->room = rows->room ? 2 * rows->room : 1024;
@@ -244,10 +252,17 @@ static void finish_pairs(struct pairs *pairs, const char *table)
     free(pairs->lines);
 }
 
-/* Find the class that a label names */
-static int find_class(const struct task *task, const char *label, const char *path,
-                      long line)
+/* Read a label */
+static double read_label(const struct task *task, const char *label, const char *path,
+                         long line)
 {
+    char *end;
+    double number = strtod(label, &end);
+    if (task->answer == A_NUMBER && end > label && !*end && isfinite(number))
+        return number;
+    if (task->answer == A_NUMBER)
+        fail(path, "line %ld: expected a number in column \"%s\", found \"%s\"", line,
+             task->label, label);
     for (int class = 0; class < task->classes; class++)
         if (strcmp(task->names[class], label) == 0)
             return class;
@@ -266,13 +281,13 @@ static void take_row(const struct task *task, enum split split, struct columns a
         return;
     if (count != at.count)
         fail(path, "line %ld: expected %d columns, found %d", number, at.count, count);
-    int class = find_class(task, fields[at.label], path, number);
+    double label = read_label(task, fields[at.label], path, number);
     if (pairs->path) {
         bool dev = in_pairs(pairs, fields[at.ids[0]], fields[at.ids[1]]);
         if (dev != (split == DEV))
             return;
     }
-    add_row(rows, class, text_format("%s", fields[at.text]),
+    add_row(rows, label, text_format("%s", fields[at.text]),
             task->second ? text_format("%s", fields[at.second]) : NULL);
 }
 
@@ -375,7 +390,7 @@ static void keep_sample(struct rows *rows, int classes, int limit)
     bool *keep = allocate((size_t)rows->count, sizeof *keep);
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < rows->count && kept < limit; i++) {
-            int row = order[i], class = rows->list[row].label;
+            int row = order[i], class = classes > 1 ? (int)rows->list[row].label : 0;
             int share = limit / classes + (class < limit % classes);
             if (!keep[row] && (round == 1 || taken[class] < share)) {
                 keep[row] = true;
@@ -504,12 +519,7 @@ void examples_batch(const struct examples *e, const int *order, int first, int c
     for (int i = first; i < first + count && i < e->count; i++) {
         int n = order ? order[i] : i, length = (int)(e->starts[n + 1] - e->starts[n]);
         batch_append(batch, e->ids + e->starts[n], length, e->firsts[n], pad_to);
-        batch->classes[batch->sequences - 1] = e->labels[n];
+        batch->classes[batch->sequences - 1] = (int)e->labels[n];
+        batch->numbers[batch->sequences - 1] = (float)e->labels[n];
     }
-}
-
-double task_score(const struct task *task, const int *labels, const int *predictions,
-                  int n)
-{
-    return metric_score(task->metric, labels, predictions, n);
 }

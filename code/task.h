@@ -10,6 +10,9 @@
 
 enum split { TRAIN, DEV };
 
+/* What a row of a task asks for. */
+enum answer { A_CLASS, A_NUMBER };
+
 /* Describe a task in one row */
 /* How a table lies on disk, below one of the places of a data folder. */
 struct layout {
@@ -23,13 +26,14 @@ struct task {
     const char *name, *title;      /* "cola", "CoLA" */
     const char *of;                /* only a development set, for the models that were
                                       trained for this task; NULL: a task by itself */
+    enum answer answer;
     enum metric metric;
-    int classes;
+    int classes;                   /* 1 for a number */
     const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
     struct layout layouts[3];      /* of a table: the first found is read; last empty */
     bool torn;                     /* lines of too few columns are left out */
-    const char *label;             /* column of the class */
+    const char *label;             /* column of the class or the number */
     const char *text, *second;     /* columns; second is NULL for a single text */
     const char *ids[2];            /* columns that dev_ids speaks of */
     const char *tree[2];           /* [split] of a tree: the folder of its classes */
@@ -42,7 +46,7 @@ struct examples {
     int64_t *starts;   /* [count + 1] */
     int *ids;          /* [starts[count]] with [CLS] and [SEP] */
     int *firsts;       /* [count] length of the first segment */
-    int *labels;       /* [count] class */
+    double *labels;    /* [count] class or number */
     int *indices;      /* [count] number of the row in its split, from 0 */
     int rows;          /* rows of the whole split: the cut is "count of rows" */
 };
@@ -70,13 +74,9 @@ void task_check_rows(const struct task *task, enum split split,
                      const struct examples *examples);
 
 /* examples_batch: clears the batch and fills it with examples order[first ..
-   first+count-1] (fewer at the end), classes set, each padded to pad_to tokens (0:
-   not). order: from batch_order, or NULL for file order. */
+   first+count-1] (fewer at the end), classes or numbers set, each padded to pad_to
+   tokens (0: not). order: from batch_order, or NULL for file order. */
 void examples_batch(const struct examples *examples, const int *order, int first,
                     int count, struct batch *batch, int pad_to);
-
-/* task_score: the task's metric in percent. labels, predictions: [n] classes. */
-double task_score(const struct task *task, const int *labels, const int *predictions,
-                  int n);
 
 #endif

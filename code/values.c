@@ -34,6 +34,32 @@ char *list_text(const char *list, const char *word, bool last)
     return text_format("%s%s%s", list, !*list ? "" : last ? " and " : ", ", word);
 }
 
+/* Write rates and families as text */
+char *rate_text(double rate)
+{
+    bool tera = rate >= 1e12;
+    char *number = significant_text(rate / (tera ? 1e12 : 1e9));
+    char *text = text_format("%s %s", number, tera ? "TFLOP/s" : "GFLOP/s");
+    free(number);
+    return text;
+}
+
+const char *family_title(const char *name)
+{
+    static const struct {
+        const char *name, *title;
+    } families[] = {
+        {"gemm", "matrix products"},        {"attention", "attention"},
+        {"norm", "normalisation"},          {"pointwise", "activations and dropout"},
+        {"embedding", "rows of tables"},    {"loss", "losses"},
+        {"optimiser", "optimiser"},         {"memory", "copies and uploads"},
+    };
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (!strcmp(families[i].name, name))
+            return families[i].title;
+    return name;
+}
+
 /* Set and get values */
 static char *key_text(const char *key, va_list arguments)
 {

@@ -14,6 +14,14 @@ char *significant_text(double number);
 char *duration_text(double seconds);
 char *list_text(const char *list, const char *word, bool last);
 
+/* State how rates and families are written */
+/* rate_text: FLOP/s with a unit that fits, "24.1 TFLOP/s", for the caller to free. */
+char *rate_text(double rate);
+
+/* family_title: what the book calls a family of kernels: "matrix products" for
+   "gemm". */
+const char *family_title(const char *name);
+
 /* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
    well. */
 void value_set(json_t *values, const char *text, const char *key, ...)

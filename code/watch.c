@@ -319,6 +319,13 @@ static void watch_cosine_loss(const real *student, const real *teacher,
                      row_loss));
 }
 
+static void watch_squared_loss(real *x, const float *target, int n, float scale,
+                               const float *loss_scale, float *row_loss)
+{
+    PASS(LOSS, 5 * (double)n, (2 * real_bytes + 2 * sizeof(float)) * n,
+         squared_loss(x, target, n, scale, loss_scale, row_loss));
+}
+
 static void watch_sum(const float *x, int n, float *total)
 {
     PASS(LOSS, n, sizeof(float) * (double)n, sum(x, n, total));
@@ -373,7 +380,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .attention = watch_attention, .attention_gradient = watch_attention_gradient,
         .gather = watch_gather, .scatter = watch_scatter,
         .softmax_loss = watch_softmax_loss, .cosine_loss = watch_cosine_loss,
-        .sum = watch_sum,
+        .squared_loss = watch_squared_loss, .sum = watch_sum,
         .square_norm = watch_square_norm, .decide = watch_decide, .adamw = watch_adamw,
     };
     real_bytes = (double)table.real_size;

@@ -383,6 +383,8 @@ local languages = {
     function goto if in local nil not or repeat return then true until while]]},
   gnuplot = {comments = {"^#[^\n]*"}, words = [[set unset load plot do for if else with
     using title every index smooth notitle print array eval stats]]},
+  sh = {comments = {"^# [^\n]*"}, words = [[if then elif else fi for in do done while
+    case esac return exit set shift trap]]},
   tex = {comments = {"^%%[^\n]*"}, words = "", plain = true},
 }
 local other = {comments = {"^#[^\n]*"}, words = {}, plain = true}

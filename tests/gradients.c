@@ -815,6 +815,38 @@ static void a_zero_row_has_no_direction(void **state)
         assert_true(isfinite(of_reals(gradient, 6)[i]));
 }
 
+/* ---- The squared loss ---- */
+
+struct missed {
+    int n;
+    double *x, *target;
+};
+
+static void squared_reference(const void *problem, double *y)
+{
+    const struct missed *p = problem;
+    for (int i = 0; i < p->n; i++)
+        y[i] = (p->x[i] - p->target[i]) * (p->x[i] - p->target[i]);
+}
+
+static void squared_loss_is_right(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 1000; n = 7 * n + 2) {
+        struct missed p = {n, numbers((size_t)n, 2), numbers((size_t)n, 3)};
+        double scale = 0.125, loss_scale = 256, *right = zeros((size_t)n), *dy = zeros((size_t)n);
+        for (int i = 0; i < n; i++)
+            dy[i] = scale * loss_scale;
+        squared_reference(&p, right);
+        real *x = reals(p.x, (size_t)n);
+        float *loss = floats(zeros((size_t)n), (size_t)n);
+        k->squared_loss(x, floats(p.target, (size_t)n), n, (float)scale, floats(&loss_scale, 1), loss);
+        check_loss("squared_loss", of_floats(loss, (size_t)n), right, (size_t)n);
+        check_gradient("squared_loss", squared_reference, &p, p.x, (size_t)n, dy, (size_t)n, of_reals(x, (size_t)n),
+                       NULL);
+    }
+}
+
 /* ---- The optimiser ---- */
 
 static void norm_of_the_gradient_is_clipped(void **state)
@@ -928,6 +960,7 @@ static void empty_arrays_do_nothing(void **state)
     k->scatter(a, i, b, 0, 4);
     k->softmax_loss(&softmax, b, a, i, f, f, f, f, f);
     k->cosine_loss(a, a, f, b, 0, 4, 1, f, f);
+    k->squared_loss(b, f, 0, 1, f, f);
     k->sum(f, 0, f);
     k->square_norm(f, 0, device_state);
     k->adamw(&adamw, device_state, f, f, f, f, b, 0);
@@ -1031,6 +1064,7 @@ int main(void)
         TEST(far_apart_logits_stay_finite),
         TEST(cosine_loss_is_right),
         TEST(a_zero_row_has_no_direction),
+        TEST(squared_loss_is_right),
         TEST(norm_of_the_gradient_is_clipped),
         TEST(overflow_leaves_the_step_out),
         TEST(adamw_is_right),

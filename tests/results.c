@@ -164,7 +164,7 @@ static void median_is_the_middle(void **state)
 enum { ROWS = 400 };
 
 /* Labels, and predictions of which so many in a hundred are right. */
-static void make_answers(int *labels, int *predictions, int right)
+static void make_answers(double *labels, double *predictions, int right)
 {
     for (int row = 0; row < ROWS; row++) {
         labels[row] = row % 2;
@@ -175,9 +175,9 @@ static void make_answers(int *labels, int *predictions, int right)
 static void bootstrap_agrees_with_the_binomial(void **state)
 {
     (void)state;
-    int labels[ROWS], predictions[ROWS], *list[] = {predictions};
+    double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
-    struct measure *m = measure_scores(task_find("imdb"), labels, list, ROWS, 1, 0);
+    struct measure *m = measure_scores(task_find("imdb"), ACCURACY, labels, list, ROWS, 1, 0);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 80) < 1e-9);
     double half = 1.96 * 100 * sqrt(0.8 * 0.2 / ROWS); /* 3.9 points */
@@ -189,11 +189,11 @@ static void bootstrap_agrees_with_the_binomial(void **state)
 static void seeds_widen_the_interval(void **state)
 {
     (void)state;
-    int labels[ROWS], a[ROWS], b[ROWS], c[ROWS], *list[] = {a, b, c};
+    double labels[ROWS], a[ROWS], b[ROWS], c[ROWS], *list[] = {a, b, c};
     make_answers(labels, a, 60);
     make_answers(labels, b, 75);
     make_answers(labels, c, 90);
-    struct measure *m = measure_scores(task_find("imdb"), labels, list, ROWS, 3, 0);
+    struct measure *m = measure_scores(task_find("imdb"), ACCURACY, labels, list, ROWS, 3, 0);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 75) < 1e-9);
     assert_true(estimate.low < 65 && estimate.high > 85); /* all draws of seed 1, or of seed 3 */
@@ -203,11 +203,11 @@ static void seeds_widen_the_interval(void **state)
 static void same_answers_give_exactly_a_hundred(void **state)
 {
     (void)state;
-    int labels[ROWS], predictions[ROWS], *list[] = {predictions};
+    double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
     for (const struct task *task = task_list; task->name; task++) {
-        struct measure *teacher = measure_scores(task, labels, list, ROWS, 1, 0);
-        struct measure *student = measure_scores(task, labels, list, ROWS, 1, 1);
+        struct measure *teacher = measure_scores(task, task->metric, labels, list, ROWS, 1, 0);
+        struct measure *student = measure_scores(task, task->metric, labels, list, ROWS, 1, 1);
         struct measure *ratio = measure_ratio(student, teacher);
         struct estimate estimate = measure_estimate(ratio); /* the same rows were drawn for both */
         assert_true(estimate.value == 100 && estimate.low == 100 && estimate.high == 100);
@@ -220,13 +220,13 @@ static void same_answers_give_exactly_a_hundred(void **state)
 static void threads_change_nothing(void **state)
 {
     (void)state;
-    int labels[ROWS], a[ROWS], b[ROWS], *list[] = {a, b};
+    double labels[ROWS], a[ROWS], b[ROWS], *list[] = {a, b};
     make_answers(labels, a, 70);
     make_answers(labels, b, 72);
     omp_set_num_threads(1);
-    struct measure *one = measure_scores(task_find("cola"), labels, list, ROWS, 2, 1);
+    struct measure *one = measure_scores(task_find("cola"), MATTHEWS, labels, list, ROWS, 2, 1);
     omp_set_num_threads(3);
-    struct measure *three = measure_scores(task_find("cola"), labels, list, ROWS, 2, 1);
+    struct measure *three = measure_scores(task_find("cola"), MATTHEWS, labels, list, ROWS, 2, 1);
     assert_memory_equal(one, three, sizeof *one);
     free(one);
     free(three);

@@ -9,7 +9,7 @@ $distil toyland --out "$folder/data" --seed 3 --paragraphs 60 --train 60 --dev 4
 
 # stages RUN: the three kinds of training, each going on from its checkpoint, as make would call them
 stages() {
-    run="--profile $settings --run $folder/$1 --data $folder/data --resume --lines"
+    run="--profile $settings --run $folder/$1 --data $folder/data --resume --lines --run.device ${DEVICE:-cpu}"
     [ -f "$folder/$1/stages/teacher.json" ] || $distil pretrain $run --teacher scratch 2>>"$folder/log" || return
     [ -f "$folder/$1/stages/distill-student.json" ] || $distil distill $run --student student 2>>"$folder/log" || return
     [ -f "$folder/$1/stages/finetune-cola-student-5.json" ] ||
@@ -42,11 +42,11 @@ stages again
 check "the same seed gives the same bits" equals_whole again
 
 # killed over and over, each time a little later, in a step or half-way through a checkpoint
-kills=0 delay=5
+kills=0 delay=${DELAY:-5} # in hundredths of a second: DEVICE=cuda takes longer to begin
 while :; do
     stages killed &
     shell=$!
-    sleep "0.$(printf %02d $delay)"
+    sleep "$((delay / 100)).$(printf %02d $((delay % 100)))"
     pkill -KILL -f -- "--run $folder/killed" && kills=$((kills + 1))
     wait $shell && break
     delay=$((delay + 2))

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,33 @@ static void torn_lines_of_qqp_are_left_out(void **state)
     EXPECT_FAIL(read_split("qqp", DEV, 0), "dev.tsv: line 2: expected 6 columns, found 7");
 }
 
+static void stsb_asks_for_numbers(void **state)
+{
+    (void)state;
+    const char *header = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n";
+    char *table = text_format("%s0\tmain\tMSR\t2012\t0001\tnone\tnone\ta\t\"b\t3.800\n"
+                              "1\tmain\tMSR\t2012\t0002\tnone\tnone\tb\ta\t0\n", header);
+    put("glue/STS-B/train.tsv", table);
+    free(table);
+    struct examples *e = read_split("stsb", TRAIN, 0);
+    assert_true(e->labels[0] == 3.8 && e->labels[1] == 0);
+    struct batch *b = batch_create(32, 4);
+    examples_batch(e, NULL, 0, 2, b, 0);
+    assert_true(b->numbers[0] == 3.8f && b->numbers[1] == 0);
+    batch_free(b);
+    examples_free(e);
+    e = read_split("stsb", TRAIN, 1); /* a sample, without classes to balance */
+    assert_int_equal(e->count, 1);
+    examples_free(e);
+    const char *const bad[] = {"", "good", "3.8x", "nan"};
+    for (int i = 0; i < 4; i++) {
+        table = text_format("score\tsentence1\tsentence2\n1\ta\tb\n%s\ta\tb\n", bad[i]);
+        put("glue/STS-B/dev.tsv", table);
+        free(table);
+        EXPECT_FAIL(read_split("stsb", DEV, 0), "dev.tsv: line 3: expected a number in column \"score\", found \"");
+    }
+}
+
 static void mnli_has_two_development_sets(void **state)
 {
     (void)state;
@@ -322,10 +350,15 @@ static void batches_carry_classes(void **state)
 static void a_task_knows_its_metric(void **state)
 {
     (void)state;
-    const int labels[] = {1, 1, 0, 0}, predictions[] = {1, 0, 0, 0};
-    assert_true(task_score(task_find("imdb"), labels, predictions, 4) == 75);
-    assert_true(task_score(task_find("mrpc"), labels, predictions, 4) > 70.8);
-    assert_true(task_score(task_find("cola"), labels, predictions, 4) < 57.8);
+    const double labels[] = {1, 1, 0, 0}, predictions[] = {1, 0, 0, 0};
+    const struct {
+        const char *task;
+        double score;
+    } cases[] = {{"cola", 57.735}, {"mrpc", 70.833}, {"qqp", 70.833}, {"imdb", 75}, {"sst2", 75}, {"mnli", 75},
+                 {"mnlimm", 75}, {"qnli", 75}, {"rte", 75}, {"wnli", 75}, {"stsb", 57.735}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(fabs(metric_score(task_find(cases[i].task)->metric, labels, predictions, 4)
+                         - cases[i].score) < 1e-3);
 }
 
 static void missing_rows_are_worth_a_warning(void **state)
@@ -363,6 +396,7 @@ int main(void)
         IN_FOLDER(long_rows_are_cut),
         IN_FOLDER(sst2_has_a_header),
         IN_FOLDER(torn_lines_of_qqp_are_left_out),
+        IN_FOLDER(stsb_asks_for_numbers),
         IN_FOLDER(mnli_has_two_development_sets),
         IN_FOLDER(the_others_of_glue_differ_in_their_columns),
         IN_FOLDER(a_new_task_is_a_row),

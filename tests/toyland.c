@@ -345,7 +345,8 @@ static void acceptability_is_right(void **state)
 }
 
 enum { PAIRS = TRAINING + 2 * DEVELOPMENT };
-static int pairs, pair_labels[PAIRS], guesses[PAIRS];   /* a guess: both sentences are denied, or neither */
+static int pairs;
+static double pair_labels[PAIRS], guesses[PAIRS];   /* a guess: both sentences are denied, or neither */
 
 static bool denied(const char *text)
 {
@@ -382,7 +383,7 @@ static void paraphrases_mean_the_same(void **state)
     assert_int_equal(each("glue/MRPC/msr_paraphrase_train.txt", check_pair), 1 + TRAINING + DEVELOPMENT);
     assert_int_equal(each("glue/MRPC/msr_paraphrase_test.txt", check_pair), 1 + DEVELOPMENT);
     /* a rule that knows two words gets far; were it to get all the way, the task would ask for nothing else */
-    double score = task_score(task_find("mrpc"), pair_labels, guesses, pairs);
+    double score = metric_score(task_find("mrpc")->metric, pair_labels, guesses, pairs);
     assert_true(score > 65 && score < 80);
     check_report("check.toyland.denial", "%.1f", score);
     check_report("check.toyland.pairs", "%.0f", pairs);

@@ -1,0 +1,27 @@
+/* Tangled from chapters/58-bench.md; edit there. */
+#ifndef ESTIMATE_H
+#define ESTIMATE_H
+
+#include "settings.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+/* published_number: the number at "section.key" in what chapters/published.json holds,
+   whose numbers are texts as a book prints them, "25,000". Fails, naming the path, if
+   there is none. */
+double published_number(const json_t *published, const char *path);
+
+/* made_up_lengths: fills lengths[rows] with lengths from 1 to longest whose sum is
+   tokens and whose mean square is near rms^2. Fails if no such rows exist. */
+void made_up_lengths(int rows, int64_t tokens, double rms, int longest, int *lengths);
+
+/* estimate_experiment: how long a T4 would take for the course project's experiment, by
+   the settings of the profile full and the published limits and sizes. The caller owns
+   the result: {"minutes"; "gigabytes" of the distillation; "hours_profile", with all
+   students and seeds of the profile; "parts": {"distillation", "teacher", "student":
+   {"minutes", "millions" of tokens}}; "families": {"gemm", …: {"minutes", "petaflops",
+   "terabytes", and the minutes of each part}}}. */
+json_t *estimate_experiment(struct settings *full, const json_t *published);
+
+#endif

@@ -1,0 +1,23 @@
+# What only a machine with a GPU can show; make test runs it where nvidia-smi finds one, and never elsewhere.
+set -u
+. tests/check.sh
+build=${BUILD:-build}
+
+check "the same tests pass on the GPU" "$build/tests/cuda-gpu"
+check "the memory checker finds nothing" compute-sanitizer --error-exitcode 9 "$build/tests/cuda-gpu"
+check "nor does the checker of races" compute-sanitizer --tool racecheck --error-exitcode 9 "$build/tests/cuda-gpu"
+
+# the build for a T4, as PTX alone, which the driver compiles for whatever GPU is here
+ptx() {
+    make NUMBERED="$build/src" BUILD="$build/ptx" CUDA_ARCH=75-ptx "$build/ptx/tests/cuda-gpu" && "$build/ptx/tests/cuda-gpu"
+}
+check "the build for a T4, as PTX, passes them too" ptx
+
+# the whole program: same seed, same bits, killed or not
+resume() {
+    DEVICE=cuda DELAY=150 sh tests/resume.sh >"$folder/resume.log" 2>&1
+    cat "$folder/resume.log"
+    ! grep -q '^not ok' "$folder/resume.log"
+}
+check "runs on the GPU are repeatable and resumable" resume
+exit $failed
