@@ -49,7 +49,7 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report weave html test check bench data tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report verify weave html test check bench data tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -152,17 +152,26 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
-report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
-	@echo "report: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
+# the experiments that are due, and what comes of them
+define finish_run
+	@echo "$@: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
 	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
+endef
+
+report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
+
+verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+	$(finish_run)
+	$(Q)$(DISTIL) verify --run $(RUN)
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
 key = { cat $(ENGINE) $(1); awk -v sections=' $(2) ' '{ sub(/[\#].*/, "") } \
@@ -262,7 +271,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv $(if $(filter 1,$(EXTENDED)),--finetune.models "$(MODELS)") \
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),--finetune.models "$(MODELS)") \
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)

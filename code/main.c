@@ -13,6 +13,7 @@ int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
+int verify_main(int argc, char **argv);
 
 static const struct command {
     const char *name;
@@ -27,6 +28,7 @@ static const struct command {
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
+    {"verify", verify_main, "print what a run says of each claim: PASS, FAIL, not decided"},
     {"bench", bench_main, "measure latency, and the throughput of distillation"},
     {"inspect", inspect_main, "write down what a model computes for some sequences"},
     {"gradients", gradients_main, "write down what a student would learn from a batch"},

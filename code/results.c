@@ -7,15 +7,13 @@
 #include "stage.h"
 #include "tables.h"
 #include "values.h"
+#include "verdicts.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
-
-/* State the claims */
-const struct claim claims[] = {{"paper", 97}, {"course", 94.35}, {NULL, 0}};
 
 /* Set values from any JSON */
 static void set_flat(json_t *values, const json_t *json, const char *key)
@@ -521,7 +519,8 @@ static char *ablation_sentence(const struct estimate *change)
     free(points);
     return text;
 }
-static bool set_ablation(const struct run *run, json_t *values, const char *model)
+static void set_ablation(const struct run *run, json_t *values, const char *model,
+                         json_t *changes)
 {
     const char *key = ablation_key(model);
     struct measure *with = mean_score(run, "student", model);
@@ -537,20 +536,23 @@ static bool set_ablation(const struct run *run, json_t *values, const char *mode
     value_set(values, change.known ? "yes" : "no", "ablation.%s.known", key);
     value_take(values, ablation_sentence(&change), "ablation.%s.sentence",
                key);
+    if (change.known)
+        json_object_set_new(changes, key, estimate_json(&change, "change"));
     free(with);
     free(without);
     free(difference);
-    return change.known;
 }
-static void set_ablations(const struct run *run, json_t *values)
+/* Returns the changes that are known, by ablation, for the summary. */
+static json_t *set_ablations(const struct run *run, json_t *values)
 {
-    bool any = false;
+    json_t *changes = json_object();
     for (int rank = model_rank("student") + 1; model_name(rank); rank++)
-        any |= set_ablation(run, values, model_name(rank));
+        set_ablation(run, values, model_name(rank), changes);
     for (int j = 0; j < run->model_count; j++)
         if (!model_name(model_rank(run->models[j])))
-            any |= set_ablation(run, values, run->models[j]);
-    value_set(values, any ? "yes" : "no", "ablation.known");
+            set_ablation(run, values, run->models[j], changes);
+    value_set(values, json_object_size(changes) ? "yes" : "no", "ablation.known");
+    return changes;
 }
 
 /* Set the course of the training */
@@ -850,6 +852,7 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     json_object_set_new(summary, "seconds", seconds);
     json_object_set_new(summary, "cuts", list_cuts(run));
     json_object_set_new(summary, "tasks", tasks);
+    json_object_set(summary, "models", json_object_get(run->bench, "models"));
     json_t *student = json_object_get(retention, "student");
     json_object_set_new(student, "confidence", json_real(0.95));
     json_object_set_new(student, "resamples", json_integer(RESAMPLES));
@@ -862,15 +865,18 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
 
 /* Run the command */
 static const char usage[] =
-    "usage: distil results --profile FILE --run DIR [--checks FILE] [--key HASH]\n"
+    "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
+    "                      [--checks FILE] [--key HASH]\n"
     "\n"
     "Computes all scores of a finished run from its predictions and writes\n"
-    "summary.json, values.json, tables/ and figures/ into its folder.\n"
+    "summary.json, verdicts.json, values.json, tables/ and figures/ into its folder.\n"
     "\n"
-    "  --profile FILE  the settings of the run\n"
-    "  --run DIR       what the stages left, results/mini say\n"
-    "  --checks FILE   figures that the tests measured, \"key TAB text\" lines\n"
-    "  --key HASH      hash of the code, to be stated in the report\n";
+    "  --profile FILE   the settings of the run\n"
+    "  --run DIR        what the stages left, results/mini say\n"
+    "  --reference DIR  runs to compare with, DIR/NAME/summary.json; those of the same\n"
+    "                   profile are\n"
+    "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
+    "  --key HASH       hash of the code, to be stated in the report\n";
 
 int results_main(int argc, char **argv)
 {
@@ -894,17 +900,28 @@ int results_main(int argc, char **argv)
             set_retention(run, run->models[i], values, retention);
     set_cells(values);
     set_sentences(run, values);
-    set_ablations(run, values);
+    json_object_set_new(summary, "ablations", set_ablations(run, values));
     set_training(run, values);
     set_speed(run, values);
     set_fast(run, values);
     set_checks(stage.checks, values);
     fill_summary(run, values, retention, summary);
+    json_t *references = stage.reference
+                             ? verdicts_references(stage.reference,
+                                                   value_get(values, "run.profile"))
+                             : json_object();
+    json_t *verdicts =
+        verdicts_judge(summary, references, value_get(values, "run.data"));
+    verdicts_set(verdicts, values);
+    json_decref(references);
     write_json(&stage, "summary.json", summary);
+    write_json(&stage, "verdicts.json", verdicts);
     write_json(&stage, "values.json", values);
     tables_write(run, values);
+    verdicts_tables(verdicts, stage.run);
     printf("results: the student %s\n", value_get(values, "retention.sentence"));
     json_decref(values);
+    json_decref(verdicts);
     json_decref(summary);
     run_free(run);
     stage_close(&stage);

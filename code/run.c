@@ -348,7 +348,7 @@ static void list_models(struct run *run, const struct sheet *sheet)
 }
 
 /* Read a JSON object */
-static json_t *read_json(const char *path)
+json_t *run_json(const char *path)
 {
     json_error_t error;
     json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
@@ -370,14 +370,14 @@ struct run *run_open(const char *folder, struct settings *settings)
     for (int i = 0; i < records; i++) {
         char *path = text_format("%s/%s.json", stages, record[i]);
         if (asked_for(settings, record[i]))
-            json_object_set_new(run->stages, record[i], read_json(path));
+            json_object_set_new(run->stages, record[i], run_json(path));
         free(path);
         free(record[i]);
     }
     free(record);
     free(stages);
     char *bench = text_format("%s/bench.json", folder);
-    run->bench = file_exists(bench) ? read_json(bench) : NULL;
+    run->bench = file_exists(bench) ? run_json(bench) : NULL;
     free(bench);
     /* Read the predictions of all models */
     int files;

@@ -71,6 +71,10 @@ void run_free(struct run *run);
 /* run_curve: curves/NAME.tsv, or NULL if the run left none of that name. */
 struct grid *run_curve(const struct run *run, const char *name);
 
+/* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller
+   frees it. */
+json_t *run_json(const char *path);
+
 /* run_answers: a model's answers to a task; NULL if it gave none. */
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
 

@@ -23,6 +23,7 @@ struct stage {
     const char *name;          /* what to call the model in the results */
     const char *out;           /* what to write */
     const char *checks;        /* figures that the tests measured */
+    const char *reference;     /* folder of runs to compare with */
     const char *full;          /* the profile of the whole experiment */
     const char *published;     /* what others have published */
     long seed;                 /* −1 if not given */

@@ -15,7 +15,6 @@
 #include "file.h"
 #include "measure.h"
 #include "random.h"
-#include "results.h"
 #include "run.h"
 #include "values.h"
 
@@ -96,18 +95,6 @@ static void paper_scores_give_paper_ratios(void **state)
         free(key);
     }
     assert_true(fabs(retention(bert, distilbert, 3) - published("paper.ratio.three")) <= 0.05);
-}
-
-static void claims_are_the_published_ones(void **state)
-{
-    (void)state;
-    int count = 0;
-    for (const struct claim *claim = claims; claim->name; claim++, count++) {
-        char *key = text_format("%s.retention", claim->name);
-        assert_true(claim->value == published(key));
-        free(key);
-    }
-    assert_int_equal(count, 2);
 }
 
 static void teacher_without_a_score_defines_no_retention(void **state)
@@ -312,7 +299,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(course_scores_give_course_retention),
         cmocka_unit_test(paper_scores_give_paper_ratios),
-        cmocka_unit_test(claims_are_the_published_ones),
         cmocka_unit_test(teacher_without_a_score_defines_no_retention),
         cmocka_unit_test(interval_needs_nearly_all_resamples),
         cmocka_unit_test(interval_leaves_out_the_outer_twentieth),

@@ -1,0 +1,90 @@
+#!/bin/sh
+# From a finished run to its verdicts: distil results, then distil verify, on a run that never happened, beside committed
+# runs that agree, that do not, that had other settings, and that are of another profile.
+. tests/check.sh
+run=$folder/made-up
+reference=$folder/reference
+cp -r tests/fixtures/run "$run"
+results() { "$distil" results --profile "$run/made-up.settings" --run "$run" "$@" >"$folder/out"; }
+verify() { "$distil" verify --run "$run"; }
+line() { verify | grep "$1" | tr -s ' '; }
+counts() { verify | sed -n "s/^$1: //p"; }
+
+check "a run that is not finished has no verdicts" run 1 verify --run "$run"
+check "and the message names the file" grep -q "distil: $run/verdicts.json: expected the verdicts of a finished run" "$folder/err"
+check "verify needs a run" run 2 verify
+check "verify tells its usage" run 0 verify --help
+
+check "a finished run is judged" results
+check "its verdicts are printed, with success although some fail" verify
+check "every claim has its line" same "$(verify | grep -cE '\((the paper|the course project)')" 8
+check "a size is a count" same "$(line 'smaller')" \
+    "the student is 40 % smaller (the paper) at least 38.8 45.5 PASS on Toyland counted, with embeddings"
+check "speed has the spread of its rounds" same "$(line 'faster')" \
+    "it is 60 % faster on one core (the paper) at least 60 92 (79 to 100) PASS on Toyland lies wholly at or above"
+check "what was not measured is not decided" same "$(line 'cosine')" \
+    "the cosine helps (the paper: −1.46 without) below 0 – not decided not measured in this profile"
+check "the released student is not asked where there is none" same "$(line released)" ""
+verify >"$folder/printed"
+check "a run on Toyland says first that it reproduces nothing" sh -c \
+    "sed -n 2p '$folder/printed' | grep -q 'a generated language: no verdict here confirms or refutes them'"
+check "and no verdict stands without its language" same "$(grep -E 'PASS|FAIL' "$folder/printed" | grep -vE '(PASS|FAIL) on Toyland')" ""
+check "columns stand below each other" same \
+    "$(sed 's/−/-/g; s/–/-/g' "$folder/printed" |
+        awk '/^Claim/ { at = index($0, "Why") } at && /the paper/ && substr($0, at - 2, 3) !~ /^  [^ ]/')" ""
+check "the report's table has the same rows" same "$(wc -l <"$run/tables/verdicts.tsv")" 9
+check "nothing is compared without a committed run" same "$(wc -l <"$run/tables/agreement.tsv")" 1
+check "and the report is told so" grep -q '"agreement.known": "no"' "$run/values.json"
+
+# verdicts.json, as another program reads it
+shape() {
+    for key in about agreement claims code data date device profile; do
+        grep -q "^  \"$key\": " "$run/verdicts.json" || { echo "no $key"; return 1; }
+    done
+    for key in asked claim high low measured name published text tolerance verdict why; do
+        same "$(grep -c "^      \"$key\": " "$run/verdicts.json")" 8 || { echo "for $key"; return 1; }
+    done
+    ! grep '"verdict"' "$run/verdicts.json" | grep -vE '"verdict": "(PASS|FAIL|not decided)",$' && grep -q '"data": "toyland"' "$run/verdicts.json"
+}
+check "the JSON has its shape" shape
+cp "$run/verdicts.json" "$folder/first"
+
+# committed runs
+mkdir -p "$reference/twin" "$reference/stranger" "$folder/other"
+cp "$run/summary.json" "$reference/twin/"
+sed 's/"profile": "made-up"/"profile": "another"/' "$run/summary.json" >"$reference/stranger/summary.json"
+check "a committed run is compared" results --reference "$reference"
+check "and agrees with itself; one of another profile is left out" same "$(counts agreement)" \
+    "7 PASS on Toyland, 0 FAIL on Toyland and 0 not decided"
+check "the claims are judged as before" same "$(sed '/"claims"/,/^  \]/!d' "$run/verdicts.json")" "$(sed '/"claims"/,/^  \]/!d' "$folder/first")"
+check "the report is told how many" grep -q '"agreement.count": "7"' "$run/values.json"
+
+cp -r tests/fixtures/run "$folder/other/made-up"
+for seed in 1 2 3; do # a student that is always wrong on CoLA
+    awk -F '\t' -v OFS='\t' 'NR > 1 { $3 = 1 - $2 } 1' "$run/predictions/cola-student-$seed.tsv" \
+        >"$folder/other/made-up/predictions/cola-student-$seed.tsv"
+done
+"$distil" results --profile "$run/made-up.settings" --run "$folder/other/made-up" >"$folder/out"
+cp "$folder/other/made-up/summary.json" "$reference/twin/"
+results --reference "$reference"
+check "a run that disagrees is found out, and both numbers are named" sh -c \
+    "'$distil' verify --run '$run' | grep 'toy CoLA of the student, as in twin' | grep -qE 'meets −100.0 +[0-9.]+ \(.*FAIL on Toyland +the intervals do not meet'"
+check "what still agrees, agrees" same "$(line 'toy MRPC of the student' | grep -c PASS)" 1
+
+sed 's/"distill.epochs": "3"/"distill.epochs": "4"/' "$folder/other/made-up/summary.json" >"$reference/twin/summary.json"
+results --reference "$reference"
+check "other settings decide nothing" same "$(counts agreement)" "0 PASS on Toyland, 0 FAIL on Toyland and 7 not decided"
+check "and are named" same "$(line 'retention of the student, as in twin' | grep -o 'not decided.*')" "not decided distill.epochs differs"
+
+echo '{' >"$reference/twin/summary.json"
+rm "$run/verdicts.json"
+check "a broken summary is refused" sh -c "! '$distil' results --profile '$run/made-up.settings' --run '$run' --reference '$reference' 2>'$folder/err'"
+check "by its name" grep -q "distil: $reference/twin/summary.json: expected a JSON object" "$folder/err"
+check "and leaves no verdicts" test ! -e "$run/verdicts.json"
+
+# real text: the same verdicts without the warning
+sed -i 's/^data = toyland/data = real/' "$run/made-up.settings"
+results
+check "on real text a verdict stands alone" same "$(verify | grep -c Toyland)" 0
+check "and is the same" same "$(counts claims)" "$(sed -n 's/^claims: //p' "$folder/printed" | sed 's/ on Toyland//g')"
+exit $failed
