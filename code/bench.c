@@ -39,18 +39,18 @@ static char *name_task(const struct stage *stage, bool last)
 }
 
 /* Read the sentences to be timed */
-/* limit: rows; 0: all. */
-static struct examples *read_examples(const struct stage *stage, char *task,
+/* The rows of a split; limit: how many; 0: all. */
+static struct examples *read_examples(const struct stage *stage, const char *task,
                                       enum split split, int limit)
 {
     char *vocabulary = text_format("%s/vocab.txt", stage->model);
     struct tokenizer *tokenizer = tokenizer_open(vocabulary);
     int length = (int)settings_count(stage->settings, "finetune", "length");
     struct examples *examples =
-        task_read(task_find(task), stage->data, split, tokenizer, length, limit);
+        task_read(task_find(task), stage->data, split, tokenizer,
+                  (struct reading){.length = length, .stride = length, .limit = limit});
     tokenizer_free(tokenizer);
     free(vocabulary);
-    free(task);
     return examples;
 }
 
@@ -69,16 +69,16 @@ static double time_pass(struct model *model, const struct examples *examples,
 
 /* Read a model that is to judge */
 static struct model *open_classifier(const struct kernels *k, const char *folder,
-                                     enum learning learning)
+                                     int classes, enum learning learning)
 {
     struct shape shape = model_shape(folder);
-    struct parameters parameters = parameters_plan(&shape, HEAD_CLASSIFIER, 2);
+    struct parameters parameters = parameters_plan(&shape, HEAD_CLASSIFIER, classes);
     float *values = allocate(parameters.size, sizeof *values);
     bool *found = allocate((size_t)parameters.count, sizeof *found);
     model_read(folder, &parameters, values, found);
     model_initialise(&parameters, shape.initializer_range, values, found, 1);
     struct model *model =
-        encoder_create(k, &shape, HEAD_CLASSIFIER, 2, values, learning);
+        encoder_create(k, &shape, HEAD_CLASSIFIER, classes, values, learning);
     parameters_free(&parameters);
     free(found);
     free(values);
@@ -88,7 +88,8 @@ static struct model *open_classifier(const struct kernels *k, const char *folder
 /* Time a model on one core and on all */
 static json_t *time_model(const char *folder, const struct examples *examples)
 {
-    struct model *model = open_classifier(kernels_open("cpu"), folder, LEARN_NOTHING);
+    const struct kernels *cpu = kernels_open("cpu");
+    struct model *model = open_classifier(cpu, folder, 2, LEARN_NOTHING);
     struct batch *batch = batch_create(model->shape.positions, 1);
     int all = omp_get_num_procs();
     double best[2] = {1e30, 1e30};
@@ -290,10 +291,12 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
     struct settings *s = stage->settings;
     struct judging j = {.size = (int)settings_count(s, "finetune", "batch")};
     int length = (int)settings_count(s, "finetune", "length");
-    j.examples = read_examples(stage, name_task(stage, true), TRAIN, STEPS * j.size);
+    char *task = name_task(stage, true);
+    int classes = task_find(task)->classes;
+    j.examples = read_examples(stage, task, TRAIN, STEPS * j.size);
     j.order = batch_order(j.examples->count, 1, 0);
     j.batch = batch_create(length * j.size, j.size);
-    j.model = open_classifier(k, stage->model, LEARN_ALL);
+    j.model = open_classifier(k, stage->model, classes, LEARN_ALL);
     const struct batch *batch = j.batch;
     struct timed timed = {"task", judge, &j, j.model, NULL, &batch};
     json_t *object = time_steps(stage, &timed, rate);
@@ -301,6 +304,7 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
     batch_free(j.batch);
     examples_free(j.examples);
     free(j.order);
+    free(task);
     return object;
 }
 
@@ -381,7 +385,8 @@ int bench_main(int argc, char **argv)
     json_decref(published);
     /* Time the models on sentences */
     char *student = stage_path(&stage, "models/%s", stage.student);
-    struct examples *examples = read_examples(&stage, name_task(&stage, false), DEV, 0);
+    char *task = name_task(&stage, false);
+    struct examples *examples = read_examples(&stage, task, DEV, 0);
     int sentences = examples->count < SENTENCES ? examples->count : SENTENCES;
     struct batch *batch = batch_create((int)examples->starts[sentences], sentences);
     examples_batch(examples, NULL, 0, sentences, batch, 0);
@@ -395,6 +400,7 @@ int bench_main(int argc, char **argv)
     examples_free(examples);
     batch_free(batch);
     free(student);
+    free(task);
     double rate;
     struct distillation *d = distillation_open(&stage);
     const struct kernels *k = d->student->k;

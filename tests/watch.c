@@ -225,6 +225,48 @@ static void test_memory(void **unused)
     }
 }
 
+/* The functions of a table, for comparing tables: those of an operation that somebody forgot are NULL. */
+enum { OPERATIONS = (sizeof(struct kernels) - offsetof(struct kernels, reserve)) / sizeof(void (*)(void)) };
+
+static void functions_of(const struct kernels *k, void (**functions)(void))
+{
+    memcpy(functions, (const char *)k + offsetof(struct kernels, reserve), OPERATIONS * sizeof *functions);
+}
+
+static void test_complete(void **unused)
+{
+    (void)unused;
+    void (*theirs[OPERATIONS])(void), (*ours[OPERATIONS])(void);
+    functions_of(cpu, theirs);
+    functions_of(watch_open(cpu, NULL), ours);
+    for (int i = 0; i < OPERATIONS; i++) {
+        assert_true(theirs[i] && ours[i]);
+        assert_true(theirs[i] != ours[i]);
+        for (int j = 0; j < i; j++)
+            assert_true(ours[i] != ours[j]);
+    }
+}
+
+/* What a step of distillation does not use. */
+static void test_others(void **unused)
+{
+    (void)unused;
+    const struct kernels *k = watch_open(NULL, &fp16);
+    real *x = k->allocate(4000), *y = k->allocate(4000);
+    k->squared_loss(x, (float *)y, 100, 1, (float *)y, (float *)x);
+    assert_true(watch_tally(LOSS).flops == 400 && watch_tally(LOSS).bytes == 100 * (2 * 2 + 2 * 4));
+    k->add(x, y, 500);
+    assert_true(watch_tally(POINTWISE).flops == 500 && watch_tally(POINTWISE).bytes == 3000);
+    k->copy(x, y, 600);
+    k->to_float(x, (float *)y, 100);
+    k->to_real((float *)y, x, 100);
+    assert_true(watch_tally(MEMORY).flops == 0 && watch_tally(MEMORY).bytes == 1200 + 2 * 600);
+    k->softmax_loss(&(struct softmax_loss){.rows = 10, .classes = 7, .stride = 8}, x, NULL, (int *)y, NULL, NULL,
+                    NULL, NULL, NULL);
+    assert_true(watch_tally(LOSS).flops == 400 + 8 * 70);
+    assert_int_equal(watch_tally(MEMORY).calls, 3);
+}
+
 static void test_roof(void **unused)
 {
     (void)unused;
@@ -314,7 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flops), cmocka_unit_test(test_bytes), cmocka_unit_test(test_dry_counts_the_same),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_classifier), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_roof), cmocka_unit_test(test_published),
+        cmocka_unit_test(test_complete), cmocka_unit_test(test_others), cmocka_unit_test(test_roof), cmocka_unit_test(test_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,10 +187,11 @@ def distillation(run, recipe, device):
 
 
 def finetuning(run, folder, recipe, device):
+    batches = read_batches(f"{run}/bench/task-*.safetensors")
+    classes = max(2, 1 + max(int(sequence[2]) for batch in batches for sequence in batch))
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=2, attn_implementation=recipe.attention).to(device).train()
-    tables, tokens = prepare(read_batches(f"{run}/bench/task-*.safetensors"), recipe, recipe.slots[1],
-                             model.config.max_position_embeddings, device)
+        folder, num_labels=classes, attn_implementation=recipe.attention).to(device).train()
+    tables, tokens = prepare(batches, recipe, recipe.slots[1], model.config.max_position_embeddings, device)
     return tokens_per_second(model, class_loss(model), recipe, tables, tokens, device)
 
 
