@@ -371,6 +371,9 @@ $(BUILD)/tests/harness.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $<
 
+$(BUILD)/tests/cuda: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
+	$(Q)$(link_test) -lstdc++
+
 $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 

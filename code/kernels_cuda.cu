@@ -1486,13 +1486,13 @@ static void sum_cuda(const float *x, int n, float *total)
 }
 
 /* Step the optimiser on the GPU */
-enum { NORM_BLOCKS = 512 };
+enum { NORM_BLOCKS = 512 }; /* at most */
 
 static __global__ void squares_kernel(const float *gradient, size_t n, float *part)
 {
     float sum = 0;
     for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
-         at += (size_t)NORM_BLOCKS * THREADS * 4) {
+         at += (size_t)gridDim.x * THREADS * 4) {
         float v[4];
         read4(gradient, at, n, v);
         for (int j = 0; j < 4; j++)
@@ -1505,8 +1505,11 @@ static __global__ void squares_kernel(const float *gradient, size_t n, float *pa
 
 static void square_norm_cuda(const float *gradient, size_t n, float *state)
 {
-    LAUNCH(squares_kernel, NORM_BLOCKS, THREADS, gradient, n, scratch);
-    sum_cuda(scratch, NORM_BLOCKS, state + NORM2);
+    int blocks = blocks_for(n, 4 * THREADS);
+    if (blocks > NORM_BLOCKS)
+        blocks = NORM_BLOCKS;
+    LAUNCH(squares_kernel, blocks, THREADS, gradient, n, scratch);
+    sum_cuda(scratch, blocks, state + NORM2);
 }
 
 static const float FIRST_SCALE = 65536, LARGEST_SCALE = 16777216;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "batches.h"
 #include "catch.h"
 #include "check.h"
 #include "losses.h"
@@ -14,26 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BERT_FOLDER "tests/fixtures/bert-tiny"
-#define DISTILBERT_FOLDER "tests/fixtures/distilbert-tiny"
-
 static const struct kernels *k;
-
-/* Sequences of random pieces, a few of them labelled; pad_to as for batch_append. */
-static struct batch *random_batch(const int *lengths, int sequences, int vocabulary, int pad_to)
-{
-    struct batch *batch = batch_create(40 * sequences, sequences);
-    for (int s = 0, number = 0; s < sequences; s++) {
-        int ids[40];
-        for (int t = 0; t < lengths[s]; t++)
-            ids[t] = 5 + (int)random_below(21, (uint64_t)number++, (uint64_t)(vocabulary - 5));
-        batch_append(batch, ids, lengths[s], (lengths[s] + 1) / 2, pad_to);
-        for (int t = 1; t < lengths[s]; t += 3)
-            batch->labels[batch->offsets[s] + t] = 5 + (ids[t] + 1) % (vocabulary - 5);
-        batch->classes[s] = s % 2;
-    }
-    return batch;
-}
 
 static float *hidden(const struct model *m, int layer)
 {
@@ -184,7 +166,6 @@ struct trial {
     struct batch *batch;
     const float *origin;    /* [parameters.size] */
     const float *direction; /* [parameters.size] */
-    bool classify;
 };
 
 static double loss_at(const struct trial *t, double distance)
@@ -195,10 +176,9 @@ static double loss_at(const struct trial *t, double distance)
         values[i] = (float)(t->origin[i] + distance * t->direction[i]);
     encoder_upload(t->model, values);
     struct loss_values losses;
-    if (t->classify)
-        classification_step(t->model, t->batch, KEY, 1, &losses);
-    else
-        masked_lm_step(t->model, t->batch, KEY, 1, &losses);
+    enum head head = t->model->head;
+    (head == HEAD_CLASSIFIER ? classification_step : head == HEAD_SPAN ? span_step : masked_lm_step)
+        (t->model, t->batch, KEY, 1, &losses);
     free(values);
     return losses.total;
 }
@@ -209,16 +189,19 @@ static void test_dropout_gradient(void **unused)
 {
     (void)unused;
     const char *const folders[] = {BERT_FOLDER, DISTILBERT_FOLDER, "tests/fixtures/bert-classifier",
-                                   "tests/fixtures/distilbert-classifier"};
-    const int lengths[] = {9, 12, 4}, classes[] = {0, 0, 3, 2};
+                                   "tests/fixtures/distilbert-classifier", "tests/fixtures/bert-number",
+                                   "tests/fixtures/bert-span", "tests/fixtures/distilbert-span"};
+    const enum head heads[] = {HEAD_MLM, HEAD_MLM, HEAD_CLASSIFIER, HEAD_CLASSIFIER, HEAD_CLASSIFIER, HEAD_SPAN,
+                               HEAD_SPAN};
+    const int lengths[] = {9, 12, 4}, classes[] = {0, 0, 3, 2, 1, 0, 0};
     double worst = 0;
-    for (int i = 0; i < 4; i++) {
-        bool classify = i >= 2;
-        struct model *m = encoder_open(k, folders[i], classify ? HEAD_CLASSIFIER : HEAD_MLM, classes[i], LEARN_ALL);
+    for (int i = 0; i < 7; i++) {
+        struct model *m = encoder_open(k, folders[i], heads[i], classes[i], LEARN_ALL);
         m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = 0.3f;
+        m->shape.span_dropout = m->shape.family == DISTILBERT ? 0.3f : 0;
         size_t n = m->parameters.size;
         float *origin = calloc(n, sizeof *origin), *gradient = calloc(n, sizeof *gradient);
-        struct trial trial = {m, random_batch(lengths, 3, m->shape.vocabulary, 0), origin, gradient, classify};
+        struct trial trial = {m, random_batch(lengths, 3, m->shape.vocabulary, 0), origin, gradient};
         encoder_download(m, origin);
         loss_at(&trial, 0);
         encoder_gradient(m, gradient);

@@ -12,105 +12,12 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "arrays.h"
 #include "catch.h"
 #include "check.h"
 #include "elementary.h"
-#include "fail.h"
-#include "kernels.h"
 
 static const double FORWARD = 2e-6, GRADIENT = 1e-4;
-static const struct kernels *k;
-
-/* ---- Arrays. All are released after each test. Numbers are exact in fp32, so that the kernel and
-   its reference start from the same ones. ---- */
-
-static struct {
-    void *memory;
-    bool on_device;
-} kept[4096];
-static int kept_count;
-static uint64_t draws;
-
-static void *keep(void *memory, bool on_device)
-{
-    assert_true(kept_count < (int)(sizeof kept / sizeof *kept));
-    kept[kept_count].memory = memory;
-    kept[kept_count++].on_device = on_device;
-    return memory;
-}
-
-static int release_all(void **state)
-{
-    (void)state;
-    draws = 0; /* each test has its own numbers, whatever the others do */
-    while (kept_count > 0) {
-        kept_count--;
-        (kept[kept_count].on_device ? k->release : free)(kept[kept_count].memory);
-    }
-    return 0;
-}
-
-static double *zeros(size_t n)
-{
-    return keep(allocate(n, sizeof(double)), false);
-}
-
-static double *numbers(size_t n, double spread)
-{
-    double *x = zeros(n);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(spread * random_normal(7, draws++));
-    return x;
-}
-
-static int below(int n)
-{
-    return (int)random_below(8, draws++, (uint64_t)n);
-}
-
-static void *on_device(const void *values, size_t bytes)
-{
-    void *array = keep(k->allocate(bytes), true);
-    k->upload(array, values, bytes);
-    return array;
-}
-
-static float *floats(const double *x, size_t n)
-{
-    float *values = keep(allocate(n, sizeof *values), false);
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)x[i];
-    return on_device(values, n * sizeof *values);
-}
-
-static real *reals(const double *x, size_t n)
-{
-    real *array = keep(k->allocate(n * k->real_size), true);
-    k->to_real(floats(x, n), array, n);
-    return array;
-}
-
-static int *integers(const int *x, size_t n)
-{
-    return on_device(x, n * sizeof *x);
-}
-
-static double *of_floats(const float *array, size_t n)
-{
-    float *values = keep(allocate(n, sizeof *values), false);
-    double *x = zeros(n);
-    k->download(values, array, n * sizeof *values);
-    for (size_t i = 0; i < n; i++)
-        x[i] = values[i];
-    return x;
-}
-
-static double *of_reals(const real *array, size_t n)
-{
-    float *values = keep(k->allocate(n * sizeof *values), true);
-    k->to_float(array, values, n);
-    return of_floats(values, n);
-}
 
 /* ---- Checks. The worst error of each operation goes into the book. ---- */
 
@@ -332,25 +239,6 @@ static void embed_reference(const void *problem, double *y)
             y[i * p->width + c] = p->words[p->ids[i] * p->width + c]
                                   + p->places[p->positions[i] * p->width + c]
                                   + (p->types ? p->types[p->segments[i] * p->width + c] : 0);
-}
-
-/* lookup_of: the rows that index[n] uses, of a table of count rows. */
-static struct lookup lookup_of(const int *index, int n, int count)
-{
-    int *id = keep(allocate((size_t)count, sizeof *id), false), rows = 0, tokens = 0;
-    int *start = keep(allocate((size_t)count + 1, sizeof *start), false);
-    int *token = keep(allocate((size_t)n, sizeof *token), false);
-    for (int row = 0; row < count; row++) {
-        start[rows] = tokens;
-        for (int t = 0; t < n; t++)
-            if (index[t] == row)
-                token[tokens++] = t;
-        if (tokens > start[rows])
-            id[rows++] = row;
-    }
-    start[rows] = tokens;
-    return (struct lookup){rows, integers(id, (size_t)rows), integers(start, (size_t)rows + 1),
-                           integers(token, (size_t)n)};
 }
 
 static void check_table(const struct embed *p, double *table, const int *index, int count,

@@ -364,6 +364,19 @@ inline bool meet_warp(unsigned first)
     return any;
 }
 
+/* run_warp: until all of its lanes have ended or wait for something else. */
+inline void run_warp(unsigned first)
+{
+    order order(WARP);
+    do
+        for (unsigned i = 0; i < WARP; i++) {
+            unsigned lane = first + order[i];
+            if (lane < threads && fibers[lane].state == READY)
+                resume(&fibers[lane]);
+        }
+    while (meet_warp(first));
+}
+
 /* meet_block: opens the barrier if all threads are at the same one; else tells of the
    first thread that is elsewhere. */
 inline void meet_block()
@@ -387,8 +400,8 @@ inline void meet_block()
 
 inline void run_block()
 {
-    order order(threads);
-    unsigned live = threads;
+    unsigned warps = (threads + WARP - 1) / WARP;
+    order order(warps);
     dl_iterate_phdr(fill_shared, NULL);
     for (unsigned i = 0; i < threads; i++) {
         fiber *f = &fibers[i];
@@ -402,19 +415,15 @@ inline void run_block()
         f->index = {i % blockDim.x, i / blockDim.x % blockDim.y,
                     i / blockDim.x / blockDim.y};
     }
-    while (live > 0) {
-        bool met = false;
-        for (unsigned i = 0; i < threads; i++) {
-            fiber *f = &fibers[order[i]];
-            if (f->state == READY) {
-                resume(f);
-                live -= f->state == ENDED;
-            }
-        }
-        for (unsigned first = 0; first < threads; first += WARP)
-            met |= meet_warp(first);
-        if (live > 0 && !met)
-            meet_block();
+    for (;;) {
+        for (unsigned w = 0; w < warps; w++)
+            run_warp(order[w] * WARP);
+        unsigned ended = 0;
+        while (ended < threads && fibers[ended].state == ENDED)
+            ended++;
+        if (ended == threads)
+            return;
+        meet_block();
     }
 }
 
@@ -446,7 +455,9 @@ template <class P> void check_parameter(const P &parameter)
             fault("%p is not an address of the device", (const void *)parameter);
     } else if constexpr (std::is_class_v<P>) {
         uintptr_t words[sizeof(P) / sizeof(uintptr_t)], page = (uintptr_t)sysconf(_SC_PAGESIZE);
-        memcpy(words, &parameter, sizeof words);
+        P members = parameter;
+        __builtin_clear_padding(&members);
+        memcpy(words, &members, sizeof words);
         for (uintptr_t word : words)
             if (room((void *)word) < 0 && msync((void *)(word & -page), 1, MS_ASYNC) == 0)
                 fault("%p in a structure is not an address of the device", (void *)word);
