@@ -234,23 +234,28 @@ static double minutes(const struct portion *part)
     return seconds / 60;
 }
 
-/* The models of the profile that are students, and its seeds. */
-static int count_words(const char *list, const char *beginning)
-{
-    int words = 0;
-    for (; *list; list += strcspn(list, " "), list += strspn(list, " "))
-        words += !strncmp(list, beginning, strlen(beginning));
-    return words;
-}
-
+/* The minutes of all that the profile wants: students of more or fewer epochs count by
+   these, and none is cheaper for doing without a teacher. */
 static double whole_profile(struct settings *full, const struct portion *parts)
 {
+    double total = 0, each = 0, epochs = settings_number(full, "distill", "epochs");
+    const char *seeds = settings_text(full, "finetune", "seeds");
     const char *models = settings_text(full, "finetune", "models");
-    int students = count_words(models, "student");
-    int teachers = count_words(models, "teacher");
-    int seeds = count_words(settings_text(full, "finetune", "seeds"), "");
-    return students * minutes(&parts[0])
-           + seeds * (teachers * minutes(&parts[1]) + students * minutes(&parts[2]));
+    for (const char *at = models; *at; at += strspn(at, " ")) {
+        char *sections = text_format("%.*s distill", (int)strcspn(at, " "), at);
+        bool student = !strncmp(at, "student", strlen("student"));
+        if (student)
+            total += settings_number(full, sections, "epochs") / epochs
+                     * minutes(&parts[0]);
+        each += minutes(&parts[student ? 2 : 1]);
+        at += strcspn(at, " ");
+        free(sections);
+    }
+    for (; *seeds; seeds += strspn(seeds, " ")) {
+        total += each;
+        seeds += strcspn(seeds, " ");
+    }
+    return total;
 }
 
 static json_t *report(struct settings *full, const struct portion *parts, size_t bytes)
