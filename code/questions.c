@@ -290,7 +290,7 @@ void window_find(const struct questions *q, const struct window *window,
     const struct question *question = &q->list[window->question];
     const struct extent *extents = question->extents + window->first;
     int before = question->length + 2, length = before + window->count + 1;
-    int firsts[BEST_TOKENS], lasts[BEST_TOKENS];
+    int firsts[BEST_TOKENS] = {0}, lasts[BEST_TOKENS] = {0};
     int first_count = best_tokens(logits, length, 0, firsts);
     int last_count = best_tokens(logits, length, 1, lasts);
     for (int i = 0; i < first_count; i++)

@@ -575,8 +575,8 @@ static void print_list(const json_t *verdicts, const json_t *list)
 static const char verify_usage[] =
     "usage: distil verify --run DIR\n"
     "\n"
-    "Prints the verdict on each claim, and on the agreement with committed runs of the\n"
-    "same profile, that `distil results` left in the run's verdicts.json.\n"
+    "Prints the verdict on each claim, and on the agreement with committed runs of\n"
+    "the same profile, that `distil results` left in the run's verdicts.json.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
 
