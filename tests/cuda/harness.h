@@ -223,11 +223,11 @@ struct fiber {
     meeting *meet;    /* what for, */
     void *own;        /* and what it brings */
     bool begun;
-    ucontext_t start;
     jmp_buf at;
 };
 
 inline fiber fibers[MAX_THREADS], *current;
+inline ucontext_t starts[MAX_THREADS];
 inline unsigned threads; /* of the block */
 inline jmp_buf scheduler;
 inline const void *scheduler_stack;
@@ -261,28 +261,32 @@ inline void live()
         __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
         return;
     }
-    __sanitizer_start_switch_fiber(NULL, f->start.uc_stack.ss_sp, STACK_BYTES);
+    const ucontext_t *start = &starts[f - fibers];
+    __sanitizer_start_switch_fiber(NULL, start->uc_stack.ss_sp, start->uc_stack.ss_size);
     if (f->begun)
         _longjmp(f->at, 1);
     f->begun = true;
-    setcontext(&f->start);
+    setcontext(start);
 }
 
 /* give_stack: a fresh start on a stack of the fiber's own, below which nothing may be
-   written. */
+   written. Stacks begin at different places of a page, or all would want the same few
+   lines of the cache. */
 inline void give_stack(fiber *f)
 {
-    if (!f->start.uc_stack.ss_sp) {
+    ucontext_t *start = &starts[f - fibers];
+    if (!start->uc_stack.ss_sp) {
         char *stack = (char *)mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stack == MAP_FAILED)
             fail("cuda harness", "no room for the stacks of a block");
         mprotect(stack, (size_t)sysconf(_SC_PAGESIZE), PROT_NONE);
-        getcontext(&f->start);
-        f->start.uc_stack.ss_sp = stack;
-        f->start.uc_stack.ss_size = STACK_BYTES;
+        getcontext(start);
+        start->uc_stack.ss_sp = stack;
+        start->uc_stack.ss_size = STACK_BYTES - (f - fibers) * 320 % 4096;
     }
-    makecontext(&f->start, live, 0);
+    makecontext(start, live, 0);
+    f->begun = false;
 }
 
 /* wait: until the scheduler lets the running thread go on. */
@@ -307,17 +311,22 @@ inline void meet(unsigned mask, meeting *act, void *own, const char *file, int l
 
 /* An order of 0 to n - 1: in steps that have no divisor in common with n. */
 struct order {
-    uint64_t n, first, step;
+    uint64_t n, at, step;
 
     explicit order(uint64_t n) : n(n)
     {
         static uint64_t draws;
-        first = random_below(1, draws++, n);
+        at = random_below(1, draws++, n);
         do
             step = 1 + random_below(2, draws++, n);
         while (std::gcd(step, n) != 1);
     }
-    unsigned operator[](uint64_t i) const { return (unsigned)((first + i * step) % n); }
+    unsigned next()
+    {
+        at += step;
+        at -= at >= n ? n : 0;
+        return (unsigned)at;
+    }
 };
 
 /* fill_shared: with NaN, the storage of this program's thread. */
@@ -370,7 +379,7 @@ inline void run_warp(unsigned first)
     order order(WARP);
     do
         for (unsigned i = 0; i < WARP; i++) {
-            unsigned lane = first + order[i];
+            unsigned lane = first + order.next();
             if (lane < threads && fibers[lane].state == READY)
                 resume(&fibers[lane]);
         }
@@ -405,10 +414,8 @@ inline void run_block()
     dl_iterate_phdr(fill_shared, NULL);
     for (unsigned i = 0; i < threads; i++) {
         fiber *f = &fibers[i];
-        if (f->state != ENDED || !f->begun) { /* new, or left where a fault was */
+        if (f->state != ENDED || !f->begun) /* left where a fault was, or new */
             give_stack(f);
-            f->begun = false;
-        }
         f->state = READY;
         f->file = NULL;
         f->line = 0;
@@ -417,7 +424,7 @@ inline void run_block()
     }
     for (;;) {
         for (unsigned w = 0; w < warps; w++)
-            run_warp(order[w] * WARP);
+            run_warp(order.next() * WARP);
         unsigned ended = 0;
         while (ended < threads && fibers[ended].state == ENDED)
             ended++;
@@ -438,7 +445,7 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
     uint64_t count = (uint64_t)blocks.x * blocks.y * blocks.z;
     order order(count);
     for (uint64_t i = 0; i < count; i++) {
-        unsigned b = order[i];
+        unsigned b = order.next();
         blockIdx = {b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y};
         run_block();
     }
