@@ -234,18 +234,63 @@ inline const void *scheduler_stack;
 inline size_t scheduler_bytes;
 inline const std::function<void()> *body;
 
+/* An order of 0 to n - 1: in steps that have no divisor in common with n. */
+struct order {
+    uint64_t n, at, step;
+
+    explicit order(uint64_t n) : n(n)
+    {
+        static uint64_t draws;
+        at = random_below(1, draws++, n);
+        do
+            step = 1 + random_below(2, draws++, n);
+        while (std::gcd(step, n) != 1);
+    }
+    unsigned next()
+    {
+        at += step;
+        at -= at >= n ? n : 0;
+        return (unsigned)at;
+    }
+};
+
+/* A pass through the lanes of a warp. Each, when it has to wait, hands over to the next. */
+inline struct {
+    unsigned first, left;
+    struct order order{WARP};
+} pass;
+
+[[noreturn]] inline void hand_over()
+{
+    while (pass.left-- > 0) {
+        unsigned thread = pass.first + pass.order.next();
+        if (thread >= threads || fibers[thread].state != READY)
+            continue;
+        const ucontext_t *start = &starts[thread];
+        current = &fibers[thread];
+        threadIdx = current->index;
+        __sanitizer_start_switch_fiber(NULL, start->uc_stack.ss_sp, start->uc_stack.ss_size);
+        if (current->begun)
+            _longjmp(current->at, 1);
+        current->begun = true;
+        setcontext(start);
+    }
+    __sanitizer_start_switch_fiber(NULL, scheduler_stack, scheduler_bytes);
+    _longjmp(scheduler, 1);
+}
+
 [[gnu::noinline]] inline void leave()
 {
-    if (_setjmp(current->at) == 0) {
-        __sanitizer_start_switch_fiber(NULL, scheduler_stack, scheduler_bytes);
-        _longjmp(scheduler, 1);
-    }
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+    if (_setjmp(current->at) == 0)
+        hand_over();
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 }
 
 inline void live()
 {
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+    bool known = scheduler_stack; /* the first of all comes from there */
+    __sanitizer_finish_switch_fiber(NULL, known ? NULL : &scheduler_stack,
+                                    known ? NULL : &scheduler_bytes);
     for (;;) {
         (*body)();
         current->state = ENDED;
@@ -253,20 +298,13 @@ inline void live()
     }
 }
 
-[[gnu::noinline]] inline void resume(fiber *f)
+[[gnu::noinline]] inline void run_pass(unsigned first)
 {
-    current = f;
-    threadIdx = f->index;
-    if (_setjmp(scheduler) != 0) {
-        __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
-        return;
-    }
-    const ucontext_t *start = &starts[f - fibers];
-    __sanitizer_start_switch_fiber(NULL, start->uc_stack.ss_sp, start->uc_stack.ss_size);
-    if (f->begun)
-        _longjmp(f->at, 1);
-    f->begun = true;
-    setcontext(start);
+    pass.first = first;
+    pass.left = WARP;
+    if (_setjmp(scheduler) == 0)
+        hand_over();
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 }
 
 /* give_stack: a fresh start on a stack of the fiber's own, below which nothing may be
@@ -308,26 +346,6 @@ inline void meet(unsigned mask, meeting *act, void *own, const char *file, int l
 }
 
 /* ---- Blocks ---- */
-
-/* An order of 0 to n - 1: in steps that have no divisor in common with n. */
-struct order {
-    uint64_t n, at, step;
-
-    explicit order(uint64_t n) : n(n)
-    {
-        static uint64_t draws;
-        at = random_below(1, draws++, n);
-        do
-            step = 1 + random_below(2, draws++, n);
-        while (std::gcd(step, n) != 1);
-    }
-    unsigned next()
-    {
-        at += step;
-        at -= at >= n ? n : 0;
-        return (unsigned)at;
-    }
-};
 
 /* fill_shared: with NaN, the storage of this program's thread. */
 inline int fill_shared(struct dl_phdr_info *program, size_t, void *)
@@ -376,13 +394,9 @@ inline bool meet_warp(unsigned first)
 /* run_warp: until all of its lanes have ended or wait for something else. */
 inline void run_warp(unsigned first)
 {
-    order order(WARP);
+    pass.order = order(WARP);
     do
-        for (unsigned i = 0; i < WARP; i++) {
-            unsigned lane = first + order.next();
-            if (lane < threads && fibers[lane].state == READY)
-                resume(&fibers[lane]);
-        }
+        run_pass(first);
     while (meet_warp(first));
 }
 
