@@ -16,6 +16,7 @@ struct batch *batch_create(int token_room, int sequence_room)
     for (int i = 0; i < 3; i++)
         *by_sequence[i] = allocate((size_t)sequence_room + 1, sizeof(int));
     b->numbers = allocate((size_t)sequence_room, sizeof *b->numbers);
+    b->spans = allocate(2 * (size_t)sequence_room, sizeof *b->spans);
     b->token_room = token_room;
     b->sequence_room = sequence_room;
     return b;
@@ -28,6 +29,7 @@ void batch_free(struct batch *b)
     for (int i = 0; i < 7; i++)
         free(arrays[i]);
     free(b->numbers);
+    free(b->spans);
     free(b);
 }
 
@@ -52,6 +54,7 @@ void batch_append(struct batch *b, const int *ids, int length, int first, int pa
     b->visible[b->sequences] = length;
     b->classes[b->sequences] = NO_LABEL;
     b->numbers[b->sequences] = 0;
+    b->spans[2 * b->sequences] = b->spans[2 * b->sequences + 1] = NO_LABEL;
     b->tokens += whole;
     b->offsets[++b->sequences] = b->tokens;
 }

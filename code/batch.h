@@ -19,6 +19,8 @@ struct batch {
     int *visible;                    /* [sequences] leading tokens to attend to */
     int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
     float *numbers;                  /* [sequences] the number to predict */
+    int *spans;                      /* [sequences, 2] the first and the last token of
+                                        the answer, from 0 in its sequence, or NO_LABEL */
 };
 
 /* State what can be done with a batch */
@@ -31,8 +33,8 @@ void batch_clear(struct batch *batch);
 
 /* batch_append: adds one sequence, ids[0 .. length-1]. Its first `first` tokens are
    segment 0, the others segment 1. With pad_to > length, PADDING tokens follow (segment
-   0, not visible) until the sequence has pad_to tokens; with 0 none. Labels and class
-   are NO_LABEL, the number is 0. Fails if there is no room. */
+   0, not visible) until the sequence has pad_to tokens; with 0 none. Labels, class
+   and span are NO_LABEL, the number is 0. Fails if there is no room. */
 void batch_append(struct batch *batch, const int *ids, int length, int first,
                   int pad_to);
 

@@ -47,7 +47,8 @@ static struct examples *read_examples(const struct stage *stage, const char *tas
     struct tokenizer *tokenizer = tokenizer_open(vocabulary);
     int length = (int)settings_count(stage->settings, "finetune", "length");
     struct examples *examples =
-        task_read(task_find(task), stage->data, split, tokenizer, length, limit);
+        task_read(task_find(task), stage->data, split, tokenizer,
+                  (struct reading){.length = length, .stride = length, .limit = limit});
     tokenizer_free(tokenizer);
     free(vocabulary);
     return examples;

@@ -211,6 +211,21 @@ static struct classifier take_classifier(struct arena *a, const struct model *m)
     return head;
 }
 
+static struct span_head take_span_head(struct arena *a, const struct model *m)
+{
+    size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
+    size_t cells = 2 * (size_t)m->sequence_room * (size_t)m->shape.positions;
+    struct span_head head = {
+        .logits = take_reals(a, 2 * tokens + 1, 1),
+        .rows = take_reals(a, cells, 1),
+        .places = take_ints(a, cells),
+        .back = take_ints(a, 2 * tokens),
+    };
+    if (m->learning != LEARN_NOTHING)
+        head.x = take_reals(a, tokens, width);
+    return head;
+}
+
 /* Lay out the rows of the losses */
 static struct loss_rows take_loss_rows(struct arena *a, const struct model *m)
 {
@@ -245,6 +260,8 @@ static void lay_out(struct model *m, struct arena *a)
         m->mlm = take_mlm_head(a, m);
     if (m->head == HEAD_CLASSIFIER)
         m->classifier = take_classifier(a, m);
+    if (m->head == HEAD_SPAN)
+        m->span = take_span_head(a, m);
     m->rows = take_loss_rows(a, m);
 }
 
@@ -301,6 +318,13 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
         m->k->release(floats);
         free(ones);
     }
+    if (m->head == HEAD_SPAN) {
+        const float NEVER = -1e4f;
+        float *number = m->k->allocate(sizeof *number);
+        m->k->upload(number, &NEVER, sizeof NEVER);
+        m->k->to_real(number, slice(m->k, m->span.logits, 2 * (size_t)m->token_room), 1);
+        m->k->release(number);
+    }
     return size;
 }
 
@@ -322,7 +346,8 @@ static size_t area(int rows, int columns)
 
 /* Choose what dropout drops */
 enum place {
-    AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER
+    AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER,
+    BEFORE_SPAN
 };
 
 static struct dropout drop_at(const struct model *m, enum place place, int layer)
@@ -331,6 +356,7 @@ static struct dropout drop_at(const struct model *m, enum place place, int layer
     float rate = place == IN_ATTENTION      ? m->shape.attention_dropout
                  : place == AFTER_ATTENTION ? (bert ? m->shape.dropout : 0)
                  : place == IN_CLASSIFIER   ? m->shape.classifier_dropout
+                 : place == BEFORE_SPAN     ? m->shape.span_dropout
                                             : m->shape.dropout;
     if (!m->training || rate == 0)
         return (struct dropout){0};
@@ -680,4 +706,30 @@ void classifier_backward(struct model *m)
     map_gradient(m, SUMMARY_WEIGHT, 0, head->x, head->dy, rows);
     map_back(m, SUMMARY_WEIGHT, 0, head->dy, head->x, rows, false);
     m->k->scatter(head->x, m->input.offsets, m->backward.hidden, rows, width);
+}
+
+/* Put the span head on the encoder */
+/* The states that the head maps. */
+static const real *span_input(const struct model *m)
+{
+    return m->span.x && m->training ? m->span.x : m->hidden[m->shape.layers];
+}
+
+void span_forward(struct model *m)
+{
+    int tokens = m->input.tokens;
+    if (span_input(m) == m->span.x)
+        m->k->dropout(m->hidden[m->shape.layers], m->span.x,
+                      area(tokens, m->shape.width), drop_at(m, BEFORE_SPAN, 0));
+    map(m, SPAN_WEIGHT, 0, span_input(m), m->span.logits, tokens);
+}
+
+void span_backward(struct model *m)
+{
+    int tokens = m->input.tokens;
+    real *dy = m->backward.hidden;
+    map_gradient(m, SPAN_WEIGHT, 0, span_input(m), m->span.logits, tokens);
+    map_back(m, SPAN_WEIGHT, 0, m->span.logits, dy, tokens, false);
+    if (span_input(m) == m->span.x)
+        m->k->dropout(dy, dy, area(tokens, m->shape.width), drop_at(m, BEFORE_SPAN, 0));
 }

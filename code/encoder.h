@@ -76,6 +76,15 @@ struct classifier {
     real *dy;      /* [sequences, width] unless nothing learns */
 };
 
+/* What the span head computes. */
+struct span_head {
+    real *x;      /* [tokens, width] hidden states after dropout, if there is any */
+    real *logits; /* [tokens, 2], and NEVER at place 2 token_room; then the gradient */
+    real *rows;   /* [sequences, 2, longest] the logits again, by sequence and column */
+    int *places;  /* [sequences, 2, longest] where in logits each of them stands */
+    int *back;    /* [tokens, 2] where in rows each of the logits stands */
+};
+
 /* State what the losses measure */
 /* What the losses measure, row by row and in sum. */
 enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
@@ -117,6 +126,7 @@ struct model {
     struct backward backward;
     struct mlm_head mlm;
     struct classifier classifier;
+    struct span_head span;
     struct loss_rows rows;
 
     bool training;                 /* the last forward pass was with dropout, */
@@ -197,5 +207,13 @@ void classifier_forward(struct model *model);
 /* classifier_backward: with the gradient by the logits in their place, adds to the
    gradients of the head and to backward.hidden. */
 void classifier_backward(struct model *model);
+
+/* span_forward: computes span.logits [tokens, 2] of the last forward pass, of being the
+   first and of being the last token of an answer. */
+void span_forward(struct model *model);
+
+/* span_backward: with the gradient by the logits in their place, adds to the gradients
+   of the head and makes backward.hidden. */
+void span_backward(struct model *model);
 
 #endif

@@ -49,6 +49,7 @@ struct finetuning {
     struct shape shape;
     struct parameters parameters;
     float *values;              /* [parameters.size] */
+    enum head head;             /* the one that answers the task */
     struct model *model;
     struct record *record;
     uint64_t seed;
@@ -65,12 +66,15 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
     if (length > f->shape.positions)
         fail(stage->model, "knows %d positions; the profile's length is %d",
              f->shape.positions, length);
+    struct reading reading = {.length = length, .limit = limit};
+    if (task->answer == A_SPAN)
+        reading.stride = (int)settings_count(s, f->sections, "stride");
     struct examples *examples =
-        task_read(task, stage->data, split, f->tokenizer, length, limit);
+        task_read(task, stage->data, split, f->tokenizer, reading);
     if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
         task_check_rows(task, split, examples);
-    if (examples->count < examples->rows && f->record)
-        record_cut(f->record, examples->count, examples->rows, "rows", "%s %s:",
+    if (examples->kept < examples->rows && f->record)
+        record_cut(f->record, examples->kept, examples->rows, "rows", "%s %s:",
                    task->title, split == TRAIN ? "train" : "dev");
     return examples;
 }
@@ -93,13 +97,15 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
 static void open_model(const struct stage *stage, struct finetuning *f, bool fresh)
 {
     f->shape = model_shape(stage->model);
-    f->parameters = parameters_plan(&f->shape, HEAD_CLASSIFIER, f->task->classes);
+    f->head = f->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
+    f->parameters = parameters_plan(&f->shape, f->head, f->task->classes);
     f->values = allocate(f->parameters.size, sizeof *f->values);
     if (fresh) {
         bool *found = allocate((size_t)f->parameters.count, sizeof *found);
         model_read(stage->model, &f->parameters, f->values, found);
         for (int i = 0; i < f->parameters.count; i++)
-            if (strstr(f->parameters.list[i].name, "classifier"))
+            if (strstr(f->parameters.list[i].name, "classifier")
+                || strstr(f->parameters.list[i].name, "qa_outputs"))
                 found[i] = false;
         model_initialise(&f->parameters, f->shape.initializer_range, f->values, found,
                          f->seed);
@@ -110,13 +116,13 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
     int tokens = f->size * (int)settings_count(stage->settings, f->sections, "length");
     const struct kernels *k = stage_kernels(stage);
     enum learning learning = fresh ? LEARN_ALL : LEARN_NOTHING;
-    k->reserve(encoder_bytes(k, &f->shape, HEAD_CLASSIFIER, f->task->classes, learning,
-                             tokens, f->size)
+    k->reserve(encoder_bytes(k, &f->shape, f->head, f->task->classes, learning, tokens,
+                             f->size)
                    + (fresh ? optimizer_bytes(&f->parameters) : 0),
                "lower [finetune] batch or length");
     f->batch = batch_create(tokens, f->size);
-    f->model = encoder_create(k, &f->shape, HEAD_CLASSIFIER, f->task->classes,
-                              f->values, learning);
+    f->model = encoder_create(k, &f->shape, f->head, f->task->classes, f->values,
+                              learning);
 }
 
 /* Fine-tune on one batch */
@@ -136,8 +142,11 @@ static int work(void *context, long index, float share, struct loss_values *valu
 {
     struct finetuning *f = context;
     const struct batch *batch = loader_batch(f->loader, index);
-    classification_step(f->model, batch, random_key(f->seed, (uint64_t)index, 0), share,
-                        values);
+    uint64_t key = random_key(f->seed, (uint64_t)index, 0);
+    if (f->head == HEAD_SPAN)
+        span_step(f->model, batch, key, share, values);
+    else
+        classification_step(f->model, batch, key, share, values);
     return batch->tokens;
 }
 
@@ -166,29 +175,81 @@ static void predict(struct finetuning *f, const struct examples *examples,
     free(logits);
 }
 
+static struct reply *find_answers(struct finetuning *f, const struct examples *e)
+{
+    float *logits = allocate(2 * (size_t)f->batch->token_room, sizeof *logits);
+    struct reply *best = allocate((size_t)e->questions->count, sizeof *best);
+    for (int i = 0; i < e->questions->count; i++)
+        best[i].score = -INFINITY;
+    for (int first = 0; first < e->count; first += f->size) {
+        examples_batch(e, NULL, first, f->size, f->batch, 0);
+        span_predict(f->model, f->batch, logits);
+        for (int s = 0; s < f->batch->sequences; s++) {
+            const struct window *window = &e->windows[first + s];
+            window_find(e->questions, window, logits + 2 * f->batch->offsets[s],
+                        &best[window->question]);
+        }
+    }
+    free(logits);
+    return best;
+}
+
 /* Write the predictions */
-static void write_predictions(const struct stage *stage, struct finetuning *f,
-                              const struct exam *exam)
+/* Write the answers that were found */
+static double write_replies(struct finetuning *f, const struct exam *exam, FILE *stream)
+{
+    const struct questions *q = exam->examples->questions;
+    struct reply *best = find_answers(f, exam->examples);
+    double total = 0;
+    fprintf(stream, "index\tid\tf1\texact\tscore\tprediction\n");
+    for (int i = 0; i < q->count; i++) {
+        const struct question *question = &q->list[i];
+        struct extent at = best[i].extent;
+        char *text = text_format("%.*s", at.to - at.from, question->context + at.from);
+        for (char *c = text; *c; c++)
+            *c = strchr("\t\n\r", *c) ? ' ' : *c;
+        double f1 = text_overlap(text, question->answers, question->answer_count);
+        bool exact = text_exact(text, question->answers, question->answer_count);
+        fprintf(stream, "%d\t%s\t%.9g\t%d\t%.6f\t%s\n", question->index, question->id,
+                f1, exact, isfinite(best[i].score) ? best[i].score : 0, text);
+        total += f1;
+        free(text);
+    }
+    free(best);
+    return 100 * total / q->count;
+}
+
+/* Writes the rows and returns the score. */
+static double write_answers(struct finetuning *f, const struct exam *exam,
+                            FILE *stream)
 {
     const struct examples *e = exam->examples;
     double *predictions = allocate((size_t)e->count, sizeof *predictions);
     double *scores = allocate((size_t)e->count, sizeof *scores);
     predict(f, e, predictions, scores);
-    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
-                            stage->name, stage->seed);
-    struct file_writer *writer = file_create(path);
-    FILE *stream = file_stream(writer);
     fprintf(stream, "index\tlabel\tprediction\tscore\n");
     for (int i = 0; i < e->count; i++)
         fprintf(stream, "%d\t%.9g\t%.9g\t%.6f\n", e->indices[i], e->labels[i],
                 predictions[i], scores[i]);
-    file_commit(writer);
-    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
-            metric_name(exam->task->metric),
-            metric_score(exam->task->metric, e->labels, predictions, e->count));
-    free(path);
+    double score = metric_score(exam->task->metric, e->labels, predictions, e->count);
     free(scores);
     free(predictions);
+    return score;
+}
+
+static void write_predictions(const struct stage *stage, struct finetuning *f,
+                              const struct exam *exam)
+{
+    char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
+                            stage->name, stage->seed);
+    struct file_writer *writer = file_create(path);
+    double score = exam->task->answer == A_SPAN
+                     ? write_replies(f, exam, file_stream(writer))
+                     : write_answers(f, exam, file_stream(writer));
+    file_commit(writer);
+    fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
+            metric_name(exam->task->metric), score);
+    free(path);
 }
 
 static void take_exams(const struct stage *stage, struct finetuning *f)
@@ -261,7 +322,7 @@ int finetune_main(int argc, char **argv)
     if (stage.out) {
         char *vocabulary = text_format("%s/vocab.txt", stage.model);
         encoder_download(f.model, f.values);
-        model_write(stage.out, &f.shape, &f.parameters, HEAD_CLASSIFIER, f.task->classes,
+        model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
                     f.values, vocabulary);
         free(vocabulary);
     }

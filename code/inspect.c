@@ -18,8 +18,8 @@ static const char usage[] =
     "Runs a model over sequences of piece ids and writes what it computes, one token\n"
     "after the other: hidden.0 (after the embeddings) to hidden.N (after the last\n"
     "layer), each [tokens, width], and the logits of the model's head: [tokens,\n"
-    "vocabulary] for masked words, [sequences, classes] for a classifier, none for a\n"
-    "bare encoder.\n"
+    "vocabulary] for masked words, [sequences, classes] for a classifier, [tokens, 2]\n"
+    "for a span head, none for a bare encoder.\n"
     "\n"
     "  --model DIR   a model folder in Hugging Face's format\n"
     "  --ids FILE    ids separated by spaces, a sequence a line, [CLS] and [SEP]\n"
@@ -130,6 +130,15 @@ static float *compute_classes(struct model *model)
     return logits;
 }
 
+static float *compute_spans(struct model *model)
+{
+    size_t n = 2 * (size_t)model->input.tokens;
+    float *logits = allocate(n, sizeof *logits);
+    span_forward(model);
+    encoder_fetch(model, model->span.logits, logits, n);
+    return logits;
+}
+
 /* Inspect a model */
 static void inspect(const struct kernels *k, const char *folder, const char *ids_path,
                     const char *out_path)
@@ -152,6 +161,10 @@ static void inspect(const struct kernels *k, const char *folder, const char *ids
     } else if (head == HEAD_CLASSIFIER) {
         size_t shape[] = {(size_t)batch->sequences, (size_t)classes};
         logits = compute_classes(model);
+        safetensors_add(writer, "logits", "F32", 2, shape, logits);
+    } else if (head == HEAD_SPAN) {
+        size_t shape[] = {(size_t)batch->tokens, 2};
+        logits = compute_spans(model);
         safetensors_add(writer, "logits", "F32", 2, shape, logits);
     }
     safetensors_commit(writer);

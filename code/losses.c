@@ -269,3 +269,77 @@ void classification_predict(struct model *model, const struct batch *batch,
     encoder_fetch(model, model->classifier.logits, logits,
                   (size_t)batch->sequences * (size_t)model->classes);
 }
+
+/* Point to answers */
+/* place_spans: sends the tables for a batch; returns the width of the rectangle. */
+static int place_spans(struct model *m, const struct batch *batch)
+{
+    const struct span_head *head = &m->span;
+    int longest = batch_longest(batch), never = 2 * m->token_room;
+    size_t cells = 2 * (size_t)batch->sequences * (size_t)longest;
+    int *places = allocate(cells, sizeof *places);
+    int *back = allocate(2 * (size_t)batch->tokens, sizeof *back);
+    for (size_t cell = 0; cell < cells; cell++)
+        places[cell] = never;
+    for (int s = 0; s < batch->sequences; s++)
+        for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++)
+            for (int column = 0; column < 2; column++) {
+                int at = t - batch->offsets[s];
+                int cell = (2 * s + column) * longest + at;
+                back[2 * t + column] = cell;
+                if (at < batch->visible[s])
+                    places[cell] = 2 * t + column;
+            }
+    m->k->upload(head->places, places, cells * sizeof *places);
+    m->k->upload(head->back, back, 2 * (size_t)batch->tokens * sizeof *back);
+    free(places);
+    free(back);
+    return longest;
+}
+
+static void measure_spans(struct model *m, const struct batch *batch, float share)
+{
+    const struct kernels *k = m->k;
+    const struct span_head *head = &m->span;
+    struct loss_rows *r = &m->rows;
+    int longest = place_spans(m, batch), rows = 2 * batch->sequences, labelled = 0;
+    for (int row = 0; row < rows; row++)
+        labelled += batch->spans[row] != NO_LABEL;
+    struct softmax_loss loss = {
+        .rows = rows,
+        .classes = longest,
+        .stride = longest,
+        .temperature = 1,
+        .label_scale = labelled ? share / (float)labelled : 0,
+    };
+    k->upload(r->labels, batch->spans, (size_t)rows * sizeof *batch->spans);
+    k->gather(head->logits, head->places, head->rows, rows * longest, 1);
+    k->softmax_loss(&loss, head->rows, NULL, r->labels, NULL, m->state + LOSS_SCALE,
+                    r->label, r->soft, r->hit);
+    k->gather(head->rows, head->back, head->logits, 2 * batch->tokens, 1);
+    k->sum(r->label, rows, r->sums + MLM_SUM);
+    k->sum(r->hit, rows, r->sums + HIT_SUM);
+    r->labels_counted += labelled;
+    r->tokens += batch->tokens;
+}
+
+void span_step(struct model *model, const struct batch *batch, uint64_t key,
+               float share, struct loss_values *values)
+{
+    encoder_forward(model, batch, &key);
+    span_forward(model);
+    measure_spans(model, batch, share);
+    span_backward(model);
+    for (int l = model->shape.layers - 1; l >= 0; l--)
+        encoder_layer_gradient(model, l);
+    encoder_embedding_gradient(model);
+    if (values)
+        read_values(model, &words_alone, values);
+}
+
+void span_predict(struct model *model, const struct batch *batch, float *logits)
+{
+    encoder_forward(model, batch, NULL);
+    span_forward(model);
+    encoder_fetch(model, model->span.logits, logits, 2 * (size_t)batch->tokens);
+}

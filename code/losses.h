@@ -32,8 +32,8 @@ struct loss_settings {
 
 /* State what a loss reports */
 /* The terms of the loss, before their weights, and what they were measured on. A term
-   that is left out reads 0. Classification reports its loss as mlm and its sequences as
-   masked. */
+   that is left out reads 0. Fine-tuning reports its loss as mlm, and as masked its
+   sequences, or of spans their ends. */
 struct loss_values {
     double mlm;     /* mean of -log p(word) over the masked tokens */
     double kl;      /* T^2 KL(teacher || student), divided as the settings say */
@@ -77,5 +77,14 @@ void classification_step(struct model *model, const struct batch *batch, uint64_
 /* classification_predict: logits, host [sequences, classes], without dropout. */
 void classification_predict(struct model *model, const struct batch *batch,
                             float *logits);
+
+/* span_step: the cross-entropy of the two ends of batch->spans, each among the visible
+   tokens of its sequence, for models with HEAD_SPAN. Sequences have two tokens at
+   least. */
+void span_step(struct model *model, const struct batch *batch, uint64_t key,
+               float share, struct loss_values *values);
+
+/* span_predict: logits, host [tokens, 2], without dropout. */
+void span_predict(struct model *model, const struct batch *batch, float *logits);
 
 #endif

@@ -9,7 +9,8 @@
 #include <utf8proc.h>
 
 /* Count labels against predictions */
-struct confusion confusion_count(const double *labels, const double *predictions, int n)
+struct confusion confusion_count(const double *labels, const double *predictions,
+                                 int n)
 {
     int counts[2][2] = {{0}};
     for (int i = 0; i < n; i++)

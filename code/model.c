@@ -165,6 +165,7 @@ struct shape model_shape(const char *folder)
         rate_of(&c, bert ? "attention_probs_dropout_prob" : "attention_dropout", 0.1f);
     shape.classifier_dropout = bert ? rate_of(&c, "classifier_dropout", shape.dropout)
                                     : rate_of(&c, "seq_classif_dropout", 0.2f);
+    shape.span_dropout = bert ? 0 : rate_of(&c, "qa_dropout", 0.1f);
     shape.epsilon = bert ? rate_of(&c, "layer_norm_eps", 1e-12f) : 1e-12f;
     if (shape.width % shape.heads)
         fail(c.path, "has %d attention heads, which do not divide the width %d",
@@ -190,6 +191,8 @@ enum head model_head(const char *folder, int *classes)
         head = HEAD_CLASSIFIER;
         *classes = labels ? (int)json_object_size(labels) : 2;
     }
+    if (name && ends_with(name, "ForQuestionAnswering"))
+        head = HEAD_SPAN;
     close_config(&c);
     return head;
 }
@@ -331,6 +334,7 @@ static void add_head(json_t *json, enum family family, enum head head, int class
 {
     const char *suffix = head == HEAD_MLM          ? "ForMaskedLM"
                          : head == HEAD_CLASSIFIER ? "ForSequenceClassification"
+                         : head == HEAD_SPAN       ? "ForQuestionAnswering"
                                                    : "Model";
     char *name = text_format("%s%s", family == BERT ? "Bert" : "DistilBert", suffix);
     json_object_set_new(json, "architectures", json_pack("[s]", name));
@@ -360,13 +364,14 @@ static json_t *config_of(const struct shape *s, enum head head, int classes)
                     "hidden_dropout_prob", rate(s->dropout),
                     "attention_probs_dropout_prob", rate(s->attention_dropout),
                     "classifier_dropout", rate(s->classifier_dropout))
-        : json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o}",
+        : json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:o}",
                     "model_type", "distilbert", "n_layers", s->layers,
                     "dim", s->width, "n_heads", s->heads, "hidden_dim", s->inner,
                     "activation", "gelu", "sinusoidal_pos_embds", 0,
                     "dropout", rate(s->dropout),
                     "attention_dropout", rate(s->attention_dropout),
-                    "seq_classif_dropout", rate(s->classifier_dropout));
+                    "seq_classif_dropout", rate(s->classifier_dropout),
+                    "qa_dropout", rate(s->span_dropout));
     json_t *rest = json_pack("{s:i, s:i, s:o, s:b, s:i}", "vocab_size", s->vocabulary,
                              "max_position_embeddings", s->positions,
                              "initializer_range", rate(s->initializer_range),
@@ -453,6 +458,7 @@ struct shape model_student_shape(const struct shape *teacher, int layers)
     shape.types = 0;
     shape.epsilon = 1e-12f;
     shape.classifier_dropout = 0.2f;
+    shape.span_dropout = 0.1f;
     return shape;
 }
 

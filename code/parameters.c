@@ -39,6 +39,8 @@ static const char *const bert_names[PARTS] = {
     [SUMMARY_BIAS] = "bert.pooler.dense.bias",
     [CLASSIFIER_WEIGHT] = "classifier.weight",
     [CLASSIFIER_BIAS] = "classifier.bias",
+    [SPAN_WEIGHT] = "qa_outputs.weight",
+    [SPAN_BIAS] = "qa_outputs.bias",
 };
 
 static const char *const distilbert_names[PARTS] = {
@@ -73,6 +75,8 @@ static const char *const distilbert_names[PARTS] = {
     [SUMMARY_BIAS] = "pre_classifier.bias",
     [CLASSIFIER_WEIGHT] = "classifier.weight",
     [CLASSIFIER_BIAS] = "classifier.bias",
+    [SPAN_WEIGHT] = "qa_outputs.weight",
+    [SPAN_BIAS] = "qa_outputs.bias",
 };
 
 /* Tell whether a model has a part */
@@ -84,8 +88,10 @@ static bool has_part(int part, const struct shape *shape, enum head head)
         return head == HEAD_MLM && !shape->tied;
     if (part >= TRANSFORM_WEIGHT && part <= DECODER_BIAS)
         return head == HEAD_MLM;
-    if (part >= SUMMARY_WEIGHT)
+    if (part >= SUMMARY_WEIGHT && part <= CLASSIFIER_BIAS)
         return head == HEAD_CLASSIFIER;
+    if (part == SPAN_WEIGHT || part == SPAN_BIAS)
+        return head == HEAD_SPAN;
     return true;
 }
 
@@ -103,6 +109,7 @@ static void measure_part(int part, const struct shape *shape, int classes,
     case INNER_WEIGHT:      p->rows = shape->inner;      return;
     case OUTER_WEIGHT:      p->columns = shape->inner;   return;
     case CLASSIFIER_WEIGHT: p->rows = classes;           return;
+    case SPAN_WEIGHT:       p->rows = 2;                 return;
     case QUERY_WEIGHT: case KEY_WEIGHT: case VALUE_WEIGHT:
     case ATTENTION_WEIGHT: case TRANSFORM_WEIGHT: case SUMMARY_WEIGHT:
         return;
@@ -115,6 +122,8 @@ static void measure_part(int part, const struct shape *shape, int classes,
         p->columns = shape->vocabulary;
     if (part == CLASSIFIER_BIAS)
         p->columns = classes;
+    if (part == SPAN_BIAS)
+        p->columns = 2;
 }
 
 /* Lay the parts out in one vector */

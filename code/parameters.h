@@ -7,7 +7,7 @@
 
 /* State what fixes a model's shape */
 enum family { BERT, DISTILBERT };
-enum head { HEAD_NONE, HEAD_MLM, HEAD_CLASSIFIER };
+enum head { HEAD_NONE, HEAD_MLM, HEAD_CLASSIFIER, HEAD_SPAN };
 
 /* Everything in a model's config.json that changes what it computes. */
 struct shape {
@@ -23,6 +23,7 @@ struct shape {
     float dropout;           /* of embeddings and of the output of each half layer */
     float attention_dropout; /* of attention probabilities */
     float classifier_dropout;/* before a classifier's last map */
+    float span_dropout;      /* before the span head */
     float initializer_range; /* standard deviation of fresh weights */
     bool tied;               /* the MLM decoder is the word table itself */
 };
@@ -46,6 +47,8 @@ enum part {
 
     SUMMARY_WEIGHT, SUMMARY_BIAS,           /* [width, width], [width] */
     CLASSIFIER_WEIGHT, CLASSIFIER_BIAS,     /* [classes, width], [classes] */
+
+    SPAN_WEIGHT, SPAN_BIAS,                 /* [2, width], [2] */
     PARTS
 };
 

@@ -96,6 +96,11 @@ const struct task task_list[] = {
         .layouts = {{{{"WNLI/train.tsv"}, {"WNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
+    {
+        .name = "squad", .title = "SQuAD", .answer = A_SPAN, .metric = TEXT_OVERLAP,
+        .rows = {87599, 10570},
+        .layouts = {{{{"train-v1.1.json"}, {"dev-v1.1.json"}}, NULL, NULL}},
+    },
     {.name = NULL},
 };
 
@@ -144,8 +149,8 @@ static void add_row(struct rows *rows, double label, char *text, char *second)
    if it is in none of the places. */
 static char *find_file(const char *data_dir, const char *name)
 {
-    static const char *const places[] = {"glue/", "imdb/", ""};
-    for (int i = 0; i < 3; i++) {
+    static const char *const places[] = {"glue/", "imdb/", "squad/", ""};
+    for (int i = 0; i < 4; i++) {
         char *path = text_format("%s/%s%s", data_dir, places[i], name);
         if (file_exists(path))
             return path;
@@ -158,8 +163,8 @@ static char *need_file(const char *data_dir, const struct task *task, const char
 {
     char *path = find_file(data_dir, name);
     if (!path)
-        fail(data_dir, "has no %s: expected glue/%s, imdb/%s or %s", task->title, name,
-             name, name);
+        fail(data_dir, "has no %s: expected %s there, or in glue, imdb or squad",
+             task->title, name);
     return path;
 }
 
@@ -383,14 +388,16 @@ static void read_tree(const struct task *task, const char *data_dir, enum split 
 /* Keep a balanced sample */
 enum { SAMPLING = 0x73616d70 };
 
-static void keep_sample(struct rows *rows, int classes, int limit)
+/* sample: which of count rows are kept, [count]. list: their labels; NULL: of one
+   class, all. */
+static bool *sample(const struct row *list, int count, int classes, int limit)
 {
-    int *order = batch_order(rows->count, SAMPLING, 0), kept = 0;
+    int *order = batch_order(count, SAMPLING, 0), kept = 0;
     int *taken = allocate((size_t)classes, sizeof *taken);
-    bool *keep = allocate((size_t)rows->count, sizeof *keep);
+    bool *keep = allocate((size_t)count, sizeof *keep);
     for (int round = 0; round < 2; round++)
-        for (int i = 0; i < rows->count && kept < limit; i++) {
-            int row = order[i], class = classes > 1 ? (int)rows->list[row].label : 0;
+        for (int i = 0; i < count && kept < limit; i++) {
+            int row = order[i], class = classes > 1 ? (int)list[row].label : 0;
             int share = limit / classes + (class < limit % classes);
             if (!keep[row] && (round == 1 || taken[class] < share)) {
                 keep[row] = true;
@@ -398,7 +405,14 @@ static void keep_sample(struct rows *rows, int classes, int limit)
                 kept++;
             }
         }
-    /* Drop the rows that are not kept */
+    free(order);
+    free(taken);
+    return keep;
+}
+
+static void keep_sample(struct rows *rows, int classes, int limit)
+{
+    bool *keep = sample(rows->list, rows->count, classes, limit);
     int count = 0;
     for (int i = 0; i < rows->count; i++) {
         if (keep[i]) {
@@ -409,8 +423,6 @@ static void keep_sample(struct rows *rows, int classes, int limit)
         }
     }
     rows->count = count;
-    free(order);
-    free(taken);
     free(keep);
 }
 
@@ -469,26 +481,75 @@ static struct examples *encode_rows(struct rows *rows,
         free(row->second);
     }
     free(numbers);
+    e->kept = e->count;
+    return e;
+}
+
+/* Read the windows of questions */
+static void need_rows(const struct task *task, const char *data_dir, enum split split,
+                      int count)
+{
+    if (count == 0)
+        fail(data_dir, "has no row of %s in its %s", task->title,
+             split == TRAIN ? "training set" : "development set");
+}
+
+static struct examples *read_windows(const struct task *task, const char *data_dir,
+                                     enum split split,
+                                     const struct tokenizer *tokenizer,
+                                     struct reading reading)
+{
+    char *path = need_file(data_dir, task, task->layouts[0].files[split][0]);
+    struct examples *e = allocate(1, sizeof *e);
+    struct questions *q = e->questions = questions_read(path);
+    free(path);
+    need_rows(task, data_dir, split, q->count);
+    e->rows = q->count;
+    if (reading.limit > 0 && reading.limit < q->count) {
+        bool *keep = sample(NULL, q->count, 1, reading.limit);
+        questions_keep(q, keep);
+        free(keep);
+    }
+    e->kept = q->count;
+    questions_encode(q, tokenizer);
+    e->windows = questions_cut(q, reading.length, reading.stride, &e->count);
+    /* Write the windows as examples */
+    size_t n = (size_t)e->count;
+    e->starts = allocate(n + 1, sizeof *e->starts);
+    for (size_t i = 0; i < n; i++)
+        e->starts[i + 1] = e->starts[i] + q->list[e->windows[i].question].length
+                         + e->windows[i].count + 3;
+    e->ids = allocate((size_t)e->starts[n], sizeof *e->ids);
+    e->firsts = allocate(n, sizeof *e->firsts);
+    e->labels = allocate(n, sizeof *e->labels);
+    e->indices = allocate(n, sizeof *e->indices);
+    e->spans = allocate(2 * n, sizeof *e->spans);
+    for (size_t i = 0; i < n; i++) {
+        window_sequence(q, &e->windows[i], tokenizer, e->ids + e->starts[i],
+                        &e->firsts[i]);
+        window_answer(q, &e->windows[i], e->spans + 2 * i);
+        e->indices[i] = q->list[e->windows[i].question].index;
+    }
     return e;
 }
 
 /* Read a split of a task */
 struct examples *task_read(const struct task *task, const char *data_dir,
                            enum split split, const struct tokenizer *tokenizer,
-                           int max_length, int limit)
+                           struct reading reading)
 {
     struct rows rows = {0};
+    if (task->answer == A_SPAN)
+        return read_windows(task, data_dir, split, tokenizer, reading);
     if (task->tree[split])
         read_tree(task, data_dir, split, &rows);
     else
         read_tables(task, data_dir, split, &rows);
+    need_rows(task, data_dir, split, rows.count);
     int whole = rows.count;
-    if (whole == 0)
-        fail(data_dir, "has no row of %s in its %s", task->title,
-             split == TRAIN ? "training set" : "development set");
-    if (limit > 0 && limit < whole)
-        keep_sample(&rows, task->classes, limit);
-    struct examples *examples = encode_rows(&rows, tokenizer, max_length);
+    if (reading.limit > 0 && reading.limit < whole)
+        keep_sample(&rows, task->classes, reading.limit);
+    struct examples *examples = encode_rows(&rows, tokenizer, reading.length);
     examples->rows = whole;
     free(rows.list);
     return examples;
@@ -501,6 +562,10 @@ void examples_free(struct examples *e)
     free(e->firsts);
     free(e->labels);
     free(e->indices);
+    if (e->questions)
+        questions_free(e->questions);
+    free(e->windows);
+    free(e->spans);
     free(e);
 }
 void task_check_rows(const struct task *task, enum split split,
@@ -509,6 +574,9 @@ void task_check_rows(const struct task *task, enum split split,
     if (task->rows[split] && task->rows[split] != examples->rows)
         fprintf(stderr, "distil: %s: warning: %d rows, where %d were published\n",
                 task->title, examples->rows, task->rows[split]);
+    if (examples->questions && examples->questions->misplaced)
+        fprintf(stderr, "distil: %s: warning: %d answers do not stand where the file "
+                "says\n", task->title, examples->questions->misplaced);
 }
 
 /* Fill a batch from examples */
@@ -521,5 +589,8 @@ void examples_batch(const struct examples *e, const int *order, int first, int c
         batch_append(batch, e->ids + e->starts[n], length, e->firsts[n], pad_to);
         batch->classes[batch->sequences - 1] = (int)e->labels[n];
         batch->numbers[batch->sequences - 1] = (float)e->labels[n];
+        if (e->spans)
+            memcpy(batch->spans + 2 * (batch->sequences - 1), e->spans + 2 * n,
+                   2 * sizeof *e->spans);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "metrics.h"
+#include "questions.h"
 #include "tokenizer.h"
 
 #include <stdint.h>
@@ -11,10 +12,10 @@
 enum split { TRAIN, DEV };
 
 /* What a row of a task asks for. */
-enum answer { A_CLASS, A_NUMBER };
+enum answer { A_CLASS, A_NUMBER, A_SPAN };
 
 /* Describe a task in one row */
-/* How a table lies on disk, below one of the places of a data folder. */
+/* How a table, or a file of questions, lies below one of the places of a data folder. */
 struct layout {
     const char *files[2][2];   /* [split]: one file, or two that follow each other */
     const char *header;        /* the columns' names, with tabs, if the file has none */
@@ -28,7 +29,7 @@ struct task {
                                       trained for this task; NULL: a task by itself */
     enum answer answer;
     enum metric metric;
-    int classes;                   /* 1 for a number */
+    int classes;                   /* 1 for a number, 0 for a span */
     const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
     struct layout layouts[3];      /* of a table: the first found is read; last empty */
@@ -48,7 +49,12 @@ struct examples {
     int *firsts;       /* [count] length of the first segment */
     double *labels;    /* [count] class or number */
     int *indices;      /* [count] number of the row in its split, from 0 */
-    int rows;          /* rows of the whole split: the cut is "count of rows" */
+    int kept, rows;    /* they are made from so many rows, of so many in the split */
+
+    /* of a task that asks for spans, whose examples are windows; else NULL: */
+    struct questions *questions;
+    struct window *windows;  /* [count] */
+    int *spans;              /* [count, 2] the answer's first and last token */
 };
 
 /* State what can be done with tasks */
@@ -59,23 +65,29 @@ extern const struct task task_list[];
    called that. */
 const struct task *task_find(const char *name);
 
-/* task_read: reads one split of a task from data_dir, data_dir/glue or data_dir/imdb
-   and encodes it, each row cut to max_length tokens. limit > 0 keeps a class-balanced
-   sample of so many rows, always the same ones, in file order. Fails, naming file and
-   line, on a malformed row, and if there is no row. */
+/* How much of a task is read. */
+struct reading {
+    int length;  /* tokens that an example is cut to */
+    int stride;  /* of the windows of a task that asks for spans: see questions.h */
+    int limit;   /* rows of a class-balanced sample, always the same; 0: all rows */
+};
+
+/* task_read: reads one split of a task from data_dir or its folders glue, imdb or squad
+   and encodes it, in file order. Fails, naming file and line, on a malformed row, and
+   if there is no row. */
 struct examples *task_read(const struct task *task, const char *data_dir,
                            enum split split, const struct tokenizer *tokenizer,
-                           int max_length, int limit);
+                           struct reading reading);
 void examples_free(struct examples *examples);
 
 /* task_check_rows: warns on standard error if the split does not have the published
-   number of rows (a generated data set never has). */
+   number of rows (a generated data set never has), or answers not at their places. */
 void task_check_rows(const struct task *task, enum split split,
                      const struct examples *examples);
 
 /* examples_batch: clears the batch and fills it with examples order[first ..
-   first+count-1] (fewer at the end), classes or numbers set, each padded to pad_to
-   tokens (0: not). order: from batch_order, or NULL for file order. */
+   first+count-1] (fewer at the end), what is to be predicted set, each padded to
+   pad_to tokens (0: not). order: from batch_order, or NULL for file order. */
 void examples_batch(const struct examples *examples, const int *order, int first,
                     int count, struct batch *batch, int pad_to);
 

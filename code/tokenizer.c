@@ -71,22 +71,31 @@ enum { WORD_LIMIT = 100 };
 struct encoding {
     const struct tokenizer *tokenizer;
     int *ids, room;              /* where pieces go, and how many may */
+    struct extent *extents;      /* [room] where they stand; or NULL */
     int count;                   /* pieces found, stored or not */
+    struct extent at;            /* the character of the text that is being read */
+    struct extent whole;         /* of the text: all characters of the word so far */
+    struct extent source[WORD_LIMIT]; /* and each of them */
     int32_t word[WORD_LIMIT];    /* code points of the word so far */
     int length;                  /* its characters, those beyond the limit too */
     int settled;                 /* its first characters, which stay where they are */
 };
 
-static void add_piece(struct encoding *encoding, int id)
+static void add_piece(struct encoding *encoding, int id, struct extent extent)
 {
-    if (encoding->count < encoding->room)
+    if (encoding->count < encoding->room) {
         encoding->ids[encoding->count] = id;
+        if (encoding->extents)
+            encoding->extents[encoding->count] = extent;
+    }
     encoding->count++;
 }
 
 /* Spell a word with the longest pieces */
-/* spell: adds the pieces of a word of `length` bytes of UTF-8, or [UNK]. */
-static void spell(struct encoding *encoding, const uint8_t *word, int length)
+/* spell: adds the pieces of a word of `length` bytes of UTF-8, or [UNK]. extents: of
+   the text, what each of the bytes comes from. */
+static void spell(struct encoding *encoding, const uint8_t *word,
+                  const struct extent *extents, int length)
 {
     const struct trie *trie = encoding->tokenizer->pieces;
     int before = encoding->count;
@@ -102,10 +111,11 @@ static void spell(struct encoding *encoding, const uint8_t *word, int length)
         }
         if (id == NO_PIECE) {
             encoding->count = before;
-            add_piece(encoding, encoding->tokenizer->unk);
+            add_piece(encoding, encoding->tokenizer->unk, encoding->whole);
             return;
         }
-        add_piece(encoding, id);
+        add_piece(encoding, id,
+                  (struct extent){extents[start].from, extents[end - 1].to});
         start = end;
     }
 }
@@ -114,13 +124,17 @@ static void spell(struct encoding *encoding, const uint8_t *word, int length)
 static void finish_word(struct encoding *encoding)
 {
     uint8_t bytes[4 * WORD_LIMIT];
+    struct extent extents[4 * WORD_LIMIT];
     int size = 0;
     if (encoding->length > WORD_LIMIT) {
-        add_piece(encoding, encoding->tokenizer->unk);
+        add_piece(encoding, encoding->tokenizer->unk, encoding->whole);
     } else {
-        for (int i = 0; i < encoding->length; i++)
-            size += (int)utf8proc_encode_char(encoding->word[i], bytes + size);
-        spell(encoding, bytes, size);
+        for (int i = 0; i < encoding->length; i++) {
+            int end = size + (int)utf8proc_encode_char(encoding->word[i], bytes + size);
+            while (size < end)
+                extents[size++] = encoding->source[i];
+        }
+        spell(encoding, bytes, extents, size);
     }
     encoding->length = encoding->settled = 0;
 }
@@ -128,6 +142,9 @@ static void finish_word(struct encoding *encoding)
 /* Put a character into the word, in canonical order */
 static void add_character(struct encoding *encoding, int32_t c, int combining_class)
 {
+    if (encoding->length == 0)
+        encoding->whole = encoding->at;
+    encoding->whole.to = encoding->at.to;
     if (encoding->length >= WORD_LIMIT) {
         encoding->length++;
         return;
@@ -139,8 +156,10 @@ static void add_character(struct encoding *encoding, int32_t c, int combining_cl
         if (utf8proc_get_property(word[place - 1])->combining_class <= combining_class)
             break;
         word[place] = word[place - 1];
+        encoding->source[place] = encoding->source[place - 1];
     }
     encoding->word[place] = c;
+    encoding->source[place] = encoding->at;
 }
 
 /* Take a character apart and strip its accents */
@@ -227,26 +246,34 @@ bool tokenizer_special(const struct tokenizer *t, int id)
 }
 
 /* Encode a text */
-int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
-                     int *ids, int room)
+int tokenizer_locate(const struct tokenizer *tokenizer, const char *text, size_t size,
+                     int *ids, struct extent *extents, int room)
 {
-    struct encoding encoding = {.tokenizer = tokenizer, .ids = ids, .room = room};
+    struct encoding encoding = {
+        .tokenizer = tokenizer, .ids = ids, .extents = extents, .room = room};
     for (size_t i = 0, length; i < size; i += length) {
         int special = special_at(tokenizer, text + i, size - i, &length);
         if (special != NO_PIECE) {
             finish_word(&encoding);
-            add_piece(&encoding, special);
+            add_piece(&encoding, special, (struct extent){(int)i, (int)(i + length)});
             continue;
         }
         int32_t c;
         utf8proc_ssize_t used = utf8proc_iterate((const uint8_t *)text + i,
                                                  (utf8proc_ssize_t)(size - i), &c);
         length = used > 0 ? (size_t)used : 1;
+        encoding.at = (struct extent){(int)i, (int)(i + length)};
         if (used > 0)
             take(&encoding, c);
     }
     finish_word(&encoding);
     return encoding.count;
+}
+
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
+                     int *ids, int room)
+{
+    return tokenizer_locate(tokenizer, text, size, ids, NULL, room);
 }
 
 /* Encode one text or two for the model */

@@ -15,6 +15,11 @@ struct tokenizer {
     struct trie *pieces;            /* the vocabulary, private */
 };
 
+/* A part of a text: its bytes from .. to - 1. */
+struct extent {
+    int from, to;
+};
+
 /* State what can be done with a tokenizer */
 /* tokenizer_open: reads a vocab.txt, one piece a line, its id the line's number from 0.
    Lower-cases unless a tokenizer_config.json beside it says "do_lower_case": false.
@@ -34,6 +39,12 @@ bool tokenizer_special(const struct tokenizer *tokenizer, int id);
    `room` of them are stored in ids[room]. */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
                      int *ids, int room);
+
+/* tokenizer_locate: tokenizer_encode, and where in the text each piece stands;
+   extents[room]. An accent that is left out belongs to no piece if it is a character of
+   its own, and to its letter's if it is not. */
+int tokenizer_locate(const struct tokenizer *tokenizer, const char *text, size_t size,
+                     int *ids, struct extent *extents, int room);
 
 /* tokenizer_encode_pair: [CLS] a [SEP], or with b [CLS] a [SEP] b [SEP], cut to
    max_length tokens by shortening the longer text, as transformers' "longest_first"

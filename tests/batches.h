@@ -20,6 +20,9 @@ static inline struct batch *random_batch(const int *lengths, int sequences, int 
         for (int t = 1; t < lengths[s]; t += 3)
             batch->labels[batch->offsets[s] + t] = 5 + (ids[t] + 1) % (vocabulary - 5);
         batch->classes[s] = s % 2;
+        batch->numbers[s] = (float)s;
+        batch->spans[2 * s] = lengths[s] / 3;
+        batch->spans[2 * s + 1] = lengths[s] / 2;
     }
     return batch;
 }

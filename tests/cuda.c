@@ -566,6 +566,25 @@ static void cosine_loss_is_right(void **state)
     CHECK(cosine_case(40, 384, true));
 }
 
+static void squared_case(int n)
+{
+    const float loss_scale = 256;
+    double *x = round_all(numbers((size_t)n, 3), (size_t)n);
+    real *gradient = reals(x, (size_t)n);
+    float *loss = some_floats((size_t)n, 1);
+    k->squared_loss(gradient, some_floats((size_t)n, 2), n, 0.125f, on_device(&loss_scale, sizeof loss_scale), loss);
+    result_reals("gradient", gradient, (size_t)n, pointwise);
+    result_floats("loss", loss, (size_t)n, pointwise);
+}
+
+static void squared_loss_is_right(void **state)
+{
+    (void)state;
+    CHECK(squared_case(1));
+    CHECK(squared_case(16));
+    CHECK(squared_case(1003));
+}
+
 /* ---- The optimiser ---- */
 
 static void sums_case(int n)
@@ -651,6 +670,7 @@ static void nothing_case(void)
     k->scatter(a, i, b, 0, 4);
     k->softmax_loss(&softmax, b, a, i, f, f, f, f, f);
     k->cosine_loss(a, a, f, b, 0, 4, 1, f, f);
+    k->squared_loss(b, f, 0, 1, f, f);
     k->sum(f, 0, f);
     k->square_norm(f, 0, state);
     k->adamw(&adamw, state, f, f, f, f, b, 0);
@@ -706,7 +726,8 @@ static void result_host(const char *name, const float *x, size_t n, struct allow
 }
 
 /* The gradient as a whole, and each array's, which may be off by twice as much, for it is the worst of many. A key
-   bias's true gradient is zero; it is measured by the query bias's. */
+   bias's true gradient is zero; it is measured by the query bias's. So are those of the span head's bias and of the
+   norm's below it, which move all logits of a column alike; they are measured by the weights'. */
 static void result_gradient(const struct model *m)
 {
     const struct parameters *plan = &m->parameters;
@@ -718,6 +739,10 @@ static void result_gradient(const struct model *m)
         const struct parameter *p = &plan->list[i], *by = p;
         if (p->part == KEY_BIAS)
             by = parameters_find(plan, QUERY_BIAS, p->layer);
+        if (p->part == SPAN_BIAS)
+            by = parameters_find(plan, SPAN_WEIGHT, 0);
+        if (m->head == HEAD_SPAN && p->part == OUTER_NORM_BIAS && p->layer == m->shape.layers - 1)
+            by = parameters_find(plan, OUTER_NORM_GAIN, p->layer);
         double size = length_of(gradient + by->offset, (size_t)by->rows * (size_t)by->columns);
         result_host(p->name, gradient + p->offset, (size_t)p->rows * (size_t)p->columns, after(4 * arrays, size));
     }
@@ -795,6 +820,21 @@ static void classification_case(const char *folder, int classes)
     encoder_free(m);
 }
 
+static void span_case(const char *folder, int pad_to)
+{
+    struct model *m = open_model(folder, HEAD_SPAN, 0, LEARN_ALL);
+    struct batch *batch = random_batch((int[]){9, 12, 4}, 3, 37, pad_to);
+    struct loss_values values;
+    float logits[2 * 3 * 12];
+    span_step(m, batch, 5, 1, &values);
+    result_losses(&values, m);
+    result_gradient(m);
+    span_predict(m, batch, logits);
+    result_host("logits", logits, 2 * (size_t)batch->tokens, after(10 * m->shape.layers + 5, 1));
+    batch_free(batch);
+    encoder_free(m);
+}
+
 static void models_are_right(void **state)
 {
     (void)state;
@@ -807,6 +847,10 @@ static void models_are_right(void **state)
     CHECK(masked_lm_case("tests/fixtures/distilbert-untied", 37, LEARN_ALL));
     CHECK(classification_case("tests/fixtures/bert-classifier", 3));
     CHECK(classification_case("tests/fixtures/distilbert-classifier", 2));
+    CHECK(classification_case("tests/fixtures/bert-number", 1));
+    CHECK(span_case("tests/fixtures/bert-span", 0));
+    CHECK(span_case("tests/fixtures/distilbert-span", 0));
+    CHECK(span_case("tests/fixtures/distilbert-span", 12));
 }
 
 /* ---- Training ---- */
@@ -1075,6 +1119,7 @@ int main(void)
         TEST(softmax_loss_is_right),
         TEST(far_apart_logits_stay_finite),
         TEST(cosine_loss_is_right),
+        TEST(squared_loss_is_right),
         TEST(optimiser_is_right),
         TEST(empty_arrays_do_nothing),
         TEST(models_are_right),

@@ -166,7 +166,6 @@ struct trial {
     struct batch *batch;
     const float *origin;    /* [parameters.size] */
     const float *direction; /* [parameters.size] */
-    bool classify;
 };
 
 static double loss_at(const struct trial *t, double distance)
@@ -177,10 +176,9 @@ static double loss_at(const struct trial *t, double distance)
         values[i] = (float)(t->origin[i] + distance * t->direction[i]);
     encoder_upload(t->model, values);
     struct loss_values losses;
-    if (t->classify)
-        classification_step(t->model, t->batch, KEY, 1, &losses);
-    else
-        masked_lm_step(t->model, t->batch, KEY, 1, &losses);
+    enum head head = t->model->head;
+    (head == HEAD_CLASSIFIER ? classification_step : head == HEAD_SPAN ? span_step : masked_lm_step)
+        (t->model, t->batch, KEY, 1, &losses);
     free(values);
     return losses.total;
 }
@@ -191,16 +189,19 @@ static void test_dropout_gradient(void **unused)
 {
     (void)unused;
     const char *const folders[] = {BERT_FOLDER, DISTILBERT_FOLDER, "tests/fixtures/bert-classifier",
-                                   "tests/fixtures/distilbert-classifier"};
-    const int lengths[] = {9, 12, 4}, classes[] = {0, 0, 3, 2};
+                                   "tests/fixtures/distilbert-classifier", "tests/fixtures/bert-number",
+                                   "tests/fixtures/bert-span", "tests/fixtures/distilbert-span"};
+    const enum head heads[] = {HEAD_MLM, HEAD_MLM, HEAD_CLASSIFIER, HEAD_CLASSIFIER, HEAD_CLASSIFIER, HEAD_SPAN,
+                               HEAD_SPAN};
+    const int lengths[] = {9, 12, 4}, classes[] = {0, 0, 3, 2, 1, 0, 0};
     double worst = 0;
-    for (int i = 0; i < 4; i++) {
-        bool classify = i >= 2;
-        struct model *m = encoder_open(k, folders[i], classify ? HEAD_CLASSIFIER : HEAD_MLM, classes[i], LEARN_ALL);
+    for (int i = 0; i < 7; i++) {
+        struct model *m = encoder_open(k, folders[i], heads[i], classes[i], LEARN_ALL);
         m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = 0.3f;
+        m->shape.span_dropout = m->shape.family == DISTILBERT ? 0.3f : 0;
         size_t n = m->parameters.size;
         float *origin = calloc(n, sizeof *origin), *gradient = calloc(n, sizeof *gradient);
-        struct trial trial = {m, random_batch(lengths, 3, m->shape.vocabulary, 0), origin, gradient, classify};
+        struct trial trial = {m, random_batch(lengths, 3, m->shape.vocabulary, 0), origin, gradient};
         encoder_download(m, origin);
         loss_at(&trial, 0);
         encoder_gradient(m, gradient);

@@ -99,6 +99,7 @@ static void shapes_are_read(void **state)
     assert_int_equal(distil.inner, 64);
     assert_int_equal(distil.types, 0);
     assert_true(distil.epsilon == 1e-12f && distil.classifier_dropout == 0.2f && distil.tied);
+    assert_true(bert.span_dropout == 0 && distil.span_dropout == 0.1f);
     assert_false(model_shape(FIXTURES "bert-untied").tied);
     assert_false(model_shape(FIXTURES "distilbert-untied").tied);
 }
@@ -114,6 +115,10 @@ static void heads_are_read(void **state)
     assert_int_equal(classes, 3);
     assert_int_equal(model_head(FIXTURES "distilbert-classifier", &classes), HEAD_CLASSIFIER);
     assert_int_equal(classes, 2);
+    assert_int_equal(model_head(FIXTURES "bert-number", &classes), HEAD_CLASSIFIER);
+    assert_int_equal(classes, 1);
+    assert_int_equal(model_head(FIXTURES "distilbert-span", &classes), HEAD_SPAN);
+    assert_int_equal(classes, 0);
 }
 
 static void check_refused(const char *fault)
@@ -346,7 +351,7 @@ static void written_folders_read_equal(void **state)
     (void)state;
     const char *fixtures[] = {
         "bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier",
-        "bert-untied", "distilbert-untied", "bert-old",
+        "bert-untied", "distilbert-untied", "bert-old", "bert-number", "bert-span", "distilbert-span",
     };
     for (size_t i = 0; i < sizeof fixtures / sizeof *fixtures; i++)
         check_rewrite(fixtures[i]);

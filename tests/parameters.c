@@ -75,7 +75,7 @@ static void arrays_do_not_overlap(void **state)
     struct shape odd = {.family = BERT, .layers = 3, .width = 36, .heads = 4, .inner = 50,
                         .vocabulary = 97, .positions = 11, .types = 3};
     for (int family = 0; family < 2; family++, odd = distilled(odd))
-        for (int head = HEAD_NONE; head <= HEAD_CLASSIFIER; head++) {
+        for (int head = HEAD_NONE; head <= HEAD_SPAN; head++) {
             struct parameters p = parameters_plan(&odd, (enum head)head, 5);
             check_layout(&p);
             for (int layer = 0; layer < odd.layers; layer++) {

@@ -57,26 +57,28 @@ static int *integers(const struct safetensors *file, const char *name, size_t *n
     return values;
 }
 
-/* A key bias moves all scores of a query by the same amount, which softmax does not see: its exact gradient is zero,
-   and what is left is rounding. It is measured against the gradient of the query bias beside it. */
-static double scale_of(const struct safetensors *expected, const char *name)
+/* The largest element of the tensor that has another word in its name. */
+static double largest_of(const struct safetensors *expected, const char *name, const char *word, const char *instead)
 {
-    char query[128];
+    char other[128];
     size_t n;
+    const char *at = strstr(name, word);
     double largest = 0;
-    snprintf(query, sizeof query, "%s", name);
-    char *key = strstr(query, "key.bias"), *k_lin = strstr(query, "k_lin.bias");
-    if (key)
-        strcpy(key, "query.bias");
-    else if (k_lin)
-        *k_lin = 'q';
-    else
-        return 0;
-    float *values = floats(expected, query, &n);
+    snprintf(other, sizeof other, "%.*s%s%s", (int)(at - name), name, instead, at + strlen(word));
+    float *values = floats(expected, other, &n);
     for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs((double)values[i]));
     free(values);
     return largest;
+}
+
+/* A key bias moves all scores of a query by the same amount, which softmax does not see: its exact gradient is zero,
+   and what is left is rounding. It is measured against the gradient of the query bias beside it. */
+static double scale_of(const struct safetensors *expected, const char *name)
+{
+    if (strstr(name, "key.bias"))
+        return largest_of(expected, name, "key", "query");
+    return strstr(name, "k_lin.bias") ? largest_of(expected, name, "k_lin", "q_lin") : 0;
 }
 
 /* The worst error over all tensors; both files must have the same. */
@@ -105,9 +107,10 @@ static double compare_files(const char *path, const char *expected_path, double 
 static void test_forward(void **unused)
 {
     (void)unused;
-    const char *const models[] = {"bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier"};
+    const char *const models[] = {"bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier",
+                                  "bert-span"};
     double worst = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         char model[256], ids[256], out[256], expected[256];
         snprintf(model, sizeof model, MODELS "%s", models[i]);
         snprintf(ids, sizeof ids, PARITY "forward-%s.ids", models[i]);
@@ -151,62 +154,111 @@ static void test_gradients(void **unused)
     check_report("check.parity.gradients", "%.1e", worst);
 }
 
-static void test_classification(void **unused)
+/* The batch of a file, with what is to be predicted, each sequence padded to so many tokens. */
+static struct batch *open_batch(const struct safetensors *file, int pad)
+{
+    size_t tokens, sequences, n;
+    int *ids = integers(file, "ids", &tokens), *lengths = integers(file, "lengths", &sequences);
+    int *segments = integers(file, "segments", &tokens), *classes = NULL, *spans = NULL;
+    float *numbers = NULL;
+    if (safetensors_find(file, "classes"))
+        classes = integers(file, "classes", &n);
+    if (safetensors_find(file, "spans"))
+        spans = integers(file, "spans", &n);
+    if (safetensors_find(file, "numbers"))
+        numbers = floats(file, "numbers", &n);
+    struct batch *batch = batch_create((int)tokens + pad * (int)sequences, (int)sequences);
+    for (size_t s = 0, at = 0; s < sequences; at += (size_t)lengths[s++]) {
+        int first = 0;
+        while (first < lengths[s] && segments[at + (size_t)first] == 0)
+            first++;
+        batch_append(batch, ids + at, lengths[s], first, pad);
+        if (classes)
+            batch->classes[s] = classes[s];
+        if (numbers)
+            batch->numbers[s] = numbers[s];
+        if (spans)
+            memcpy(batch->spans + 2 * s, spans + 2 * s, 2 * sizeof *spans);
+    }
+    free(numbers);
+    free(spans);
+    free(classes);
+    free(segments);
+    free(lengths);
+    free(ids);
+    return batch;
+}
+
+/* The bias of the span head moves all logits of a column alike, and so does that of the norm below it: their exact
+   gradients are zero, too, and what is left is measured against the gradient of the weight beside them. */
+static bool moves_all_logits(const struct model *m, const struct parameter *p)
+{
+    return m->head == HEAD_SPAN
+           && (p->part == SPAN_BIAS || (p->part == OUTER_NORM_BIAS && p->layer == m->shape.layers - 1));
+}
+
+/* The worst error of a head's logits and its loss, and of the gradient. */
+static void check_head(const char *name, const char *kind, enum head head, int pad, double *worst_logits,
+                       double *worst_gradient)
+{
+    char model[256], path[256];
+    size_t n;
+    snprintf(model, sizeof model, MODELS "%s", name);
+    snprintf(path, sizeof path, PARITY "%s-%s.safetensors", kind, name);
+    struct safetensors *file = safetensors_open(path);
+    float *logits = floats(file, "logits", &n), *loss = floats(file, "loss", &(size_t){0});
+    struct batch *batch = open_batch(file, pad);
+    int classes = head == HEAD_CLASSIFIER ? (int)n / batch->sequences : 0;
+    struct model *m = encoder_open(kernels_open("cpu"), model, head, classes, LEARN_ALL);
+    m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = m->shape.span_dropout = 0;
+    float *predicted = calloc(n + 2 * (size_t)batch->tokens, sizeof *predicted);
+    (head == HEAD_SPAN ? span_predict : classification_predict)(m, batch, predicted);
+    if (pad == 0)
+        *worst_logits = fmax(*worst_logits, error(predicted, logits, n, 0));
+
+    struct loss_values values;
+    (head == HEAD_SPAN ? span_step : classification_step)(m, batch, 0, 1, &values);
+    *worst_logits = fmax(*worst_logits, fabs(values.total - loss[0]) / loss[0]);
+    assert_int_equal(values.masked, (head == HEAD_SPAN ? 2 : 1) * batch->sequences);
+    assert_int_equal(values.tokens, batch->tokens);
+    float *gradient = calloc(m->parameters.size, sizeof *gradient);
+    encoder_gradient(m, gradient);
+    for (int p = 0; p < m->parameters.count; p++) {
+        const struct parameter *parameter = &m->parameters.list[p];
+        float *expected = floats(file, parameter->name, &n);
+        double scale = scale_of(file, parameter->name);
+        if (moves_all_logits(m, parameter))
+            scale = largest_of(file, parameter->name, "bias", "weight");
+        double e = error(gradient + parameter->offset, expected, n, scale);
+        if (!(e <= 1e-4))
+            fail_msg("%s: %s is off by %.1e", path, parameter->name, e);
+        *worst_gradient = fmax(*worst_gradient, e);
+        free(expected);
+    }
+    free(gradient);
+    encoder_free(m);
+    batch_free(batch);
+    free(predicted);
+    free(loss);
+    free(logits);
+    safetensors_close(file);
+}
+
+static void test_heads(void **unused)
 {
     (void)unused;
-    const char *const models[] = {"bert-classifier", "distilbert-classifier"};
+    const struct {
+        const char *name, *kind;
+        enum head head;
+        int pad;
+    } cases[] = {
+        {"bert-classifier", "classify", HEAD_CLASSIFIER, 0}, {"distilbert-classifier", "classify", HEAD_CLASSIFIER, 0},
+        {"bert-number", "answer", HEAD_CLASSIFIER, 0},       {"bert-span", "answer", HEAD_SPAN, 0},
+        {"distilbert-span", "answer", HEAD_SPAN, 0},         {"distilbert-span", "answer", HEAD_SPAN, 12},
+    };
     double worst_logits = 0, worst_gradient = 0;
-    for (int i = 0; i < 2; i++) {
-        char model[256], path[256];
-        size_t tokens, sequences, n;
-        snprintf(model, sizeof model, MODELS "%s", models[i]);
-        snprintf(path, sizeof path, PARITY "classify-%s.safetensors", models[i]);
-        struct safetensors *file = safetensors_open(path);
-        int *ids = integers(file, "ids", &tokens), *lengths = integers(file, "lengths", &sequences);
-        int *segments = integers(file, "segments", &tokens), *classes = integers(file, "classes", &sequences);
-        float *logits = floats(file, "logits", &n), *loss = floats(file, "loss", &(size_t){0});
-        float *predicted = calloc(n, sizeof *predicted);
-        struct batch *batch = batch_create((int)tokens, (int)sequences);
-        for (size_t s = 0, at = 0; s < sequences; at += (size_t)lengths[s++]) {
-            int first = 0;
-            while (first < lengths[s] && segments[at + (size_t)first] == 0)
-                first++;
-            batch_append(batch, ids + at, lengths[s], first, 0);
-            batch->classes[s] = classes[s];
-        }
-        struct model *m = encoder_open(kernels_open("cpu"), model, HEAD_CLASSIFIER, (int)(n / sequences), LEARN_ALL);
-        m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = 0;
-        classification_predict(m, batch, predicted);
-        worst_logits = fmax(worst_logits, error(predicted, logits, n, 0));
-
-        struct loss_values values;
-        classification_step(m, batch, 0, 1, &values);
-        worst_logits = fmax(worst_logits, fabs(values.total - loss[0]) / loss[0]);
-        assert_int_equal(values.masked, sequences);
-        assert_int_equal(values.tokens, tokens);
-        float *gradient = calloc(m->parameters.size, sizeof *gradient);
-        encoder_gradient(m, gradient);
-        for (int p = 0; p < m->parameters.count; p++) {
-            const struct parameter *parameter = &m->parameters.list[p];
-            float *expected = floats(file, parameter->name, &n);
-            double e = error(gradient + parameter->offset, expected, n, scale_of(file, parameter->name));
-            if (!(e <= 1e-4))
-                fail_msg("%s: %s is off by %.1e", path, parameter->name, e);
-            worst_gradient = fmax(worst_gradient, e);
-            free(expected);
-        }
-        free(gradient);
-        encoder_free(m);
-        batch_free(batch);
-        free(predicted);
-        free(loss);
-        free(logits);
-        free(classes);
-        free(segments);
-        free(lengths);
-        free(ids);
-        safetensors_close(file);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_head(cases[i].name, cases[i].kind, cases[i].head, cases[i].pad, &worst_logits, &worst_gradient);
     assert_true(worst_logits <= 1e-5);
     check_report("check.parity.classifier", "%.1e", worst_gradient);
 }
@@ -274,7 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_classification),
+        cmocka_unit_test(test_heads),
         cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

@@ -66,6 +66,39 @@ static void lines_equal_transformers(void **state)
     free(wanted_ids);
 }
 
+static void pieces_know_where_they_stand(void **state)
+{
+    (void)state;
+    size_t size, places_size;
+    char *lines = file_read(FIXTURES "lines.txt", &size), *line = lines;
+    char *places = file_read(FIXTURES "lines.extents", &places_size), *place = places;
+    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    static int ids[ROOM], plain[ROOM];
+    static struct extent extents[ROOM];
+    int located = 0;
+    for (char *found; (found = take_line(&line, lines + size));) {
+        size_t length = (size_t)(line - found) - 1;
+        int count = tokenizer_locate(t, found, length, ids, extents, ROOM), wanted = 0, from, to, used;
+        assert_int_equal(tokenizer_encode(t, found, length, plain, ROOM), count);
+        assert_memory_equal(ids, plain, (size_t)count * sizeof *ids);
+        char *expected = take_line(&place, places + places_size);
+        if (*expected == '?')
+            continue;
+        for (; sscanf(expected, "%d-%d%n", &from, &to, &used) == 2; expected += used, wanted++)
+            if (wanted >= count || extents[wanted].from != from || extents[wanted].to != to)
+                fail_msg("piece %d is %d-%d, not %d-%d, in: %s", wanted, extents[wanted].from, extents[wanted].to, from,
+                         to, found);
+        assert_int_equal(wanted, count);
+        located++;
+    }
+    assert_ptr_equal(place, places + places_size);
+    assert_true(located > 250);
+    check_report("check.tokenizer.located", "%.0f", located);
+    tokenizer_free(t);
+    free(lines);
+    free(places);
+}
+
 static void pairs_equal_transformers(void **state)
 {
     (void)state;
@@ -234,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_equal_transformers),
+        cmocka_unit_test(pieces_know_where_they_stand),
         cmocka_unit_test(pairs_equal_transformers),
         cmocka_unit_test(code_points_equal_transformers),
         cmocka_unit_test(speed_is_reported),

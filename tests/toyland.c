@@ -474,7 +474,7 @@ static void readers_read_it(void **state)
     for (int i = 0; i < 6; i++) {
         const struct task *task = task_find(names[i / 2]);
         enum split split = i % 2 ? DEV : TRAIN;
-        struct examples *e = task_read(task, folder, split, t, 128, 0);
+        struct examples *e = task_read(task, folder, split, t, (struct reading){.length = 128});
         assert_int_equal(e->count, split == DEV ? DEVELOPMENT : TRAINING);
         int ones = 0;
         for (int k = 0; k < e->count; k++)
@@ -509,7 +509,7 @@ static void no_row_is_seen_twice(void **state)
     for (int i = 0; i < 3; i++) {
         struct examples *e[2];
         for (int s = 0; s < 2; s++)
-            e[s] = task_read(task_find(names[i]), folder, s ? DEV : TRAIN, t, 128, 0);
+            e[s] = task_read(task_find(names[i]), folder, s ? DEV : TRAIN, t, (struct reading){.length = 128});
         for (int a = 0; a < TRAINING + DEVELOPMENT; a++)
             for (int b = 0; b < a; b++) {
                 const struct examples *ea = e[a >= TRAINING], *eb = e[b >= TRAINING];

@@ -62,7 +62,7 @@ static void expect(int promise)
 static void read_and_check(const struct tokenizer *tokenizer, const char *name, enum split split, int limit)
 {
     const struct task *task = task_find(name);
-    struct examples *e = task_read(task, folder, split, tokenizer, MAX_LENGTH, limit);
+    struct examples *e = task_read(task, folder, split, tokenizer, (struct reading){.length = MAX_LENGTH, .limit = limit});
     expect(e->count > 0 && e->count <= e->rows && (limit == 0 || e->count <= limit));
     for (int i = 0; i < e->count; i++) {
         int64_t length = e->starts[i + 1] - e->starts[i];

@@ -17,9 +17,10 @@ import sys
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, BertConfig,
-                          BertForMaskedLM, BertForSequenceClassification, BertModel, DistilBertConfig,
-                          DistilBertForMaskedLM, DistilBertForSequenceClassification)
+from transformers import (AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
+                          AutoTokenizer, BertConfig, BertForMaskedLM, BertForQuestionAnswering,
+                          BertForSequenceClassification, BertModel, DistilBertConfig, DistilBertForMaskedLM,
+                          DistilBertForQuestionAnswering, DistilBertForSequenceClassification)
 
 FIXTURES = "tests/fixtures"
 
@@ -101,12 +102,16 @@ def fixtures():
     plain = fill(DistilBertForMaskedLM(DistilBertConfig(**distil)), 9, grid=1 / 64)
     write("distilbert-plain", plain)
     write("distilbert-bare", plain.distilbert, thin)
+    write("bert-number", fill(BertForSequenceClassification(BertConfig(**bert, num_labels=1)), 10))
+    write("bert-span", fill(BertForQuestionAnswering(BertConfig(**bert)), 11))
+    write("distilbert-span", fill(DistilBertForQuestionAnswering(DistilBertConfig(**distil)), 12))
 
 
 def load(folder):
     with open(f"{folder}/config.json") as config:
         kind = json.load(config)["architectures"][0]
-    auto = AutoModelForSequenceClassification if kind.endswith("Classification") else AutoModelForMaskedLM
+    auto = (AutoModelForSequenceClassification if kind.endswith("Classification") else
+            AutoModelForQuestionAnswering if kind.endswith("QuestionAnswering") else AutoModelForMaskedLM)
     model, info = auto.from_pretrained(folder, output_loading_info=True)
     return model.eval(), {name: what for name, what in info.items() if what}
 
@@ -114,7 +119,8 @@ def load(folder):
 def logits(model):
     ids = torch.arange(2, 12).reshape(2, 5)
     with torch.no_grad():
-        return model(input_ids=ids).logits
+        out = model(input_ids=ids)
+        return out.logits if "logits" in out else torch.stack([out.start_logits, out.end_logits])
 
 
 def student(teacher, layers):
@@ -144,7 +150,7 @@ def student(teacher, layers):
 def check(folder):
     expected = {name: load(f"{FIXTURES}/{name}")[0]
                 for name in ["bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier", "bert-untied",
-                             "distilbert-untied", "bert-old"]}
+                             "distilbert-untied", "bert-old", "bert-number", "bert-span", "distilbert-span"]}
     expected["student-of-bert-tiny"] = student(expected["bert-tiny"], [0, 3])
     expected["student-of-bert-untied"] = student(expected["bert-untied"], [1])
     for name, model in expected.items():

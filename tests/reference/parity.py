@@ -15,7 +15,8 @@ import sys
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import (AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification)
+from transformers import (AutoModel, AutoModelForMaskedLM, AutoModelForQuestionAnswering,
+                          AutoModelForSequenceClassification)
 
 MODELS, OUT = "tests/fixtures", "tests/fixtures/parity"
 NONE = -100
@@ -118,10 +119,14 @@ def write_gradients(file, name, teacher, student, batch, slots):
 # Fixtures -----------------------------------------------------------------------------------------------------------
 
 
-def write_forward(generator):
-    for name, kind in (("bert-tiny", AutoModelForMaskedLM), ("distilbert-tiny", AutoModelForMaskedLM),
-                       ("bert-classifier", AutoModelForSequenceClassification),
-                       ("distilbert-classifier", AutoModelForSequenceClassification)):
+def logits_of(out):
+    return out.logits if "logits" in out else torch.stack([out.start_logits, out.end_logits], -1)
+
+
+def write_forward(generator, names):
+    for name in names:
+        kind = (AutoModelForSequenceClassification if name.endswith("classifier") else
+                AutoModelForQuestionAnswering if name.endswith("span") else AutoModelForMaskedLM)
         model, lines, parts = load(kind, name), [], []
         types, positions = model.config.model_type == "bert", model.config.max_position_embeddings
         for length in (7, 1, positions, 2, 9):
@@ -134,7 +139,7 @@ def write_forward(generator):
                 parts.append(model(ids[None], output_hidden_states=True, **extra))
         result = {f"hidden.{i}": torch.cat([part.hidden_states[i][0] for part in parts])
                   for i in range(len(parts[0].hidden_states))}
-        result["logits"] = torch.cat([part.logits.flatten(0, -2) for part in parts])
+        result["logits"] = torch.cat([logits_of(part).flatten(0, -2) for part in parts])
         save(f"forward-{name}", result)
         with open(f"{OUT}/forward-{name}.ids", "w") as out:
             out.writelines(line + "\n" for line in lines)
@@ -178,6 +183,35 @@ def write_classification(generator):
                                   **gradients(model)})
 
 
+def write_numbers_and_spans(generator):
+    for name, kind in (("bert-number", AutoModelForSequenceClassification),
+                       ("bert-span", AutoModelForQuestionAnswering), ("distilbert-span", AutoModelForQuestionAnswering)):
+        model, lengths = load(kind, name), (4, 12, 7)
+        batch = random_batch(generator, lengths, 37)
+        ids, mask, _ = padded(batch)
+        shown = mask.bool()
+        segments, extra = torch.zeros_like(ids), {}
+        if model.config.model_type == "bert":
+            for row, length in enumerate(lengths):
+                segments[row, length // 2:length] = 1
+            extra["token_type_ids"] = segments
+        out = model(ids, attention_mask=mask, **extra)
+        if name.endswith("number"):
+            answers = {"numbers": torch.tensor([3.8, 0.0, 2.25], dtype=torch.float64)}
+            logits = out.logits
+            loss = F.mse_loss(logits[:, 0], answers["numbers"])
+        else:
+            answers = {"spans": torch.tensor([[1, 1], [3, 11], [0, 0]])}
+            logits = logits_of(out)
+            # transformers lets the padding take part in the softmax; without padding there is none
+            visible = logits.masked_fill(~shown[..., None], -torch.inf)
+            loss = sum(F.cross_entropy(visible[..., i], answers["spans"][:, i]) for i in range(2)) / 2
+            logits = logits[shown]
+        loss.backward()
+        save(f"answer-{name}", {"ids": ids[shown], "segments": segments[shown], "lengths": mask.sum(1), **answers,
+                                "logits": logits.detach(), "loss": loss.detach(), **gradients(model)})
+
+
 def write_steps(generator):
     """Ten steps of AdamW, two batches each, with warm-up, linear decay, clipping and weight decay."""
     teacher, student = load(AutoModelForMaskedLM, "bert-tiny"), load(AutoModelForMaskedLM, "distilbert-tiny")
@@ -212,10 +246,12 @@ def write_steps(generator):
 def fixtures():
     os.makedirs(OUT, exist_ok=True)
     generator = torch.Generator().manual_seed(7)
-    write_forward(generator)
+    write_forward(generator, ("bert-tiny", "distilbert-tiny", "bert-classifier", "distilbert-classifier"))
     write_distillation(generator)
     write_classification(generator)
     write_steps(generator)
+    write_numbers_and_spans(generator)
+    write_forward(generator, ("bert-span",))
 
 
 # Real weights -------------------------------------------------------------------------------------------------------

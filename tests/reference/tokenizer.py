@@ -6,6 +6,7 @@ python tests/reference/tokenizer.py VOCAB FILE ...     compares build/distil wit
 
 vocab.txt        nearly nine hundred pieces
 lines.txt, .ids  one text a line, in bytes (some are not UTF-8), and the ids with [CLS] and [SEP]
+lines.extents    the bytes from-to of the line that each piece stands for; ? for a line that is not UTF-8
 pairs.tsv, .ids  max_length, text, text; and the length of the first segment, then the ids
 ab.txt           a vocabulary of "a", "b" and "ab" for code-points.tsv:
 code-points.tsv  first and last code point (hexadecimal), and what becomes of it between a and b:
@@ -120,6 +121,18 @@ def encode(tokenizer, line):
     return tokenizer(line.decode("utf-8", errors="replace"))["input_ids"]
 
 
+def extents(tokenizer, line):
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return ["?"]
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    byte = [0]
+    for c in text:
+        byte.append(byte[-1] + len(c.encode()))
+    return [f"{byte[first]}-{byte[last]}" for first, last in offsets]
+
+
 def outcome(tokenizer, c):
     words = [w for w, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(
         tokenizer.backend_tokenizer.normalizer.normalize_str("a" + c + "b"))]
@@ -151,10 +164,12 @@ def write_fixtures():
     with open(FOLDER + "vocab.txt", "w", newline="\n") as out:
         out.write("".join(piece + "\n" for piece in vocabulary(characters)))
     tokenizer = open_vocabulary(FOLDER + "vocab.txt")
-    with open(FOLDER + "lines.txt", "wb") as out, open(FOLDER + "lines.ids", "w") as ids:
+    with open(FOLDER + "lines.txt", "wb") as out, open(FOLDER + "lines.ids", "w") as ids, \
+            open(FOLDER + "lines.extents", "w") as places:
         for line in lines:
             out.write(line + b"\n")
             print(*encode(tokenizer, line), file=ids)
+            print(*extents(tokenizer, line), file=places)
     with open(FOLDER + "pairs.tsv", "w", newline="\n") as out, open(FOLDER + "pairs.ids", "w") as ids:
         for length, a, b in pairs:
             # as a batch of one: transformers takes an empty second text for none only when called for a single pair
