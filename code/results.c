@@ -873,8 +873,8 @@ static const char usage[] =
     "\n"
     "  --profile FILE   the settings of the run\n"
     "  --run DIR        what the stages left, results/mini say\n"
-    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are of\n"
-    "                   the same profile\n"
+    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
+    "                   of the same profile\n"
     "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
     "  --key HASH       hash of the code, to be stated in the report\n";
 
