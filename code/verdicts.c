@@ -102,13 +102,13 @@ static json_t *note(json_t *list, const struct finding *f)
 {
     const struct estimate *e = &f->measured;
     char *text = estimate_text(e, f->decimals);
-    json_t *object = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:s}", "name",
-                               f->name, "claim", f->claim, "asked", f->asked,
-                               "measured", number_or_null(e->value, e->known), "low",
-                               number_or_null(e->low, e->bounded), "high",
-                               number_or_null(e->high, e->bounded), "text", text,
-                               "verdict", verdict_names[f->verdict], "why",
-                               e->bounded ? f->whys[f->verdict] : f->unknown);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:s}", "name", f->name, "claim",
+        f->claim, "asked", f->asked, "measured", number_or_null(e->value, e->known),
+        "low", number_or_null(e->low, e->bounded), "high",
+        number_or_null(e->high, e->bounded), "text", text, "verdict",
+        verdict_names[f->verdict], "why",
+        e->bounded ? f->whys[f->verdict] : f->unknown);
     json_array_append_new(list, object);
     free(text);
     free(f->name);
