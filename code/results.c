@@ -705,7 +705,8 @@ static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe
     for (int i = 0; i < 2; i++) {
         times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
         if (times[i] > 0)
-            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe,
+                       steps[i]);
     }
     value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
               recipe);
