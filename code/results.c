@@ -705,7 +705,8 @@ static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe
     for (int i = 0; i < 2; i++) {
         times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
         if (times[i] > 0)
-            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe,
+                       steps[i]);
     }
     value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
               recipe);
@@ -873,8 +874,8 @@ static const char usage[] =
     "\n"
     "  --profile FILE   the settings of the run\n"
     "  --run DIR        what the stages left, results/mini say\n"
-    "  --reference DIR  runs to compare with, DIR/NAME/summary.json; those of the same\n"
-    "                   profile are\n"
+    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
+    "                   of the same profile\n"
     "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
     "  --key HASH       hash of the code, to be stated in the report\n";
 
