@@ -118,7 +118,8 @@ $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 
 # The experiment ----------------------------------------------------------------------------------------------------
-# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
+# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again. The rules
+# name their targets: a key that only an implicit rule mentions is intermediate, and make would run its stage again.
 
 SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -183,7 +184,7 @@ $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key F
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
 
 $(foreach s,$(STUDENTS),$(if $(call sums,$(s)),$(eval $(WORK)/keys/distill-$(s).key: $(call sums,$(s)))))
-$(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
+$(STUDENTS:%=$(WORK)/keys/distill-%.key): $(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
 	$(Q)$(call key,code/distill.c,run corpus distill $*)
 
 $(WORK)/keys/weights.key: FORCE
@@ -196,7 +197,7 @@ $(WORK)/keys/weights.key: FORCE
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(if $(CORPUS),--teacher.train '$(CORPUS)') --teacher $(TEACHER_PATH)
 
-$(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
+$(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
 
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
@@ -217,14 +218,14 @@ $(DATA)/vocab.txt: $(WORK)/keys/toyland.key
 $(WORK)/keys/data.key: $(DATA)/vocab.txt
 	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
 
-$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	$(Q)cmp -s $< $@ || cp $< $@
 else
 $(WORK)/keys/data.key: FORCE
 	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
 	    sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
 
-$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
 endif
 
@@ -267,7 +268,7 @@ CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l check_report tes
 
 $(WORK)/checks.tsv: $(CHECKED)
 	@mkdir -p $(@D)
-	$(Q)rm -f $@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
+	$(Q): >$@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
