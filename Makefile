@@ -23,7 +23,7 @@ V        ?= 0
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
 # DATA_MIRROR  a first home for all downloads, http://… or file:///…, laid out like data/
-# EXTENDED  1 adds the students that the profile lists as extended
+# EXTENDED  1 adds the models that the profile lists as extended
 # TEACHER   a model folder, or scratch
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
 #           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
@@ -131,11 +131,17 @@ DATA     := $(WORK)/data
 setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
 
-TASKS    = $(call setting,finetune,tasks)
-MODELS   = $(call setting,finetune,models) $(if $(filter 1,$(EXTENDED)),$(call setting,finetune,extended))
-SEEDS    = $(call setting,finetune,seeds)
-STUDENTS = $(filter student%,$(MODELS))
+TASKS   := $(call setting,finetune,tasks)
 JOBS     = $(call setting,run,jobs)
+# $(call listed,SECTION): the models that the section of the profile lists. A task's own lists come before [finetune]'s.
+listed   = $(call setting,$(1),models) $(if $(filter 1,$(EXTENDED)),$(call setting,$(1),extended))
+models   = $(MODELS.$(1))
+seeds    = $(SEEDS.$(1))
+ifneq ($(wildcard $(SETTINGS)),)
+$(foreach t,$(TASKS),$(eval MODELS.$(t) := $(or $(strip $(call listed,$(t))),$(call listed,finetune))))
+$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
+endif
+STUDENTS = $(sort $(foreach t,$(TASKS),$(filter student%,$(call models,$(t)))))
 CORES   := $(shell nproc)
 TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
 TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
@@ -239,11 +245,11 @@ $(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key 
 	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
 endef
 ifneq ($(wildcard $(SETTINGS)),)
-$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(eval $(call finetune_key,$(t),$(m)))))
-$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(eval $(call finetune,$(t),$(m),$(s))))))
+$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))
+$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call finetune,$(t),$(m),$(s))))))
 endif
 
-FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
+FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
@@ -272,7 +278,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),--finetune.models "$(MODELS)") \
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))"))) \
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)

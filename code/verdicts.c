@@ -305,8 +305,7 @@ static void judge_terms(const json_t *summary, json_t *list)
    does. */
 static char *name_difference(const json_t *a, const json_t *b)
 {
-    static const char *const free_ones[] = {"finetune.tasks", "finetune.models",
-                                            "finetune.extended", "finetune.seeds"};
+    static const char *const free_ones[] = {".tasks", ".models", ".extended", ".seeds"};
     for (const char *const *part = (const char *const[]){"settings", "data", NULL};
          *part; part++) {
         const char *key;
@@ -315,7 +314,7 @@ static char *name_difference(const json_t *a, const json_t *b)
             there = json_object_get(json_object_get(b, *part), key);
             bool free_one = !strncmp(key, "run.", 4);
             for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
-                free_one |= !strcmp(key, free_ones[i]);
+                free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
             if (there && !free_one && !json_equal(here, there))
                 return text_format("%s differs", key);
         }

@@ -32,4 +32,10 @@ check "the experiment runs with another weight in one student's loss" experiment
 check "only that student is distilled again, and fine-tuned" same \
     "$(trained | sed 's/-[0-9]*$//' | uniq | tr '\n' ' ')" \
     "distill-student-alone finetune-cola-student-alone finetune-imdb-student-alone finetune-mrpc-student-alone "
+
+printf '\n[mrpc]\nmodels = teacher student\nseeds = 3\n' >>tiny.settings
+mark
+check "the experiment runs with one task's own models and seeds" experiment
+check "only these are trained" same "$(trained | tr '\n' ' ')" "finetune-mrpc-student-3 finetune-mrpc-teacher-3 "
+check "only these are in the results" same "$(cut -f 1,3 results/tiny/tables/seeds.tsv | grep -c '^toy MRPC')" 2
 exit $failed
