@@ -209,22 +209,34 @@ static void set_cuts(const struct run *run, json_t *values)
 static void set_missing(const struct run *run, struct settings *settings,
                         json_t *values)
 {
-    int seeds[64], wanted = settings_list(settings, "finetune", "seeds", seeds, 64);
+    int seeds[64], least = 64, most = 0;
     json_t *missing = json_object();
-    for (int i = 0; i < run->count; i++)
+    for (int i = 0; i < run->count; i++) {
+        const struct sheet *sheet = &run->sheets[i];
+        const char *name = sheet->task->name;
+        char *sections = run_sections(settings, name, strlen(name));
+        int wanted = settings_list(settings, sections, "seeds", seeds, 64);
+        if (wanted > most)
+            set_words(values, settings_text(settings, sections, "seeds"), "seeds");
+        most = wanted > most ? wanted : most;
+        least = wanted < least ? wanted : least;
         for (int j = 0; j < run->model_count; j++) {
-            const struct sheet *sheet = &run->sheets[i];
-            const struct answers *a = run_answers(sheet, run->models[j]);
-            if (a && a->seeds == wanted)
+            const char *model = run->models[j];
+            const struct answers *a = run_answers(sheet, model);
+            if ((a && a->seeds == wanted)
+                || !settings_lists(settings, sections, "models", model, strlen(model)))
                 continue;
-            char *text =
-                text_format("%s of the %s has %d of %d seeds", sheet->title,
-                            model_title(run->models[j]), a ? a->seeds : 0, wanted);
+            char *text = text_format("%s of the %s has %d of %d seeds", sheet->title,
+                                     model_title(model), a ? a->seeds : 0, wanted);
             json_object_set_new(missing, text, json_true());
             free(text);
         }
-    value_take(values, number_text(wanted, 0), "seeds.count");
-    set_words(values, settings_text(settings, "finetune", "seeds"), "seeds");
+        free(sections);
+    }
+    value_take(values,
+               least == most ? number_text(most, 0)
+                             : text_format("%d to %d", least, most),
+               "seeds.count");
     value_set(values, json_object_size(missing) ? "yes" : "no", "missing.known");
     set_list(values, missing, "missing");
     json_decref(missing);
@@ -775,7 +787,8 @@ static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe
     for (int i = 0; i < 2; i++) {
         times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
         if (times[i] > 0)
-            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe,
+                       steps[i]);
     }
     value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
               recipe);
@@ -943,8 +956,8 @@ static const char usage[] =
     "\n"
     "  --profile FILE   the settings of the run\n"
     "  --run DIR        what the stages left, results/mini say\n"
-    "  --reference DIR  runs to compare with, DIR/NAME/summary.json; those of the same\n"
-    "                   profile are\n"
+    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
+    "                   of the same profile\n"
     "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
     "  --key HASH       hash of the code, to be stated in the report\n";
 

@@ -203,41 +203,47 @@ static double *read_predictions(struct sheet *sheet, const char *path,
 }
 
 /* Leave out what the settings do not ask for */
-static bool listed(struct settings *settings, const char *key, const char *name,
-                   size_t length)
-{
-    const char *list = settings_text(settings, "finetune", key);
-    for (; *list; list += strspn(list, " ")) {
-        size_t word = strcspn(list, " ");
-        if (word == length && !strncmp(list, name, word))
-            return true;
-        list += word;
-    }
-    return false;
-}
-
-static bool task_listed(struct settings *settings, const char *name, size_t length)
+char *run_sections(struct settings *settings, const char *name, size_t length)
 {
     for (const struct task *task = task_list; task->name; task++)
-        if (task->of && strlen(task->name) == length
-            && !strncmp(task->name, name, length))
-            return listed(settings, "tasks", task->of, strlen(task->of));
-    return listed(settings, "tasks", name, length);
+        if (strlen(task->name) == length && !strncmp(task->name, name, length)) {
+            const char *trained = task->of ? task->of : task->name;
+            if (settings_lists(settings, "finetune", "tasks", trained, strlen(trained)))
+                return text_format("%s finetune", trained);
+        }
+    return NULL;
+}
+
+/* Whether a model, by the name of length characters, is fine-tuned for any task. */
+static bool student_listed(struct settings *settings, const char *name, size_t length)
+{
+    bool found = false;
+    for (const struct task *task = task_list; task->name && !found; task++) {
+        char *sections = run_sections(settings, task->name, strlen(task->name));
+        found = sections && settings_lists(settings, sections, "models", name, length);
+        free(sections);
+    }
+    return found;
 }
 
 /* Whether a stage or a file of predictions, by its name, belongs to the run. */
 static bool asked_for(struct settings *settings, const char *name)
 {
     if (!strncmp(name, "distill-", 8))
-        return listed(settings, "models", name + 8, strlen(name + 8));
+        return student_listed(settings, name + 8, strlen(name + 8));
     if (!strncmp(name, "finetune-", 9))
         name += 9;
     const char *first = strchr(name, '-'), *last = strrchr(name, '-');
     if (!first || first == last)
         return true;
-    return task_listed(settings, name, (size_t)(first - name))
-           && listed(settings, "models", first + 1, (size_t)(last - first - 1))
-           && listed(settings, "seeds", last + 1, strlen(last + 1));
+    char *sections = run_sections(settings, name, (size_t)(first - name));
+    const char *model = first + 1, *seed = last + 1;
+    bool asked =
+        sections
+        && settings_lists(settings, sections, "models", model, (size_t)(last - model))
+        && settings_lists(settings, sections, "seeds", seed, strlen(seed));
+    free(sections);
+    return asked;
 }
 
 /* File the answers under task and model */

@@ -71,6 +71,10 @@ struct run {
 struct run *run_open(const char *folder, struct settings *settings);
 void run_free(struct run *run);
 
+/* run_sections: the sections that speak of a task, by the first length characters of
+   name: "cola finetune". The caller frees them. NULL if the run does not have it. */
+char *run_sections(struct settings *settings, const char *name, size_t length);
+
 /* run_curve: curves/NAME.tsv, or NULL if the run left none of that name. */
 struct grid *run_curve(const struct run *run, const char *name);
 

@@ -15,7 +15,8 @@ enum split { TRAIN, DEV };
 enum answer { A_CLASS, A_NUMBER, A_SPAN };
 
 /* Describe a task in one row */
-/* How a table, or a file of questions, lies below one of the places of a data folder. */
+/* How a table, or a file of questions, lies below one of the places of a data
+   folder. */
 struct layout {
     const char *files[2][2];   /* [split]: one file, or two that follow each other */
     const char *header;        /* the columns' names, with tabs, if the file has none */

@@ -856,7 +856,7 @@ static void models_are_right(void **state)
 /* ---- Training ---- */
 
 static const struct optimizer_settings pace = {
-    .rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
+    .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
     .linear_decay = true, .steps = 10,
 };
 
@@ -937,6 +937,171 @@ static void ten_steps_are_right(void **state)
     CHECK(training_case());
 }
 
+/* As many steps before a pause as after it. */
+static float *resumed(void)
+{
+    struct trainee first = begin_training(), second = begin_training();
+    float *values = keep(allocate(3 * first.size, sizeof *values), false), state[STATE_SIZE];
+    for (int step = 0; step < 3; step++) {
+        learn(&first, step, NULL);
+        optimizer_step(first.optimizer, step);
+    }
+    encoder_download(first.student, values);
+    optimizer_download(first.optimizer, values + first.size, values + 2 * first.size, state);
+    encoder_upload(second.student, values);
+    optimizer_upload(second.optimizer, values + first.size, values + 2 * first.size, state);
+    for (int step = 3; step < 6; step++) {
+        learn(&second, step, NULL);
+        optimizer_step(second.optimizer, step);
+    }
+    encoder_download(second.student, values);
+    end_training(&first);
+    end_training(&second);
+    return values;
+}
+
+static float *trained(int steps, size_t *size)
+{
+    struct trainee t = begin_training();
+    for (int step = 0; step < steps; step++) {
+        learn(&t, step, NULL);
+        optimizer_step(t.optimizer, step);
+    }
+    float *values = parameters_of(&t);
+    *size = t.size;
+    end_training(&t);
+    return values;
+}
+
+static void a_pause_changes_no_bit(void **state)
+{
+    (void)state;
+    k = gpu;
+    size_t size;
+    float *values = trained(6, &size);
+    assert_memory_equal(values, resumed(), size * sizeof *values);
+}
+
+/* ---- The scale of the loss: fixed in fp32; in fp16 halved when a gradient overflows ---- */
+
+static void check_skipped(struct trainee *t, float bad)
+{
+    float *gradient = keep(allocate(t->size, sizeof *gradient), false), before[STATE_SIZE], state[STATE_SIZE];
+    float *moments = keep(allocate(4 * t->size, sizeof *moments), false), *parameters = parameters_of(t);
+    for (size_t i = 0; i < t->size; i++)
+        gradient[i] = 0.01f;
+    gradient[t->size / 2] = bad;
+    k->upload(t->student->gradient, gradient, t->size * sizeof *gradient);
+    optimizer_download(t->optimizer, moments, moments + t->size, before);
+    optimizer_step(t->optimizer, 1);
+    optimizer_download(t->optimizer, moments + 2 * t->size, moments + 3 * t->size, state);
+    assert_memory_equal(moments, moments + 2 * t->size, 2 * t->size * sizeof *moments);
+    assert_memory_equal(parameters, parameters_of(t), t->size * sizeof *parameters);
+    assert_true(state[FACTOR] == 0 && state[NORM2] == 0 && state[GOOD_STEPS] == 0);
+    assert_true(state[SKIPPED] == before[SKIPPED] + 1);
+    assert_true(state[LOSS_SCALE] == before[LOSS_SCALE] / (half() ? 2 : 1));
+    k->download(gradient, t->student->gradient, t->size * sizeof *gradient);
+    for (size_t i = 0; i < t->size; i++)
+        assert_true(gradient[i] == 0);
+}
+
+static void bad_gradients_are_left_out(void **state)
+{
+    (void)state;
+    k = gpu;
+    struct trainee t = begin_training();
+    learn(&t, 0, NULL);
+    optimizer_step(t.optimizer, 0);
+    check_skipped(&t, INFINITY);
+    check_skipped(&t, -INFINITY);
+    check_skipped(&t, NAN);
+    end_training(&t);
+}
+
+/* A step whose first tries overflow: what is learnt in the end is what the CPU learns at once. */
+static void overflow_case(void)
+{
+    struct trainee t = begin_training();
+    float scale = k->real_size == 2 ? 0x1p26f : 1, now[STATE_SIZE];
+    int tries = 0;
+    k->upload(t.student->state + LOSS_SCALE, &scale, sizeof scale);
+    do {
+        learn(&t, 0, NULL);
+        optimizer_step(t.optimizer, 2);
+        k->download(now, t.student->state, sizeof now);
+        tries++;
+        assert_true(now[SKIPPED] == tries || now[SKIPPED] == tries - 1);
+        if (k->real_size == 2)
+            assert_true(now[LOSS_SCALE] == ldexpf(scale, (int)-now[SKIPPED]));
+    } while (now[SKIPPED] == tries);
+    assert_true(k->real_size == 2 ? tries > 5 && now[GOOD_STEPS] == 1 : tries == 1 && now[GOOD_STEPS] == 0);
+    result_way(&t, 20 * t.student->shape.layers + 10);
+    end_training(&t);
+}
+
+static void overflow_is_recovered_from(void **state)
+{
+    (void)state;
+    CHECK(overflow_case());
+}
+
+/* decisions: what becomes of the scale after so many gradients of this size. */
+static float decisions(float *device_state, const float *gradient, int count)
+{
+    float now[STATE_SIZE];
+    for (int i = 0; i < count; i++) {
+        k->square_norm(gradient, 1, device_state);
+        k->decide(device_state, 1);
+    }
+    k->download(now, device_state, sizeof now);
+    return now[LOSS_SCALE];
+}
+
+static void the_scale_grows_again(void **state)
+{
+    (void)state;
+    k = gpu;
+    float *now = floats((double[STATE_SIZE]){k->loss_scale}, STATE_SIZE), *good = floats((double[]){1}, 1);
+    float *bad = floats((double[]){INFINITY}, 1), scale = k->loss_scale;
+    int patience = 0;
+    if (!half()) {
+        assert_true(scale == 1);
+        assert_true(decisions(now, good, 3000) == 1 && decisions(now, bad, 3) == 1);
+        return;
+    }
+    assert_true(decisions(now, bad, 2) == scale / 4);
+    while (decisions(now, good, 1) == scale / 4 && patience < 10000)
+        patience++;
+    assert_in_range(patience, 100, 9999);
+    assert_true(decisions(now, good, patience) == scale / 2); /* not yet again */
+    assert_true(decisions(now, bad, 1) == scale / 4);         /* which counts from the start */
+    assert_true(decisions(now, good, patience) == scale / 4);
+    assert_true(decisions(now, good, 1) == scale / 2);
+    assert_true(decisions(now, bad, 200) > 0);
+}
+
+/* ---- A run that plans its memory ---- */
+
+static void memory_is_planned(void **state)
+{
+    (void)state;
+    k = gpu;
+    size_t size;
+    float *before = trained(2, &size);
+    EXPECT_FAIL(k->reserve((size_t)1 << 50, "lower the batch"), "bytes and the GPU has");
+    assert_non_null(strstr(catch_message, "lower the batch"));
+    k->reserve((size_t)1 << 25, "lower the batch");
+    float *after = trained(2, &size);
+    assert_memory_equal(before, after, size * sizeof *before);
+    void *first = k->allocate(0), *last = k->allocate(1000);
+    assert_ptr_not_equal(first, last);
+    k->release(last);
+    assert_ptr_equal(k->allocate(1000), last); /* what was taken last can be given back */
+    real *large = keep(k->allocate((size_t)1 << 26), true);
+    k->zero(large, (size_t)1 << 26); /* more than was planned for */
+    k->wait();
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, release_all)
 
 int main(void)
@@ -959,7 +1124,12 @@ int main(void)
         TEST(empty_arrays_do_nothing),
         TEST(models_are_right),
         TEST(ten_steps_are_right),
+        TEST(a_pause_changes_no_bit),
+        TEST(bad_gradients_are_left_out),
+        TEST(overflow_is_recovered_from),
+        TEST(the_scale_grows_again),
     };
+    const struct CMUnitTest last[] = {TEST(memory_is_planned)}; /* a program does it once */
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     int failed = 0;
     for (int i = 0; i < 2; i++) {
@@ -967,5 +1137,5 @@ int main(void)
         cpu = kernels_open("cpu");
         failed += cmocka_run_group_tests_name(devices[i], tests, NULL, NULL);
     }
-    return failed;
+    return failed + cmocka_run_group_tests_name("memory", last, NULL, NULL);
 }

@@ -223,29 +223,74 @@ struct fiber {
     meeting *meet;    /* what for, */
     void *own;        /* and what it brings */
     bool begun;
-    ucontext_t start;
     jmp_buf at;
 };
 
 inline fiber fibers[MAX_THREADS], *current;
+inline ucontext_t starts[MAX_THREADS];
 inline unsigned threads; /* of the block */
 inline jmp_buf scheduler;
 inline const void *scheduler_stack;
 inline size_t scheduler_bytes;
 inline const std::function<void()> *body;
 
+/* An order of 0 to n - 1: in steps that have no divisor in common with n. */
+struct order {
+    uint64_t n, at, step;
+
+    explicit order(uint64_t n) : n(n)
+    {
+        static uint64_t draws;
+        at = random_below(1, draws++, n);
+        do
+            step = 1 + random_below(2, draws++, n);
+        while (std::gcd(step, n) != 1);
+    }
+    unsigned next()
+    {
+        at += step;
+        at -= at >= n ? n : 0;
+        return (unsigned)at;
+    }
+};
+
+/* A pass through the lanes of a warp. Each, when it has to wait, hands over to the next. */
+inline struct {
+    unsigned first, left;
+    struct order order{WARP};
+} pass;
+
+[[noreturn]] inline void hand_over()
+{
+    while (pass.left-- > 0) {
+        unsigned thread = pass.first + pass.order.next();
+        if (thread >= threads || fibers[thread].state != READY)
+            continue;
+        const ucontext_t *start = &starts[thread];
+        current = &fibers[thread];
+        threadIdx = current->index;
+        __sanitizer_start_switch_fiber(NULL, start->uc_stack.ss_sp, start->uc_stack.ss_size);
+        if (current->begun)
+            _longjmp(current->at, 1);
+        current->begun = true;
+        setcontext(start);
+    }
+    __sanitizer_start_switch_fiber(NULL, scheduler_stack, scheduler_bytes);
+    _longjmp(scheduler, 1);
+}
+
 [[gnu::noinline]] inline void leave()
 {
-    if (_setjmp(current->at) == 0) {
-        __sanitizer_start_switch_fiber(NULL, scheduler_stack, scheduler_bytes);
-        _longjmp(scheduler, 1);
-    }
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+    if (_setjmp(current->at) == 0)
+        hand_over();
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 }
 
 inline void live()
 {
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_bytes);
+    bool known = scheduler_stack; /* the first of all comes from there */
+    __sanitizer_finish_switch_fiber(NULL, known ? NULL : &scheduler_stack,
+                                    known ? NULL : &scheduler_bytes);
     for (;;) {
         (*body)();
         current->state = ENDED;
@@ -253,36 +298,33 @@ inline void live()
     }
 }
 
-[[gnu::noinline]] inline void resume(fiber *f)
+[[gnu::noinline]] inline void run_pass(unsigned first)
 {
-    current = f;
-    threadIdx = f->index;
-    if (_setjmp(scheduler) != 0) {
-        __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
-        return;
-    }
-    __sanitizer_start_switch_fiber(NULL, f->start.uc_stack.ss_sp, STACK_BYTES);
-    if (f->begun)
-        _longjmp(f->at, 1);
-    f->begun = true;
-    setcontext(&f->start);
+    pass.first = first;
+    pass.left = WARP;
+    if (_setjmp(scheduler) == 0)
+        hand_over();
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 }
 
 /* give_stack: a fresh start on a stack of the fiber's own, below which nothing may be
-   written. */
+   written. Stacks begin at different places of a page, or all would want the same few
+   lines of the cache. */
 inline void give_stack(fiber *f)
 {
-    if (!f->start.uc_stack.ss_sp) {
+    ucontext_t *start = &starts[f - fibers];
+    if (!start->uc_stack.ss_sp) {
         char *stack = (char *)mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stack == MAP_FAILED)
             fail("cuda harness", "no room for the stacks of a block");
         mprotect(stack, (size_t)sysconf(_SC_PAGESIZE), PROT_NONE);
-        getcontext(&f->start);
-        f->start.uc_stack.ss_sp = stack;
-        f->start.uc_stack.ss_size = STACK_BYTES;
+        getcontext(start);
+        start->uc_stack.ss_sp = stack;
+        start->uc_stack.ss_size = STACK_BYTES - (f - fibers) * 320 % 4096;
     }
-    makecontext(&f->start, live, 0);
+    makecontext(start, live, 0);
+    f->begun = false;
 }
 
 /* wait: until the scheduler lets the running thread go on. */
@@ -304,21 +346,6 @@ inline void meet(unsigned mask, meeting *act, void *own, const char *file, int l
 }
 
 /* ---- Blocks ---- */
-
-/* An order of 0 to n - 1: in steps that have no divisor in common with n. */
-struct order {
-    uint64_t n, first, step;
-
-    explicit order(uint64_t n) : n(n)
-    {
-        static uint64_t draws;
-        first = random_below(1, draws++, n);
-        do
-            step = 1 + random_below(2, draws++, n);
-        while (std::gcd(step, n) != 1);
-    }
-    unsigned operator[](uint64_t i) const { return (unsigned)((first + i * step) % n); }
-};
 
 /* fill_shared: with NaN, the storage of this program's thread. */
 inline int fill_shared(struct dl_phdr_info *program, size_t, void *)
@@ -367,13 +394,9 @@ inline bool meet_warp(unsigned first)
 /* run_warp: until all of its lanes have ended or wait for something else. */
 inline void run_warp(unsigned first)
 {
-    order order(WARP);
+    pass.order = order(WARP);
     do
-        for (unsigned i = 0; i < WARP; i++) {
-            unsigned lane = first + order[i];
-            if (lane < threads && fibers[lane].state == READY)
-                resume(&fibers[lane]);
-        }
+        run_pass(first);
     while (meet_warp(first));
 }
 
@@ -405,10 +428,8 @@ inline void run_block()
     dl_iterate_phdr(fill_shared, NULL);
     for (unsigned i = 0; i < threads; i++) {
         fiber *f = &fibers[i];
-        if (f->state != ENDED || !f->begun) { /* new, or left where a fault was */
+        if (f->state != ENDED || !f->begun) /* left where a fault was, or new */
             give_stack(f);
-            f->begun = false;
-        }
         f->state = READY;
         f->file = NULL;
         f->line = 0;
@@ -417,7 +438,7 @@ inline void run_block()
     }
     for (;;) {
         for (unsigned w = 0; w < warps; w++)
-            run_warp(order[w] * WARP);
+            run_warp(order.next() * WARP);
         unsigned ended = 0;
         while (ended < threads && fibers[ended].state == ENDED)
             ended++;
@@ -438,7 +459,7 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
     uint64_t count = (uint64_t)blocks.x * blocks.y * blocks.z;
     order order(count);
     for (uint64_t i = 0; i < count; i++) {
-        unsigned b = order[i];
+        unsigned b = order.next();
         blockIdx = {b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y};
         run_block();
     }
