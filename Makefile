@@ -173,6 +173,7 @@ define finish_run
 endef
 
 report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+	$(Q)lua5.4 -e "PANDOC_VERSION = '$$(pandoc --version | awk 'NR == 1 { print $$2 }')'" code/weave.lua # hours before it is needed
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
 
