@@ -444,6 +444,15 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
     return NULL;
 }
 
+bool run_beyond(const struct run *run, const char *model)
+{
+    for (int i = 0; i < run->count; i++)
+        if (run->sheets[i].task->glue && !run->sheets[i].counts
+            && run_answers(&run->sheets[i], model))
+            return true;
+    return false;
+}
+
 /* Free a run */
 void run_free(struct run *run)
 {
