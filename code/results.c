@@ -422,7 +422,7 @@ static void set_glue(const struct run *run, json_t *values)
 }
 static void set_scores(const struct run *run, json_t *values)
 {
-    json_t *titles = json_object();
+    json_t *titles = json_object(), *counted = json_object();
     for (const struct task *task = task_list; task->name; task++) {
         value_set(values, "–", "score.%s.teacher", task->name);
         value_set(values, "–", "score.%s.student", task->name);
@@ -431,6 +431,8 @@ static void set_scores(const struct run *run, json_t *values)
     for (int i = 0; i < run->count; i++) {
         set_task_scores(&run->sheets[i], values);
         json_object_set_new(titles, run->sheets[i].title, json_true());
+        if (run->sheets[i].counts)
+            json_object_set_new(counted, run->sheets[i].title, json_true());
     }
     for (int i = 0; i < run->model_count; i++) {
         struct measure *mean = answered_all(run, run->models[i])
@@ -440,11 +442,13 @@ static void set_scores(const struct run *run, json_t *values)
         free(mean);
     }
     set_list(values, titles, "tasks");
+    set_list(values, counted, "tasks.counted");
     set_teacher(run, values);
     set_glue(run, values);
     value_take(values, number_text(run->count, 0), "tasks.count");
     value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
     json_decref(titles);
+    json_decref(counted);
 }
 
 /* Write an estimate as JSON */

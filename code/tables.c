@@ -157,6 +157,8 @@ static void write_retention_of(const struct run *run, const json_t *values,
                                             : text_format("retention");
     for (int i = 0; i < run->count; i++) {
         const char *task = run->sheets[i].task->name;
+        if (!run->sheets[i].counts && !run_answers(&run->sheets[i], model))
+            continue;
         write_row(stream, model_title(model), run->sheets[i].title,
                   value_get(values, "score.%s.teacher", task),
                   value_get(values, "score.%s.%s", task, model),
@@ -344,7 +346,8 @@ static int list_seeds(const struct run *run, int *seeds, int room)
             }
     return count;
 }
-static void write_by_seed(const struct run *run, FILE *stream,
+/* classes: only for tasks of so many; 0: for all. */
+static void write_by_seed(const struct run *run, FILE *stream, int classes,
                           char *(*cell)(const struct sheet *, const struct answers *,
                                         int))
 {
@@ -356,6 +359,8 @@ static void write_by_seed(const struct run *run, FILE *stream,
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++) {
             const struct answers *a = &run->sheets[i].list[j];
+            if (classes && run->sheets[i].task->classes != classes)
+                continue;
             fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
             for (int s = 0, at = 0; s < count; s++) {
                 char *text = at < a->seeds && a->seed[at] == seeds[s]
@@ -378,15 +383,13 @@ static char *seed_cell(const struct sheet *sheet, const struct answers *a, int s
 static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_by_seed(run, stream, seed_cell);
+    write_by_seed(run, stream, 0, seed_cell);
 }
 
 /* Write the table of confusions */
 static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
                             int seed)
 {
-    if (sheet->task->classes != 2)
-        return text_format("–");
     struct confusion c =
         confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
     return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
@@ -396,7 +399,7 @@ static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_by_seed(run, stream, confusion_cell);
+    write_by_seed(run, stream, 2, confusion_cell);
 }
 
 /* Write the table of stages */

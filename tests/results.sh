@@ -125,6 +125,9 @@ check "with an interval" sh -c "echo '$(value glue.kept.student.interval)' | gre
 check "the teacher keeps all of its own" is glue.kept.teacher 100.0
 check "retention is of the three tasks alone" is retention.tasks "CoLA, MRPC and IMDb"
 check "retention of another task is told all the same" sh -c "echo '$(value retention.rte)' | grep -qE '^[0-9.]+$'"
+check "confusions are of two classes" same "$(cut -f 1 "$run/tables/confusion.tsv" | uniq | xargs)" \
+    "Task CoLA MRPC IMDb SST-2 QQP QNLI RTE WNLI"
+check "the abstract speaks of those that count" is tasks.counted "CoLA, MRPC and IMDb"
 check "the figures show the three tasks alone" same "$(cut -f 2 "$run/figures/tasks.tsv" | xargs)" "CoLA MRPC IMDb"
 check "no value of them is a NaN" no_nan
 retained=$(value retention.mean)
