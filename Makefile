@@ -23,7 +23,7 @@ V        ?= 0
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
 # DATA_MIRROR  a first home for all downloads, http://… or file:///…, laid out like data/
-# EXTENDED  1 adds the students that the profile lists as extended
+# EXTENDED  1 adds the models that the profile lists as extended
 # TEACHER   a model folder, or scratch
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
 #           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
@@ -118,7 +118,8 @@ $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 
 # The experiment ----------------------------------------------------------------------------------------------------
-# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again.
+# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again. The rules
+# name their targets: a key that only an implicit rule mentions is intermediate, and make would run its stage again.
 
 SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -130,11 +131,17 @@ DATA     := $(WORK)/data
 setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
 
-TASKS    = $(call setting,finetune,tasks)
-MODELS   = $(call setting,finetune,models) $(if $(filter 1,$(EXTENDED)),$(call setting,finetune,extended))
-SEEDS    = $(call setting,finetune,seeds)
-STUDENTS = $(filter student%,$(MODELS))
+TASKS   := $(call setting,finetune,tasks)
 JOBS     = $(call setting,run,jobs)
+# $(call listed,SECTION): the models that the section of the profile lists. A task's own lists come before [finetune]'s.
+listed   = $(call setting,$(1),models) $(if $(filter 1,$(EXTENDED)),$(call setting,$(1),extended))
+models   = $(MODELS.$(1))
+seeds    = $(SEEDS.$(1))
+ifneq ($(wildcard $(SETTINGS)),)
+$(foreach t,$(TASKS),$(eval MODELS.$(t) := $(or $(strip $(call listed,$(t))),$(call listed,finetune))))
+$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
+endif
+STUDENTS = $(sort $(foreach t,$(TASKS),$(filter student%,$(call models,$(t)))))
 CORES   := $(shell nproc)
 TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
 TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
@@ -166,6 +173,7 @@ define finish_run
 endef
 
 report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+	$(Q)lua5.4 -e "PANDOC_VERSION = '$$(pandoc --version | awk 'NR == 1 { print $$2 }')'" code/weave.lua # hours before it is needed
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
 
@@ -183,7 +191,7 @@ $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key F
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
 
 $(foreach s,$(STUDENTS),$(if $(call sums,$(s)),$(eval $(WORK)/keys/distill-$(s).key: $(call sums,$(s)))))
-$(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
+$(STUDENTS:%=$(WORK)/keys/distill-%.key): $(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
 	$(Q)$(call key,code/distill.c,run corpus distill $*)
 
 $(WORK)/keys/weights.key: FORCE
@@ -196,7 +204,7 @@ $(WORK)/keys/weights.key: FORCE
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(if $(CORPUS),--teacher.train '$(CORPUS)') --teacher $(TEACHER_PATH)
 
-$(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
+$(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
 
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
@@ -217,14 +225,14 @@ $(DATA)/vocab.txt: $(WORK)/keys/toyland.key
 $(WORK)/keys/data.key: $(DATA)/vocab.txt
 	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
 
-$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	$(Q)cmp -s $< $@ || cp $< $@
 else
 $(WORK)/keys/data.key: FORCE
 	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
 	    sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
 
-$(WORK)/keys/data-%.key: $(WORK)/keys/data.key
+$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
 endif
 
@@ -238,11 +246,11 @@ $(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key 
 	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
 endef
 ifneq ($(wildcard $(SETTINGS)),)
-$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(eval $(call finetune_key,$(t),$(m)))))
-$(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(eval $(call finetune,$(t),$(m),$(s))))))
+$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))
+$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call finetune,$(t),$(m),$(s))))))
 endif
 
-FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(MODELS),$(foreach s,$(SEEDS),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
+FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
@@ -267,11 +275,11 @@ CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l check_report tes
 
 $(WORK)/checks.tsv: $(CHECKED)
 	@mkdir -p $(@D)
-	$(Q)rm -f $@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
+	$(Q): >$@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),--finetune.models "$(MODELS)") \
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))"))) \
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)

@@ -19,8 +19,8 @@ struct batch {
     int *visible;                    /* [sequences] leading tokens to attend to */
     int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
     float *numbers;                  /* [sequences] the number to predict */
-    int *spans;                      /* [sequences, 2] the first and the last token of
-                                        the answer, from 0 in its sequence, or NO_LABEL */
+    int *spans;                      /* [sequences, 2] the answer's first and last
+                                        token, from 0 in its sequence; or NO_LABEL */
 };
 
 /* State what can be done with a batch */

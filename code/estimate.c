@@ -234,26 +234,45 @@ static double minutes(const struct portion *part)
     return seconds / 60;
 }
 
-/* The models of the profile that are students, and its seeds. */
-static int count_words(const char *list, const char *beginning)
+/* The minutes of all distillations that the profile lists, by those of one: students of
+   more or fewer epochs count by these, and none is cheaper for doing without a
+   teacher. */
+static double distilling(struct settings *full, double one)
 {
-    int words = 0;
-    for (; *list; list += strcspn(list, " "), list += strspn(list, " "))
-        words += !strncmp(list, beginning, strlen(beginning));
-    return words;
+    double epochs = settings_number(full, "distill", "epochs"), total = 0;
+    const char *model = settings_text(full, "finetune", "models");
+    for (; *model; model += strspn(model, " ")) {
+        size_t length = strcspn(model, " ");
+        char *sections = text_format("%.*s distill", (int)length, model);
+        if (!strncmp(model, "student", strlen("student")))
+            total += settings_number(full, sections, "epochs") / epochs * one;
+        model += length;
+        free(sections);
+    }
+    return total;
 }
 
-static double whole_profile(struct settings *full, const struct portion *parts)
+/* The minutes of all fine-tunings on a task, by those of one. */
+static double answering(struct settings *full, const char *task, double teacher,
+                        double student)
 {
-    const char *models = settings_text(full, "finetune", "models");
-    int students = count_words(models, "student");
-    int teachers = count_words(models, "teacher");
-    int seeds = count_words(settings_text(full, "finetune", "seeds"), "");
-    return students * minutes(&parts[0])
-           + seeds * (teachers * minutes(&parts[1]) + students * minutes(&parts[2]));
+    char *sections = text_format("%s finetune", task);
+    const char *model = settings_text(full, sections, "models");
+    const char *seed = settings_text(full, sections, "seeds");
+    double each = 0, total = 0;
+    for (; *model; model += strspn(model, " ")) {
+        each += strncmp(model, "student", strlen("student")) ? teacher : student;
+        model += strcspn(model, " ");
+    }
+    for (; *seed; seed += strspn(seed, " ")) {
+        total += each;
+        seed += strcspn(seed, " ");
+    }
+    free(sections);
+    return total;
 }
 
-static json_t *report(struct settings *full, const struct portion *parts, size_t bytes)
+static json_t *report(const struct portion *parts, size_t bytes, double profile)
 {
     json_t *whole = json_object(), *families = json_object();
     double total = 0;
@@ -280,8 +299,7 @@ static json_t *report(struct settings *full, const struct portion *parts, size_t
     }
     return json_pack("{s:f, s:f, s:f, s:o, s:o}", "minutes", total, "gigabytes",
                      1e-9 * (double)bytes, "hours_profile",
-                     whole_profile(full, parts) / 60, "parts", whole, "families",
-                     families);
+                     profile / 60, "parts", whole, "families", families);
 }
 
 /* Estimate the experiment */
@@ -296,11 +314,15 @@ json_t *estimate_experiment(struct settings *full, const json_t *published)
     const char *task;
     json_t *unused;
     size_t bytes = imagine_distillation(k, full, published, &parts[0]);
+    double profile = distilling(full, minutes(&parts[0]));
     json_object_foreach(json_object_get(published, "splits"), task, unused) {
         if (!strcmp(task, "corpus") || !json_is_object(unused))
             continue;
+        double teachers = minutes(&parts[1]), students = minutes(&parts[2]);
         imagine_finetuning(k, full, published, task, &bert_base, &parts[1]);
         imagine_finetuning(k, full, published, task, &student, &parts[2]);
+        profile += answering(full, task, minutes(&parts[1]) - teachers,
+                             minutes(&parts[2]) - students);
     }
-    return report(full, parts, bytes);
+    return report(parts, bytes, profile);
 }

@@ -20,8 +20,8 @@ void made_up_lengths(int rows, int64_t tokens, double rms, int longest, int *len
    the settings of the profile full and the published limits and sizes. The caller owns
    the result: {"minutes"; "gigabytes" of the distillation; "hours_profile", with all
    students and seeds of the profile; "parts": {"distillation", "teacher", "student":
-   {"minutes", "millions" of tokens}}; "families": {"gemm", …: {"minutes", "petaflops",
-   "terabytes", and the minutes of each part}}}. */
+   {"minutes", "millions" of tokens}}; "families": {"gemm" and so on: {"minutes",
+   "petaflops", "terabytes", and the minutes of each part}}}. */
 json_t *estimate_experiment(struct settings *full, const json_t *published);
 
 #endif

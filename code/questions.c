@@ -47,7 +47,8 @@ static struct question read_question(const char *path, const json_t *json,
         fail(path, "question %d: expected an answer; SQuAD 1.1 has one to each", index);
     q.answers = allocate((size_t)q.answer_count, sizeof *q.answers);
     for (int i = 0; i < q.answer_count; i++)
-        q.answers[i] = need_text(path, json_array_get(answers, (size_t)i), "text", index);
+        q.answers[i] = need_text(path, json_array_get(answers, (size_t)i), "text",
+                                 index);
     /* Find the first answer in the context */
     const json_t *start = json_object_get(json_array_get(answers, 0), "answer_start");
     int from = json_is_integer(start) && json_integer_value(start) >= 0
@@ -68,7 +69,8 @@ static const json_t *need_list(const char *path, const json_t *json, const char 
     return list;
 }
 
-static void add_questions(struct questions *q, const char *path, const json_t *paragraph)
+static void add_questions(struct questions *q, const char *path,
+                          const json_t *paragraph)
 {
     const char *context = need_text(path, paragraph, "context", q->count);
     const json_t *list = need_list(path, paragraph, "qas");
@@ -206,11 +208,13 @@ struct window *questions_cut(const struct questions *q, int max_length, int stri
     struct window *windows = NULL;
     *count = 0;
     for (int i = 0; i < q->count; i++) {
-        int room = max_length - q->list[i].length - 3, whole = q->list[i].context_length;
+        int room = max_length - q->list[i].length - 3,
+            whole = q->list[i].context_length;
         if (room < 1 || stride < 1)
-            fail("windows", "a length of %d and a stride of %d leave no room for a text "
-                 "behind a question of %d pieces", max_length, stride,
-                 q->list[i].length);
+            fail("windows",
+                 "a length of %d and a stride of %d leave no room for a text "
+                 "behind a question of %d pieces",
+                 max_length, stride, q->list[i].length);
         int step = stride < room ? stride : room, more = 1;
         if (whole > room)
             more += (whole - room + step - 1) / step;
@@ -286,7 +290,7 @@ void window_find(const struct questions *q, const struct window *window,
     const struct question *question = &q->list[window->question];
     const struct extent *extents = question->extents + window->first;
     int before = question->length + 2, length = before + window->count + 1;
-    int firsts[BEST_TOKENS], lasts[BEST_TOKENS];
+    int firsts[BEST_TOKENS] = {0}, lasts[BEST_TOKENS] = {0};
     int first_count = best_tokens(logits, length, 0, firsts);
     int last_count = best_tokens(logits, length, 1, lasts);
     for (int i = 0; i < first_count; i++)

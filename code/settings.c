@@ -225,6 +225,19 @@ int settings_list(struct settings *settings, const char *sections, const char *k
     return count;
 }
 
+bool settings_lists(struct settings *settings, const char *sections, const char *key,
+                    const char *name, size_t length)
+{
+    const char *list = settings_text(settings, sections, key);
+    for (; *list; list += strspn(list, " ")) {
+        size_t word = strcspn(list, " ");
+        if (word == length && !strncmp(list, name, word))
+            return true;
+        list += word;
+    }
+    return false;
+}
+
 /* Refuse settings that nobody asked for */
 void settings_finish(struct settings *settings, const char *sections)
 {

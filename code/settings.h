@@ -37,6 +37,11 @@ int settings_choice(struct settings *settings, const char *sections, const char 
 int settings_list(struct settings *settings, const char *sections, const char *key,
                   int *list, int room);
 
+/* settings_lists: whether the value, words separated by spaces, has the word of length
+   characters that name begins with. */
+bool settings_lists(struct settings *settings, const char *sections, const char *key,
+                    const char *name, size_t length);
+
 /* settings_finish: a stage has asked for all it knows. Fails, naming file and line, if
    one of its sections holds a key that nobody asked for: a slip of the pen would
    otherwise be ignored. */

@@ -107,7 +107,8 @@ static json_t *note(json_t *list, const struct finding *f)
         f->claim, "asked", f->asked, "measured", number_or_null(e->value, e->known),
         "low", number_or_null(e->low, e->bounded), "high",
         number_or_null(e->high, e->bounded), "text", text, "verdict",
-        verdict_names[f->verdict], "why", e->bounded ? f->whys[f->verdict] : f->unknown);
+        verdict_names[f->verdict], "why",
+        e->bounded ? f->whys[f->verdict] : f->unknown);
     json_array_append_new(list, object);
     free(text);
     free(f->name);
@@ -286,7 +287,8 @@ static void judge_terms(const json_t *summary, json_t *list)
         char *published = number_text(terms[i].published, 2);
         struct finding f = {
             .name = text_format("term.%s", terms[i].key),
-            .claim = text_format("%s (the paper: %s without)", terms[i].title, published),
+            .claim = text_format("%s (the paper: %s without)", terms[i].title,
+                                 published),
             .asked = text_format("below 0"),
             .measured = change,
             .decimals = 1,
@@ -303,8 +305,7 @@ static void judge_terms(const json_t *summary, json_t *list)
    does. */
 static char *name_difference(const json_t *a, const json_t *b)
 {
-    static const char *const free_ones[] = {"finetune.tasks", "finetune.models",
-                                            "finetune.extended", "finetune.seeds"};
+    static const char *const free_ones[] = {".tasks", ".models", ".extended", ".seeds"};
     for (const char *const *part = (const char *const[]){"settings", "data", NULL};
          *part; part++) {
         const char *key;
@@ -313,7 +314,7 @@ static char *name_difference(const json_t *a, const json_t *b)
             there = json_object_get(json_object_get(b, *part), key);
             bool free_one = !strncmp(key, "run.", 4);
             for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
-                free_one |= !strcmp(key, free_ones[i]);
+                free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
             if (there && !free_one && !json_equal(here, there))
                 return text_format("%s differs", key);
         }
@@ -336,7 +337,8 @@ static void compare(const struct comparison *c, const char *key, const char *wha
     char *other = estimate_text(&there, 1);
     struct finding f = {
         .name = text_format("reference.%s.%s.%s", c->name, key, model),
-        .claim = text_format("%s of the %s, as in %s", what, model_title(model), c->name),
+        .claim = text_format("%s of the %s, as in %s", what, model_title(model),
+                             c->name),
         .asked = text_format("meets %s", other),
         .measured = here,
         .decimals = 1,
@@ -572,8 +574,8 @@ static void print_list(const json_t *verdicts, const json_t *list)
 static const char verify_usage[] =
     "usage: distil verify --run DIR\n"
     "\n"
-    "Prints the verdict on each claim, and on the agreement with committed runs of the\n"
-    "same profile, that `distil results` left in the run's verdicts.json.\n"
+    "Prints the verdict on each claim, and on the agreement with committed runs of\n"
+    "the same profile, that `distil results` left in the run's verdicts.json.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
 

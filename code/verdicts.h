@@ -9,9 +9,9 @@
 /* Say which verdicts there are */
 enum verdict { UNDECIDED, PASS, FAIL };
 
-/* verdict_reaches: is what was measured at least the bound? verdict_costs: is the change
-   below zero? verdict_agrees: do two intervals have a point in common? UNDECIDED where
-   an interval is not bounded. */
+/* verdict_reaches: is what was measured at least the bound? verdict_costs: is the
+   change below zero? verdict_agrees: do two intervals have a point in common?
+   UNDECIDED where an interval is not bounded. */
 enum verdict verdict_reaches(const struct estimate *measured, double bound);
 enum verdict verdict_costs(const struct estimate *change);
 enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b);

@@ -9,7 +9,7 @@ speed = results . "/figures/speed.tsv"
 set multiplot
 set tmargin at screen 0.90
 # Space ticks by round numbers
-tick(end) = (power = 10.0 ** floor(log10(end)), \
+tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Draw the scores by task
 set lmargin at screen 0.055

@@ -6,7 +6,7 @@ losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
 set multiplot
 # Space ticks by round numbers
-tick(end) = (power = 10.0 ** floor(log10(end)), \
+tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Leave room for four panels
 set tmargin at screen 0.86
@@ -37,7 +37,7 @@ set title "guessed right, " . percent
 set yrange [*:*]
 stats accuracy using 2 nooutput
 students = STATS_blocks - 1
-set yrange [0:1.05 * STATS_max]
+set yrange [0:STATS_max > 0 ? 1.05 * STATS_max : 1]
 set ytics 0, tick(STATS_max)
 plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 2, \
      accuracy index students using 1:2 with lines linewidth 2 dashtype 2 \

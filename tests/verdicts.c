@@ -185,10 +185,10 @@ static void expect(const json_t *verdicts, const char *list, const char *name, c
 static json_t *summary(double low, double high)
 {
     return json_pack(
-        "{s:s, s:{s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f}, s:{}, s:{s:{s:s, s:{s:{s:f, s:f, s:f}}}},"
+        "{s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f}, s:{}, s:{s:{s:s, s:{s:{s:f, s:f, s:f}}}},"
         " s:{s:{s:f, s:f, s:f}}}",
-        "profile", "mine", "settings", "run.jobs", "2", "distill.epochs", "3", "finetune.seeds", "1 2", "data", "train.tsv",
-        "ab12", "retention", "mean", (low + high) / 2, "low", low, "high", high, "students", "tasks", "cola", "title", "CoLA",
+        "profile", "mine", "settings", "run.jobs", "2", "distill.epochs", "3", "finetune.seeds", "1 2",
+        "cola.seeds", "1 2", "data", "train.tsv", "ab12", "retention", "mean", (low + high) / 2, "low", low, "high", high, "students", "tasks", "cola", "title", "CoLA",
         "median", "student", "score", 50.0, "low", 48.0, "high", 52.0, "ablations", "kl", "change", -2.0, "low", -3.0,
         "high", -1.0);
 }
@@ -355,8 +355,8 @@ static void another_experiment_is_not_compared(void **state)
     verdicts = changed("data", "train.tsv", "cd34");
     expect(verdicts, "agreement", name, "not decided", "train.tsv differs");
     json_decref(verdicts);
-    const char *free_ones[] = {"run.jobs", "finetune.seeds", "finetune.unheard-of"};
-    for (int i = 0; i < 3; i++) {
+    const char *free_ones[] = {"run.jobs", "finetune.seeds", "cola.seeds", "finetune.unheard-of"};
+    for (int i = 0; i < 4; i++) {
         verdicts = changed("settings", free_ones[i], "7");
         expect(verdicts, "agreement", name, "PASS", "the intervals meet");
         json_decref(verdicts);

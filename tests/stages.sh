@@ -1,0 +1,41 @@
+# make runs each stage of an experiment once, and again only if what it is made from has changed.
+set -u
+export OMP_NUM_THREADS=1
+. tests/check.sh
+build=${BUILD:-build}
+mkdir "$folder/tree" "$folder/tree/build"
+cp -a Makefile chapters code figures "$folder/tree"
+cp -a "$build"/*.o "$build"/*.d "$build/distil" "$build/tangle" "$folder/tree/build"
+cp tests/fixtures/tiny.settings "$folder/tree"
+cd "$folder/tree" || exit 1
+
+experiment() { # the experiment up to its verdicts, without the checks of the book
+    make verify BUILD=build PROFILE=tiny.settings NVCC= CHECKED= >"$folder/said" 2>&1 || { cat "$folder/said"; return 1; }
+}
+# trained: which stages the last experiment ran, by the folders of curves that are newer than the mark
+trained() { find results/tiny/stages -newer "$folder/mark" -name '*.json' | sed 's:.*/::; s:\.json$::' | LC_ALL=C sort; }
+mark() { touch "$folder/mark" && sleep 0.1; }
+scores() { grep -cE '^[a-z0-9]+-[a-z-]+-[0-9]+: ' "$folder/said"; }
+
+mark
+check "the experiment runs" experiment
+all=$(find results/tiny/stages -name 'finetune-*.json' | wc -l)
+check "each model is fine-tuned once for a task and a seed" same "$(scores)" "$all"
+
+mark
+check "the experiment runs again" experiment
+check "nothing is due then" same "$(trained)" ""
+
+sed -i '/^\[student-alone\]/,/^kl/s/^kl = .*/kl = 0.25/' tiny.settings
+mark
+check "the experiment runs with another weight in one student's loss" experiment
+check "only that student is distilled again, and fine-tuned" same \
+    "$(trained | sed 's/-[0-9]*$//' | uniq | tr '\n' ' ')" \
+    "distill-student-alone finetune-cola-student-alone finetune-imdb-student-alone finetune-mrpc-student-alone "
+
+printf '\n[mrpc]\nmodels = teacher student\nseeds = 3\n' >>tiny.settings
+mark
+check "the experiment runs with one task's own models and seeds" experiment
+check "only these are trained" same "$(trained | tr '\n' ' ')" "finetune-mrpc-student-3 finetune-mrpc-teacher-3 "
+check "only these are in the results" same "$(cut -f 1,3 results/tiny/tables/seeds.tsv | grep -c '^toy MRPC')" 2
+exit $failed
