@@ -287,13 +287,13 @@ static double spread(const struct answers *a)
 static bool answered_all(const struct run *run, const char *model)
 {
     for (int i = 0; i < run->count; i++)
-        if (!run_answers(&run->sheets[i], model))
+        if (run->sheets[i].counts && !run_answers(&run->sheets[i], model))
             return false;
     return true;
 }
 
-/* The mean of a model's scores over the tasks that both models answered; NULL if there
-   are none. */
+/* The mean of a model's scores over the tasks that count and that both models answered;
+   NULL if there are none. */
 static struct measure *mean_score(const struct run *run, const char *model,
                                   const char *other)
 {
@@ -301,7 +301,7 @@ static struct measure *mean_score(const struct run *run, const char *model,
     int count = 0;
     for (int i = 0; i < run->count; i++) {
         const struct answers *a = run_answers(&run->sheets[i], model);
-        if (a && run_answers(&run->sheets[i], other))
+        if (run->sheets[i].counts && a && run_answers(&run->sheets[i], other))
             scores[count++] = a->score;
     }
     return count ? measure_mean(scores, count) : NULL;
@@ -320,6 +320,13 @@ static void set_task_scores(const struct sheet *sheet, json_t *values)
         value_estimate(values, &estimate, key);
         value_take(values, number_text(spread(a), 1), "%s.spread", key);
         value_take(values, number_text(a->seeds, 0), "%s.seeds", key);
+        if (a->also) {
+            estimate = measure_estimate(a->also);
+            char *also = text_format("%s.%s.%s", metric_key(sheet->task->also), task,
+                                     a->model);
+            value_estimate(values, &estimate, also);
+            free(also);
+        }
         free(key);
     }
 }
@@ -338,6 +345,62 @@ static void set_teacher(const struct run *run, json_t *values)
     if (json_object_size(above) == 0)
         value_set(values, "none of the tasks", "teacher.above");
     json_decref(above);
+}
+static const struct answers *answers_to(const struct run *run, const char *task,
+                                        const char *model)
+{
+    for (int i = 0; i < run->count; i++)
+        if (!strcmp(run->sheets[i].task->name, task))
+            return run_answers(&run->sheets[i], model);
+    return NULL;
+}
+
+/* A model's GLUE score; NULL if it has not answered all nine tasks. */
+static struct measure *glue_score(const struct run *run, const char *model)
+{
+    struct measure *scores[16], *halves = NULL, *mean = NULL;
+    int count = 0, wanted = 0;
+    for (const struct task *task = task_list; task->name; task++) {
+        const struct answers *a = answers_to(run, task->name, model);
+        const struct answers *parent = task->of ? answers_to(run, task->of, model) : NULL;
+        wanted += task->glue;
+        if (task->glue && a)
+            scores[count++] = a->also ? a->also : a->score;
+        if (a && parent && !halves) {
+            halves = measure_mean((struct measure *[]){a->score, parent->score}, 2);
+            for (int i = 0; i < count; i++)
+                scores[i] = scores[i] == parent->score ? halves : scores[i];
+        }
+    }
+    if (count == wanted)
+        mean = measure_mean(scores, count);
+    free(halves);
+    return mean;
+}
+static void set_glue(const struct run *run, json_t *values)
+{
+    struct measure *teacher = glue_score(run, "teacher");
+    bool some = false;
+    for (int i = 0; i < run->count; i++)
+        some |= run->sheets[i].task->glue && !run->sheets[i].counts;
+    for (int i = 0; i < run->model_count; i++) {
+        struct measure *score = glue_score(run, run->models[i]);
+        struct measure *kept = score && teacher ? measure_ratio(score, teacher) : NULL;
+        struct estimate estimate = measure_estimate(score);
+        char *key = text_format("glue.score.%s", run->models[i]);
+        value_estimate(values, &estimate, key);
+        free(key);
+        key = text_format("glue.kept.%s", run->models[i]);
+        estimate = measure_estimate(kept);
+        value_estimate(values, &estimate, key);
+        free(key);
+        free(score);
+        free(kept);
+    }
+    value_set(values, some ? "yes" : "no", "glue.known");
+    value_set(values, teacher ? "yes" : "no", "glue.complete");
+    value_set(values, answers_to(run, "squad", "teacher") ? "yes" : "no", "squad.known");
+    free(teacher);
 }
 static void set_scores(const struct run *run, json_t *values)
 {
@@ -363,6 +426,7 @@ static void set_scores(const struct run *run, json_t *values)
     }
     set_list(values, titles, "tasks");
     set_teacher(run, values);
+    set_glue(run, values);
     value_take(values, number_text(run->count, 0), "tasks.count");
     value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
     json_decref(titles);
@@ -409,16 +473,22 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
         if (reason) {
             value_take(values, text_format("not defined: %s", reason), "%s.%s", prefix,
                        task->name);
-            json_object_set_new(reasons, reason, json_true());
+            if (sheet->counts)
+                json_object_set_new(reasons, reason, json_true());
             free(reason);
             continue;
         }
-        ratios[count++] = measure_ratio(student->score, teacher->score);
-        struct estimate ratio = measure_estimate(ratios[count - 1]);
+        struct measure *kept_share = measure_ratio(student->score, teacher->score);
+        struct estimate ratio = measure_estimate(kept_share);
         char *key = text_format("%s.%s", prefix, task->name);
         value_estimate(values, &ratio, key);
         free(key);
         json_object_set_new(tasks, task->name, estimate_json(&ratio, "retention"));
+        if (!sheet->counts) {
+            free(kept_share);
+            continue;
+        }
+        ratios[count++] = kept_share;
         json_object_set_new(kept, sheet->title, json_true());
     }
     struct measure *mean = count ? measure_mean(ratios, count) : NULL;
@@ -495,7 +565,7 @@ static void set_sentences(const struct run *run, json_t *values)
     for (int i = 0; i < run->count; i++) {
         const struct answers *student = run_answers(&run->sheets[i], "student");
         const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
-        if (!student || !teacher || teacher->score->value <= 0)
+        if (!run->sheets[i].counts || !student || !teacher || teacher->score->value <= 0)
             continue;
         double ratio = student->score->value / teacher->score->value;
         if (ratio > most)

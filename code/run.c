@@ -158,7 +158,7 @@ static char **list_files(const char *folder, const char *suffix, int *count)
 static double answer_at(const struct grid *grid, int row, int column,
                         const struct task *task)
 {
-    double number = grid_number(grid, row, column);
+    double number = column < 0 ? 0 : grid_number(grid, row, column);
     bool class = number >= 0 && number < task->classes && number == floor(number);
     if (task->answer == A_CLASS && !class)
         fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
@@ -166,11 +166,14 @@ static double answer_at(const struct grid *grid, int row, int column,
     return number;
 }
 
-static double *read_predictions(struct sheet *sheet, const char *path)
+static double *read_predictions(struct sheet *sheet, const char *path,
+                                enum metric metric)
 {
     struct grid *grid = grid_read(path);
-    int index = grid_column(grid, "index"), label = grid_column(grid, "label");
-    int prediction = grid_column(grid, "prediction");
+    bool span = sheet->task->answer == A_SPAN;
+    int index = grid_column(grid, "index");
+    int label = span ? -1 : grid_column(grid, "label");
+    int prediction = grid_column(grid, span ? metric_key(metric) : "prediction");
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     /* Let the first file set the rows of the task */
@@ -282,21 +285,26 @@ static struct answers *answers_for(struct sheet *sheet, const char *model)
     *answers = (struct answers){.model = text_format("%s", model)};
     return answers;
 }
-static void add_seed(struct answers *answers, int seed, double *predictions)
+static void add_seed(struct answers *answers, int seed, double *predictions,
+                     double *others)
 {
     int at = answers->seeds++;
     answers->seed =
         realloc(answers->seed, (size_t)answers->seeds * sizeof *answers->seed);
     answers->predictions = realloc(
         answers->predictions, (size_t)answers->seeds * sizeof *answers->predictions);
-    if (!answers->seed || !answers->predictions)
+    answers->others =
+        realloc(answers->others, (size_t)answers->seeds * sizeof *answers->others);
+    if (!answers->seed || !answers->predictions || !answers->others)
         fail(answers->model, "has too many seeds for memory");
     for (; at > 0 && answers->seed[at - 1] > seed; at--) {
         answers->seed[at] = answers->seed[at - 1];
         answers->predictions[at] = answers->predictions[at - 1];
+        answers->others[at] = answers->others[at - 1];
     }
     answers->seed[at] = seed;
     answers->predictions[at] = predictions;
+    answers->others[at] = others;
 }
 
 static void read_answers(struct run *run, struct settings *settings, const char *name)
@@ -309,7 +317,11 @@ static void read_answers(struct run *run, struct settings *settings, const char 
     char *task = text_format("%.*s", (int)(first - name), name);
     char *model = text_format("%.*s", (int)(last - first - 1), first + 1);
     struct sheet *sheet = sheet_for(run, settings, task_find(task));
-    add_seed(answers_for(sheet, model), (int)seed, read_predictions(sheet, path));
+    double *others = NULL;
+    if (sheet->task->also)
+        others = read_predictions(sheet, path, sheet->task->also);
+    add_seed(answers_for(sheet, model), (int)seed,
+             read_predictions(sheet, path, sheet->task->metric), others);
     free(task);
     free(model);
     free(path);
@@ -327,6 +339,10 @@ static void score_answers(struct sheet *sheet)
         a->score = measure_scores(sheet->task, sheet->task->metric, sheet->labels,
                                   a->predictions, sheet->rows, a->seeds,
                                   model_rank(a->model));
+        if (sheet->task->also)
+            a->also = measure_scores(sheet->task, sheet->task->also, sheet->labels,
+                                     a->others, sheet->rows, a->seeds,
+                                     model_rank(a->model));
     }
 }
 
@@ -396,6 +412,14 @@ struct run *run_open(const char *folder, struct settings *settings)
     }
     free(file);
     free(predictions);
+    /* Choose the tasks that count */
+    int headlines = 0;
+    for (int i = 0; i < run->count; i++)
+        headlines += run->sheets[i].task->headline;
+    for (int i = 0; i < run->count; i++) {
+        const struct task *task = run->sheets[i].task;
+        run->sheets[i].counts = headlines == 3 ? task->headline : !task->of;
+    }
     for (int i = 0; i < run->count; i++) {
         score_answers(&run->sheets[i]);
         list_models(run, &run->sheets[i]);
@@ -429,7 +453,11 @@ void run_free(struct run *run)
             struct answers *a = &sheet->list[j];
             for (int seed = 0; seed < a->seeds; seed++)
                 free(a->predictions[seed]);
+            for (int seed = 0; seed < a->seeds; seed++)
+                free(a->others[seed]);
             free(a->predictions);
+            free(a->others);
+            free(a->also);
             free(a->seed);
             free(a->scores);
             free(a->score);

@@ -35,17 +35,20 @@ struct answers {
     char *model; /* "student-no-kl" */
     int seeds;
     int *seed;             /* [seeds], ascending */
-    double **predictions;  /* [seeds][rows] classes or numbers */
+    double **predictions;  /* [seeds][rows] classes, numbers, or how well texts agree */
+    double **others;       /* [seeds][rows] what task->also is computed from */
     double *scores;        /* [seeds] the task's metric in percent */
     struct measure *score; /* the median of them, with its resamples */
+    struct measure *also;  /* the same of task->also; NULL if the task has none */
 };
 
 /* A task that the run answered. */
 struct sheet {
     const struct task *task;
     char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
+    bool counts;        /* for the mean retention */
     int rows, *indices; /* [rows] */
-    double *labels;     /* [rows] */
+    double *labels;     /* [rows]; of spans all 0 */
     struct answers *list;        /* [count] in the order of model_rank */
     int count;
 };

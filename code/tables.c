@@ -52,16 +52,20 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
 {
     fputs("Model", stream);
     for (int i = 0; i < run->count; i++)
-        fprintf(stream, "\t%s", run->sheets[i].title);
+        if (run->sheets[i].counts)
+            fprintf(stream, "\t%s", run->sheets[i].title);
     fputs("\tMean\tRetention, %\na constant answer", stream);
     for (int i = 0; i < run->count; i++)
-        fprintf(stream, "\t%s",
-                value_get(values, "constant.%s", run->sheets[i].task->name));
+        if (run->sheets[i].counts)
+            fprintf(stream, "\t%s",
+                    value_get(values, "constant.%s", run->sheets[i].task->name));
     fputs("\t–\t–\n", stream);
     for (int j = 0; j < run->model_count; j++) {
         const char *model = run->models[j];
         fputs(model_title(model), stream);
         for (int i = 0; i < run->count; i++) {
+            if (!run->sheets[i].counts)
+                continue;
             char *cell = score_cell(values, run->sheets[i].task->name, model);
             fprintf(stream, "\t%s", cell);
             free(cell);
@@ -73,6 +77,48 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
         fprintf(stream, "\t%s\t%s\n", value_get(values, "score.mean.%s", model),
                 percent_cell(kept));
     }
+}
+
+/* Write the tables of GLUE and SQuAD */
+static void write_glue(const struct run *run, const json_t *values, FILE *stream)
+{
+    static const char *const order[] = {"cola", "mnli", "mrpc", "qnli", "qqp",
+                                        "rte",  "sst2", "stsb", "wnli"};
+    static const char *const papers[] = {"elmo", "bert", "distilbert"};
+    static const char *const titles[] = {"paper: ELMo", "paper: BERT",
+                                         "paper: DistilBERT"};
+    fputs("Model\tGLUE", stream);
+    for (int i = 0; i < 9; i++)
+        fprintf(stream, "\t%s", task_find(order[i])->title);
+    for (int j = 0; j < run->model_count; j++) {
+        const char *model = run->models[j];
+        fprintf(stream, "\n%s\t%s", model_title(model),
+                value_get(values, "glue.score.%s", model));
+        for (int i = 0; i < 9; i++) {
+            bool f1 = task_find(order[i])->also == F1;
+            fprintf(stream, "\t%s",
+                    value_get(values, "%s.%s.%s", f1 ? "f1" : "score", order[i], model));
+        }
+    }
+    for (int j = 0; j < 3; j++) {
+        fprintf(stream, "\n%s\t{{paper.table1.%s.score}}", titles[j], papers[j]);
+        for (int i = 0; i < 9; i++)
+            fprintf(stream, "\t{{paper.table1.%s.%s}}", papers[j], order[i]);
+    }
+    fputc('\n', stream);
+}
+static void write_squad(const struct run *run, const json_t *values, FILE *stream)
+{
+    write_row(stream, "Model", "IMDb", "SQuAD, exact", "SQuAD, F1");
+    for (int j = 0; j < run->model_count; j++)
+        write_row(stream, model_title(run->models[j]),
+                  value_get(values, "score.imdb.%s", run->models[j]),
+                  value_get(values, "exact.squad.%s", run->models[j]),
+                  value_get(values, "score.squad.%s", run->models[j]));
+    write_row(stream, "paper: BERT", "{{paper.table2.bert.imdb}}",
+              "{{paper.table2.bert.em}}", "{{paper.table2.bert.f1}}");
+    write_row(stream, "paper: DistilBERT", "{{paper.table2.distilbert.imdb}}",
+              "{{paper.table2.distilbert.em}}", "{{paper.table2.distilbert.f1}}");
 }
 
 /* Write the table of retention */
@@ -501,9 +547,18 @@ static void plot_accuracy(const struct run *run, FILE *stream)
 }
 
 /* Write what the figure of the scores plots */
+/* The number of a task among those that count, which are drawn; -1 for the others. */
+static int drawn(const struct run *run, int sheet)
+{
+    int number = 0;
+    for (int i = 0; i < sheet; i++)
+        number += run->sheets[i].counts;
+    return run->sheets[sheet].counts ? number : -1;
+}
+
 static double place(const struct run *run, int task, int model)
 {
-    return task + 0.8 * (model - (run->model_count - 1) / 2.0) / run->model_count;
+    return drawn(run, task) + 0.8 * (model - (run->model_count - 1) / 2.0) / run->model_count;
 }
 
 static void plot_scores(const struct run *run, FILE *stream)
@@ -513,7 +568,7 @@ static void plot_scores(const struct run *run, FILE *stream)
         for (int i = 0; i < run->count; i++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
-            if (e.bounded)
+            if (e.bounded && run->sheets[i].counts)
                 fprintf(stream, "%.4f\t%.4f\t%.4f\t%.4f\t%s\n", place(run, i, j),
                         e.value, e.low, e.high, run->sheets[i].title);
         }
@@ -525,7 +580,7 @@ static void plot_seeds(const struct run *run, FILE *stream)
     for (int j = 0; j < run->model_count; j++)
         for (int i = 0; i < run->count; i++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
-            for (int seed = 0; a && seed < a->seeds; seed++)
+            for (int seed = 0; a && drawn(run, i) >= 0 && seed < a->seeds; seed++)
                 fprintf(stream, "%.4f\t%.4f\n", place(run, i, j), a->scores[seed]);
         }
 }
@@ -533,9 +588,10 @@ static void plot_seeds(const struct run *run, FILE *stream)
 static void plot_tasks(const struct run *run, FILE *stream)
 {
     for (int i = 0; i < run->count; i++)
-        fprintf(stream, "%d\t%s\t%.4f\n", i, run->sheets[i].title,
-                measure_median(run->sheets[i].list[0].scores,
-                               run->sheets[i].list[0].seeds));
+        if (run->sheets[i].counts)
+            fprintf(stream, "%d\t%s\t%.4f\n", drawn(run, i), run->sheets[i].title,
+                    measure_median(run->sheets[i].list[0].scores,
+                                   run->sheets[i].list[0].seeds));
 }
 
 /* Write what the figure of the confusions plots */
@@ -557,7 +613,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
         for (int j = 0; j < 2; j++) {
             const struct sheet *sheet = &run->sheets[i];
             const struct answers *a = run_answers(sheet, shown[j]);
-            if (!a || sheet->task->classes != 2)
+            if (!a || !sheet->counts || sheet->task->classes != 2)
                 continue;
             struct confusion c = confusion_count(
                 sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
@@ -567,7 +623,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
                 for (int prediction = 0; prediction < 2; prediction++) {
                     int count = counts[label][prediction],
                         all = counts[label][0] + counts[label][1];
-                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", i, j, prediction,
+                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", drawn(run, i), j, prediction,
                             label, all ? (double)count / all : 0, count);
                 }
         }
@@ -593,7 +649,8 @@ void tables_write(const struct run *run, const json_t *values)
     static const struct {
         const char *name;
         void (*write)(const struct run *, const json_t *, FILE *);
-    } tables[] = {{"scores", write_scores},         {"retention", write_retention},
+    } tables[] = {{"glue", write_glue},             {"squad", write_squad},
+                  {"scores", write_scores},         {"retention", write_retention},
                   {"ablation", write_ablations},    {"speed", write_speed},
                   {"seeds", write_seeds},           {"confusion", write_confusions},
                   {"stages", write_stages},         {"settings", write_settings},

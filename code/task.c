@@ -18,6 +18,7 @@
 const struct task task_list[] = {
     {
         .name = "cola", .title = "CoLA", .metric = MATTHEWS,
+        .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {8551, 1043},
         .layouts = {
             {{{"CoLA/train.tsv"}, {"CoLA/dev.tsv"}}, COLA_HEADER, NULL},
@@ -28,7 +29,8 @@ const struct task task_list[] = {
         .label = "label", .text = "sentence",
     },
     {
-        .name = "mrpc", .title = "MRPC", .metric = ACCURACY_AND_F1,
+        .name = "mrpc", .title = "MRPC", .metric = ACCURACY_AND_F1, .also = F1,
+        .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {3668, 408},
         .layouts = {
             {{{"MRPC/train.tsv"}, {"MRPC/dev.tsv"}}, NULL, NULL},
@@ -40,32 +42,32 @@ const struct task task_list[] = {
     },
     /* List the tasks that are lists of opinions */
     {
-        .name = "imdb", .title = "IMDb", .metric = ACCURACY,
+        .name = "imdb", .title = "IMDb", .metric = ACCURACY, .headline = true,
         .classes = 2, .names = {"neg", "pos"}, .rows = {25000, 25000},
         .tree = {"aclImdb/train", "aclImdb/test"},
     },
     {
-        .name = "sst2", .title = "SST-2", .metric = ACCURACY,
+        .name = "sst2", .title = "SST-2", .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {67349, 872},
         .layouts = {{{{"SST-2/train.tsv"}, {"SST-2/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence",
     },
     /* List the tasks that compare two sentences */
     {
-        .name = "qqp", .title = "QQP", .metric = ACCURACY_AND_F1,
+        .name = "qqp", .title = "QQP", .metric = ACCURACY_AND_F1, .also = F1, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {363846, 40430}, .torn = true,
         .layouts = {{{{"QQP/train.tsv"}, {"QQP/dev.tsv"}}, NULL, NULL}},
         .label = "is_duplicate", .text = "question1", .second = "question2",
     },
     {
         .name = "stsb", .title = "STS-B", .answer = A_NUMBER,
-        .metric = PEARSON_AND_SPEARMAN, .classes = 1, .rows = {5749, 1500},
+        .metric = PEARSON_AND_SPEARMAN, .glue = true, .classes = 1, .rows = {5749, 1500},
         .layouts = {{{{"STS-B/train.tsv"}, {"STS-B/dev.tsv"}}, NULL, NULL}},
         .label = "score", .text = "sentence1", .second = "sentence2",
     },
     /* List the tasks that draw conclusions */
     {
-        .name = "mnli", .title = "MNLI", .metric = ACCURACY,
+        .name = "mnli", .title = "MNLI", .metric = ACCURACY, .glue = true,
         .classes = 3, .names = {"contradiction", "entailment", "neutral"},
         .rows = {392702, 9815},
         .layouts = {{{{"MNLI/train.tsv"}, {"MNLI/dev_matched.tsv"}}, NULL, NULL}},
@@ -79,25 +81,26 @@ const struct task task_list[] = {
         .label = "gold_label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "qnli", .title = "QNLI", .metric = ACCURACY,
+        .name = "qnli", .title = "QNLI", .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {104743, 5463},
         .layouts = {{{{"QNLI/train.tsv"}, {"QNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "question", .second = "sentence",
     },
     {
-        .name = "rte", .title = "RTE", .metric = ACCURACY,
+        .name = "rte", .title = "RTE", .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {2490, 277},
         .layouts = {{{{"RTE/train.tsv"}, {"RTE/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "wnli", .title = "WNLI", .metric = ACCURACY,
+        .name = "wnli", .title = "WNLI", .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {635, 71},
         .layouts = {{{{"WNLI/train.tsv"}, {"WNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
     {
         .name = "squad", .title = "SQuAD", .answer = A_SPAN, .metric = TEXT_OVERLAP,
+        .also = TEXT_EXACT,
         .rows = {87599, 10570},
         .layouts = {{{{"train-v1.1.json"}, {"dev-v1.1.json"}}, NULL, NULL}},
     },

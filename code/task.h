@@ -29,7 +29,9 @@ struct task {
     const char *of;                /* only a development set, for the models that were
                                       trained for this task; NULL: a task by itself */
     enum answer answer;
-    enum metric metric;
+    enum metric metric, also;      /* also: a second figure that the paper quotes */
+    bool headline;                 /* one of the three that retention is the mean of */
+    bool glue;                     /* one of the nine of the GLUE score */
     int classes;                   /* 1 for a number, 0 for a span */
     const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
