@@ -206,11 +206,28 @@ static void set_cuts(const struct run *run, json_t *values)
     value_take(values, text, "cuts");
     json_decref(cuts);
 }
+static void list_missing_tasks(const struct run *run, struct settings *settings,
+                               json_t *missing)
+{
+    for (const struct task *task = task_list; task->name; task++) {
+        char *sections = run_sections(settings, task->name, strlen(task->name));
+        bool found = !sections;
+        for (int i = 0; i < run->count; i++)
+            found |= run->sheets[i].task == task;
+        char *text = text_format("%s of any model", task->title);
+        if (!found)
+            json_object_set_new(missing, text, json_true());
+        free(text);
+        free(sections);
+    }
+}
+
 static void set_missing(const struct run *run, struct settings *settings,
                         json_t *values)
 {
     int seeds[64], least = 64, most = 0;
     json_t *missing = json_object();
+    list_missing_tasks(run, settings, missing);
     for (int i = 0; i < run->count; i++) {
         const struct sheet *sheet = &run->sheets[i];
         const char *name = sheet->task->name;
