@@ -206,6 +206,23 @@ static void set_cuts(const struct run *run, json_t *values)
     value_take(values, text, "cuts");
     json_decref(cuts);
 }
+/* Leaves the first few words of a list, and the number of the others. */
+static void shorten(json_t *words)
+{
+    enum { MOST_NAMED = 5 };
+    int count = 0;
+    const char *word;
+    json_t *unused;
+    void *next;
+    json_object_foreach_safe(words, next, word, unused) {
+        if (++count > MOST_NAMED)
+            json_object_del(words, word);
+    }
+    char *others = text_format("%d more", count - MOST_NAMED);
+    if (count > MOST_NAMED)
+        json_object_set_new(words, others, json_true());
+    free(others);
+}
 static void list_missing_tasks(const struct run *run, struct settings *settings,
                                json_t *missing)
 {
@@ -255,6 +272,7 @@ static void set_missing(const struct run *run, struct settings *settings,
                              : text_format("%d to %d", least, most),
                "seeds.count");
     value_set(values, json_object_size(missing) ? "yes" : "no", "missing.known");
+    shorten(missing);
     set_list(values, missing, "missing");
     json_decref(missing);
 }
@@ -363,6 +381,8 @@ static void set_teacher(const struct run *run, json_t *values)
     set_list(values, above, "teacher.above");
     bool all = (int)json_object_size(above) == run->count;
     value_set(values, all ? "yes" : "no", "teacher.above.all");
+    if (all && run->count > 3)
+        value_take(values, text_format("all %d tasks", run->count), "teacher.above");
     if (json_object_size(above) == 0)
         value_set(values, "none of the tasks", "teacher.above");
     json_decref(above);
