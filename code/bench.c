@@ -14,63 +14,70 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SENTENCES = 200, STEPS = 10, ROUNDS = 3 };
+enum { STEPS = 10, ROUNDS = 3 };
 
 static const char usage[] =
     "usage: distil bench --profile FILE --run DIR --data DIR --student NAME\n"
     "                    --model DIR --full FILE --published FILE [--teacher DIR]\n"
     "                    [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
-    "Measures, for the teacher in --model and the run's student, one pass over\n"
-    "sentences one at a time on one core and on all; the steps of distillation and\n"
-    "of fine-tuning; and the rate of large products. Estimates how long the\n"
+    "Measures, for the teacher in --model and the run's student, one pass over a\n"
+    "development set (STS-B's, or else that of the first task of pairs), a row at a\n"
+    "time, on one core and on all; the steps of distillation and of fine-tuning;\n"
+    "and the rate of large products. Estimates how long the\n"
     "experiment of the profile --full takes on a T4, by the limits in --published.\n"
     "Writes bench.json in the run's folder, and bench/, the same work for another\n"
     "program.\n";
 
-/* Name a task of the profile */
-/* The first or the last task of the profile, for the caller to free. */
-static char *name_task(const struct stage *stage, bool last)
+/* Choose a task of the profile */
+/* The task of that name, if the profile lists it; else its first task, or, of pairs,
+   the first that has two texts. */
+static const struct task *choose_task(const struct stage *stage, const char *name,
+                                      bool pairs)
 {
-    const char *tasks = settings_text(stage->settings, "finetune", "tasks");
-    const char *space = strrchr(tasks, ' ');
-    if (last)
-        return text_format("%s", space ? space + 1 : tasks);
-    return text_format("%.*s", (int)strcspn(tasks, " "), tasks);
+    struct settings *s = stage->settings;
+    const struct task *first = NULL;
+    if (settings_lists(s, "finetune", "tasks", name, strlen(name)))
+        return task_find(name);
+    const char *listed = settings_text(s, "finetune", "tasks");
+    for (listed += strspn(listed, " "); *listed; listed += strspn(listed, " ")) {
+        size_t length = strcspn(listed, " ");
+        char *one = text_format("%.*s", (int)length, listed);
+        const struct task *task = task_find(one);
+        free(one);
+        if (pairs && task->second)
+            return task;
+        first = first ? first : task;
+        listed += length;
+    }
+    if (!first)
+        fail("finetune", "expected tasks, found none");
+    return first;
 }
 
-/* Read the sentences to be timed */
+/* Read the rows to be timed */
 /* The rows of a split; limit: how many; 0: all. */
-static struct examples *read_examples(const struct stage *stage, const char *task,
-                                      enum split split, int limit)
+static struct examples *read_examples(const struct stage *stage,
+                                      const struct task *task, enum split split,
+                                      int limit)
 {
     char *vocabulary = text_format("%s/vocab.txt", stage->model);
+    char *sections = text_format("%s finetune", task->name);
     struct tokenizer *tokenizer = tokenizer_open(vocabulary);
-    int length = (int)settings_count(stage->settings, "finetune", "length");
+    int length = (int)settings_count(stage->settings, sections, "length");
     struct examples *examples =
-        task_read(task_find(task), stage->data, split, tokenizer,
+        task_read(task, stage->data, split, tokenizer,
                   (struct reading){.length = length, .stride = length, .limit = limit});
     tokenizer_free(tokenizer);
+    free(sections);
     free(vocabulary);
     return examples;
 }
 
-/* Time one pass over the sentences */
-static double time_pass(struct model *model, const struct examples *examples,
-                        struct batch *batch)
-{
-    float logits[2];
-    double began = omp_get_wtime();
-    for (int i = 0; i < examples->count && i < SENTENCES; i++) {
-        examples_batch(examples, NULL, i, 1, batch, 0);
-        classification_predict(model, batch, logits);
-    }
-    return omp_get_wtime() - began;
-}
-
 /* Read a model that is to judge */
 static struct model *open_classifier(const struct kernels *k, const char *folder,
-                                     int classes, enum learning learning)
+                                     const struct task *task, enum learning learning)
 {
+    int classes = task->answer == A_SPAN ? 2 : task->classes;
     struct shape shape = model_shape(folder);
     struct parameters parameters = parameters_plan(&shape, HEAD_CLASSIFIER, classes);
     float *values = allocate(parameters.size, sizeof *values);
@@ -85,32 +92,89 @@ static struct model *open_classifier(const struct kernels *k, const char *folder
     return model;
 }
 
-/* Time a model on one core and on all */
-static json_t *time_model(const char *folder, const struct examples *examples)
+/* Time a few rows, one at a time */
+enum { TENTHS = 10, MOST_CLASSES = 3 };
+
+/* A model on its way through the rows. */
+struct runner {
+    const char *name;
+    struct model *model;
+    struct batch *batch;
+    double seconds[2][TENTHS]; /* on one core and on all; 0: not yet there */
+};
+
+/* Seconds for rows first .. end-1. */
+static double time_rows(struct runner *r, const struct examples *examples, int first,
+                        int end)
 {
-    const struct kernels *cpu = kernels_open("cpu");
-    struct model *model = open_classifier(cpu, folder, 2, LEARN_NOTHING);
-    struct batch *batch = batch_create(model->shape.positions, 1);
-    int all = omp_get_num_procs();
-    double best[2] = {1e30, 1e30};
-    json_t *rounds = json_array();
-    time_pass(model, examples, batch);
-    for (int round = 0; round < 2 * ROUNDS; round++) {
-        omp_set_num_threads(round % 2 ? all : 1);
-        double seconds = time_pass(model, examples, batch);
-        if (seconds < best[round % 2])
-            best[round % 2] = seconds;
-        if (round % 2 == 0)
-            json_array_append_new(rounds, json_real(seconds));
+    float logits[MOST_CLASSES];
+    double began = omp_get_wtime();
+    for (int i = first; i < end && i < examples->count; i++) {
+        examples_batch(examples, NULL, i, 1, r->batch, 0);
+        classification_predict(r->model, r->batch, logits);
     }
-    omp_set_num_threads(all);
-    json_t *object = json_pack("{s:I, s:f, s:o, s:f}", "parameters",
-                               (json_int_t)parameters_total(&model->parameters),
-                               "seconds_one_core", best[0], "rounds_one_core", rounds,
-                               "seconds_all_cores", best[1]);
-    batch_free(batch);
-    encoder_free(model);
-    return object;
+    return omp_get_wtime() - began;
+}
+
+/* Go over all rows with both models */
+/* Takes one round, keeps what was quicker than before, and returns its seconds. */
+static double take_round(struct runner runners[2], const struct examples *examples)
+{
+    double began = omp_get_wtime();
+    for (int part = 0; part < TENTHS; part++) {
+        int first = (int)((long)examples->count * part / TENTHS);
+        int end = (int)((long)examples->count * (part + 1) / TENTHS);
+        for (int i = 0; i < 4; i++) {
+            struct runner *r = &runners[i % 2];
+            double *kept = &r->seconds[i / 2][part];
+            omp_set_num_threads(i < 2 ? 1 : omp_get_num_procs());
+            double seconds = time_rows(r, examples, first, end);
+            if (*kept == 0 || seconds < *kept)
+                *kept = seconds;
+        }
+    }
+    return omp_get_wtime() - began;
+}
+
+/* Time the teacher and the student */
+static json_t *runner_json(const struct runner *r)
+{
+    double one = 0, all = 0;
+    json_t *parts = json_array();
+    for (int part = 0; part < TENTHS; part++) {
+        one += r->seconds[0][part];
+        all += r->seconds[1][part];
+        json_array_append_new(parts, json_real(r->seconds[0][part]));
+    }
+    return json_pack("{s:I, s:f, s:o, s:f}", "parameters",
+                     (json_int_t)parameters_total(&r->model->parameters),
+                     "seconds_one_core", one, "parts_one_core", parts,
+                     "seconds_all_cores", all);
+}
+
+static json_t *time_models(const char *teacher, const char *student,
+                           const struct task *task, const struct examples *examples)
+{
+    const int warming = 20;      /* rows */
+    const double patience = 10; /* seconds after which no other round begins */
+    const struct kernels *cpu = kernels_open("cpu");
+    const char *const folders[] = {teacher, student};
+    struct runner runners[2] = {{.name = "teacher"}, {.name = "student"}};
+    json_t *models = json_object();
+    for (int i = 0; i < 2; i++) {
+        runners[i].model = open_classifier(cpu, folders[i], task, LEARN_NOTHING);
+        runners[i].batch = batch_create(runners[i].model->shape.positions, 1);
+        time_rows(&runners[i], examples, 0, warming);
+    }
+    double spent = 0;
+    for (int round = 0; round < ROUNDS && spent < patience; round++)
+        spent += take_round(runners, examples);
+    for (int i = 0; i < 2; i++) {
+        json_object_set_new(models, runners[i].name, runner_json(&runners[i]));
+        batch_free(runners[i].batch);
+        encoder_free(runners[i].model);
+    }
+    return models;
 }
 
 /* Leave the same work for another program */
@@ -300,14 +364,14 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
                                double rate)
 {
     struct settings *s = stage->settings;
-    struct judging j = {.size = (int)settings_count(s, "finetune", "batch")};
-    int length = (int)settings_count(s, "finetune", "length");
-    char *task = name_task(stage, true);
-    int classes = task_find(task)->classes;
+    const struct task *task = choose_task(stage, "imdb", false);
+    char *sections = text_format("%s finetune", task->name);
+    struct judging j = {.size = (int)settings_count(s, sections, "batch")};
+    int length = (int)settings_count(s, sections, "length");
     j.examples = read_examples(stage, task, TRAIN, STEPS * j.size);
     j.order = batch_order(j.examples->count, 1, 0);
     j.batch = batch_create(length * j.size, j.size);
-    j.model = open_classifier(k, stage->model, classes, LEARN_ALL);
+    j.model = open_classifier(k, stage->model, task, LEARN_ALL);
     const struct batch *batch = j.batch;
     struct timed timed = {"task", judge, &j, j.model, NULL, &batch};
     json_t *object = time_steps(stage, &timed, rate);
@@ -315,7 +379,7 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
     batch_free(j.batch);
     examples_free(j.examples);
     free(j.order);
-    free(task);
+    free(sections);
     return object;
 }
 
@@ -360,11 +424,15 @@ static void print_bench(const json_t *object)
     }
     printf("%-20s%16s%16s%12.1f min\n\n", "all", "", "",
            number(object, "estimate", "minutes"));
-    /* Print the times of the sentences */
+    /* Print the times of the pass */
     const json_t *models = json_object_get(object, "models");
+    const json_t *pass = json_object_get(object, "pass");
+    printf("one pass over the %.0f rows of %s's development set, a row at a time\n",
+           number(object, "pass", "rows"),
+           json_string_value(json_object_get(pass, "title")));
     for (int i = 0; i < 2; i++) {
         const char *name = i == 0 ? "teacher" : "student";
-        printf("%s, sentence by sentence: %.3f s on one core, %.3f s on all\n", name,
+        printf("%-20s%14.3f s on one core%14.3f s on all\n", name,
                number(models, name, "seconds_one_core"),
                number(models, name, "seconds_all_cores"));
     }
@@ -375,7 +443,7 @@ int bench_main(int argc, char **argv)
     const char *required =
         "--profile --run --data --student --model --full --published";
     struct stage stage = stage_open(argc, argv, usage, required);
-    json_t *object = json_object(), *models = json_object();
+    json_t *object = json_object();
     /* Estimate what a T4 would need */
     json_error_t error;
     json_t *published = json_load_file(stage.published, 0, &error);
@@ -394,24 +462,25 @@ int bench_main(int argc, char **argv)
     }
     json_object_set_new(object, "aims", aims);
     json_decref(published);
-    /* Time the models on sentences */
+    /* Time one pass over a development set */
     char *student = stage_path(&stage, "models/%s", stage.student);
-    char *task = name_task(&stage, false);
+    const struct task *task = choose_task(&stage, "stsb", true);
     struct examples *examples = read_examples(&stage, task, DEV, 0);
-    int sentences = examples->count < SENTENCES ? examples->count : SENTENCES;
-    struct batch *batch = batch_create((int)examples->starts[sentences], sentences);
-    examples_batch(examples, NULL, 0, sentences, batch, 0);
-    leave(&stage, batch, "sentences");
-    json_object_set_new(models, "teacher", time_model(stage.model, examples));
-    json_object_set_new(models, "student", time_model(student, examples));
-    json_object_set_new(object, "models", models);
-    json_object_set_new(object, "sentences", json_integer(sentences));
-    json_object_set_new(object, "tokens",
-                        json_integer((json_int_t)examples->starts[sentences]));
+    int tokens = (int)examples->starts[examples->count];
+    struct batch *batch = batch_create(tokens, examples->count);
+    examples_batch(examples, NULL, 0, examples->count, batch, 0);
+    leave(&stage, batch, "pass");
+    json_object_set_new(object, "models",
+                        time_models(stage.model, student, task, examples));
+    bool toy = !strcmp(settings_text(stage.settings, "run", "data"), "toyland");
+    char *title = text_format(toy ? "toy %s" : "%s", task->title);
+    json_object_set_new(object, "pass",
+                        json_pack("{s:s, s:i, s:i}", "title", title, "rows",
+                                  examples->count, "tokens", tokens));
     examples_free(examples);
     batch_free(batch);
     free(student);
-    free(task);
+    free(title);
     double rate;
     struct distillation *d = distillation_open(&stage);
     const struct kernels *k = d->student->k;

@@ -206,11 +206,28 @@ static void set_cuts(const struct run *run, json_t *values)
     value_take(values, text, "cuts");
     json_decref(cuts);
 }
+static void list_missing_tasks(const struct run *run, struct settings *settings,
+                               json_t *missing)
+{
+    for (const struct task *task = task_list; task->name; task++) {
+        char *sections = run_sections(settings, task->name, strlen(task->name));
+        bool found = !sections;
+        for (int i = 0; i < run->count; i++)
+            found |= run->sheets[i].task == task;
+        char *text = text_format("%s of any model", task->title);
+        if (!found)
+            json_object_set_new(missing, text, json_true());
+        free(text);
+        free(sections);
+    }
+}
+
 static void set_missing(const struct run *run, struct settings *settings,
                         json_t *values)
 {
     int seeds[64], least = 64, most = 0;
     json_t *missing = json_object();
+    list_missing_tasks(run, settings, missing);
     for (int i = 0; i < run->count; i++) {
         const struct sheet *sheet = &run->sheets[i];
         const char *name = sheet->task->name;
@@ -264,7 +281,7 @@ static void set_times(const struct run *run, json_t *values)
 static double constant_score(const struct sheet *sheet)
 {
     double *constant = allocate((size_t)sheet->rows, sizeof *constant);
-    double best = -INFINITY;
+    double best = sheet->task->answer == A_CLASS ? -INFINITY : 0;
     for (int class = 0; class < sheet->task->classes; class ++) {
         for (int row = 0; row < sheet->rows; row++)
             constant[row] = class;
@@ -273,6 +290,13 @@ static double constant_score(const struct sheet *sheet)
     }
     free(constant);
     return best;
+}
+/* Sets the values of a measure, or dashes for NULL. Frees the key. */
+static void set_measure(json_t *values, const struct measure *measure, char *key)
+{
+    struct estimate estimate = measure_estimate(measure);
+    value_estimate(values, &estimate, key);
+    free(key);
 }
 /* The standard deviation over seeds; 0 for one seed. */
 static double spread(const struct answers *a)
@@ -320,13 +344,10 @@ static void set_task_scores(const struct sheet *sheet, json_t *values)
         value_estimate(values, &estimate, key);
         value_take(values, number_text(spread(a), 1), "%s.spread", key);
         value_take(values, number_text(a->seeds, 0), "%s.seeds", key);
-        if (a->also) {
-            estimate = measure_estimate(a->also);
-            char *also = text_format("%s.%s.%s", metric_key(sheet->task->also), task,
-                                     a->model);
-            value_estimate(values, &estimate, also);
-            free(also);
-        }
+        if (a->also)
+            set_measure(values, a->also,
+                        text_format("%s.%s.%s", metric_key(sheet->task->also), task,
+                                    a->model));
         free(key);
     }
 }
@@ -355,56 +376,70 @@ static const struct answers *answers_to(const struct run *run, const char *task,
     return NULL;
 }
 
-/* A model's GLUE score; NULL if it has not answered all nine tasks. */
-static struct measure *glue_score(const struct run *run, const char *model)
+/* A model's score on a task as GLUE counts it; NULL if it has not answered all of it.
+   The caller frees it. */
+static struct measure *glue_part(const struct run *run, const struct task *task,
+                                 const char *model)
 {
-    struct measure *scores[16], *halves = NULL, *mean = NULL;
+    struct measure *halves[2];
+    int count = 0;
+    for (const struct task *half = task_list; half->name; half++) {
+        if (half != task && !(half->of && !strcmp(half->of, task->name)))
+            continue;
+        const struct answers *a = answers_to(run, half->name, model);
+        if (!a)
+            return NULL;
+        halves[count++] = a->also ? a->also : a->score;
+    }
+    return measure_mean(halves, count);
+}
+/* Sets the parts of a model's GLUE score and returns it; NULL without all nine tasks.
+   The caller frees it. */
+static struct measure *glue_score(const struct run *run, const char *model,
+                                  json_t *values)
+{
+    enum { MOST_PARTS = 9 };
+    struct measure *parts[MOST_PARTS], *score = NULL;
     int count = 0, wanted = 0;
     for (const struct task *task = task_list; task->name; task++) {
-        const struct answers *a = answers_to(run, task->name, model);
-        const struct answers *parent = task->of ? answers_to(run, task->of, model) : NULL;
-        wanted += task->glue;
-        if (task->glue && a)
-            scores[count++] = a->also ? a->also : a->score;
-        if (a && parent && !halves) {
-            halves = measure_mean((struct measure *[]){a->score, parent->score}, 2);
-            for (int i = 0; i < count; i++)
-                scores[i] = scores[i] == parent->score ? halves : scores[i];
-        }
+        if (!task->glue)
+            continue;
+        struct measure *part = glue_part(run, task, model);
+        set_measure(values, part, text_format("glue.%s.%s", task->name, model));
+        if (part)
+            parts[count++] = part;
+        wanted++;
     }
     if (count == wanted)
-        mean = measure_mean(scores, count);
-    free(halves);
-    return mean;
+        score = measure_mean(parts, count);
+    set_measure(values, score, text_format("glue.score.%s", model));
+    while (count > 0)
+        free(parts[--count]);
+    return score;
 }
 static void set_glue(const struct run *run, json_t *values)
 {
-    struct measure *teacher = glue_score(run, "teacher");
-    bool some = false;
-    for (int i = 0; i < run->count; i++)
-        some |= run->sheets[i].task->glue && !run->sheets[i].counts;
+    struct measure *teacher = NULL;
     for (int i = 0; i < run->model_count; i++) {
-        struct measure *score = glue_score(run, run->models[i]);
+        const char *model = run->models[i];
+        struct measure *score = glue_score(run, model, values);
+        if (!strcmp(model, "teacher"))
+            teacher = score;
         struct measure *kept = score && teacher ? measure_ratio(score, teacher) : NULL;
-        struct estimate estimate = measure_estimate(score);
-        char *key = text_format("glue.score.%s", run->models[i]);
-        value_estimate(values, &estimate, key);
-        free(key);
-        key = text_format("glue.kept.%s", run->models[i]);
-        estimate = measure_estimate(kept);
-        value_estimate(values, &estimate, key);
-        free(key);
-        free(score);
+        set_measure(values, kept, text_format("glue.kept.%s", model));
+        if (score != teacher)
+            free(score);
         free(kept);
     }
-    value_set(values, some ? "yes" : "no", "glue.known");
+    value_set(values, run_beyond(run, "teacher") ? "yes" : "no", "glue.known");
     value_set(values, teacher ? "yes" : "no", "glue.complete");
-    value_set(values, answers_to(run, "squad", "teacher") ? "yes" : "no", "squad.known");
+    bool spans = answers_to(run, "squad", "teacher");
+    value_set(values, spans ? "yes" : "no", "squad.known");
     free(teacher);
 }
 static void set_scores(const struct run *run, json_t *values)
 {
-    json_t *titles = json_object();
+    json_t *titles = json_object(), *counted = json_object();
     for (const struct task *task = task_list; task->name; task++) {
         value_set(values, "–", "score.%s.teacher", task->name);
         value_set(values, "–", "score.%s.student", task->name);
@@ -413,23 +448,24 @@ static void set_scores(const struct run *run, json_t *values)
     for (int i = 0; i < run->count; i++) {
         set_task_scores(&run->sheets[i], values);
         json_object_set_new(titles, run->sheets[i].title, json_true());
+        if (run->sheets[i].counts)
+            json_object_set_new(counted, run->sheets[i].title, json_true());
     }
     for (int i = 0; i < run->model_count; i++) {
         struct measure *mean = answered_all(run, run->models[i])
                                    ? mean_score(run, run->models[i], run->models[i])
                                    : NULL;
-        struct estimate estimate = measure_estimate(mean);
-        char *key = text_format("score.mean.%s", run->models[i]);
-        value_estimate(values, &estimate, key);
-        free(key);
+        set_measure(values, mean, text_format("score.mean.%s", run->models[i]));
         free(mean);
     }
     set_list(values, titles, "tasks");
+    set_list(values, counted, "tasks.counted");
     set_teacher(run, values);
     set_glue(run, values);
     value_take(values, number_text(run->count, 0), "tasks.count");
     value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
     json_decref(titles);
+    json_decref(counted);
 }
 
 /* Write an estimate as JSON */
@@ -732,11 +768,31 @@ static void set_speed(const struct run *run, json_t *values)
         value_take(values, number_text(parameters, 0), "parameters.%s", model);
         value_take(values, significant_text(parameters / 1e6), "parameters.%s.millions",
                    model);
-        value_take(values, significant_text(record_number(timed, "seconds_one_core")),
-                   "speed.%s.one", model);
-        value_take(values, significant_text(record_number(timed, "seconds_all_cores")),
-                   "speed.%s.all", model);
+        /* Set the seconds of a pass on one core and on all */
+        static const char *const cores[][2] = {{"one", "seconds_one_core"},
+                                               {"all", "seconds_all_cores"}};
+        for (int i = 0; i < 2; i++) {
+            double seconds = record_number(timed, cores[i][1]),
+                   whole = record_number(teacher, cores[i][1]);
+            char *key = text_format("speed.%s.%s", model, cores[i][0]);
+            value_take(values, significant_text(seconds), "%s", key);
+            value_take(values,
+                       !strcmp(model, "teacher")  ? text_format("1")
+                       : seconds > 0 && whole > 0 ? number_text(whole / seconds, 2)
+                                                  : text_format("–"),
+                       "%s.times", key);
+            free(key);
+        }
     }
+    /* Say what the pass went over */
+    const json_t *pass = json_object_get(run->bench, "pass");
+    const char *passed = json_string_value(json_object_get(pass, "title"));
+    char *rows = number_text(record_number(pass, "rows"), 0);
+    value_take(values,
+               passed ? text_format("the %s rows of %s's development set", rows, passed)
+                      : text_format("rows that were not recorded"),
+               "speed.pass");
+    free(rows);
     /* Compare the sizes */
     double before = record_number(teacher, "parameters"),
            after = record_number(student, "parameters");

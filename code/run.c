@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/55-run.md; edit there. */
 #include "run.h"
 #include "fail.h"
 #include "file.h"
@@ -444,6 +444,15 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
         if (!strcmp(sheet->list[i].model, model))
             return &sheet->list[i];
     return NULL;
+}
+
+bool run_beyond(const struct run *run, const char *model)
+{
+    for (int i = 0; i < run->count; i++)
+        if (run->sheets[i].task->glue && !run->sheets[i].counts
+            && run_answers(&run->sheets[i], model))
+            return true;
+    return false;
 }
 
 /* Free a run */

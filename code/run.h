@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/55-run.md; edit there. */
 #ifndef RUN_H
 #define RUN_H
 
@@ -82,8 +82,10 @@ struct grid *run_curve(const struct run *run, const char *name);
    frees it. */
 json_t *run_json(const char *path);
 
-/* run_answers: a model's answers to a task; NULL if it gave none. */
+/* run_answers: a model's answers to a task; NULL if it gave none. run_beyond: whether a
+   model answered tasks of GLUE beside those that count for retention. */
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
+bool run_beyond(const struct run *run, const char *model);
 
 /* model_title: what the report calls a model: "student, random start" for
    "student-random". model_rank: its place in tables; models that have no title come

@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/56-tables.md; edit there. */
 #include "tables.h"
 #include "fail.h"
 #include "file.h"
@@ -79,46 +79,74 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
     }
 }
 
-/* Write the tables of GLUE and SQuAD */
+/* Write the paper's tables */
 static void write_glue(const struct run *run, const json_t *values, FILE *stream)
 {
-    static const char *const order[] = {"cola", "mnli", "mrpc", "qnli", "qqp",
-                                        "rte",  "sst2", "stsb", "wnli"};
-    static const char *const papers[] = {"elmo", "bert", "distilbert"};
-    static const char *const titles[] = {"paper: ELMo", "paper: BERT",
-                                         "paper: DistilBERT"};
-    fputs("Model\tGLUE", stream);
-    for (int i = 0; i < 9; i++)
+    static const char *const order[] = {"score", "cola", "mnli", "mrpc", "qnli",
+                                        "qqp",   "rte",  "sst2", "stsb", "wnli"};
+    static const char *const papers[][2] = {
+        {"elmo", "ELMo"}, {"bert", "BERT"}, {"distilbert", "DistilBERT"}};
+    fputs("Model\tScore", stream);
+    for (int i = 1; i < 10; i++)
         fprintf(stream, "\t%s", task_find(order[i])->title);
-    for (int j = 0; j < run->model_count; j++) {
-        const char *model = run->models[j];
-        fprintf(stream, "\n%s\t%s", model_title(model),
-                value_get(values, "glue.score.%s", model));
-        for (int i = 0; i < 9; i++) {
-            bool f1 = task_find(order[i])->also == F1;
-            fprintf(stream, "\t%s",
-                    value_get(values, "%s.%s.%s", f1 ? "f1" : "score", order[i], model));
-        }
-    }
     for (int j = 0; j < 3; j++) {
-        fprintf(stream, "\n%s\t{{paper.table1.%s.score}}", titles[j], papers[j]);
-        for (int i = 0; i < 9; i++)
-            fprintf(stream, "\t{{paper.table1.%s.%s}}", papers[j], order[i]);
+        fprintf(stream, "\npaper: %s", papers[j][1]);
+        for (int i = 0; i < 10; i++)
+            fprintf(stream, "\t{{paper.table1.%s.%s}}", papers[j][0], order[i]);
+    }
+    for (int j = 0; j < run->model_count; j++) {
+        if (!run_beyond(run, run->models[j]))
+            continue;
+        fprintf(stream, "\n%s", model_title(run->models[j]));
+        for (int i = 0; i < 10; i++)
+            fprintf(stream, "\t%s",
+                    value_get(values, "glue.%s.%s", order[i], run->models[j]));
     }
     fputc('\n', stream);
 }
 static void write_squad(const struct run *run, const json_t *values, FILE *stream)
 {
-    write_row(stream, "Model", "IMDb", "SQuAD, exact", "SQuAD, F1");
-    for (int j = 0; j < run->model_count; j++)
-        write_row(stream, model_title(run->models[j]),
-                  value_get(values, "score.imdb.%s", run->models[j]),
-                  value_get(values, "exact.squad.%s", run->models[j]),
-                  value_get(values, "score.squad.%s", run->models[j]));
+    write_row(stream, "Model", "IMDb", "SQuAD, exact match", "SQuAD, F1");
     write_row(stream, "paper: BERT", "{{paper.table2.bert.imdb}}",
               "{{paper.table2.bert.em}}", "{{paper.table2.bert.f1}}");
     write_row(stream, "paper: DistilBERT", "{{paper.table2.distilbert.imdb}}",
               "{{paper.table2.distilbert.em}}", "{{paper.table2.distilbert.f1}}");
+    write_row(stream, "paper: DistilBERT (D)", "–", "{{paper.table2.distilled.em}}",
+              "{{paper.table2.distilled.f1}}");
+    for (int j = 0; j < run->model_count; j++) {
+        const char *model = run->models[j],
+                   *overlap = value_get(values, "score.squad.%s", model);
+        if (strcmp(overlap, "–"))
+            write_row(stream, model_title(model),
+                      value_get(values, "score.imdb.%s", model),
+                      value_get(values, "exact.squad.%s", model), overlap);
+    }
+}
+static void write_speed(const struct run *run, const json_t *values, FILE *stream)
+{
+    static const char *const cores[][2] = {{"one", "one core"}, {"all", "all cores"}};
+    const char *model;
+    json_t *timed, *models = json_object_get(run->bench, "models");
+    write_row(stream, "Model", "Parameters, millions", "One pass, s", "Times as fast");
+    write_row(stream, "paper: ELMo", "{{paper.table3.elmo.parameters}}",
+              "{{paper.table3.elmo.seconds}}", "–");
+    write_row(stream, "paper: BERT", "{{paper.table3.bert.parameters}}",
+              "{{paper.table3.bert.seconds}}", "1");
+    write_row(stream, "paper: DistilBERT", "{{paper.table3.distilbert.parameters}}",
+              "{{paper.table3.distilbert.seconds}}", "{{paper.ratio.speed}}");
+    for (int i = 0; i < 2; i++)
+        for (int rank = 0; rank <= model_rank(""); rank++)
+            json_object_foreach(models, model, timed) {
+                if (model_rank(model) == rank) {
+                    /* Write what a model takes on so many cores */
+                    char *title = text_format("%s, %s", model_title(model), cores[i][1]);
+                    const char *count = value_get(values, "parameters.%s.millions", model),
+                               *seconds = value_get(values, "speed.%s.%s", model, cores[i][0]),
+                               *times = value_get(values, "speed.%s.%s.times", model, cores[i][0]);
+                    write_row(stream, title, count, seconds, times);
+                    free(title);
+                }
+            }
 }
 
 /* Write the table of retention */
@@ -129,6 +157,8 @@ static void write_retention_of(const struct run *run, const json_t *values,
                                             : text_format("retention");
     for (int i = 0; i < run->count; i++) {
         const char *task = run->sheets[i].task->name;
+        if (!run->sheets[i].counts && !run_answers(&run->sheets[i], model))
+            continue;
         write_row(stream, model_title(model), run->sheets[i].title,
                   value_get(values, "score.%s.teacher", task),
                   value_get(values, "score.%s.%s", task, model),
@@ -172,25 +202,6 @@ static void write_ablations(const struct run *run, const json_t *values, FILE *s
             value_get(values, "ablation.%s.change.interval", key), paper ? paper : "–");
         free(paper);
     }
-}
-
-/* Write the table of speed */
-static void write_speed(const struct run *run, const json_t *values, FILE *stream)
-{
-    const char *model;
-    json_t *timed, *models = json_object_get(run->bench, "models");
-    write_row(stream, "Model", "Parameters", "One core, s", "All cores, s");
-    for (int rank = 0; rank <= model_rank(""); rank++)
-        json_object_foreach(models, model, timed) {
-            if (model_rank(model) == rank)
-                write_row(stream, model_title(model),
-                          value_get(values, "parameters.%s", model),
-                          value_get(values, "speed.%s.one", model),
-                          value_get(values, "speed.%s.all", model));
-        }
-    write_row(stream, "difference", value_get(values, "speed.smaller.sentence"),
-              value_get(values, "speed.faster.one.sentence"),
-              value_get(values, "speed.faster.all.sentence"));
 }
 
 /* Write the tables of the benchmark */
@@ -335,7 +346,8 @@ static int list_seeds(const struct run *run, int *seeds, int room)
             }
     return count;
 }
-static void write_by_seed(const struct run *run, FILE *stream,
+/* classes: only for tasks of so many; 0: for all. */
+static void write_by_seed(const struct run *run, FILE *stream, int classes,
                           char *(*cell)(const struct sheet *, const struct answers *,
                                         int))
 {
@@ -347,6 +359,8 @@ static void write_by_seed(const struct run *run, FILE *stream,
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++) {
             const struct answers *a = &run->sheets[i].list[j];
+            if (classes && run->sheets[i].task->classes != classes)
+                continue;
             fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
             for (int s = 0, at = 0; s < count; s++) {
                 char *text = at < a->seeds && a->seed[at] == seeds[s]
@@ -369,15 +383,13 @@ static char *seed_cell(const struct sheet *sheet, const struct answers *a, int s
 static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_by_seed(run, stream, seed_cell);
+    write_by_seed(run, stream, 0, seed_cell);
 }
 
 /* Write the table of confusions */
 static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
                             int seed)
 {
-    if (sheet->task->classes != 2)
-        return text_format("–");
     struct confusion c =
         confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
     return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
@@ -387,7 +399,7 @@ static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_by_seed(run, stream, confusion_cell);
+    write_by_seed(run, stream, 2, confusion_cell);
 }
 
 /* Write the table of stages */
@@ -558,7 +570,8 @@ static int drawn(const struct run *run, int sheet)
 
 static double place(const struct run *run, int task, int model)
 {
-    return drawn(run, task) + 0.8 * (model - (run->model_count - 1) / 2.0) / run->model_count;
+    double aside = model - (run->model_count - 1) / 2.0;
+    return drawn(run, task) + 0.8 * aside / run->model_count;
 }
 
 static void plot_scores(const struct run *run, FILE *stream)
@@ -623,8 +636,8 @@ static void plot_confusions(const struct run *run, FILE *stream)
                 for (int prediction = 0; prediction < 2; prediction++) {
                     int count = counts[label][prediction],
                         all = counts[label][0] + counts[label][1];
-                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", drawn(run, i), j, prediction,
-                            label, all ? (double)count / all : 0, count);
+                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", drawn(run, i), j,
+                            prediction, label, all ? (double)count / all : 0, count);
                 }
         }
 }

@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/56-tables.md; edit there. */
 #ifndef TABLES_H
 #define TABLES_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/55-values.md; edit there. */
 #include "values.h"
 #include "fail.h"
 

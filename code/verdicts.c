@@ -222,36 +222,28 @@ static void judge_size(const json_t *summary, json_t *list)
         .unknown = not_measured};
     note_claimed(note(list, &f), 40, size_tolerance());
 }
-/* The quickest and the slowest round of a model; false if its rounds were not kept. */
-static bool read_rounds(const json_t *models, const char *model, double *quickest,
-                        double *slowest)
-{
-    json_t *rounds = json_object_get(json_object_get(models, model), "rounds_one_core");
-    *quickest = INFINITY;
-    *slowest = 0;
-    for (size_t i = 0; i < json_array_size(rounds); i++) {
-        double seconds = json_number_value(json_array_get(rounds, i));
-        *quickest = fmin(*quickest, seconds);
-        *slowest = fmax(*slowest, seconds);
-    }
-    return *slowest > 0 && *quickest > 0;
-}
-
-/* Percent faster on one core, as the paper forms it; its interval is the spread. */
+/* Percent faster on one core, as the paper forms it; its interval is that of the parts
+   that the rows were taken in. */
 static struct estimate read_speed(const json_t *models)
 {
+    static const char *const key = "parts_one_core";
+    const json_t *parts = json_object_get(json_object_get(models, "teacher"), key),
+                 *others = json_object_get(json_object_get(models, "student"), key);
     double teacher = measured_number(models, "teacher", "seconds_one_core"),
            student = measured_number(models, "student", "seconds_one_core");
     struct estimate speed = {.known = teacher > 0 && student > 0};
-    double first, last, other_first, other_last;
     if (!speed.known)
         return speed;
     speed.value = 100 * (teacher / student - 1);
-    speed.bounded = read_rounds(models, "teacher", &first, &last)
-                    && read_rounds(models, "student", &other_first, &other_last);
-    if (speed.bounded) {
-        speed.low = 100 * (first / other_last - 1);
-        speed.high = 100 * (last / other_first - 1);
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        double part = json_number_value(json_array_get(parts, i)),
+               other = json_number_value(json_array_get(others, i));
+        double faster = 100 * (part / other - 1);
+        if (part <= 0 || other <= 0)
+            continue;
+        speed.low = speed.bounded ? fmin(speed.low, faster) : faster;
+        speed.high = speed.bounded ? fmax(speed.high, faster) : faster;
+        speed.bounded = true;
     }
     return speed;
 }
@@ -265,7 +257,7 @@ static void judge_speed(const json_t *summary, json_t *list)
         .measured = speed,
         .verdict = verdict_reaches(&speed, 60),
         .whys = {REACHES},
-        .unknown = speed.known ? "the benchmark kept no rounds" : not_measured};
+        .unknown = speed.known ? "the benchmark kept no parts" : not_measured};
     note_claimed(note(list, &f), 60, 0);
 }
 

@@ -27,7 +27,12 @@ bench >"$folder/table" || exit 1
 check "it prints the steps" printed '^tokens per second +[1-9][0-9]* +[1-9][0-9]*$'
 check "it prints each family" same "$(grep -cE ' ms .* ms .* min$' "$folder/table")" 8
 check "it leaves the batches of both steps" same "$(ls "$run/bench" | sed 's/-.*//' | sort | uniq -c | xargs)" \
-    "10 batch 1 sentences.safetensors 10 task"
+    "10 batch 1 pass.safetensors 10 task"
+check "it goes over the pairs where there is no STS-B" same \
+    "$(tr -d ' \n' <"$run/bench.json" | grep -o '"pass":{"rows":[0-9]*,"title":"[^"]*"')" \
+    '"pass":{"rows":40,"title":"toyMRPC"'
+check "it times a pass by its tenths" awk -F '[: ,]+' '/parts_one_core/ { n = 0; while (getline && $2 + 0 > 0) { n++; sum += $2 } tenths += n }
+    /seconds_one_core/ { seconds += $3 } END { exit tenths != 20 || (sum - seconds) ^ 2 > 1e-12 }' "$run/bench.json"
 check "it says that no GPU was measured" grep -q '"gpu": "no"' "$run/bench.json"
 check "a share is one of the whole" awk -F ': |,' '/"share": [0-9]/ && $2 > 0 && $2 < 1.5 { n++ } END { exit n != 2 }' \
     "$run/bench.json"

@@ -294,6 +294,33 @@ static void grids_are_read_and_refused(void **state)
     free(path);
 }
 
+/* The run that never happened, asked for all its tasks: what counts, and what is scored twice. */
+static void tasks_are_scored_by_their_rows_of_the_table(void **state)
+{
+    (void)state;
+    struct settings *settings = settings_open("tests/fixtures/run/made-up-full.settings");
+    struct run *run = run_open("tests/fixtures/run", settings);
+    int tasks = 0;
+    for (const struct task *task = task_list; task->name; task++, tasks++) {
+        assert_ptr_equal(run->sheets[tasks].task, task); /* in the order of the table */
+        const struct sheet *sheet = &run->sheets[tasks];
+        assert_int_equal(sheet->counts, task->headline);
+        assert_string_equal(sheet->title, task->title);
+        const struct answers *teacher = run_answers(sheet, "teacher");
+        assert_int_equal(teacher->seeds, 1);
+        assert_true(teacher->score->value == teacher->scores[0]);
+        assert_int_equal(teacher->also != NULL, task->also != NO_METRIC);
+        if (task->also)
+            assert_true(teacher->also->value
+                        == metric_score(task->also, sheet->labels, teacher->others[0], sheet->rows));
+    }
+    assert_int_equal(run->count, tasks);
+    assert_true(run_beyond(run, "teacher"));
+    assert_false(run_beyond(run, "student-no-kl"));
+    run_free(run);
+    settings_close(settings);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +337,7 @@ int main(void)
         cmocka_unit_test(words_follow_the_interval),
         cmocka_unit_test(numbers_become_texts),
         cmocka_unit_test(grids_are_read_and_refused),
+        cmocka_unit_test(tasks_are_scored_by_their_rows_of_the_table),
     };
     return cmocka_run_group_tests_name("results", tests, NULL, NULL);
 }

@@ -4,7 +4,8 @@
 run=$folder/made-up
 
 fresh() { rm -rf "$run"; cp -r tests/fixtures/run "$run"; }
-results() { "$distil" results --profile "$run/made-up.settings" --run "$run" --checks "$run/checks.tsv" --key 0123 "$@"; }
+settings=made-up.settings
+results() { "$distil" results --profile "$run/$settings" --run "$run" --checks "$run/checks.tsv" --key 0123 "$@"; }
 value() { awk -F '"' -v key="$1" '$2 == key { print $4 }' "$run/values.json"; }
 is() { [ "$(value "$1")" = "$2" ] || { echo "$1 is \"$(value "$1")\", expected \"$2\""; return 1; }; }
 refuses() { # refuses MESSAGE: results must fail with it and leave no values
@@ -44,6 +45,13 @@ check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
 check "the models' shapes are read from their folders" is teacher.layers 4
 check "no value is a NaN" no_nan
+check "without more of GLUE its table is the paper's" same "$(sed 's/\t.*//' "$run/tables/glue.tsv" | xargs)" \
+    "Model paper: ELMo paper: BERT paper: DistilBERT"
+check "the pass is named" is speed.pass "the 48 rows of toy MRPC's development set"
+check "the table of speed is the paper's and ours" same "$(sed 1d "$run/tables/speed.tsv" | cut -f 2- | tr '\t\n' ' /')" \
+    "{{paper.table3.elmo.parameters}} {{paper.table3.elmo.seconds}} –/{{paper.table3.bert.parameters}} \
+{{paper.table3.bert.seconds}} 1/{{paper.table3.distilbert.parameters}} {{paper.table3.distilbert.seconds}} \
+{{paper.ratio.speed}}/1.10 12.5 1/0.600 6.50 1.92/1.10 8.25 1/0.600 4.50 1.83/"
 check "the losses are thinned for print" [ "$(wc -l <"$run/figures/losses.tsv")" = 101 ]
 cp -r "$run" "$folder/first"
 OMP_NUM_THREADS=3 results >"$folder/log" 2>&1
@@ -83,6 +91,62 @@ check "and says what it lacks" is retention.cola "not defined: toy CoLA was not 
 fresh; rm "$run/predictions/cola-student-2.tsv"
 check "a missing seed is no obstacle" results
 check "a missing seed is named" sh -c "grep -q 'toy CoLA of the student has 2 of 3 seeds' $run/values.json"
+
+# all of GLUE, and SQuAD: the same numbers by awk
+count() { awk -F '\t' "NR > 1 { n++; $2 } END { printf \"%.1f\n\", 100 * ($3) }" "$run/predictions/$1-1.tsv"; }
+accuracy() { for task; do count "$task" 'same += $2 == $3' 'same / n'; done; }
+f1() { count "$1" 'hit += $2 && $3; told += $2 + $3' '2 * hit / told'; }
+mean() { awk '{ sum += $1 } END { printf "%.2f\n", sum / NR }'; }
+near() { awk -v a="$(value "$1")" -v b="$2" 'BEGIN { exit !(a ~ /^[0-9.]+$/ && (a - b) ^ 2 <= 0.1001 ^ 2) }' ||
+    { echo "$1 is \"$(value "$1")\", expected about $2"; return 1; }; }
+parts() { for task in cola mnli mrpc qnli qqp rte sst2 stsb wnli; do value "glue.$task.$1"; done; }
+
+fresh; settings=made-up-full.settings
+check "a run of all tasks is summed up" results
+for model in teacher student; do
+    check "F1 stands beside the mean with accuracy: MRPC, $model" is f1.mrpc.$model "$(f1 mrpc-$model)"
+    check "and so for QQP, $model" is f1.qqp.$model "$(f1 qqp-$model)"
+    check "GLUE counts F1 alone, $model" is glue.qqp.$model "$(f1 qqp-$model)"
+    check "the score is the mean of both, $model" near score.qqp.$model "$({ f1 qqp-$model; accuracy qqp-$model; } | mean)"
+    check "MNLI is the mean of both of its sets, $model" near glue.mnli.$model "$(accuracy mnli-$model mnlimm-$model | mean)"
+    check "SQuAD's score is the overlap, $model" is score.squad.$model "$(count squad-$model 'sum += $3' 'sum / n')"
+    check "exact matches stand beside it, $model" is exact.squad.$model "$(count squad-$model 'sum += $4' 'sum / n')"
+    check "the GLUE score is the mean of nine, $model" near glue.score.$model "$(parts $model | mean)"
+done
+check "GLUE's table has the paper's rows and ours" same "$(cut -f 1 "$run/tables/glue.tsv" | tr '\n' /)" \
+    "Model/paper: ELMo/paper: BERT/paper: DistilBERT/teacher/student/"
+check "a row of it is the score and its parts" same "$(sed -n 's/^student\t//p' "$run/tables/glue.tsv" | xargs)" \
+    "$({ value glue.score.student; parts student; } | xargs)"
+check "SQuAD's table has IMDb, exact matches and F1" same "$(sed -n 's/^teacher\t//p' "$run/tables/squad.tsv" | xargs)" \
+    "$(for key in score.imdb exact.squad score.squad; do value $key.teacher; done | xargs)"
+check "the student's GLUE score is a share of the teacher's" near glue.kept.student \
+    "$(awk -v s="$(value glue.score.student)" -v t="$(value glue.score.teacher)" 'BEGIN { print 100 * s / t }')"
+check "with an interval" sh -c "echo '$(value glue.kept.student.interval)' | grep -qE '^[0-9.]+ to [0-9.]+$'"
+check "the teacher keeps all of its own" is glue.kept.teacher 100.0
+check "retention is of the three tasks alone" is retention.tasks "CoLA, MRPC and IMDb"
+check "retention of another task is told all the same" sh -c "echo '$(value retention.rte)' | grep -qE '^[0-9.]+$'"
+check "confusions are of two classes" same "$(cut -f 1 "$run/tables/confusion.tsv" | uniq | xargs)" \
+    "Task CoLA MRPC IMDb SST-2 QQP QNLI RTE WNLI"
+check "the abstract speaks of those that count" is tasks.counted "CoLA, MRPC and IMDb"
+check "the figures show the three tasks alone" same "$(cut -f 2 "$run/figures/tasks.tsv" | xargs)" "CoLA MRPC IMDb"
+check "no value of them is a NaN" no_nan
+retained=$(value retention.mean)
+
+rm "$run"/predictions/wnli-student-1.tsv; results >"$folder/log"
+check "eight tasks give no GLUE score" is glue.score.student "–"
+check "and no share of it" is glue.kept.student "–"
+check "the teacher has one still" near glue.score.teacher "$(parts teacher | mean)"
+check "retention is the same" is retention.mean "$retained"
+fresh; rm "$run"/predictions/mnlimm-*; results >"$folder/log"
+check "what no model answered is missing" is missing "MNLI mismatched of any model"
+check "one half of MNLI is not MNLI" is glue.mnli.teacher "–"
+check "and without MNLI there is no GLUE score" is glue.score.teacher "–"
+fresh; rm "$run"/predictions/imdb-*; results >"$folder/log"
+check "where one of the three is missing, every task counts that has a training set" is retention.tasks \
+    "CoLA, MRPC, SST-2, QQP, STS-B, MNLI, QNLI, RTE, WNLI and SQuAD"
+fresh; sed -i '1s/\texact/\tmatch/' "$run/predictions/squad-student-1.tsv"
+check "spans without exact matches are refused" refuses 'squad-student-1.tsv: expected a column "exact" in the header'
+settings=made-up.settings
 
 fresh; sed -i 1d "$run/predictions/mrpc-student-2.tsv"
 check "predictions without a header are refused" refuses 'mrpc-student-2.tsv: expected a column "index" in the header'

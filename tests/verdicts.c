@@ -277,15 +277,15 @@ static void the_papers_own_models_are_small_enough(void **state)
     assert_true(number("paper.smaller") == 40);
 }
 
-/* "60 % faster", for a teacher's rounds of 10 and 11 seconds and a student's of these. */
+/* "60 % faster", for a teacher's parts of 11 and 10 seconds and a student's of these. */
 static const char *speed_verdict(double first, double second)
 {
     static char verdict[16];
     json_t *mine = summary(90, 95);
     json_object_set_new(mine, "models",
                         json_pack("{s:{s:f, s:[f, f]}, s:{s:f, s:[f, f]}}", "teacher", "seconds_one_core", 10.0,
-                                  "rounds_one_core", 11.0, 10.0, "student", "seconds_one_core", fmin(first, second),
-                                  "rounds_one_core", first, second));
+                                  "parts_one_core", 11.0, 10.0, "student", "seconds_one_core", fmin(first, second),
+                                  "parts_one_core", first, second));
     json_t *verdicts = judge(mine, NULL);
     snprintf(verdict, sizeof verdict, "%s",
              json_string_value(json_object_get(find(verdicts, "claims", "faster"), "verdict")));
@@ -293,7 +293,7 @@ static const char *speed_verdict(double first, double second)
     return verdict;
 }
 
-static void speed_must_be_there_in_every_round(void **state)
+static void speed_must_be_there_in_every_part(void **state)
 {
     (void)state;
     assert_true(number("paper.faster") == 60);
@@ -376,7 +376,7 @@ int main(void)
         cmocka_unit_test(a_retention_without_number_or_interval_says_why),
         cmocka_unit_test(the_released_student_is_judged_where_it_is),
         cmocka_unit_test(the_papers_own_models_are_small_enough),
-        cmocka_unit_test(speed_must_be_there_in_every_round),
+        cmocka_unit_test(speed_must_be_there_in_every_part),
         cmocka_unit_test(terms_are_the_papers),
         cmocka_unit_test(another_run_agrees_or_not),
         cmocka_unit_test(another_experiment_is_not_compared),

@@ -55,11 +55,27 @@ for house in one two/deeper; do
 done
 one=$folder/one/results/made-up
 two=$folder/two/deeper/results/made-up
+# all tasks of the same run: more rows in the paper's tables
+cd "$folder/one" || exit 1
+all=results/made-up-full
+cp -r "$root/tests/fixtures/run" $all
+"$root/${BUILD:-build}/distil" results --profile $all/made-up-full.settings --run $all --checks checks.tsv >/dev/null
+cp "$root/chapters/references.bib" chapters/
+"$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled chapters/*.md
+make -s BUILD=build PROFILE=$all/made-up-full.settings CHECKED= $all/summary.pdf >said-full 2>&1
+cd "$root" || exit 1
+for summary in "$one/summary.pdf" "$folder/one/$all/summary.pdf"; do
+    pdftotext -layout -l 5 "$summary" "$folder/pages"
+    for table in 'Table 1: The paper’s table 1' 'Table 2: The paper’s table 2' 'Table 3: The paper’s table 3'; do
+        check "$(basename "$(dirname "$summary")"): $table is within five pages" grep -q "$table" "$folder/pages"
+    done
+    check "and there are at most six" test "$(pdfinfo "$summary" | awk '/^Pages/ { print $2 }')" -le 6
+done
+check "all tasks weave without a complaint" same "$(cat "$folder/one/said-full")" "weave: $all/summary.pdf"
 check "the report weaves without a complaint" same "$(cat "$folder/one/said")" \
     "$(printf 'weave: results/made-up/summary.pdf\nweave: results/made-up/report.pdf')"
 check "the summary has the same bytes in another folder" cmp "$one/summary.pdf" "$two/summary.pdf"
 check "and so has a book of chunks" cmp "$one/report.pdf" "$two/report.pdf"
-check "the summary has at most six pages" test "$(pdfinfo "$one/summary.pdf" | awk '/^Pages/ { print $2 }')" -le 6
 check "a PDF tells no date" same "$(pdfinfo "$one/report.pdf" | grep Date)" ""
 check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo "$one/summary.pdf" >"$folder/info"; echo "$folder/info")"
 pdftotext -layout "$one/report.pdf" "$folder/text"
