@@ -73,7 +73,7 @@ struct classifier {
     real *mapped;  /* [sequences, width] before the activation */
     real *summary; /* [sequences, width] after activation and dropout */
     real *logits;  /* [sequences, classes]; then the gradient by them */
-    real *soft;    /* [sequences, classes] a batch's soft targets, unless nothing learns */
+    real *soft;    /* [sequences, classes] soft targets, unless nothing learns */
     real *dy;      /* [sequences, width] unless nothing learns */
 };
 
@@ -82,7 +82,7 @@ struct span_head {
     real *x;      /* [tokens, width] hidden states after dropout, if there is any */
     real *logits; /* [tokens, 2], and NEVER at place 2 token_room; then the gradient */
     real *rows;   /* [sequences, 2, longest] the logits again, by sequence and column */
-    real *soft;   /* [tokens, 2] and NEVER, a batch's soft targets, unless nothing learns */
+    real *soft;   /* [tokens, 2] soft targets, and NEVER, unless nothing learns */
     real *soft_rows; /* [sequences, 2, longest] those, by sequence and column */
     int *places;  /* [sequences, 2, longest] where in logits each of them stands */
     int *back;    /* [tokens, 2] where in rows each of the logits stands */

@@ -25,8 +25,8 @@ static size_t place(const struct ensemble *e, int example)
 }
 
 /* Soften and add up */
-/* sum[n] += share softmax(z[n] / temperature); both have `stride` floats from one to the
-   next. */
+/* sum[n] += share softmax(z[n] / temperature); both have `stride` floats from one to
+   the next. */
 static void soften(const float *z, int n, int stride, float temperature, float share,
                    float *sum)
 {

@@ -35,7 +35,7 @@ enum { MOST_EXAMS = 4 };
 struct finetuning {
     const struct task *task;
     char *sections;             /* "mrpc finetune" */
-    char *wishes;               /* "student-twice mrpc finetune": what is the model's own */
+    char *wishes;               /* "student-twice mrpc finetune": the model's own too */
     struct tokenizer *tokenizer;
     struct examples *train;
     struct ensemble *ensemble;  /* of teachers for the training set, or NULL */

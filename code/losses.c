@@ -205,8 +205,8 @@ void masked_lm_evaluate(struct model *model, const struct batch *batch,
 
 /* Classify sequences */
 /* Heed those who know the task */
-/* Lets the n soft targets of a batch into the loss of its rows. Returns them, in soft, or
-   NULL if the batch has none. */
+/* Lets the n soft targets of a batch into the loss of its rows. Returns them, in soft,
+   or NULL if the batch has none. */
 static const real *heed(struct model *m, const struct batch *batch, int n, real *soft,
                         float share, struct softmax_loss *loss)
 {
