@@ -141,12 +141,17 @@ ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(eval MODELS.$(t) := $(or $(strip $(call listed,$(t))),$(call listed,finetune))))
 $(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
 endif
-STUDENTS = $(sort $(foreach t,$(TASKS),$(filter student%,$(call models,$(t)))))
+# a student that is distilled twice begins as another one: $(call parent,STUDENT), its own name for all others
+LISTED  := $(sort $(foreach t,$(TASKS),$(MODELS.$(t))))
+$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call setting,$(m),from),$(m))))
+parent   = $(PARENT.$(1))
+twice    = $(filter-out $(call parent,$(1)),$(1))
+STUDENTS = $(sort $(foreach m,$(LISTED),$(filter student%,$(call parent,$(m)))))
 CORES   := $(shell nproc)
 TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
 TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
-MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(1),$(TEACHER_PATH))
+MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(or $(call parent,$(1)),$(1)),$(TEACHER_PATH))
 
 # what the run needs, and what for: LABEL:FILE or LABEL:NAME, as data.sh takes it
 ifneq ($(wildcard $(SETTINGS)),)
@@ -238,16 +243,28 @@ endif
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
 define finetune_key
-$(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(2)).key FORCE
-	$$(Q)$$(call key,code/finetune.c,run finetune $(1))
+$(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
+    $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
+	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)))
 endef
 define finetune
-$(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(2)).json
-	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
+$(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key \
+    $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).json \
+    $(if $(call twice,$(2)),$(foreach s,$(call seeds,$(1)),$(RUN)/teachers/$(1)-$(s)/config.json))
+	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3) \
+	    $(if $(filter teacher,$(2)),$(call keep,$(1),$(3)))
+endef
+# teachers of a task that is distilled a second time are kept; those that went before are trained again
+keep = $(if $(strip $(foreach m,$(call models,$(1)),$(call twice,$(m)))),--out $(RUN)/teachers/$(1)-$(2))
+define teacher
+$(RUN)/teachers/$(1)-$(2)/config.json: $(WORK)/keys/finetune-$(1)-teacher.key $(RUN)/stages/finetune-$(1)-teacher-$(2).json
+	$$(Q)[ $$@ -nt $$< ] || OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,teacher) --name teacher \
+	    --seed $(2) --out $$(@D)
 endef
 ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))
 $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call finetune,$(t),$(m),$(s))))))
+$(foreach t,$(TASKS),$(if $(call keep,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call teacher,$(t),$(s))))))
 endif
 
 FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))

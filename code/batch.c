@@ -17,6 +17,7 @@ struct batch *batch_create(int token_room, int sequence_room)
         *by_sequence[i] = allocate((size_t)sequence_room + 1, sizeof(int));
     b->numbers = allocate((size_t)sequence_room, sizeof *b->numbers);
     b->spans = allocate(2 * (size_t)sequence_room, sizeof *b->spans);
+    b->soft = allocate(2 * (size_t)token_room, sizeof *b->soft);
     b->token_room = token_room;
     b->sequence_room = sequence_room;
     return b;
@@ -30,12 +31,14 @@ void batch_free(struct batch *b)
         free(arrays[i]);
     free(b->numbers);
     free(b->spans);
+    free(b->soft);
     free(b);
 }
 
 void batch_clear(struct batch *b)
 {
     b->tokens = b->sequences = 0;
+    b->soft_share = 0;
 }
 
 /* Append a sequence to a batch */

@@ -21,6 +21,10 @@ struct batch {
     float *numbers;                  /* [sequences] the number to predict */
     int *spans;                      /* [sequences, 2] the answer's first and last
                                         token, from 0 in its sequence; or NO_LABEL */
+    float *soft;                     /* [sequences, classes] or [tokens, 2] logits of
+                                        those who know the task */
+    float soft_share;                /* of soft in the loss; 0: labels alone */
+    float temperature;               /* of soft */
 };
 
 /* State what can be done with a batch */
@@ -28,7 +32,7 @@ struct batch {
 struct batch *batch_create(int token_room, int sequence_room);
 void batch_free(struct batch *batch);
 
-/* batch_clear: makes the batch empty again. */
+/* batch_clear: makes the batch empty again, and soft_share 0. */
 void batch_clear(struct batch *batch);
 
 /* batch_append: adds one sequence, ids[0 .. length-1]. Its first `first` tokens are

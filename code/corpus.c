@@ -27,6 +27,8 @@ static void mend(char *line)
 /* grown: the array, of `size` bytes an element, with room for at least `wanted`. */
 static void *grown(void *array, int64_t *room, int64_t wanted, size_t size)
 {
+    if (*room >= wanted)
+        return array;
     while (*room < wanted)
         *room = *room ? 2 * *room : 1024;
     array = realloc(array, (size_t)*room * size);

@@ -206,8 +206,10 @@ static struct classifier take_classifier(struct arena *a, const struct model *m)
         .summary = take_reals(a, sequences, width),
         .logits = take_reals(a, sequences, (size_t)m->classes),
     };
-    if (m->learning != LEARN_NOTHING)
+    if (m->learning != LEARN_NOTHING) {
+        head.soft = take_reals(a, sequences, (size_t)m->classes);
         head.dy = take_reals(a, sequences, width);
+    }
     return head;
 }
 
@@ -221,8 +223,11 @@ static struct span_head take_span_head(struct arena *a, const struct model *m)
         .places = take_ints(a, cells),
         .back = take_ints(a, 2 * tokens),
     };
-    if (m->learning != LEARN_NOTHING)
+    if (m->learning != LEARN_NOTHING) {
         head.x = take_reals(a, tokens, width);
+        head.soft = take_reals(a, 2 * tokens + 1, 1);
+        head.soft_rows = take_reals(a, cells, 1);
+    }
     return head;
 }
 
@@ -233,6 +238,7 @@ static struct loss_rows take_loss_rows(struct arena *a, const struct model *m)
     return (struct loss_rows){
         .labels = take_ints(a, tokens),
         .target = take_floats(a, (size_t)m->sequence_room),
+        .said = take_floats(a, m->head == HEAD_MLM ? 0 : 2 * tokens),
         .weight = take_floats(a, tokens),
         .label = take_floats(a, tokens),
         .soft = take_floats(a, tokens),
@@ -320,9 +326,12 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
     }
     if (m->head == HEAD_SPAN) {
         const float NEVER = -1e4f;
+        size_t last = 2 * (size_t)m->token_room;
         float *number = m->k->allocate(sizeof *number);
         m->k->upload(number, &NEVER, sizeof NEVER);
-        m->k->to_real(number, slice(m->k, m->span.logits, 2 * (size_t)m->token_room), 1);
+        m->k->to_real(number, slice(m->k, m->span.logits, last), 1);
+        if (m->span.soft)
+            m->k->to_real(number, slice(m->k, m->span.soft, last), 1);
         m->k->release(number);
     }
     return size;

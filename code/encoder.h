@@ -73,6 +73,7 @@ struct classifier {
     real *mapped;  /* [sequences, width] before the activation */
     real *summary; /* [sequences, width] after activation and dropout */
     real *logits;  /* [sequences, classes]; then the gradient by them */
+    real *soft;    /* [sequences, classes] soft targets, unless nothing learns */
     real *dy;      /* [sequences, width] unless nothing learns */
 };
 
@@ -81,6 +82,8 @@ struct span_head {
     real *x;      /* [tokens, width] hidden states after dropout, if there is any */
     real *logits; /* [tokens, 2], and NEVER at place 2 token_room; then the gradient */
     real *rows;   /* [sequences, 2, longest] the logits again, by sequence and column */
+    real *soft;   /* [tokens, 2] soft targets, and NEVER, unless nothing learns */
+    real *soft_rows; /* [sequences, 2, longest] those, by sequence and column */
     int *places;  /* [sequences, 2, longest] where in logits each of them stands */
     int *back;    /* [tokens, 2] where in rows each of the logits stands */
 };
@@ -92,6 +95,7 @@ enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
 struct loss_rows {
     int *labels;                      /* [token_room] of the rows a head works on */
     float *target;                    /* [sequence_room] numbers to be predicted */
+    float *said;                      /* [2 token_room] soft targets of a task */
     float *weight;                    /* [token_room] 1 where the cosine counts, or 0 */
     float *label, *soft, *hit, *turn; /* [token_room] results of the loss kernels */
     int compared;                     /* tokens of this batch where the cosine counts */

@@ -1,4 +1,5 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
+#include "ensemble.h"
 #include "fail.h"
 #include "file.h"
 #include "loader.h"
@@ -34,8 +35,10 @@ enum { MOST_EXAMS = 4 };
 struct finetuning {
     const struct task *task;
     char *sections;             /* "mrpc finetune" */
+    char *wishes;               /* "student-twice mrpc finetune": the model's own too */
     struct tokenizer *tokenizer;
     struct examples *train;
+    struct ensemble *ensemble;  /* of teachers for the training set, or NULL */
     struct exam {
         const struct task *task;
         struct examples *examples;
@@ -125,6 +128,32 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
                               learning);
 }
 
+/* Ask the teachers that the student shall hear */
+static void ask_teachers(const struct stage *stage, struct finetuning *f)
+{
+    struct settings *s = stage->settings;
+    int count = (int)settings_count(s, f->wishes, "teachers"), seeds[64];
+    if (count == 0)
+        return;
+    int listed = settings_list(s, f->sections, "seeds", seeds, 64);
+    if (count > listed)
+        fail(stage->name, "wants %d teachers; only %d seeds of %s are listed", count,
+             listed, f->task->title);
+    char **folders = allocate((size_t)count, sizeof *folders);
+    for (int i = 0; i < count; i++)
+        folders[i] = stage_path(stage, "teachers/%s-%d", f->task->name,
+                                count == 1 ? (int)stage->seed : seeds[i]);
+    f->ensemble = ensemble_ask(stage_kernels(stage), folders, count, f->task, f->train,
+                               f->size, f->shape.vocabulary,
+                               (float)settings_number(s, f->wishes, "soft"),
+                               (float)settings_number(s, f->wishes, "temperature"));
+    for (int i = 0; i < count; i++)
+        free(folders[i]);
+    free(folders);
+    settings_text(s, f->wishes, "from");
+    settings_finish(s, stage->name);
+}
+
 /* Fine-tune on one batch */
 static void prepare(void *context, long index, struct batch *batch)
 {
@@ -136,6 +165,8 @@ static void prepare(void *context, long index, struct batch *batch)
         f->epoch = epoch;
     }
     examples_batch(f->train, f->order, (int)first, f->size, batch, 0);
+    if (f->ensemble)
+        ensemble_advise(f->ensemble, f->order, (int)first, batch);
 }
 
 static int work(void *context, long index, float share, struct loss_values *values)
@@ -266,6 +297,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     struct finetuning f = {
         .task = task_find(stage->task), .record = record, .epoch = -1};
     f.sections = text_format("%s finetune", stage->task);
+    f.wishes = text_format("%s %s", stage->name, f.sections);
     f.seed = (uint64_t)stage->seed;
     f.size = (int)settings_count(stage->settings, f.sections, "batch");
     if (f.size == 0)
@@ -289,8 +321,11 @@ static void end(struct stage *stage, struct finetuning *f)
     batch_free(f->batch);
     tokenizer_free(f->tokenizer);
     parameters_free(&f->parameters);
+    if (f->ensemble)
+        ensemble_free(f->ensemble);
     free(f->order);
     free(f->values);
+    free(f->wishes);
     free(f->sections);
     stage_close(stage);
 }
@@ -304,6 +339,7 @@ int finetune_main(int argc, char **argv)
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
     f.train = read_split(&stage, &f, f.task, TRAIN);
+    ask_teachers(&stage, &f);
     f.per_epoch = (f.train->count + f.size - 1) / f.size;
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
     double epochs = settings_number(stage.settings, f.sections, "epochs");

@@ -204,6 +204,36 @@ void masked_lm_evaluate(struct model *model, const struct batch *batch,
 }
 
 /* Classify sequences */
+/* Heed those who know the task */
+/* Lets the n soft targets of a batch into the loss of its rows. Returns them, in soft,
+   or NULL if the batch has none. */
+static const real *heed(struct model *m, const struct batch *batch, int n, real *soft,
+                        float share, struct softmax_loss *loss)
+{
+    float square = batch->temperature * batch->temperature;
+    if (batch->soft_share == 0)
+        return NULL;
+    m->k->upload(m->rows.said, batch->soft, (size_t)n * sizeof *batch->soft);
+    m->k->to_real(m->rows.said, soft, (size_t)n);
+    loss->temperature = batch->temperature;
+    loss->label_scale *= 1 - batch->soft_share;
+    loss->soft_scale = share * batch->soft_share * square / (float)loss->rows;
+    m->rows.soft_counted += loss->rows;
+    return soft;
+}
+
+static void read_task_values(struct model *m, const struct batch *batch,
+                             struct loss_values *values)
+{
+    struct loss_settings terms = words_alone;
+    if (batch->soft_share > 0) {
+        terms.mlm = 1 - batch->soft_share;
+        terms.kl = batch->soft_share;
+        terms.temperature = batch->temperature;
+    }
+    read_values(m, &terms, values);
+}
+
 /* Measure the loss of the classifier */
 static void measure_classes(struct model *model, const struct batch *batch, float share)
 {
@@ -219,10 +249,13 @@ static void measure_classes(struct model *model, const struct batch *batch, floa
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    const real *soft = heed(model, batch, rows * model->classes, model->classifier.soft,
+                            share, &loss);
     k->upload(r->labels, batch->classes, (size_t)rows * sizeof *batch->classes);
-    k->softmax_loss(&loss, model->classifier.logits, NULL, r->labels, NULL,
+    k->softmax_loss(&loss, model->classifier.logits, soft, r->labels, NULL,
                     model->state + LOSS_SCALE, r->label, r->soft, r->hit);
     k->sum(r->label, rows, r->sums + MLM_SUM);
+    k->sum(r->soft, rows, r->sums + KL_SUM);
     k->sum(r->hit, rows, r->sums + HIT_SUM);
     r->labels_counted += labelled;
     r->tokens += batch->tokens;
@@ -258,7 +291,7 @@ void classification_step(struct model *model, const struct batch *batch, uint64_
         encoder_layer_gradient(model, l);
     encoder_embedding_gradient(model);
     if (values)
-        read_values(model, &words_alone, values);
+        read_task_values(model, batch, values);
 }
 
 void classification_predict(struct model *model, const struct batch *batch,
@@ -312,12 +345,18 @@ static void measure_spans(struct model *m, const struct batch *batch, float shar
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    const real *soft = heed(m, batch, 2 * batch->tokens, head->soft, share, &loss);
+    if (soft) {
+        k->gather(soft, head->places, head->soft_rows, rows * longest, 1);
+        soft = head->soft_rows;
+    }
     k->upload(r->labels, batch->spans, (size_t)rows * sizeof *batch->spans);
     k->gather(head->logits, head->places, head->rows, rows * longest, 1);
-    k->softmax_loss(&loss, head->rows, NULL, r->labels, NULL, m->state + LOSS_SCALE,
+    k->softmax_loss(&loss, head->rows, soft, r->labels, NULL, m->state + LOSS_SCALE,
                     r->label, r->soft, r->hit);
     k->gather(head->rows, head->back, head->logits, 2 * batch->tokens, 1);
     k->sum(r->label, rows, r->sums + MLM_SUM);
+    k->sum(r->soft, rows, r->sums + KL_SUM);
     k->sum(r->hit, rows, r->sums + HIT_SUM);
     r->labels_counted += labelled;
     r->tokens += batch->tokens;
@@ -334,7 +373,7 @@ void span_step(struct model *model, const struct batch *batch, uint64_t key,
         encoder_layer_gradient(model, l);
     encoder_embedding_gradient(model);
     if (values)
-        read_values(model, &words_alone, values);
+        read_task_values(model, batch, values);
 }
 
 void span_predict(struct model *model, const struct batch *batch, float *logits)

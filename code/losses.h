@@ -70,7 +70,8 @@ void masked_lm_evaluate(struct model *model, const struct batch *batch,
 
 /* classification_step: the cross-entropy of batch->classes, for models with
    HEAD_CLASSIFIER; if there is one class, the mean square of what its logit misses
-   batch->numbers by. */
+   batch->numbers by. With soft_share, classes are learnt from batch->soft as well:
+   total = (1 - soft_share) mlm + soft_share kl. */
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values);
 
@@ -80,7 +81,7 @@ void classification_predict(struct model *model, const struct batch *batch,
 
 /* span_step: the cross-entropy of the two ends of batch->spans, each among the visible
    tokens of its sequence, for models with HEAD_SPAN. Sequences have two tokens at
-   least. */
+   least. With soft_share, as above. */
 void span_step(struct model *model, const struct batch *batch, uint64_t key,
                float share, struct loss_values *values);
 

@@ -96,6 +96,8 @@ static const struct {
     {"student-first", "student, the first half of the layers"},
     {"student-last", "student, the last half"},
     {"student-ends", "student, both ends"},
+    {"student-twice", "student, distilled twice"},
+    {"student-ensemble", "student, taught by an ensemble"},
 };
 
 int model_rank(const char *model)

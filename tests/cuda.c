@@ -805,10 +805,20 @@ static void masked_lm_case(const char *folder, int vocabulary, enum learning lea
     encoder_free(m);
 }
 
-static void classification_case(const char *folder, int classes)
+/* Gives a batch soft targets with a share in the loss, for any head. */
+static void advise(struct batch *batch, float share)
+{
+    batch->soft_share = share;
+    batch->temperature = 2;
+    for (int i = 0; i < 2 * batch->tokens; i++)
+        batch->soft[i] = (float)random_normal(9, (uint64_t)i);
+}
+
+static void classification_case(const char *folder, int classes, float soft_share)
 {
     struct model *m = open_model(folder, HEAD_CLASSIFIER, classes, LEARN_ALL);
     struct batch *batch = random_batch((int[]){9, 12, 4}, 3, 37, 0);
+    advise(batch, soft_share);
     struct loss_values values;
     float logits[9];
     classification_step(m, batch, 5, 1, &values);
@@ -820,10 +830,11 @@ static void classification_case(const char *folder, int classes)
     encoder_free(m);
 }
 
-static void span_case(const char *folder, int pad_to)
+static void span_case(const char *folder, int pad_to, float soft_share)
 {
     struct model *m = open_model(folder, HEAD_SPAN, 0, LEARN_ALL);
     struct batch *batch = random_batch((int[]){9, 12, 4}, 3, 37, pad_to);
+    advise(batch, soft_share);
     struct loss_values values;
     float logits[2 * 3 * 12];
     span_step(m, batch, 5, 1, &values);
@@ -845,12 +856,17 @@ static void models_are_right(void **state)
     CHECK(masked_lm_case("tests/fixtures/bert-untied", 37, LEARN_ALL));
     CHECK(masked_lm_case("tests/fixtures/bert-untied", 37, LEARN_HEAD));
     CHECK(masked_lm_case("tests/fixtures/distilbert-untied", 37, LEARN_ALL));
-    CHECK(classification_case("tests/fixtures/bert-classifier", 3));
-    CHECK(classification_case("tests/fixtures/distilbert-classifier", 2));
-    CHECK(classification_case("tests/fixtures/bert-number", 1));
-    CHECK(span_case("tests/fixtures/bert-span", 0));
-    CHECK(span_case("tests/fixtures/distilbert-span", 0));
-    CHECK(span_case("tests/fixtures/distilbert-span", 12));
+    CHECK(classification_case("tests/fixtures/bert-classifier", 3, 0));
+    CHECK(classification_case("tests/fixtures/bert-classifier", 3, 0.4f));
+    CHECK(classification_case("tests/fixtures/distilbert-classifier", 2, 0));
+    CHECK(classification_case("tests/fixtures/distilbert-classifier", 2, 0.4f));
+    CHECK(classification_case("tests/fixtures/bert-number", 1, 0));
+    CHECK(span_case("tests/fixtures/bert-span", 0, 0));
+    CHECK(span_case("tests/fixtures/bert-span", 0, 0.4f));
+    CHECK(span_case("tests/fixtures/distilbert-span", 0, 0));
+    CHECK(span_case("tests/fixtures/distilbert-span", 0, 0.4f));
+    CHECK(span_case("tests/fixtures/distilbert-span", 12, 0));
+    CHECK(span_case("tests/fixtures/distilbert-span", 12, 0.4f));
 }
 
 /* ---- Training ---- */

@@ -9,8 +9,8 @@ cp -a "$build"/*.o "$build"/*.d "$build/distil" "$build/tangle" "$folder/tree/bu
 cp tests/fixtures/tiny.settings "$folder/tree"
 cd "$folder/tree" || exit 1
 
-experiment() { # the experiment up to its verdicts, without the checks of the book
-    make verify BUILD=build PROFILE=tiny.settings NVCC= CHECKED= >"$folder/said" 2>&1 || { cat "$folder/said"; return 1; }
+experiment() { # experiment [VARIABLE=VALUE]: up to its verdicts, without the checks of the book
+    make verify "$@" BUILD=build PROFILE=tiny.settings NVCC= CHECKED= >"$folder/said" 2>&1 || { cat "$folder/said"; return 1; }
 }
 # trained: which stages the last experiment ran, by the folders of curves that are newer than the mark
 trained() { find results/tiny/stages -newer "$folder/mark" -name '*.json' | sed 's:.*/::; s:\.json$::' | LC_ALL=C sort; }
@@ -38,4 +38,17 @@ mark
 check "the experiment runs with one task's own models and seeds" experiment
 check "only these are trained" same "$(trained | tr '\n' ' ')" "finetune-mrpc-student-3 finetune-mrpc-teacher-3 "
 check "only these are in the results" same "$(cut -f 1,3 results/tiny/tables/seeds.tsv | grep -c '^toy MRPC')" 2
+mark
+check "the experiment runs with students that are distilled twice" experiment EXTENDED=1
+check "the teachers that they hear are trained again, to be kept" same \
+    "$(trained | sed 's/^finetune-//; s/cola-//; s/imdb-//; s/mrpc-//' | sort | uniq -c | sed 's/^ *//' | tr '\n' ' ')" \
+    "2 student-ensemble-1 2 student-ensemble-2 2 student-twice-1 2 student-twice-2 2 teacher-1 2 teacher-2 "
+check "such students are in the results" grep -q "distilled twice" results/tiny/tables/ablation.tsv
+mark
+check "the experiment runs again with them" experiment EXTENDED=1
+check "nothing is due then, either" same "$(trained)" ""
+rm -r results build/tiny
+check "the experiment runs with them from the beginning" experiment EXTENDED=1
+all=$(find results/tiny/stages -name 'finetune-*.json' | wc -l)
+check "then each teacher is trained once" same "$(scores)" "$all"
 exit $failed
