@@ -750,6 +750,8 @@ static void result_gradient(const struct model *m)
 
 static void result_hidden(const struct model *m)
 {
+    if (m->input.tokens == 0)
+        return; /* nobody asked this teacher */
     for (int l = 0; l <= m->shape.layers; l++)
         result_reals("hidden", m->hidden[l], (size_t)m->input.tokens * (size_t)m->shape.width, after(10 * l + 3, 0));
 }
