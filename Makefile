@@ -411,7 +411,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
-	$(Q)BUILD=$(BUILD) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20

@@ -191,8 +191,10 @@ static void *allocate_cuda(size_t bytes)
     } else {
         cudaError_t error = rounded < bytes ? cudaErrorMemoryAllocation
                                             : cudaMalloc(&memory, rounded);
-        if (error == cudaErrorMemoryAllocation)
+        if (error == cudaErrorMemoryAllocation) {
+            cudaGetLastError(); /* or the next launch would be blamed for it */
             fail("cuda", "%zu bytes could not be had on the GPU", bytes);
+        }
         check(error);
     }
     check(cudaMemsetAsync(memory, 0, rounded, stream));
@@ -385,7 +387,9 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
-    uint32_t alignment = p->aligned ? 16 : p->in == CUDA_R_16F ? 2 : 4;
+    uint32_t in = p->aligned ? 16 : p->in == CUDA_R_16F ? 2 : 4;
+    uint32_t out = p->aligned ? 16 : p->out == CUDA_R_16F ? 2 : 4;
+    uint32_t alignments[] = {in, in, out, out};
     uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     check(cublasLtMatmulPreferenceCreate(&preference));
     check(cublasLtMatmulPreferenceSetAttribute(
@@ -400,8 +404,8 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     for (int i = 0; i < 4; i++)
-        check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i], &alignment,
-                                                   sizeof alignment));
+        check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i],
+                                                   &alignments[i], sizeof alignments[i]));
     check(cublasLtMatmulAlgoGetHeuristic(blas, plan.operation, plan.a, plan.b, plan.d,
                                          plan.d, preference, 1, &found, &count));
     check(cublasLtMatmulPreferenceDestroy(preference));

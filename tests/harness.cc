@@ -426,6 +426,23 @@ static void large_launches_are_reported(void **)
     EXPECT_FAIL(LAUNCH(late_kernel, dim3(1, 65536), 32, x), "a grid of 1 by 65536 by 1");
 }
 
+static void errors_wait_for_a_launch(void **)
+{
+    void *none;
+    float values[2] = {1, 2}, *x = array_of(values, 2), *y = empty_array<float>(1);
+    for (int taken = 0; taken < 2; taken++) {
+        assert_int_equal(cudaMalloc(&none, (size_t)1 << 50), cudaErrorMemoryAllocation);
+        if (taken)
+            assert_int_equal(cudaGetLastError(), cudaErrorMemoryAllocation);
+        else
+            EXPECT_FAIL(LAUNCH(beside_kernel, 1, 1, x, 2, 1, y), "reports the error of an earlier call");
+    }
+    assert_int_equal(cudaGetLastError(), cudaSuccess);
+    LAUNCH(beside_kernel, 1, 1, x, 2, 1, y);
+    fetch(values, y, 1);
+    assert_true(values[0] == 2);
+}
+
 /* Each thread reads what its neighbour wrote, and nothing made it wait. */
 static __global__ void race_kernel(int *x)
 {
@@ -518,6 +535,7 @@ int main(void)
         TEST(wrong_tiles_are_reported),
         TEST(addresses_are_told_apart),
         TEST(large_launches_are_reported),
+        TEST(errors_wait_for_a_launch),
         TEST(races_are_lost),
         TEST(nothing_is_done_before_it_is_waited_for),
         TEST(missing_gpus_are_named),

@@ -64,6 +64,13 @@ inline const char *cudaGetErrorString(cudaError_t error)
     return error == cudaErrorLaunchFailure ? "unspecified launch failure" : "error";
 }
 
+inline cudaError_t cudaGetLastError()
+{
+    bool refused = harness::refused;
+    harness::refused = false;
+    return refused ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+
 inline cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = 1;
@@ -101,6 +108,7 @@ inline cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 inline cudaError_t cudaMalloc(void **array, size_t bytes)
 {
     *array = harness::take(bytes);
+    harness::refused = harness::refused || !*array;
     return *array ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 

@@ -11,6 +11,7 @@
    - a write beside an array of the device (a read there gives NaN, and so does one of
      shared memory that the block has not written);
    - a kernel that is given an address of the host, a host that follows one of the device;
+   - a launch after a call that was refused, if the error was not taken in between;
    - a launch that is larger than a GPU takes.
    And nothing is done before it is waited for: what is handed over for copying must stay
    as it is until then. */
@@ -81,6 +82,7 @@ namespace harness {
 inline const char *kernel = "no kernel";
 inline std::deque<std::function<void()>> queue; /* what the stream has still to do */
 inline uint64_t queued, done;                   /* how much it was given, has done */
+inline bool refused; /* a call was, and nobody took the error: the next launch reports it */
 
 [[noreturn, gnu::format(printf, 1, 2)]] inline void fault(const char *format, ...)
 {
@@ -91,6 +93,7 @@ inline uint64_t queued, done;                   /* how much it was given, has do
     va_end(arguments);
     queue.clear();
     done = queued;
+    refused = false;
     fail("cuda harness", "%s, block (%u, %u, %u): %s", kernel, blockIdx.x, blockIdx.y,
          blockIdx.z, message);
 }
@@ -495,6 +498,8 @@ void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(
     std::tuple<P...> parameters(arguments...);
     kernel = name;
     blockIdx = {0, 0, 0};
+    if (refused)
+        fault("its launch reports the error of an earlier call");
     if (size < 1 || size > MAX_THREADS || block_threads.z > 64)
         fault("a block of %u by %u by %u threads", block_threads.x, block_threads.y,
               block_threads.z);
