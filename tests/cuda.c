@@ -244,7 +244,7 @@ static void memory_is_kept(void **state)
     (void)state;
     CHECK(copies_case(1));
     CHECK(copies_case(1001));
-    CHECK(copies_case(400000)); /* more than an upload takes at once */
+    CHECK(copies_case(150000)); /* more than an upload takes at once */
     CHECK(conversion_case());
 }
 
@@ -960,7 +960,7 @@ static float *resumed(void)
 {
     struct trainee first = begin_training(), second = begin_training();
     float *values = keep(allocate(3 * first.size, sizeof *values), false), state[STATE_SIZE];
-    for (int step = 0; step < 3; step++) {
+    for (int step = 0; step < 2; step++) {
         learn(&first, step, NULL);
         optimizer_step(first.optimizer, step);
     }
@@ -968,7 +968,7 @@ static float *resumed(void)
     optimizer_download(first.optimizer, values + first.size, values + 2 * first.size, state);
     encoder_upload(second.student, values);
     optimizer_upload(second.optimizer, values + first.size, values + 2 * first.size, state);
-    for (int step = 3; step < 6; step++) {
+    for (int step = 2; step < 4; step++) {
         learn(&second, step, NULL);
         optimizer_step(second.optimizer, step);
     }
@@ -996,7 +996,7 @@ static void a_pause_changes_no_bit(void **state)
     (void)state;
     k = gpu;
     size_t size;
-    float *values = trained(6, &size);
+    float *values = trained(4, &size);
     assert_memory_equal(values, resumed(), size * sizeof *values);
 }
 
@@ -1040,7 +1040,7 @@ static void bad_gradients_are_left_out(void **state)
 static void overflow_case(void)
 {
     struct trainee t = begin_training();
-    float scale = k->real_size == 2 ? 0x1p26f : 1, now[STATE_SIZE];
+    float scale = k->real_size == 2 ? 0x1p23f : 1, now[STATE_SIZE];
     int tries = 0;
     k->upload(t.student->state + LOSS_SCALE, &scale, sizeof scale);
     do {
@@ -1052,7 +1052,7 @@ static void overflow_case(void)
         if (k->real_size == 2)
             assert_true(now[LOSS_SCALE] == ldexpf(scale, (int)-now[SKIPPED]));
     } while (now[SKIPPED] == tries);
-    assert_true(k->real_size == 2 ? tries > 5 && now[GOOD_STEPS] == 1 : tries == 1 && now[GOOD_STEPS] == 0);
+    assert_true(k->real_size == 2 ? tries > 2 && now[GOOD_STEPS] == 1 : tries == 1 && now[GOOD_STEPS] == 0);
     result_way(&t, 20 * t.student->shape.layers + 10);
     end_training(&t);
 }
@@ -1063,12 +1063,13 @@ static void overflow_is_recovered_from(void **state)
     CHECK(overflow_case());
 }
 
-/* decisions: what becomes of the scale after so many gradients of this size. */
+/* decisions: what becomes of the scale after so many gradients of this size; NULL: of size zero, which is as good. */
 static float decisions(float *device_state, const float *gradient, int count)
 {
     float now[STATE_SIZE];
     for (int i = 0; i < count; i++) {
-        k->square_norm(gradient, 1, device_state);
+        if (gradient)
+            k->square_norm(gradient, 1, device_state);
         k->decide(device_state, 1);
     }
     k->download(now, device_state, sizeof now);
@@ -1079,7 +1080,7 @@ static void the_scale_grows_again(void **state)
 {
     (void)state;
     k = gpu;
-    float *now = floats((double[STATE_SIZE]){k->loss_scale}, STATE_SIZE), *good = floats((double[]){1}, 1);
+    float *now = floats((double[STATE_SIZE]){k->loss_scale}, STATE_SIZE), *good = NULL;
     float *bad = floats((double[]){INFINITY}, 1), scale = k->loss_scale;
     int patience = 0;
     if (!half()) {
