@@ -1,5 +1,5 @@
-"""Fine-tunes a model folder on CoLA or MRPC with transformers, with the settings of a profile: what `distil finetune`
-is held against. Prints the score of each seed in percent.
+"""Fine-tunes a model folder on CoLA, MRPC or STS-B with transformers, with the settings of a profile: what
+`distil finetune` is held against. Prints the score of each seed in percent.
 
     python tests/reference/finetune.py --profile code/compact.settings --data DIR --task cola --model DIR --seeds 1 2 3
 """
@@ -10,6 +10,7 @@ import random
 
 import numpy as np
 import torch
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_scheduler
 
@@ -28,9 +29,18 @@ def read_mrpc(data, split):
     return [(r[3], r[4], int(r[0])) for r in rows if ((r[1], r[2]) in dev) == (split == "dev")]
 
 
+def read_stsb(data, split):
+    lines = (data / "glue/STS-B" / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+    name = lines[0].split("\t").index
+    rows = [line.split("\t") for line in lines[1:]]
+    return [(r[name("sentence1")], r[name("sentence2")], float(r[name("score")])) for r in rows]
+
+
 def score(task, labels, predictions):
     if task == "cola":
         return 100 * matthews_corrcoef(labels, predictions)
+    if task == "stsb":
+        return 50 * (pearsonr(labels, predictions)[0] + spearmanr(labels, predictions)[0])
     accuracy = float(np.mean(np.array(labels) == np.array(predictions)))
     return 50 * (accuracy + f1_score(labels, predictions))
 
@@ -46,7 +56,7 @@ def run(settings, task, model_folder, train, dev, seed):
     random.seed(seed)
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=2)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=1 if task == "stsb" else 2)
     size, epochs, length = int(get("batch")), int(get("epochs")), int(get("length"))
     decayed = [p for n, p in model.named_parameters() if p.dim() > 1]
     others = [p for n, p in model.named_parameters() if p.dim() <= 1]
@@ -72,7 +82,7 @@ def run(settings, task, model_folder, train, dev, seed):
     with torch.no_grad():
         for first in range(0, len(dev), 64):
             logits = model(**encode(tokenizer, dev[first:first + 64], length)).logits
-            predictions += logits.argmax(-1).tolist()
+            predictions += (logits[:, 0] if task == "stsb" else logits.argmax(-1)).tolist()
     return score(task, [row[2] for row in dev], predictions)
 
 
@@ -80,16 +90,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--profile", required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)
-    parser.add_argument("--task", choices=["cola", "mrpc"], required=True)
+    parser.add_argument("--task", choices=["cola", "mrpc", "stsb"], required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
     settings = configparser.ConfigParser(inline_comment_prefixes="#")
     settings.read(arguments.profile)
-    read = {"cola": read_cola, "mrpc": read_mrpc}[arguments.task]
+    read = {"cola": read_cola, "mrpc": read_mrpc, "stsb": read_stsb}[arguments.task]
     train, dev = read(arguments.data, "train"), read(arguments.data, "dev")
     for seed in arguments.seeds:
-        print(arguments.task, seed, round(run(settings, arguments.task, arguments.model, train, dev, seed), 2), flush=True)
+        found = run(settings, arguments.task, arguments.model, train, dev, seed)
+        print(arguments.task, seed, round(found, 2), flush=True)
 
 
 if __name__ == "__main__":
