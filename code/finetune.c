@@ -143,10 +143,13 @@ static void ask_teachers(const struct stage *stage, struct finetuning *f)
     for (int i = 0; i < count; i++)
         folders[i] = stage_path(stage, "teachers/%s-%d", f->task->name,
                                 count == 1 ? (int)stage->seed : seeds[i]);
+    double share = settings_number(s, f->wishes, "soft");
+    double temperature = settings_number(s, f->wishes, "temperature");
+    if (!(share >= 0 && share <= 1 && temperature > 0))
+        fail(stage->name, "expected soft from 0 to 1 and temperature above 0");
     f->ensemble = ensemble_ask(stage_kernels(stage), folders, count, f->task, f->train,
-                               f->size, f->shape.vocabulary,
-                               (float)settings_number(s, f->wishes, "soft"),
-                               (float)settings_number(s, f->wishes, "temperature"));
+                               f->size, f->shape.vocabulary, (float)share,
+                               (float)temperature);
     for (int i = 0; i < count; i++)
         free(folders[i]);
     free(folders);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -48,7 +49,7 @@ static char *make_teacher(const char *fixture, enum head head, int classes, uint
     for (int i = 0; i < plan.count; i++)
         found[i] = !strstr(plan.list[i].name, "classifier") && !strstr(plan.list[i].name, "qa_outputs");
     model_initialise(&plan, 0.5f, values, found, seed);
-    char *folder = text_format("/tmp/distil-teacher-%d", (int)seed);
+    char *folder = text_format("/tmp/distil-teacher-%d-%d", (int)getpid(), (int)seed);
     char *vocabulary = text_format("%s/vocab.txt", fixture);
     model_write(folder, &shape, &plan, head, classes, values, vocabulary);
     parameters_free(&plan);
