@@ -242,6 +242,7 @@ $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.
 endif
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
+tune = OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
     $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
@@ -251,15 +252,13 @@ define finetune
 $(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key \
     $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).json \
     $(if $(call twice,$(2)),$(foreach s,$(call seeds,$(1)),$(RUN)/teachers/$(1)-$(s)/config.json))
-	$$(Q)OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3) \
-	    $(if $(filter teacher,$(2)),$(call keep,$(1),$(3)))
+	$$(Q)$(call tune,$(1),$(2),$(3)) $(if $(filter teacher,$(2)),$(call keep,$(1),$(3)))
 endef
 # teachers of a task that is distilled a second time are kept; those that went before are trained again
 keep = $(if $(strip $(foreach m,$(call models,$(1)),$(call twice,$(m)))),--out $(RUN)/teachers/$(1)-$(2))
 define teacher
 $(RUN)/teachers/$(1)-$(2)/config.json: $(WORK)/keys/finetune-$(1)-teacher.key $(RUN)/stages/finetune-$(1)-teacher-$(2).json
-	$$(Q)[ $$@ -nt $$< ] || OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,teacher) --name teacher \
-	    --seed $(2) --out $$(@D)
+	$$(Q)[ $$@ -nt $$< ] || $(call tune,$(1),teacher,$(2)) --out $$(@D)
 endef
 ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))

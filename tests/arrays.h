@@ -118,4 +118,36 @@ static inline struct lookup lookup_of(const int *index, int n, int count)
                            integers(token, (size_t)n)};
 }
 
+/* do_nothing: every operation on no rows and no elements. None may touch a, b and f, of 12 elements each, i of 3, or the
+   state. */
+static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
+{
+    struct lookup lookup = {0, i, i, i};
+    struct attention attention = {2, 4, 0, 0, i, i, {0, 0}};
+    struct softmax_loss softmax = {0, 3, 4, 1, 1, 1};
+    struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1};
+    struct dropout dropout = {0.5f, 1};
+    k->linear(a, a, a, b, 0, 3, 4);
+    k->linear_input_gradient(a, a, b, 0, 3, 4, false);
+    k->linear_weight_gradient(a, a, f, f, 0, 3, 4);
+    k->embed(i, i, i, a, a, a, b, 0, 4);
+    k->embed_gradient(a, &lookup, f, 4);
+    k->norm(b, a, dropout, a, a, b, f, f, 0, 4, 1e-12f);
+    k->norm_gradient(a, a, f, f, a, dropout, b, b, f, f, 0, 4);
+    k->dropout(a, b, 0, dropout);
+    k->activate(GELU, a, b, 0);
+    k->activate_gradient(GELU, a, a, b, 0);
+    k->add(a, b, 0);
+    k->attention(&attention, a, b, f);
+    k->attention_gradient(&attention, a, a, f, a, b);
+    k->gather(a, i, b, 0, 4);
+    k->scatter(a, i, b, 0, 4);
+    k->softmax_loss(&softmax, b, a, i, f, f, f, f, f);
+    k->cosine_loss(a, a, f, b, 0, 4, 1, f, f);
+    k->squared_loss(b, f, 0, 1, f, f);
+    k->sum(f, 0, f);
+    k->square_norm(f, 0, state);
+    k->adamw(&adamw, state, f, f, f, f, b, 0);
+}
+
 #endif

@@ -14,6 +14,7 @@
 #include "fail.h"
 #include "file.h"
 #include "measure.h"
+#include "published.h"
 #include "random.h"
 #include "run.h"
 #include "values.h"
@@ -22,16 +23,9 @@
 
 static double published(const char *path)
 {
-    json_t *object = json_load_file("chapters/published.json", 0, NULL), *at = object;
-    assert_non_null(object);
-    char *copy = text_format("%s", path);
-    for (char *part = strtok(copy, "."); part; part = strtok(NULL, "."))
-        at = json_object_get(at, part);
-    if (!json_is_string(at))
-        fail_msg("chapters/published.json has no text at %s", path);
-    double number = strtod(json_string_value(at), NULL);
-    free(copy);
-    json_decref(object);
+    char *text = published_text(path);
+    double number = strtod(text, NULL);
+    free(text);
     return number;
 }
 

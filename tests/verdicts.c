@@ -12,31 +12,16 @@
 #include "catch.h"
 #include "fail.h"
 #include "measure.h"
+#include "published.h"
 #include "random.h"
 #include "verdicts.h"
 
 #include <jansson.h>
 
-/* The text at a path of chapters/published.json; the caller frees it. */
-static char *published(const char *path)
-{
-    json_t *object = json_load_file("chapters/published.json", 0, NULL), *at = object;
-    assert_non_null(object);
-    char *copy = text_format("%s", path);
-    for (char *part = strtok(copy, "."); part; part = strtok(NULL, "."))
-        at = json_object_get(at, part);
-    if (!json_is_string(at))
-        fail_msg("chapters/published.json has no text at %s", path);
-    char *text = text_format("%s", json_string_value(at));
-    free(copy);
-    json_decref(object);
-    return text;
-}
-
 /* A published number; commas and a true minus sign are understood. */
 static double number(const char *path)
 {
-    char *text = published(path), digits[64] = "", *to = digits;
+    char *text = published_text(path), digits[64] = "", *to = digits;
     for (const char *from = text; *from && to < digits + 60; from++)
         if (!strncmp(from, "−", strlen("−")))
             *to++ = '-', from += strlen("−") - 1;
@@ -117,7 +102,7 @@ static void claims_and_noise_are_the_published_ones(void **state)
     assert_int_equal(count, 2);
     count = 0;
     for (const struct noise *n = noise; n->task; n++, count++) {
-        char *key = text_format("glue.%s", n->task), *text = published(key);
+        char *key = text_format("glue.%s", n->task), *text = published_text(key);
         double mean, deviation;
         assert_int_equal(sscanf(text, "%lf ± %lf", &mean, &deviation), 2);
         assert_true(n->mean == mean && n->deviation == deviation);
