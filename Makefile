@@ -186,10 +186,11 @@ verify: build ## run the experiments that are due, then say for each claim PASS,
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
 
-# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
+# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it. The
+# lists in a profile say which stages there are, not what one does: a seed more trains only itself.
 key = { cat $(ENGINE) $(1); awk -v sections=' $(2) ' '{ sub(/[\#].*/, "") } \
-    /^\[/ { inside = index(sections, " " substr($$1, 2, length($$1) - 2) " ") } inside && NF' $(SETTINGS); \
-    echo '$(SET)'; cat $(filter %.key,$^); } | sha256sum | cut -c1-16 >$@.new; \
+    /^\[/ { inside = index(sections, " " substr($$1, 2, length($$1) - 2) " ") } /^[^ ]/ { lists = /^(tasks|models|extended|seeds) *=/ } \
+    inside && NF && !lists' $(SETTINGS); echo '$(SET) $(3)'; cat $(filter %.key,$^); } | sha256sum | cut -c1-16 >$@.new; \
     cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
@@ -246,7 +247,7 @@ tune = OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) -
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
     $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
-	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)))
+	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)),$(if $(call twice,$(2)),$(call seeds,$(1))))
 endef
 define finetune
 $(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key \
