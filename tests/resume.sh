@@ -1,5 +1,6 @@
-# A run that was killed and went on ends with the same bits as one that was left alone.
-# Once it is killed at fixed steps, once with SIGKILL at moments of its own, checkpoints being written at every step.
+# Runs that say the same end with the same bits: one that was killed over and over, with SIGKILL at moments of its own and
+# checkpoints at every step, and one that was left alone; a student that hears its teacher with a share of nothing and one
+# that hears none; an ensemble of one and its teacher.
 set -u
 export OMP_NUM_THREADS=1
 . tests/check.sh
@@ -7,23 +8,32 @@ settings=tests/fixtures/tiny.settings
 
 $distil toyland --out "$folder/data" --seed 3 --paragraphs 60 --train 60 --dev 40 || exit 1
 
-# stages RUN: the three kinds of training, each going on from its checkpoint, as make would call them
+# tune RUN MODEL NAME [OPTION…]: fine-tune a model for CoLA
+tune() {
+    r=$folder/$1 model=$2 name=$3
+    shift 3
+    $distil finetune --profile $settings --run "$r" --data "$folder/data" --resume --lines --run.device "${DEVICE:-cpu}" \
+        --task cola --model "$r/models/$model" --name "$name" --seed 5 "$@" 2>>"$folder/log"
+}
+
+# stages RUN: the four kinds of training, each going on from its checkpoint, as make would call them
 stages() {
     run="--profile $settings --run $folder/$1 --data $folder/data --resume --lines --run.device ${DEVICE:-cpu}"
     [ -f "$folder/$1/stages/teacher.json" ] || $distil pretrain $run --teacher scratch 2>>"$folder/log" || return
     [ -f "$folder/$1/stages/distill-student.json" ] || $distil distill $run --student student 2>>"$folder/log" || return
-    [ -f "$folder/$1/stages/finetune-cola-student-5.json" ] ||
-        $distil finetune $run --task cola --model "$folder/$1/models/student" --name student --seed 5 \
-            --out "$folder/$1/models/cola" 2>>"$folder/log"
+    done="$folder/$1/stages/finetune-cola"
+    [ -f "$done-student-5.json" ] || tune "$1" student student --out "$folder/$1/models/cola" || return
+    [ -f "$done-teacher-5.json" ] || tune "$1" teacher teacher --out "$folder/$1/teachers/cola-5" || return
+    [ -f "$done-student-twice-5.json" ] || tune "$1" student student-twice --out "$folder/$1/models/twice"
 }
 
 # equals_whole RUN: whether everything but times is the same as in the run that was left alone
 equals_whole() {
     for file in models/teacher/model.safetensors models/student/model.safetensors models/cola/model.safetensors \
-        predictions/cola-student-5.tsv; do
+        models/twice/model.safetensors predictions/cola-student-5.tsv predictions/cola-student-twice-5.tsv; do
         cmp "$folder/whole/$file" "$folder/$1/$file" || return 1
     done
-    for curve in teacher teacher-validation distill-student finetune-cola-student-5; do
+    for curve in teacher teacher-validation distill-student finetune-cola-student-5 finetune-cola-student-twice-5; do
         # the last column of a training curve is tokens per second
         for r in whole "$1"; do
             case $curve in
@@ -50,7 +60,7 @@ while :; do
     pkill -KILL -f -- "--run $folder/killed" && kills=$((kills + 1))
     wait $shell && break
     delay=$((delay + 2))
-    if [ $kills -gt 12 ]; then
+    if [ $kills -gt 24 ]; then
         stages killed
         break
     fi
@@ -58,4 +68,15 @@ done
 check "killed $kills times, the bits are the same" equals_whole killed
 check "it was killed more than twice" test $kills -gt 2
 check "no checkpoint is left behind" same "$(ls "$folder/whole/checkpoints" 2>/dev/null)" ""
+
+# bits MODEL SAID: the last fine-tuning of MODEL, and one that this file was kept of
+bits() { cmp "$folder/whole/predictions/cola-$1-5.tsv" "$2"; }
+differ() { ! bits "$@"; }
+said=$folder/whole/predictions
+check "a second distillation changes what is said" differ student "$said/cola-student-twice-5.tsv"
+cp "$said/cola-student-twice-5.tsv" "$folder/twice.tsv"
+tune whole student student-ensemble --finetune.seeds 5 --student-ensemble.teachers 1
+check "an ensemble of one teaches what its teacher does" bits student-ensemble "$folder/twice.tsv"
+tune whole student student-twice --student-twice.soft 0
+check "a teacher with no share in the loss teaches nothing" bits student-twice "$said/cola-student-5.tsv"
 exit $failed
