@@ -96,8 +96,8 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
         }
 }
 
-/* Open the model that shall learn the task */
-static void open_model(const struct stage *stage, struct finetuning *f, bool fresh)
+/* Read the model that shall learn the task */
+static void read_model(const struct stage *stage, struct finetuning *f, bool fresh)
 {
     f->shape = model_shape(stage->model);
     f->head = f->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
@@ -116,13 +116,19 @@ static void open_model(const struct stage *stage, struct finetuning *f, bool fre
     } else {
         model_read(stage->model, &f->parameters, f->values, NULL);
     }
-    int tokens = f->size * (int)settings_count(stage->settings, f->sections, "length");
+}
+
+/* Put the model on the device */
+static void place_model(const struct stage *stage, struct finetuning *f,
+                        enum learning learning)
+{
     const struct kernels *k = stage_kernels(stage);
-    enum learning learning = fresh ? LEARN_ALL : LEARN_NOTHING;
-    k->reserve(encoder_bytes(k, &f->shape, f->head, f->task->classes, learning, tokens,
-                             f->size)
-                   + (fresh ? optimizer_bytes(&f->parameters) : 0),
-               "lower [finetune] batch or length");
+    int tokens = f->size * (int)settings_count(stage->settings, f->sections, "length");
+    size_t bytes = encoder_bytes(k, &f->shape, f->head, f->task->classes, learning,
+                                 tokens, f->size);
+    if (learning != LEARN_NOTHING)
+        bytes += optimizer_bytes(&f->parameters);
+    k->reserve(bytes, "lower [finetune] batch or length");
     f->batch = batch_create(tokens, f->size);
     f->model = encoder_create(k, &f->shape, f->head, f->task->classes, f->values,
                               learning);
@@ -308,7 +314,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     char *vocabulary = text_format("%s/vocab.txt", stage->model);
     f.tokenizer = tokenizer_open(vocabulary);
     free(vocabulary);
-    open_model(stage, &f, fresh);
+    read_model(stage, &f, fresh);
     read_exams(stage, &f);
     return f;
 }
@@ -343,6 +349,7 @@ int finetune_main(int argc, char **argv)
     struct finetuning f = begin(&stage, record, true);
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
+    place_model(&stage, &f, LEARN_ALL);
     f.per_epoch = (f.train->count + f.size - 1) / f.size;
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
     double epochs = settings_number(stage.settings, f.sections, "epochs");
@@ -387,6 +394,7 @@ int evaluate_main(int argc, char **argv)
         argc, argv, evaluate_usage,
         "--profile --run --data --task --model --name --seed");
     struct finetuning f = begin(&stage, NULL, false);
+    place_model(&stage, &f, LEARN_NOTHING);
     take_exams(&stage, &f);
     end(&stage, &f);
     return 0;

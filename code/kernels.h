@@ -101,11 +101,10 @@ struct kernels {
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
 
     /* Declare the operations on memory */
-    /* reserve: takes in one piece the bytes that the allocations of a run will need
-       together; at most once, before them. Where that piece ends, allocations are made one
-       by one. Fails if the device has not so many bytes, with both numbers and advice,
-       which says what to lower. The CPU, whose memory is not taken until it is touched,
-       does nothing. */
+    /* reserve: takes in one piece the bytes that all later allocations will need together;
+       at most once. Where that piece ends, allocations are made one by one. Fails if the
+       device has not so many bytes, with both numbers and advice, which says what to lower.
+       The CPU, whose memory is not taken until it is touched, does nothing. */
     void (*reserve)(size_t bytes, const char *advice);
 
     /* allocate: device memory, all zero, aligned to 64 bytes, to be released by the caller.

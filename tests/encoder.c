@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "check.h"
 #include "losses.h"
+#include "model.h"
 #include "optimizer.h"
 
 #include <math.h>
@@ -236,6 +237,45 @@ static const struct optimizer_settings fast = {
     .rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-6f, .decay = 0.1f, .clip = 1, .steps = 5,
 };
 
+/* Allocations are counted as a GPU makes them, in pieces of 256 bytes. */
+static size_t taken;
+
+static void *count_bytes(size_t bytes)
+{
+    taken += (bytes + 255) / 256 * 256;
+    return k->allocate(bytes);
+}
+
+/* What a run reserves is what its training takes, but for what alignment may lose. */
+static void test_reservation(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {40, 40};
+    struct kernels counting = *k;
+    counting.allocate = count_bytes;
+    struct shape shape = model_shape(BERT_FOLDER);
+    struct batch *batch = random_batch(lengths, 2, 97, 0);
+    struct loss_values values;
+    for (enum learning learning = LEARN_NOTHING; learning <= LEARN_HEAD; learning++) {
+        taken = 0;
+        struct model *m = encoder_open(&counting, BERT_FOLDER, HEAD_MLM, 0, learning);
+        size_t reserved = encoder_bytes(k, &shape, HEAD_MLM, 0, learning, batch->token_room, batch->sequence_room);
+        if (learning == LEARN_NOTHING) {
+            masked_lm_evaluate(m, batch, &values);
+        } else {
+            struct optimizer *o = optimizer_create(m, &fast);
+            reserved += optimizer_bytes(&m->parameters);
+            masked_lm_step(m, batch, 0, 1, &values);
+            optimizer_step(o, 0);
+            optimizer_free(o);
+        }
+        assert_true(taken <= reserved);
+        assert_true(reserved - taken < 8 * 256);
+        encoder_free(m);
+    }
+    batch_free(batch);
+}
+
 static float *trained(int steps, struct loss_values *values)
 {
     const int lengths[] = {9, 40, 3, 21};
@@ -353,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_packing),
         cmocka_unit_test(test_padding),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_reservation),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_dropout_keys),
         cmocka_unit_test(test_dropout_gradient),
