@@ -327,7 +327,7 @@ static void write_roofline(const struct run *run, const json_t *values, FILE *st
     }
 }
 
-/* Write a row for each task and model, a column for each seed */
+/* Write the table of every seed */
 /* The seeds of a run, ascending; at most room. */
 static int list_seeds(const struct run *run, int *seeds, int room)
 {
@@ -346,12 +346,11 @@ static int list_seeds(const struct run *run, int *seeds, int room)
             }
     return count;
 }
-/* classes: only for tasks of so many; 0: for all. */
-static void write_by_seed(const struct run *run, FILE *stream, int classes,
-                          char *(*cell)(const struct sheet *, const struct answers *,
-                                        int))
+
+static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
     int seeds[64], count = list_seeds(run, seeds, 64);
+    (void)values;
     fputs("Task\tModel", stream);
     for (int s = 0; s < count; s++)
         fprintf(stream, "\tSeed %d", seeds[s]);
@@ -359,12 +358,10 @@ static void write_by_seed(const struct run *run, FILE *stream, int classes,
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++) {
             const struct answers *a = &run->sheets[i].list[j];
-            if (classes && run->sheets[i].task->classes != classes)
-                continue;
             fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
             for (int s = 0, at = 0; s < count; s++) {
                 char *text = at < a->seeds && a->seed[at] == seeds[s]
-                                 ? cell(&run->sheets[i], a, at++)
+                                 ? number_text(a->scores[at++], 2)
                                  : text_format("–");
                 fprintf(stream, "\t%s", text);
                 free(text);
@@ -373,33 +370,23 @@ static void write_by_seed(const struct run *run, FILE *stream, int classes,
         }
 }
 
-/* Write the table of every seed */
-static char *seed_cell(const struct sheet *sheet, const struct answers *a, int seed)
-{
-    (void)sheet;
-    return number_text(a->scores[seed], 2);
-}
-
-static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
-{
-    (void)values;
-    write_by_seed(run, stream, 0, seed_cell);
-}
-
 /* Write the table of confusions */
-static char *confusion_cell(const struct sheet *sheet, const struct answers *a,
-                            int seed)
-{
-    struct confusion c =
-        confusion_count(sheet->labels, a->predictions[seed], sheet->rows);
-    return text_format("%d, %d / %d, %d", c.true_negative, c.false_positive,
-                       c.false_negative, c.true_positive);
-}
-
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
-    write_by_seed(run, stream, 2, confusion_cell);
+    fputs("Task\tModel\tSeed\t0 as 0\t0 as 1\t1 as 0\t1 as 1\n", stream);
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->sheets[i].count; j++) {
+            const struct sheet *sheet = &run->sheets[i];
+            const struct answers *a = &sheet->list[j];
+            for (int s = 0; sheet->task->classes == 2 && s < a->seeds; s++) {
+                struct confusion c =
+                    confusion_count(sheet->labels, a->predictions[s], sheet->rows);
+                fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", sheet->title,
+                        model_title(a->model), a->seed[s], c.true_negative,
+                        c.false_positive, c.false_negative, c.true_positive);
+            }
+        }
 }
 
 /* Write the table of stages */
@@ -530,6 +517,13 @@ static const char *short_title(const char *model)
     return strncmp(title, student, strlen(student)) ? title : title + strlen(student);
 }
 
+/* Write what the figure of the models plots */
+static void plot_models(const struct run *run, FILE *stream)
+{
+    for (int j = 0; j < run->model_count; j++)
+        fprintf(stream, "%d\t%s\n", j + 1, short_title(run->models[j]));
+}
+
 /* Write what the figure of the accuracy plots */
 static void plot_accuracy(const struct run *run, FILE *stream)
 {
@@ -539,23 +533,22 @@ static void plot_accuracy(const struct run *run, FILE *stream)
     for (int i = 0; i < run->model_count; i++) {
         char *name = text_format("distill-%s-validation", run->models[i]);
         struct grid *curve = run_curve(run, name);
-        if (curve && curve->rows > 0) {
-            fprintf(stream, "\"%s\"\n", short_title(run->models[i]));
-            for (int row = 0; row < curve->rows; row++)
-                fprintf(stream, "%.0f\t%.4f\n", rows_mean(curve, "step", row, row + 1),
-                        100 * rows_mean(curve, "accuracy", row, row + 1));
-            fputs("\n\n", stream);
-            last_step =
-                fmax(last_step, rows_mean(curve, "step", curve->rows - 1, curve->rows));
+        for (int row = 0; curve && row < curve->rows; row++) {
+            double step = rows_mean(curve, "step", row, row + 1);
+            last_step = fmax(last_step, step);
+            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step,
+                    100 * rows_mean(curve, "accuracy", row, row + 1), i + 1,
+                    short_title(run->models[i]));
         }
+        if (curve && curve->rows > 0)
+            fputs("\n\n", stream);
         if (curve)
             grid_free(curve);
         free(name);
     }
     double height = 100 * json_number_value(level);
-    if (level)
-        fprintf(stream, "\"teacher\"\n0\t%.4f\n%.0f\t%.4f\n", height, last_step,
-                height);
+    for (int end = 0; level && end < 2; end++)
+        fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step, height);
 }
 
 /* Write what the figure of the scores plots */
@@ -568,33 +561,26 @@ static int drawn(const struct run *run, int sheet)
     return run->sheets[sheet].counts ? number : -1;
 }
 
-static double place(const struct run *run, int task, int model)
-{
-    double aside = model - (run->model_count - 1) / 2.0;
-    return drawn(run, task) + 0.8 * aside / run->model_count;
-}
-
 static void plot_scores(const struct run *run, FILE *stream)
 {
-    for (int j = 0; j < run->model_count; j++) {
-        fprintf(stream, "%s\"%s\"\n", j ? "\n\n" : "", short_title(run->models[j]));
-        for (int i = 0; i < run->count; i++) {
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->model_count; j++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
             if (e.bounded && run->sheets[i].counts)
-                fprintf(stream, "%.4f\t%.4f\t%.4f\t%.4f\t%s\n", place(run, i, j),
-                        e.value, e.low, e.high, run->sheets[i].title);
+                fprintf(stream, "%d\t%d\t%.4f\t%.4f\t%.4f\n", drawn(run, i), j + 1,
+                        e.value, e.low, e.high);
         }
-    }
 }
 
 static void plot_seeds(const struct run *run, FILE *stream)
 {
-    for (int j = 0; j < run->model_count; j++)
-        for (int i = 0; i < run->count; i++) {
+    for (int i = 0; i < run->count; i++)
+        for (int j = 0; j < run->model_count; j++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             for (int seed = 0; a && drawn(run, i) >= 0 && seed < a->seeds; seed++)
-                fprintf(stream, "%.4f\t%.4f\n", place(run, i, j), a->scores[seed]);
+                fprintf(stream, "%d\t%d\t%.4f\n", drawn(run, i), j + 1,
+                        a->scores[seed]);
         }
 }
 
@@ -602,9 +588,7 @@ static void plot_tasks(const struct run *run, FILE *stream)
 {
     for (int i = 0; i < run->count; i++)
         if (run->sheets[i].counts)
-            fprintf(stream, "%d\t%s\t%.4f\n", drawn(run, i), run->sheets[i].title,
-                    measure_median(run->sheets[i].list[0].scores,
-                                   run->sheets[i].list[0].seeds));
+            fprintf(stream, "%d\t%s\n", drawn(run, i), run->sheets[i].title);
 }
 
 /* Write what the figure of the confusions plots */
@@ -673,9 +657,9 @@ void tables_write(const struct run *run, const json_t *values)
         const char *name;
         void (*plot)(const struct run *, FILE *);
     } figures[] = {{"losses", plot_losses}, {"accuracy", plot_accuracy},
-                   {"scores", plot_scores}, {"seeds", plot_seeds},
-                   {"tasks", plot_tasks},   {"confusion", plot_confusions},
-                   {"speed", plot_speed}};
+                   {"models", plot_models}, {"scores", plot_scores},
+                   {"seeds", plot_seeds},   {"tasks", plot_tasks},
+                   {"speed", plot_speed},   {"confusion", plot_confusions}};
     FILE *stream;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct file_writer *writer = start(run, "tables", tables[i].name, &stream);

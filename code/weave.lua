@@ -592,14 +592,24 @@ function latex.table(simple, id, files)
   put("\\caption[]{")
   out:extend(simple.caption)
   put("}" .. command_of("label", id))
-  put(long and "\\\\\n" or "\n\\begin{fitted}\\begin{tabular}" .. begin)
-  put("\\toprule\n")
-  out:extend(row_of(simple.header))
-  put(long and "\\midrule\\endhead\n" or "\\midrule\n")
+  local function head(after)
+    put("\\toprule\n")
+    out:extend(row_of(simple.header))
+    put("\\midrule" .. after .. "\n")
+  end
+  if long then
+    put("\\\\\n")
+    head("\\endfirsthead")
+    head("\\endhead")
+    put("\\bottomrule\\endfoot\n")
+  else
+    put("\n\\begin{fitted}" .. (#simple.rows > 12 and "[\\footnotesize]" or "") ..
+      "\\begin{tabular}" .. begin)
+    head("")
+  end
   for _, row in ipairs(simple.rows) do out:extend(row_of(row)) end
-  put("\\bottomrule\n")
   put(long and "\\end{longtable}" .. source or
-    "\\end{tabular}\\end{fitted}\n" .. source .. "\n\\end{table}")
+    "\\bottomrule\n\\end{tabular}\\end{fitted}\n" .. source .. "\n\\end{table}")
   return pandoc.Plain(out)
 end
 

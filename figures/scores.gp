@@ -1,39 +1,80 @@
 # Tangled from chapters/57-figures.md; edit there.
-width = 14.6
-height = 5.8
-load "figures/style.gp"
+names = results . "/figures/models.tsv"
 scores = results . "/figures/scores.tsv"
 seeds = results . "/figures/seeds.tsv"
 tasks = results . "/figures/tasks.tsv"
 speed = results . "/figures/speed.tsv"
+# Make room for the models
+stats names using 1 nooutput
+models = STATS_max
+height = 2.0 + 0.33 * (models < 7 ? 7 : models)
+stats tasks using 1 nooutput
+panels = STATS_max + 1
+stats speed using (0) nooutput
+timed = STATS_records > 1
+load "figures/style.gp"
 set multiplot
-set tmargin at screen 0.90
 # Space ticks by round numbers
 tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Draw the scores by task
-set lmargin at screen 0.055
-set rmargin at screen 0.62
-set bmargin at screen 0.37
-set title "score, " . percent offset 0, -0.7
-set key at screen 0.33, 0.13 center center horizontal maxcols 3 Left reverse
-stats scores using 1 nooutput
-models = STATS_blocks
-stats tasks using 1 nooutput
-set xrange [-0.5:STATS_max + 0.5]
-plot tasks using 1:3:xticlabels(2) with dots linecolor rgb "#ffffff" notitle, \
-     for [i = 0:models - 1] scores index i using 1:2:3:4:(0) with yerrorbars \
-         linestyle i + 1 pointsize 0.8 title columnheader(1), \
-     seeds using ($1 + 0.03):2 with points pointtype 7 pointsize 0.25 \
-         linecolor rgb "#777777" notitle
-stats speed using (0) nooutput
-if (STATS_records > 1) {
+set tmargin at screen 1 - 0.62 / height
+set bmargin at screen 1.1 / height
+set key off
+set grid noytics xtics
+set yrange [models + 0.6:0.4]
+# Draw the names of the models
+unset border
+unset tics
+set lmargin at screen 0
+set rmargin at screen 0.22
+set xrange [0:1]
+plot names using (1):1:2 with labels right
+set border 3
+set xtics nomirror scale 0.6
+set ytics nomirror scale 0
+set format y ""
+step = ((timed ? 0.76 : 1.01) - 0.23) / panels
+do for [i = 0:panels - 1] {
+    set lmargin at screen 0.23 + step * i
+    set rmargin at screen 0.23 + step * (i + 1) - 0.03
+    # Fit the axis of a task
+    set xrange [*:*]
+    set yrange [*:*]
+    stats scores using ($1 == i ? $4 : NaN) nooutput
+    low = STATS_min
+    stats scores using ($1 == i ? $5 : NaN) nooutput
+    high = STATS_max
+    stats scores using ($1 == i && $2 == 2 ? $3 : NaN) nooutput
+    student = STATS_records ? STATS_mean : low
+    set xrange [low - 0.05 * (high - low):high + 0.05 * (high - low)]
+    set yrange [models + 0.6:0.4]
+    set xtics tick(high - low)
+    # Draw a panel of scores
+    set x2range [low:high]
+    set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"
+    set arrow 1 from student, graph 0 to student, graph 1 nohead dashtype 3 \
+        linecolor rgb "#d95f02"
+    plot tasks every ::i::i using ((low + high) / 2):(1):x2ticlabels(2) with dots \
+             axes x2y1 linecolor rgb "#ffffff", \
+         for [m = 1:models] scores using ($1 == i && $2 == m ? $3 : NaN):2:4:5 \
+             with xerrorbars linestyle m pointsize 0.7, \
+         seeds using ($1 == i ? $3 : NaN):($2 + 0.3) with points pointtype 7 \
+             pointsize 0.2 linecolor rgb "#777777"
+    unset arrow 1
+    unset x2tics
+}
+if (timed) {
     # Draw size against time
-    set lmargin at screen 0.72
-    set rmargin at screen 0.98
-    set title "seconds a pass"
+    set lmargin at screen 0.80
+    set rmargin at screen 0.99
+    set title "seconds a pass" offset 0, -1.1
     set xlabel "millions of parameters" offset 0, 0.5
-    set key at screen 0.86, 0.09 center center vertical Left reverse
+    set format y
+    set grid noxtics ytics
+    set ytics scale 0.6
+    set xrange [*:*]
+    set yrange [*:*]
     stats speed every ::1 using 2 nooutput
     last = 1.25 * STATS_max
     set xtics 0, tick(2 * last)
@@ -44,8 +85,8 @@ if (STATS_records > 1) {
     highest = STATS_max > first_highest ? STATS_max : first_highest
     set yrange [0:1.3 * highest]
     set ytics 0, tick(highest)
-    plot speed every ::1 using 2:3 with points linestyle 1 title "one core", \
-         speed every ::1 using 2:4 with points linestyle 2 title "all cores", \
-         speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9 notitle
+    plot speed every ::1 using 2:3 with points linestyle 1, \
+         speed every ::1 using 2:4 with points linestyle 2, \
+         speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9
 }
 unset multiplot

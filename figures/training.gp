@@ -1,16 +1,20 @@
 # Tangled from chapters/57-figures.md; edit there.
-width = 14.6
-height = 4.6
-load "figures/style.gp"
 losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
+# Make room for the key
+stats accuracy using 1 nooutput
+models = STATS_blocks
+columns = models > 9 ? 3 : 4
+lines = (models + columns - 1) / columns
+height = 3.4 + 0.38 * lines
+load "figures/style.gp"
 set multiplot
 # Space ticks by round numbers
 tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Leave room for four panels
-set tmargin at screen 0.86
-set bmargin at screen 0.36
+set tmargin at screen 1 - 0.62 / height
+set bmargin at screen (0.76 + 0.38 * lines) / height
 left(i) = 0.055 + 0.248 * i
 right(i) = left(i) + 0.185
 stats losses every ::1 using 1 nooutput
@@ -36,22 +40,31 @@ set rmargin at screen right(3)
 set title "guessed right, " . percent
 set yrange [*:*]
 stats accuracy using 2 nooutput
-students = STATS_blocks - 1
 set yrange [0:STATS_max > 0 ? 1.05 * STATS_max : 1]
 set ytics 0, tick(STATS_max)
-plot for [i = 0:students - 1] accuracy index i using 1:2 with lines linestyle i + 2, \
-     accuracy index students using 1:2 with lines linewidth 2 dashtype 2 \
-         linecolor rgb "#444444"
+array number[models]
+do for [i = 1:models] {
+    stats accuracy index i - 1 using 3 nooutput
+    number[i] = STATS_min
+}
+dash(i) = number[i] == 1 ? 2 : number[i] < 10 ? 1 : 3
+plot for [i = 1:models] accuracy index i - 1 using 1:2 with lines \
+         linestyle number[i] dashtype dash(i)
 # Draw the key below all panels
-set lmargin at screen 0
+set lmargin at screen 0.03
 set rmargin at screen 1
+set bmargin at screen 0
+set tmargin at screen 0.38 * lines / height
 unset border
 unset tics
 unset title
-set yrange [0:1]
-set key at screen 0.5, 0.12 center center horizontal maxcols 4 Left reverse
-plot for [i = 0:students - 1] accuracy index i using 1:(-1) with lines linestyle i + 2 \
-         title columnheader(1), \
-     accuracy index students using 1:(-1) with lines linewidth 2 dashtype 2 \
-         linecolor rgb "#444444" title columnheader(1)
+set xrange [0:columns]
+set yrange [-lines:0]
+column_of(i) = (i - 1) % columns
+line_of(i) = -0.5 - (i - 1) / columns
+plot for [i = 1:models] accuracy index i - 1 every ::0::0 \
+         using (column_of(i)):(line_of(i)):(0.12):(0) with vectors nohead \
+         linestyle number[i] dashtype dash(i), \
+     for [i = 1:models] accuracy index i - 1 every ::0::0 \
+         using (column_of(i) + 0.15):(line_of(i)):4 with labels left
 unset multiplot
