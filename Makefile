@@ -275,7 +275,7 @@ BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA
 BENCH_CODE    = $(wildcard code/bench.c code/estimate.[ch] code/watch.[ch] code/distill.[ch])
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
-	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune student)
+	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune $(TASKS) student)
 
 $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
 	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
