@@ -45,23 +45,27 @@ do for [i = 0:panels - 1] {
     low = STATS_min
     stats scores using ($1 == i ? $5 : NaN) nooutput
     high = STATS_max
-    stats scores using ($1 == i && $2 == 2 ? $3 : NaN) nooutput
-    student = STATS_records ? STATS_mean : low
+    stats scores using ($1 == i && $2 == 2) nooutput
+    answered = STATS_sum
+    stats scores using ($1 == i && $2 == 2 ? $3 : 0) nooutput
+    student = STATS_sum
     set xrange [low - 0.05 * (high - low):high + 0.05 * (high - low)]
     set yrange [models + 0.6:0.4]
     set xtics tick(high - low)
     # Draw a panel of scores
     set x2range [low:high]
     set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"
-    set arrow 1 from student, graph 0 to student, graph 1 nohead dashtype 3 \
-        linecolor rgb "#d95f02"
+    if (answered) {
+        set arrow 1 from student, graph 0 to student, graph 1 nohead dashtype 3 \
+            linecolor rgb "#d95f02"
+    }
     plot tasks every ::i::i using ((low + high) / 2):(1):x2ticlabels(2) with dots \
              axes x2y1 linecolor rgb "#ffffff", \
          for [m = 1:models] scores using ($1 == i && $2 == m ? $3 : NaN):2:4:5 \
              with xerrorbars linestyle m pointsize 0.7, \
          seeds using ($1 == i ? $3 : NaN):($2 + 0.3) with points pointtype 7 \
              pointsize 0.2 linecolor rgb "#777777"
-    unset arrow 1
+    unset arrow
     unset x2tics
 }
 if (timed) {
