@@ -79,6 +79,20 @@ static void set_versions(json_t *values)
     value_set(values, utf8proc_version(), "version.utf8proc");
 }
 
+/* Merge the settings of all stages */
+/* {"section.key": "value"} of what the stages used; the caller releases it. */
+static json_t *merge_settings(const struct run *run, const struct settings *profile)
+{
+    const char *name;
+    json_t *record, *settings = json_object(), *now = settings_json(profile);
+    json_object_foreach(run->stages, name, record) {
+        json_object_update(settings, json_object_get(record, "settings"));
+    }
+    json_object_update_existing(settings, now);
+    json_decref(now);
+    return settings;
+}
+
 /* Tell the long settings in a sentence */
 static void set_long_settings(json_t *values)
 {
@@ -116,7 +130,6 @@ static void set_provenance(const struct run *run, const struct stage *stage,
             date = finished;
         if (device)
             json_object_set_new(devices, device, json_true());
-        set_flat(values, json_object_get(record, "settings"), "setting");
         /* Quote the record of a stage that is not one of many */
         if (strncmp(name, "finetune-", 9)) {
             char *key = text_format("stage.%s", name);
@@ -988,12 +1001,11 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     const char *name, *texts[] = {"profile", "device", "date", "code"};
     json_t *record, *seconds = json_object(), *data = json_object(),
                     *tasks = json_object();
-    json_t *settings = json_object(), *versions = json_object(), *value;
+    json_t *versions = json_object(), *value;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         json_object_set_new(summary, texts[i],
                             json_string(value_get(values, "run.%s", texts[i])));
     json_object_foreach(run->stages, name, record) {
-        json_object_update(settings, json_object_get(record, "settings"));
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
@@ -1005,7 +1017,6 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
         json_object_set_new(tasks, run->sheets[i].task->name,
                             task_json(&run->sheets[i]));
     /* Put the parts of the summary together */
-    json_object_set_new(summary, "settings", settings);
     json_object_set_new(summary, "data", data);
     json_object_set_new(summary, "versions", versions);
     json_object_set_new(summary, "seconds", seconds);
@@ -1046,6 +1057,9 @@ int results_main(int argc, char **argv)
              "expected predictions of at least one model in predictions/, found none");
     json_t *values = json_object(), *summary = json_object();
     /* Compute all values */
+    json_t *settings = merge_settings(run, stage.settings);
+    set_flat(values, settings, "setting");
+    json_object_set_new(summary, "settings", settings);
     set_provenance(run, &stage, values);
     set_models(run, stage.settings, values);
     set_cuts(run, values);

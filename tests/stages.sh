@@ -38,6 +38,11 @@ mark
 check "the experiment runs with one task's own models and seeds" experiment
 check "only these are trained" same "$(trained | tr '\n' ' ')" "finetune-mrpc-student-3 finetune-mrpc-teacher-3 "
 check "only these are in the results" same "$(cut -f 1,3 results/tiny/tables/seeds.tsv | grep -c '^toy MRPC')" 2
+sed -i 's/^seeds = 3$/seeds = 3 4/' tiny.settings
+mark
+check "the experiment runs with one seed more" experiment
+check "only that seed is trained" same "$(trained | tr '\n' ' ')" "finetune-mrpc-student-4 finetune-mrpc-teacher-4 "
+check "the results know both" grep -q '"mrpc.seeds": "3 4"' results/tiny/summary.json
 mark
 check "the experiment runs with students that are distilled twice" experiment EXTENDED=1
 check "the teachers that they hear are trained again, to be kept" same \
