@@ -533,14 +533,15 @@ static void plot_accuracy(const struct run *run, FILE *stream)
     for (int i = 0; i < run->model_count; i++) {
         char *name = text_format("distill-%s-validation", run->models[i]);
         struct grid *curve = run_curve(run, name);
-        for (int row = 0; curve && row < curve->rows; row++) {
+        int rows = curve && curve->rows > 1 ? curve->rows : 0;
+        for (int row = 0; row < rows; row++) {
             double step = rows_mean(curve, "step", row, row + 1);
             last_step = fmax(last_step, step);
             fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step,
                     100 * rows_mean(curve, "accuracy", row, row + 1), i + 1,
                     short_title(run->models[i]));
         }
-        if (curve && curve->rows > 0)
+        if (rows > 0)
             fputs("\n\n", stream);
         if (curve)
             grid_free(curve);
