@@ -41,8 +41,13 @@ static void check(cudaError_t error)
         fail("cuda",
              "the GPU's memory is full; expected that no other program uses it");
     case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidDeviceFunction:
         fail("cuda", "this GPU is none that the program was built for; "
              "expected make CUDA_ARCH=native");
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorJitCompilerNotFound:
+        fail("cuda", "the driver cannot translate the program for this GPU; "
+             "expected make CUDA_ARCH=native, or a newer driver");
     default:
         fail("cuda",
              "%s (%s); the GPU is lost to this process. Start again: a run goes "
@@ -54,7 +59,7 @@ static void check(cudaError_t error)
 static void check(cublasStatus_t status)
 {
     if (status != CUBLAS_STATUS_SUCCESS)
-        fail("cuda", "cuBLASLt refused a matrix product (status %d)", (int)status);
+        fail("cuda", "cuBLASLt failed with status %d", (int)status);
 }
 
 /* Launch a kernel */
@@ -161,7 +166,10 @@ static __device__ __forceinline__ void drop4(struct dropout dropout, uint64_t fi
 }
 
 /* Keep memory on the GPU */
-enum { FETCHED_BYTES = 1 << 24 }; /* room for what is downloaded now and then */
+enum {
+    FETCHED_BYTES = 1 << 24, /* room for what is downloaded now and then */
+    LOADED_BYTES = 1 << 26   /* and for kernels, which are loaded when first used */
+};
 
 static struct {
     char *memory;
@@ -173,9 +181,9 @@ static void reserve_cuda(size_t bytes, const char *advice)
     size_t free_bytes, total;
     bytes += FETCHED_BYTES;
     check(cudaMemGetInfo(&free_bytes, &total));
-    if (bytes > free_bytes)
+    if (bytes + LOADED_BYTES > free_bytes)
         fail("cuda", "this run needs %zu bytes and the GPU has %zu left of %zu; %s",
-             bytes, free_bytes, total, advice);
+             bytes + LOADED_BYTES, free_bytes, total, advice);
     check(cudaMalloc((void **)&arena.memory, bytes));
     arena.size = bytes;
 }
@@ -1657,8 +1665,8 @@ extern "C" bool kernels_cuda_found(void)
 {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
-    FILE *gpu = error == cudaErrorInsufficientDriver ? fopen("/dev/nvidiactl", "r")
-                                                     : NULL;
+    bool unusable = error != cudaSuccess && error != cudaErrorNoDevice;
+    FILE *gpu = unusable ? fopen("/dev/nvidiactl", "r") : NULL;
     if (gpu)
         fclose(gpu);
     return gpu || (error == cudaSuccess && count > 0);
