@@ -1098,7 +1098,9 @@ static void memory_is_planned(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, release_all)
 
-int main(void)
+/* cuda [DEVICE [TEST]]: all tests, those of one device, or one of them. On a GPU a test that loses the device would take
+   the others with it; tests/gpu-day.sh gives each a process of its own. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(memory_is_kept),
@@ -1126,7 +1128,11 @@ int main(void)
     const struct CMUnitTest last[] = {TEST(memory_is_planned)}; /* a program does it once */
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     int failed = 0;
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
     for (int i = 0; i < 2; i++) {
+        if (argc > 1 && strcmp(argv[1], devices[i]) != 0)
+            continue;
         gpu = kernels_open(devices[i]);
         cpu = kernels_open("cpu");
         failed += cmocka_run_group_tests_name(devices[i], tests, NULL, NULL);

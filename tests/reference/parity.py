@@ -7,10 +7,17 @@ needs neither Python nor this script. With a model folder of real weights,
 
     python tests/reference/parity.py inspect DIR IDS OUT.safetensors
 
-holds OUT, which `distil inspect --model DIR --ids IDS --out OUT.safetensors` wrote, against transformers."""
+holds OUT, which `distil inspect --model DIR --ids IDS --out OUT.safetensors` wrote, against transformers, and
+
+    python tests/reference/parity.py base TEACHER STUDENT build/distil DEVICE
+
+holds the program on a device against PyTorch in double precision: hidden states and logits of the teacher, the triple
+loss and its gradient by every parameter of the student, each as a vector, relative to its length."""
 
 import os
+import subprocess
 import sys
+import tempfile
 
 import torch
 import torch.nn.functional as F
@@ -271,5 +278,51 @@ def inspect(folder, ids_path, out_path):
         print(f"hidden.{layer}: {exact.shape[0]} tokens, relative error {relative(ours[f'hidden.{layer}'], exact):.1e}")
 
 
+def base(teacher_folder, student_folder, distil, name):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher, student = (AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float64).eval().to(device)
+                        for folder in (teacher_folder, student_folder))
+    lengths = (128, 17, 64, 3, 90, 1, 33, 128)
+    batch = random_batch(torch.Generator().manual_seed(11), [max(2, n) for n in lengths], teacher.config.vocab_size)
+    batch = [(ids.to(device), labels.to(device)) for ids, labels in batch]
+    # floor: what is smaller counts as so large; the bias of the keys has a gradient of zero but for rounding
+    off = lambda a, b, floor=0.0: ((a.double().to(device) - b).norm() / max(b.norm().item(), floor)).item()
+    worst = {}
+
+    def note(kind, what, error):
+        if not error <= worst.get(kind, ("", -1.0))[1]:
+            worst[kind] = (what, error)
+
+    with tempfile.TemporaryDirectory() as work:
+        with open(f"{work}/ids", "w") as out:
+            out.writelines(" ".join(map(str, ids.tolist())) + "\n" for ids, _ in batch)
+        save_file({k: v.int().cpu() for k, v in packed(batch).items()}, f"{work}/batch.safetensors")
+        subprocess.run([distil, "inspect", "--model", teacher_folder, "--ids", f"{work}/ids", "--out", f"{work}/states",
+                        "--device", name], check=True)
+        subprocess.run([distil, "gradients", "--teacher", teacher_folder, "--student", student_folder, "--batch",
+                        f"{work}/batch.safetensors", "--out", f"{work}/gradients", "--device", name], check=True)
+        states, found = load_file(f"{work}/states"), load_file(f"{work}/gradients")
+    ids, mask, _ = padded(batch)
+    with torch.no_grad():
+        out = teacher(ids, attention_mask=mask, output_hidden_states=True)
+    for i, exact in enumerate(out.hidden_states):
+        note("hidden states", f"hidden.{i}", off(states[f"hidden.{i}"], exact[mask.bool()]))
+    note("logits", "logits", off(states["logits"], out.logits[mask.bool()]))
+    terms = losses(teacher, student, batch, None)
+    total("triple", terms).backward()
+    for term, exact in zip(("mlm", "kl", "cosine"), terms):
+        note("losses", term, abs(found[f"loss.{term}"].item() - exact.item()) / exact.item())
+    exactly = gradients(student)
+    floor = 0.01 * torch.stack([exact.norm() for exact in exactly.values()]).square().mean().sqrt().item()
+    for what, exact in exactly.items():
+        error = off(found[what], exact, floor)
+        print(f"{what:60} {error:.1e} of {exact.norm().item():.1e}")
+        note("gradients", what, error)
+    for kind, (what, error) in worst.items():
+        print(f"{name}, {kind}: at most {error:.1e} ({what})")
+    limit = 2e-2 if name == "cuda" else 1e-4
+    assert all(error <= limit for _, error in worst.values()), f"more than {limit}"
+
+
 if __name__ == "__main__":
-    {"fixtures": fixtures, "inspect": inspect}[sys.argv[1]](*sys.argv[2:])
+    {"fixtures": fixtures, "inspect": inspect, "base": base}[sys.argv[1]](*sys.argv[2:])

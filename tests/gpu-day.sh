@@ -1,0 +1,168 @@
+# gpu-day.sh PART …: what only a GPU can show, on a machine without make, headers, pandoc or a network.
+#
+# Run it in the folder that `make gpu-bundle` packed, with a CUDA driver, and where PyTorch and NVIDIA's tools are, with
+# them. Each step has a time limit and a log of its own in build/gpu-day; a step that fails stops none of the others. The
+# last lines are a summary, a line for each step.
+#
+#   right     every test of the kernels, from native code and from PTX; models of base size in fp16, in fp32 and in PyTorch
+#   resumed   runs that are killed over and over, and go on
+#   fast      the steps of training beside PyTorch's, the rate of large products, each kernel's time
+#   checked   the checkers of memory, races, barriers and reads, on the project's own kernels
+set -u
+logs=$PWD/build/gpu-day
+work=$logs/work # models and data, which nobody takes home
+data=$PWD/data
+mkdir -p "$logs" "$work"
+if [ -z "${GPU_DAY:-}" ]; then
+    torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))' 2>/dev/null)
+    for folder in "$PWD/lib" /usr/local/cuda/lib64 ${torch:+"$torch"/../nvidia/*/lib}; do
+        LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
+    done
+    export LD_LIBRARY_PATH PATH="$PATH:/usr/local/cuda/bin" DISTIL_CACHE="$work/tokens" GPU_DAY=1
+fi
+
+# step NAME SECONDS COMMAND …: runs it, which may be a function of this file, under the limit and with a log
+step() {
+    name=$1 limit=$2
+    shift 2
+    began=$(date +%s)
+    timeout -k 5 "$limit" sh tests/gpu-day.sh "do" "$@" >"$logs/$name.log" 2>&1
+    status=$?
+    [ $status = 0 ] && said=ok || said="FAILED ($status)"
+    echo "$(($(date +%s) - began)) s  $name  $said" >>"$logs/summary"
+    [ $status = 0 ]
+}
+
+# The data that are packed are unpacked once.
+unpack() {
+    for archive in "$data"/*.xz "$data"/*/*.xz; do
+        [ -f "$archive" ] || continue
+        case $archive in
+        *.tar.xz) tar -xJf "$archive" -C "${archive%/*}" ;;
+        *) xz -dk "$archive" ;;
+        esac && rm "$archive"
+    done
+}
+
+# Is it right? -------------------------------------------------------------------------------------------------------
+
+# tests BINARY DEVICE: each test of tests/cuda.c in a process of its own, eight at a time; fails if one does
+tests() {
+    sed -n 's/.*TEST(\([a-z_0-9]*\))[,}].*/\1/p' tests/cuda.c | sort -u |
+        CMOCKA_MESSAGE_OUTPUT=TAP OMP_NUM_THREADS=1 CUBLASLT_LOG_LEVEL=2 xargs -P 8 -I NAME sh -c \
+            'timeout 100 "$0" "$1" NAME >"$2.NAME" 2>&1 && grep -q "^ok" "$2.NAME" || { cat "$2.NAME"; echo "not ok - NAME"; exit 1; }
+             echo "ok - NAME"' "$1" "$2" "$logs/test-$(basename "$1")-$2"
+}
+
+# base FOLDER DEVICE: a BERT of base size that learns for 200 steps
+base() {
+    build/distil pretrain --profile code/full.settings --run "$work/$1" --data "$data" --teacher scratch --lines \
+        --run.device "$2" --run.checkpoint 0 --corpus.validation-tokens 2000 \
+        --teacher.train wikitext-2/wiki.train.tokens --teacher.batch 16 --teacher.accumulate 1 --teacher.epochs 0.135
+}
+
+# student FOLDER: its student, for 300 steps
+student() {
+    build/distil distill --profile code/full.settings --run "$work/$1" --data "$data" --student student --lines \
+        --run.device cuda --run.checkpoint 0 --corpus.validation-tokens 2000 --distill.epochs 0.2
+}
+
+# curves: the largest difference between the two curves of losses, relative; more than 1 % fails
+curves() {
+    paste "$work/base/curves/teacher.tsv" "$work/base32/curves/teacher.tsv" | awk '
+        NR == 1 { most = 0; for (i = 1; i <= NF; i++) if ($i == "loss") column[++n] = i; next }
+        { off = ($column[1] - $column[2]) / $column[2]; if (off < 0) off = -off; if (!(off <= most)) most = off }
+        END { print NR - 1 " rows, largest difference " most; exit !(most <= 0.01) }'
+}
+
+# parity DEVICE: hidden states, logits and gradients of base size beside PyTorch in double precision
+parity() {
+    python3 tests/reference/parity.py base "$work/base/models/teacher" "$work/base/models/student" build/distil "$1"
+}
+
+linked() {
+    ldd build/distil build/tests/*
+    ! ldd build/distil build/tests/* | grep "not found"
+}
+
+resume() {
+    DEVICE=cuda DELAY=150 sh tests/resume.sh >"$work/resume" 2>&1
+    cat "$work/resume"
+    grep -q '^ok' "$work/resume" && ! grep -q '^not ok' "$work/resume"
+}
+
+right() {
+    step device 20 nvidia-smi
+    step libraries 20 linked
+    step tests-fp32 120 tests build/tests/cuda-gpu cuda-fp32
+    step tests-fp16 120 tests build/tests/cuda-gpu cuda
+    step base-fp16 120 base base cuda
+    step base-student 120 student base
+    step ptx-fp16 200 tests build/tests/cuda-gpu-ptx cuda & # nothing is timed here, so it may run side by side
+    step ptx-fp32 200 tests build/tests/cuda-gpu-ptx cuda-fp32 &
+    { step base-fp32 120 base base32 cuda-fp32 && step curves 10 curves; } &
+    step parity-fp16 150 parity cuda &
+    step parity-fp32 150 parity cuda-fp32 &
+    wait
+}
+
+resumed() {
+    step resume 250 resume
+}
+
+# Is it fast? --------------------------------------------------------------------------------------------------------
+
+# bench BATCH: the steps of training beside PyTorch's two recipes, the models being those of `right`. MRPC is cut to twenty
+# rows, because a pass over it on the processor is not what is asked for here.
+bench() {
+    rm -rf "$work/few" && mkdir -p "$work/few" && cp -r "$data/." "$work/few"
+    head -n 21 "$data/glue/MRPC/mrpc_dev_ids.tsv" >"$work/few/glue/MRPC/mrpc_dev_ids.tsv"
+    python3 tests/reference/bench.py --rounds 1 --run "$work/base" --teacher "$work/base/models/teacher" -- \
+        build/distil bench --profile code/full.settings --run "$work/base" --data "$work/few" --student student \
+        --model "$work/base/models/teacher" --full code/full.settings --published chapters/published.json \
+        --run.device cuda --finetune.tasks "mrpc" --distill.batch "$1" --finetune.batch "$1" || return
+    cp "$work/base/bench.json" "$logs/bench-$1.json"
+}
+
+# kernels: the time of each kernel of a step of distillation, one after the other
+kernels() {
+    ncu --clock-control none --metrics gpu__time_duration.sum --csv --launch-skip "$1" --launch-count "$2" \
+        build/distil distill --profile code/full.settings --run "$work/base" --data "$data" --student student-paper --lines \
+        --run.device cuda --run.checkpoint 0 --corpus.validation-tokens 200 --distill.epochs 0.01
+}
+
+fast() {
+    step bench-16 200 bench 16
+    step bench-64 200 bench 64
+    step kernels 100 kernels 3000 1500
+}
+
+# Is it clean? -------------------------------------------------------------------------------------------------------
+
+# checker TOOL DEVICE: on the project's own kernels; the library's are known to raise false alarms. The tests ask for more
+# memory than there is, and see that they are refused: such answers are no faults.
+checker() {
+    only=--kernel-name
+    compute-sanitizer --help | grep -q -e "$only" || only=--kernel-regex
+    compute-sanitizer --tool "$1" $only kns=_kernel --report-api-errors no --error-exitcode 9 build/tests/cuda-gpu "$2"
+}
+
+checked() {
+    for tool in memcheck racecheck synccheck initcheck; do
+        step "$tool" 250 checker "$tool" cuda &
+    done
+    wait
+}
+
+part=${1:-right}
+if [ "$part" = "do" ]; then
+    shift
+    "$@"
+    exit
+fi
+unpack
+for part; do
+    "$part"
+done
+cat "$logs/summary"
+! grep -q FAILED "$logs/summary"
