@@ -354,23 +354,27 @@ static void sum_columns(Value value, int rows, int width, float *total)
 /* Multiply by matrices on the GPU */
 /* A product D[m, n] = op(A) op(B) + beta D (+ bias), read by columns. */
 struct product {
-    bool transpose_a, transpose_b;
+    bool transpose_a, transpose_b, accumulate; /* accumulate: beta is 1 */
     int m, n, k;
     int lda, ldb, ldd;
-    cudaDataType in, out; /* of A, B, bias; of D */
-    bool bias, accumulate;
-    bool aligned;         /* all arrays begin at multiples of 16 bytes */
+    /* what multiply fills in */
+    cudaDataType in = CUDA_R_32F, out = CUDA_R_32F; /* of A, B, bias; of D */
+    bool bias = false;
+    bool aligned = false; /* all arrays begin at multiples of 16 bytes */
 };
 
 struct plan {
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithm;
+    bool found;           /* the library has an algorithm */
+    bool bias;            /* and adds the bias as well */
 };
 
 static struct plan plan_product(const struct product *p, const void *some_bias)
 {
-    struct plan plan;
+    struct plan plan = {};
+    plan.bias = p->bias;
     cublasOperation_t op_a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
@@ -414,44 +418,74 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     for (int i = 0; i < 4; i++)
         check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i],
                                                    &alignments[i], sizeof alignments[i]));
-    check(cublasLtMatmulAlgoGetHeuristic(blas, plan.operation, plan.a, plan.b, plan.d,
-                                         plan.d, preference, 1, &found, &count));
+    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+        blas, plan.operation, plan.a, plan.b, plan.d, plan.d, preference, 1, &found,
+        &count);
     check(cublasLtMatmulPreferenceDestroy(preference));
-    if (count == 0)
-        fail("cuda", "cuBLASLt has no algorithm for a product of %d by %d by %d", p->m,
-             p->n, p->k);
-    plan.algorithm = found.algo;
-    return plan;
+    plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0;
+    if (plan.found)
+        plan.algorithm = found.algo;
+    if (plan.found || !p->bias)
+        return plan;
+    struct product plain = *p;
+    plain.bias = false;
+    return plan_product(&plain, NULL);
 }
 
-static bool aligned(const void *p)
-{
-    return (uintptr_t)p % 16 == 0;
-}
+enum { SMALL = 8 };
 
-static void multiply(struct product p, const void *a, const void *b, const void *bias,
-                     void *d)
+/* LANES: threads that share an element of D, 1 or WARP. */
+template <class In, class Out, int LANES>
+static __global__ void small_product_kernel(struct product p, const In *a,
+                                            const In *b, const In *bias, Out *d)
 {
-    static std::map<std::array<int, 12>, struct plan> plans;
-    if (p.m == 0 || p.n == 0 || p.k == 0)
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) / LANES;
+    if (at >= (size_t)p.m * p.n)
         return;
-    p.bias = bias != NULL;
-    p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
-    std::array<int, 12> key = {
-        p.transpose_a, p.transpose_b, p.m, p.n, p.k, p.lda, p.ldb, p.ldd,
-        p.in == CUDA_R_16F, p.out == CUDA_R_16F, p.bias + 2 * p.accumulate, p.aligned};
-    auto place = plans.find(key);
-    if (place == plans.end())
-        place = plans.emplace(key, plan_product(&p, bias)).first;
-    const struct plan *plan = &place->second;
-    const float alpha = 1, beta = p.accumulate;
-    if (bias)
-        check(cublasLtMatmulDescSetAttribute(plan->operation,
-                                             CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                             sizeof bias));
-    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta,
-                         d, plan->d, d, plan->d, &plan->algorithm, workspace,
-                         WORKSPACE_BYTES, stream));
+    int i = at % p.m, j = at / p.m;
+    size_t step_a = p.transpose_a ? 1 : p.lda, step_b = p.transpose_b ? p.ldb : 1;
+    a += p.transpose_a ? (size_t)i * p.lda : i;
+    b += p.transpose_b ? j : (size_t)j * p.ldb;
+    float sum = 0;
+    for (int h = threadIdx.x % LANES; h < p.k; h += LANES)
+        sum += widen(a[h * step_a]) * widen(b[h * step_b]);
+    if (LANES == WARP)
+        sum = warp_sum(sum);
+    if (threadIdx.x % LANES != 0)
+        return;
+    Out *to = &d[(size_t)j * p.ldd + i];
+    sum += bias ? widen(bias[i]) : 0.0f;
+    narrow(p.accumulate ? sum + widen(*to) : sum, to);
+}
+
+template <class In, class Out>
+static void multiply_small(struct product p, const void *a, const void *b,
+                           const void *bias, void *d)
+{
+    size_t elements = (size_t)p.m * p.n;
+    if (p.k < SMALL)
+        LAUNCH((small_product_kernel<In, Out, 1>), blocks_for(elements, THREADS),
+               THREADS, p, (const In *)a, (const In *)b, (const In *)bias, (Out *)d);
+    else
+        LAUNCH((small_product_kernel<In, Out, WARP>),
+               blocks_for(elements, THREADS / WARP), THREADS, p, (const In *)a,
+               (const In *)b, (const In *)bias, (Out *)d);
+}
+
+/* y[rows, width] += bias[width] in every row */
+template <class T>
+static __global__ void add_bias_kernel(const T *bias, T *y, int rows, int width)
+{
+    size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (at < (size_t)rows * width)
+        narrow(widen(y[at]) + widen(bias[at % width]), &y[at]);
+}
+
+template <class T>
+static void add_bias(const struct product *p, const void *bias, void *d)
+{
+    LAUNCH((add_bias_kernel<T>), blocks_for((size_t)p->m * p->n, THREADS), THREADS,
+           (const T *)bias, (T *)d, p->n, p->m);
 }
 
 template <class T> static constexpr cudaDataType data_type()
@@ -459,22 +493,71 @@ template <class T> static constexpr cudaDataType data_type()
     return sizeof(T) == 2 ? CUDA_R_16F : CUDA_R_32F;
 }
 
+static bool aligned(const void *p)
+{
+    return (uintptr_t)p % 16 == 0;
+}
+
+/* find_plan: the plan of a product, from the first time that it was asked for. */
+static const struct plan *find_plan(const struct product *p, const void *bias)
+{
+    static std::map<std::array<int, 12>, struct plan> plans;
+    std::array<int, 12> key = {
+        p->transpose_a, p->transpose_b, p->m, p->n, p->k, p->lda, p->ldb, p->ldd,
+        p->in == CUDA_R_16F, p->out == CUDA_R_16F, p->bias + 2 * p->accumulate,
+        p->aligned};
+    auto place = plans.find(key);
+    if (place == plans.end())
+        place = plans.emplace(key, plan_product(p, bias)).first;
+    return &place->second;
+}
+
+template <class In, class Out>
+static void multiply(struct product p, const void *a, const void *b, const void *bias,
+                     void *d)
+{
+    p.in = data_type<In>();
+    p.out = data_type<Out>();
+    p.bias = bias != NULL;
+    p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
+    if (p.m == 0 || p.n == 0 || p.k == 0)
+        return;
+    if (p.m < SMALL || p.n < SMALL || p.k < SMALL) {
+        multiply_small<In, Out>(p, a, b, bias, d);
+        return;
+    }
+    const struct plan *plan = find_plan(&p, bias);
+    if (!plan->found) {
+        multiply_small<In, Out>(p, a, b, bias, d);
+        return;
+    }
+    /* Have the library multiply */
+    const float alpha = 1, beta = p.accumulate;
+    if (plan->bias)
+        check(cublasLtMatmulDescSetAttribute(plan->operation,
+                                             CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                             sizeof bias));
+    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
+                         plan->d, d, plan->d, &plan->algorithm, workspace, WORKSPACE_BYTES,
+                         stream));
+    if (bias && !plan->bias)
+        add_bias<Out>(&p, bias, d);
+}
+
 template <class T>
 static void linear_cuda(const real *x, const real *w, const real *bias, real *y,
                         int rows, int in, int out)
 {
-    struct product p = {true, false, out, rows, in, in, in, out,
-                        data_type<T>(), data_type<T>(), false, false, false};
-    multiply(p, w, x, bias, y);
+    struct product p = {true, false, false, out, rows, in, in, in, out};
+    multiply<T, T>(p, w, x, bias, y);
 }
 
 template <class T>
 static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
                                        int rows, int in, int out, bool accumulate)
 {
-    struct product p = {false, false, in, rows, out, in, out, in,
-                        data_type<T>(), data_type<T>(), false, accumulate, false};
-    multiply(p, w, dy, NULL, dx);
+    struct product p = {false, false, accumulate, in, rows, out, in, out, in};
+    multiply<T, T>(p, w, dy, NULL, dx);
 }
 
 /* The elements of a matrix, for sum_columns. */
@@ -491,9 +574,8 @@ template <class T>
 static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
                                         float *dbias, int rows, int in, int out)
 {
-    struct product p = {false, true, in, out, rows, in, out, in,
-                        data_type<T>(), CUDA_R_32F, false, true, false};
-    multiply(p, x, dy, NULL, dw);
+    struct product p = {false, true, true, in, out, rows, in, out, in};
+    multiply<T, float>(p, x, dy, NULL, dw);
     if (dbias)
         sum_columns(elements<T>{(const T *)dy, out}, rows, out, dbias);
 }

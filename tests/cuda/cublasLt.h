@@ -1,6 +1,13 @@
 /* cuBLASLt, as far as it is used: D = alpha op(A) op(B) + beta C (+ bias), by columns.
    Slow, summed in double precision, and strict: what the library's manual forbids is
-   refused. Names and numbers are cuBLASLt's. */
+   refused. Names and numbers are cuBLASLt's. On some GPU the library refuses more, and rounds otherwise; so words in
+   the environment's CUBLASLT_HOSTILE make it worse:
+
+     unit      refuses a product that has a dimension of one
+     bias      refuses to add a bias
+     absent    has no algorithm when it is asked for the first time, and every tenth time after that
+     rounds    rounds a product to fp16 before it adds a bias or what was there (an H100 does)
+     truncates cuts partial sums of eight products to fp32, towards zero, as tensor cores do */
 #ifndef CUBLASLT_H
 #define CUBLASLT_H
 
@@ -8,6 +15,9 @@
 #include "cuda_runtime.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <vector>
 
 enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16F = 2 };
@@ -69,6 +79,12 @@ struct cublasLtMatmulHeuristicResult_t {
 
 namespace harness {
 
+inline bool hostile(const char *how)
+{
+    const char *words = getenv("CUBLASLT_HOSTILE");
+    return words && strstr(words, how);
+}
+
 /* set: copies an attribute, whose size the caller must know. */
 template <class T> cublasStatus_t set(T *attribute, const void *value, size_t bytes)
 {
@@ -123,12 +139,18 @@ inline void multiply(const harness_operation &o, const harness_layout *l, float 
     std::vector<double> left = lines(a, l[0], o.a == CUBLAS_OP_T);
     std::vector<double> right = lines(b, l[1], o.b == CUBLAS_OP_N);
     size_t m = l[3].rows, n = l[3].columns, k = left.size() / m;
+    bool rounds = hostile("rounds"), truncates = hostile("truncates");
     for (size_t j = 0; j < n; j++)
         for (size_t i = 0; i < m; i++) {
             double sum = 0;
-            for (size_t h = 0; h < k; h++)
+            for (size_t h = 0; h < k; h++) {
                 sum += left[i * k + h] * right[j * k + h];
+                if (truncates && (h + 1) % 8 == 0)
+                    sum = fabs((float)sum) > fabs(sum) ? nextafterf((float)sum, 0) : (float)sum;
+            }
             sum *= alpha;
+            if (rounds && l[3].type == CUDA_R_16F)
+                sum = __half2float(__float2half_rn((float)sum));
             if (beta != 0)
                 sum += beta * element(c, l[2].type, j * l[2].stride + i);
             if (o.epilogue == CUBLASLT_EPILOGUE_BIAS)
@@ -212,6 +234,13 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t blas, cublasLtMatmulDesc_t o, cu
         return CUBLAS_STATUS_INVALID_VALUE;
     if (!harness::fits(*o, *a, *b, *c, *d))
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    bool unit = d->rows == 1 || d->columns == 1 || a->rows == 1 || a->columns == 1;
+    static int asked;
+    if ((harness::hostile("unit") && unit)
+        || (harness::hostile("bias") && o->epilogue == CUBLASLT_EPILOGUE_BIAS))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (harness::hostile("absent") && asked++ % 10 == 0)
+        return CUBLAS_STATUS_SUCCESS;
     *found = {{*o, {*a, *b, *c, *d}, {}, p->workspace}, p->workspace, CUBLAS_STATUS_SUCCESS};
     memcpy(found->algo.alignment, p->alignment, sizeof p->alignment);
     *count = 1;
