@@ -49,10 +49,10 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report verify weave html test check bench data gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install what is missing, by apt-get; safe to repeat
 	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
@@ -412,6 +412,35 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
 	$(Q)BUILD=$(BUILD) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+
+# A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
+# neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here.
+GPU_DAY  := $(BUILD)/gpu
+PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
+DATA_HERE = $(patsubst $(DATA)/%,data/%,$(1))
+PLANNED   = 'teacher pretrain --teacher $(call DATA_HERE,$(TEACHER_PATH))' \
+    $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s)') \
+    $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),\
+    'finetune-$(t)-$(m) finetune --task $(t) --model $(call DATA_HERE,$(call MODEL_PATH,$(m))) --name $(m) --seed $(s)')))
+PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) \
+    $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
+
+gpu-bundle: build ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
+	$(Q)$(MAKE) --no-print-directory data
+	$(Q)$(MAKE) --no-print-directory $(PLANNED_KEYS)
+	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile $(BUILD)/portable/tests/cuda-gpu
+	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
+	$(Q)rm -rf $(GPU_DAY)
+	$(Q)cd $(BUILD) && mkdir -p $(addprefix gpu/,build/tests lib settings stages keys/$(NAME)) && \
+	    strip -o gpu/build/distil portable/distil && strip -o gpu/build/tests/cuda-gpu portable/tests/cuda-gpu && \
+	    strip -o gpu/build/tests/cuda-gpu-ptx portable-ptx/tests/cuda-gpu
+	$(Q)cp "$$(ldd $(GPU_DAY)/build/tests/cuda-gpu | awk '/libcmocka/ { print $$3 }')" $(GPU_DAY)/lib
+	$(Q)cp --parents code/*.settings chapters/published.json tests/*.sh tests/cuda.c $(GPU_DAY)
+	$(Q)cp -r tests/reference tests/fixtures $(GPU_DAY)/tests
+	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings && cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
+	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
+	$(Q)tar -cf - -C $(GPU_DAY) . | xz -9 -T0 >$(GPU_DAY).tar.xz.partial && mv $(GPU_DAY).tar.xz.partial $(GPU_DAY).tar.xz
+	@echo "gpu-bundle: $(GPU_DAY).tar.xz, $$(du -m $(GPU_DAY).tar.xz | cut -f1) MiB"
 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20

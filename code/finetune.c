@@ -347,6 +347,11 @@ int finetune_main(int argc, char **argv)
     char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
+    /* Know the settings that make has read */
+    settings_text(stage.settings, f.sections, "tasks");
+    settings_text(stage.settings, f.sections, "models");
+    settings_text(stage.settings, f.sections, "extended");
+    settings_text(stage.settings, f.sections, "seeds");
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
     place_model(&stage, &f, LEARN_ALL);
@@ -374,11 +379,6 @@ int finetune_main(int argc, char **argv)
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));
-    /* Know the settings that make has read */
-    settings_text(stage.settings, f.sections, "tasks");
-    settings_text(stage.settings, f.sections, "models");
-    settings_text(stage.settings, f.sections, "extended");
-    settings_text(stage.settings, f.sections, "seeds");
     settings_finish(stage.settings, f.sections);
     record_close(record);
     checkpoint_remove(&stage, name);

@@ -151,7 +151,7 @@ def tokens_per_second(model, loss, recipe, tables, tokens, device):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True if recipe.fp16 and on_gpu else None)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.fp16)
     if recipe.compiled:
-        loss = torch.compile(loss)
+        loss = torch.compile(loss, dynamic=True)  # batches of all widths with one compilation
 
     def one_pass():
         began = time.perf_counter()
@@ -239,9 +239,13 @@ def one_round(arguments):
     for name in names:
         for step, measure in (("distillation", lambda r: distillation(arguments.run, r, device)),
                               ("finetuning", lambda r: finetuning(arguments.run, arguments.teacher, r, device))):
+            began = time.perf_counter()
             value = attempt(f"{name} {step}", lambda: measure(RECIPES[name]))
+            print(f"{name} {step}: {time.perf_counter() - began:.0f} s with reading and compiling", flush=True)
             if value:
                 speeds[name, step] = (found[step]["tokens_per_second"], value)
+    if arguments.no_pass:
+        return speeds
     work = load_file(f"{arguments.run}/bench/pass.safetensors")
     rows = [ids.long()[None] for ids in work["ids"].split(work["lengths"].tolist())]
     for model, folder in (("teacher", arguments.teacher), ("student", f"{arguments.run}/models/student")):
@@ -258,6 +262,7 @@ def main():
     parser.add_argument("--teacher", required=True, help="the folder that bench has as --model")
     parser.add_argument("--device", help="cpu or cuda; by default the trainer's")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES))
+    parser.add_argument("--no-pass", action="store_true", help="time PyTorch's steps alone, not its pass over a dev set")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     rounds = [one_round(arguments) for _ in range(arguments.rounds)]
