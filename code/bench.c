@@ -9,6 +9,7 @@
 #include "training.h"
 #include "watch.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -258,6 +259,71 @@ static json_t *time_squares(const struct kernels *k, double *rate)
     return json_pack("{s:i, s:f}", "size", at, "rate", *rate);
 }
 
+/* Find the limits of this machine */
+struct limits {
+    struct machine machine;
+    double waiting; /* seconds that a wait after an operation adds to it */
+};
+
+/* Seconds an operation on a handful of numbers takes, in the quickest of a few rows;
+   waiting: for each. */
+static double time_trifle(const struct kernels *k, bool waiting)
+{
+    enum { TRIFLES = 1000, HANDFUL = 16 };
+    real *x = k->allocate(HANDFUL * k->real_size);
+    real *y = k->allocate(HANDFUL * k->real_size);
+    double best = 1e30;
+    for (int round = 0; round <= ROUNDS; round++) {
+        double began = omp_get_wtime();
+        for (int i = 0; i < TRIFLES; i++) {
+            k->add(x, y, HANDFUL);
+            if (waiting)
+                k->wait();
+        }
+        k->wait();
+        double each = (omp_get_wtime() - began) / TRIFLES;
+        best = round > 0 && each < best ? each : best;
+    }
+    k->release(y);
+    k->release(x);
+    return best;
+}
+
+/* Bytes read and written in a second of copying, in the quickest of a few spells. */
+static double time_copy(const struct kernels *k)
+{
+    enum { COPIES = 10 };
+    const size_t bytes = (size_t)1 << 28;
+    void *from = k->allocate(bytes), *to = k->allocate(bytes);
+    double best = 1e30;
+    for (int round = 0; round <= ROUNDS; round++) {
+        double began = omp_get_wtime();
+        for (int i = 0; i < COPIES; i++)
+            k->copy(to, from, bytes);
+        k->wait();
+        double each = (omp_get_wtime() - began) / COPIES;
+        best = round > 0 && each < best ? each : best;
+    }
+    k->release(to);
+    k->release(from);
+    return 2 * (double)bytes / best;
+}
+
+static struct limits find_limits(const struct kernels *k, double rate)
+{
+    double launch = time_trifle(k, false);
+    return (struct limits){.machine = {.real_size = k->real_size, .gemm = rate,
+                                       .other = INFINITY, .bandwidth = time_copy(k),
+                                       .launch = launch},
+                           .waiting = time_trifle(k, true) - launch};
+}
+
+static json_t *limits_json(const struct limits *limits)
+{
+    return json_pack("{s:f, s:f, s:f}", "bandwidth", limits->machine.bandwidth, "launch",
+                     limits->machine.launch, "waiting", limits->waiting);
+}
+
 /* Take the steps that are timed */
 struct timed {
     const char *name; /* of the files that hold its batches */
@@ -284,11 +350,19 @@ static int take_steps(const struct timed *t, struct optimizer *optimizer,
 }
 
 /* Watch the steps that were timed */
+static json_t *family_json(struct tally tally, double waiting)
+{
+    double seconds = tally.seconds - (double)tally.calls * waiting;
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "calls", (json_int_t)tally.calls,
+                     "flops", tally.flops, "bytes", tally.bytes, "seconds",
+                     seconds > 0 ? seconds : 0, "counted", tally.estimate);
+}
+
 /* What each family of kernels took, as JSON; in *products the FLOPs of all products. */
 static json_t *watch_steps(const struct timed *t, struct optimizer *optimizer,
-                           double *products)
+                           const struct limits *limits, double *products)
 {
-    const struct kernels *k = t->model->k, *watch = watch_open(k, NULL);
+    const struct kernels *k = t->model->k, *watch = watch_open(k, &limits->machine);
     json_t *families = json_object();
     t->model->k = watch;
     if (t->teacher)
@@ -298,18 +372,15 @@ static json_t *watch_steps(const struct timed *t, struct optimizer *optimizer,
     if (t->teacher)
         t->teacher->k = k;
     *products = watch_tally(GEMM).flops + watch_tally(ATTENTION).flops;
-    for (enum kernel_family f = 0; f < FAMILIES; f++) {
-        struct tally tally = watch_tally(f);
+    for (enum kernel_family f = 0; f < FAMILIES; f++)
         json_object_set_new(families, watch_name(f),
-                            json_pack("{s:I, s:f, s:f, s:f}", "calls",
-                                      (json_int_t)tally.calls, "flops", tally.flops,
-                                      "bytes", tally.bytes, "seconds", tally.seconds));
-    }
+                            family_json(watch_tally(f), limits->waiting));
     return families;
 }
 
 /* Time the steps of training */
-static json_t *time_steps(const struct stage *stage, const struct timed *t, double rate)
+static json_t *time_steps(const struct stage *stage, const struct timed *t,
+                          const struct limits *limits)
 {
     const double patience = 10; /* seconds */
     struct optimizer_settings settings = {.rate = 1e-5f, .beta1 = 0.9f, .beta2 = 0.999f,
@@ -326,20 +397,20 @@ static json_t *time_steps(const struct stage *stage, const struct timed *t, doub
             best = seconds;
     }
     double products;
-    json_t *families = watch_steps(t, optimizer, &products);
+    json_t *families = watch_steps(t, optimizer, limits, &products);
     optimizer_free(optimizer);
     return json_pack("{s:i, s:i, s:f, s:f, s:f, s:o}", "tokens", tokens, "steps", STEPS,
                      "seconds", best, "tokens_per_second", tokens / best, "share",
-                     products / best / rate, "families", families);
+                     products / best / limits->machine.gemm, "families", families);
 }
 
 /* Time the distillation step */
 static json_t *time_distillation(const struct stage *stage, struct distillation *d,
-                                 double rate)
+                                 const struct limits *limits)
 {
     struct timed timed = {"batch", distillation_work, d, d->student, d->teacher,
                           &d->feed.batch};
-    return time_steps(stage, &timed, rate);
+    return time_steps(stage, &timed, limits);
 }
 
 /* Time the fine-tuning step */
@@ -361,7 +432,7 @@ static int judge(void *context, long index, float share, struct loss_values *val
 }
 
 static json_t *time_finetuning(const struct stage *stage, const struct kernels *k,
-                               double rate)
+                               const struct limits *limits)
 {
     struct settings *s = stage->settings;
     const struct task *task = choose_task(stage, "imdb", false);
@@ -374,7 +445,7 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
     j.model = open_classifier(k, stage->model, task, LEARN_ALL);
     const struct batch *batch = j.batch;
     struct timed timed = {"task", judge, &j, j.model, NULL, &batch};
-    json_t *object = time_steps(stage, &timed, rate);
+    json_t *object = time_steps(stage, &timed, limits);
     encoder_free(j.model);
     batch_free(j.batch);
     examples_free(j.examples);
@@ -485,9 +556,11 @@ int bench_main(int argc, char **argv)
     struct distillation *d = distillation_open(&stage);
     const struct kernels *k = d->student->k;
     json_object_set_new(object, "squares", time_squares(k, &rate));
-    json_object_set_new(object, "distillation", time_distillation(&stage, d, rate));
+    struct limits limits = find_limits(k, rate);
+    json_object_set_new(object, "limits", limits_json(&limits));
+    json_object_set_new(object, "distillation", time_distillation(&stage, d, &limits));
     distillation_close(d);
-    json_object_set_new(object, "finetuning", time_finetuning(&stage, k, rate));
+    json_object_set_new(object, "finetuning", time_finetuning(&stage, k, &limits));
     json_object_set_new(object, "key", json_string(stage.key));
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "gpu", json_string(k == kernels_cpu() ? "no" : "yes"));

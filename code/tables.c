@@ -275,6 +275,23 @@ static double sum_of(json_t *families, const char *key)
     return sum;
 }
 
+/* Share, milliseconds a step and the same as counted, of one family in one step. */
+static void write_family(FILE *stream, const json_t *step, const char *name)
+{
+    json_t *families = json_object_get(step, "families");
+    json_t *family = json_object_get(families, name);
+    double seconds = json_number_value(json_object_get(family, "seconds"));
+    double counted = json_number_value(json_object_get(family, "counted"));
+    double steps = json_number_value(json_object_get(step, "steps"));
+    char *share = number_text(100 * seconds / sum_of(families, "seconds"), 1);
+    char *each = significant_text(1e3 * seconds / steps);
+    char *roofline = significant_text(1e3 * counted / steps);
+    fprintf(stream, "\t%s\t%s\t%s", share, each, roofline);
+    free(share);
+    free(each);
+    free(roofline);
+}
+
 static void write_families(const struct run *run, const json_t *values, FILE *stream)
 {
     const json_t *steps[] = {json_object_get(run->bench, "distillation"),
@@ -282,21 +299,12 @@ static void write_families(const struct run *run, const json_t *values, FILE *st
     const char *names[FAMILIES_ROOM];
     int count = sort_families(json_object_get(steps[0], "families"), "seconds", names);
     (void)values;
-    write_row(stream, "Kernels", "Distillation, %", "ms a step", "Fine-tuning, %",
-              "ms a step");
+    write_row(stream, "Kernels", "Distillation, %", "ms a step", "counted",
+              "Fine-tuning, %", "ms a step", "counted");
     for (int i = 0; i < count; i++) {
         fputs(family_title(names[i]), stream);
-        for (int s = 0; s < 2; s++) {
-            json_t *families = json_object_get(steps[s], "families");
-            json_t *family = json_object_get(families, names[i]);
-            double seconds = json_number_value(json_object_get(family, "seconds"));
-            double number = json_number_value(json_object_get(steps[s], "steps"));
-            char *share = number_text(100 * seconds / sum_of(families, "seconds"), 1);
-            char *each = significant_text(1e3 * seconds / number);
-            fprintf(stream, "\t%s\t%s", share, each);
-            free(share);
-            free(each);
-        }
+        for (int s = 0; s < 2; s++)
+            write_family(stream, steps[s], names[i]);
         fputc('\n', stream);
     }
 }
