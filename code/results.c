@@ -180,6 +180,12 @@ static void set_models(const struct run *run, struct settings *settings, json_t 
     for (size_t i = 0; beginning && i < sizeof origins / sizeof *origins; i++)
         if (!strcmp(origins[i].beginning, beginning))
             value_set(values, origins[i].origin, "teacher.origin");
+    value_set(values, beginning && !strcmp(beginning, "from scratch") ? "yes" : "no",
+              "teacher.scratch");
+    value_take(values, number_text(1e-6 * record_number(teacher, "tokens"), 0),
+               "teacher.millions");
+    value_take(values, number_text(record_number(teacher, "seconds") / 60, 1),
+               "teacher.minutes");
     set_shape(run, "teacher", values);
     set_shape(run, "student", values);
     set_words(values, settings_text(settings, "student distill", "layers"),
