@@ -384,7 +384,7 @@ $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	$(Q)$(link_test)
 
 # The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed.
-HARNESS = $(CXX) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
+HARNESS = $(CXX) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -Wno-unknown-pragmas -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
     -Itests/cuda -Icode -Itests -MMD -MP -c -o $@
 
 $(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu

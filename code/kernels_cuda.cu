@@ -88,9 +88,10 @@ static __device__ __forceinline__ void narrow(float x, __half *y)
     *y = __float2half_rn(x);
 }
 
-template <class T> struct alignas(4 * sizeof(T)) four {
-    T x[4];
+template <class T, int N> struct alignas(N * sizeof(T)) neighbours {
+    T x[N];
 };
+template <class T> using four = neighbours<T, 4>;
 
 /* read4: elements at to at + 3 of x; those from n on count as 0. */
 template <class T>
@@ -123,6 +124,21 @@ static __device__ __forceinline__ void write4(T *x, size_t at, size_t n,
     }
 }
 
+/* whole: whether rows of these arrays fall into groups of N neighbours. */
+template <int N, class... T> static bool whole(int width, const T *...array)
+{
+    return width % N == 0 && (... && ((uintptr_t)array % (N * sizeof(T)) == 0));
+}
+
+/* load: a whole group. */
+template <int N, class T>
+static __device__ __forceinline__ void load(const T *x, float v[N])
+{
+    neighbours<T, N> group = *(const neighbours<T, N> *)x;
+    for (int j = 0; j < N; j++)
+        v[j] = widen(group.x[j]);
+}
+
 /* Sum over a warp and over a block */
 static const unsigned ALL = 0xffffffffu; /* lanes of a warp */
 
@@ -148,21 +164,29 @@ static __device__ float block_sum(float x)
 }
 
 /* Drop elements on the GPU */
-/* drop4: dropout of four neighbours, of which the first is element number first. */
-static __device__ __forceinline__ void drop4(struct dropout dropout, uint64_t first,
-                                             float v[4])
+/* drop: dropout of N neighbours, four or one, for which one draw is enough. The first
+   is element number first, a multiple of N. */
+template <int N>
+static __device__ __forceinline__ void drop(struct dropout dropout, uint64_t first,
+                                            float v[N])
 {
     if (dropout.rate == 0)
         return;
     float scale = dropout_scale(dropout);
-    if (first % 4 == 0) {
-        uint64_t bits = random_bits(dropout.key, first / 4);
-        for (int j = 0; j < 4; j++, bits >>= 16)
-            v[j] = (bits & 0xffff) >= dropout_threshold(dropout) ? v[j] * scale : 0.0f;
-    } else {
+    uint64_t bits = random_bits(dropout.key, first / 4) >> first % 4 * 16;
+    for (int j = 0; j < N; j++, bits >>= 16)
+        v[j] = (bits & 0xffff) >= dropout_threshold(dropout) ? v[j] * scale : 0.0f;
+}
+
+/* drop4: dropout of any four neighbours. */
+static __device__ __forceinline__ void drop4(struct dropout dropout, uint64_t first,
+                                             float v[4])
+{
+    if (first % 4 == 0)
+        drop<4>(dropout, first, v);
+    else
         for (int j = 0; j < 4; j++)
-            v[j] = dropout_keeps(dropout, first + j) ? v[j] * scale : 0.0f;
-    }
+            drop<1>(dropout, first + j, v + j);
 }
 
 /* Keep memory on the GPU */
@@ -293,62 +317,113 @@ template <class T> static void to_float_cuda(const real *from, float *to, size_t
 }
 
 /* Add up columns on the GPU */
-enum { LINES = 8, PARTS = 32, STRIP = 4 * WARP /* columns of a block */ };
+enum { LINES = 8, PARTS = 64, AHEAD = 4, STRIP = 4 * WARP /* columns of a block */ };
 
-template <class Value>
-static __global__ void column_parts_kernel(Value value, int rows, int width,
-                                           float *part)
-{
-    __shared__ float sums[LINES][STRIP];
-    int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.x * STRIP + 4 * lane;
-    int begin = (int)((int64_t)rows * blockIdx.y / gridDim.y);
-    int end = (int)((int64_t)rows * (blockIdx.y + 1) / gridDim.y);
-    float sum[4] = {0, 0, 0, 0};
-    for (int row = begin + line; row < end; row += LINES) {
-        float v[4];
-        value(row, column, v);
-        for (int j = 0; j < 4; j++)
-            sum[j] += v[j];
+template <class T, int N_, int SUMS_ = 1> struct elements {
+    static const int N = N_, SUMS = SUMS_;
+    const T *x; /* [rows, SUMS, width] */
+    int width;
+    __device__ void operator()(int row, int column, float v[SUMS][N]) const
+    {
+        for (int s = 0; s < SUMS; s++)
+            load<N>(x + ((size_t)row * SUMS + s) * width + column, v[s]);
     }
-    for (int j = 0; j < 4; j++)
-        sums[line][4 * lane + j] = sum[j];
-    __syncthreads();
-    if (line != 0)
-        return;
-    for (int j = 0; j < 4; j++)
-        for (int other = 1; other < LINES; other++)
-            sum[j] += sums[other][4 * lane + j];
-    write4(part + (size_t)blockIdx.y * width, column, width, sum);
-}
+};
 
-/* total[width] += part[0, :] + part[1, :] + … */
-static __global__ void add_parts_kernel(const float *part, int parts, int width,
-                                        float *total)
-{
-    int column = blockIdx.x * THREADS + threadIdx.x;
-    if (column >= width)
-        return;
-    float sum = 0;
-    for (int i = 0; i < parts; i++)
-        sum += part[(size_t)i * width + column];
-    total[column] += sum;
-}
-
-/* sum_columns: total[width] += the sum of value over the rows. */
+/* sum_rows: the sums over rows begin to end - 1 of the block's strip of columns. Thread
+   number t has that of column t % (N * WARP) of the strip, of sum t / (N * WARP). */
 template <class Value>
-static void sum_columns(Value value, int rows, int width, float *total)
+static __device__ float sum_rows(Value value, int begin, int end, int width)
 {
-    int parts = rows < PARTS * LINES ? (rows + LINES - 1) / LINES : PARTS;
-    while (parts > 1 && (size_t)parts * width > SCRATCH_FLOATS)
-        parts--;
-    if ((size_t)parts * width > SCRATCH_FLOATS)
-        fail("cuda", "a row of %d is too wide for this table", width);
-    if (parts == 0)
+    const int N = Value::N, SUMS = Value::SUMS, strip = N * WARP;
+    __shared__ float sums[LINES][SUMS * strip];
+    int lane = threadIdx.x, line = threadIdx.y, number = line * WARP + lane;
+    int column = blockIdx.x * strip + N * lane;
+    column = column < width ? column : width - N;
+    float sum[SUMS][N] = {}, v[AHEAD][SUMS][N], total = 0;
+    for (int row = begin + line; row < end; row += AHEAD * LINES) {
+        /* Add as many rows as a thread asks for at once */
+        for (int i = 0; i < AHEAD; i++)
+            value(row + i * LINES < end ? row + i * LINES : end - 1, column, v[i]);
+        for (int i = 0; i < AHEAD; i++)
+            for (int s = 0; s < SUMS; s++)
+                for (int j = 0; j < N; j++)
+                    sum[s][j] += row + i * LINES < end ? v[i][s][j] : 0.0f;
+    }
+    for (int s = 0; s < SUMS; s++)
+        for (int j = 0; j < N; j++)
+            sums[line][s * strip + N * lane + j] = sum[s][j];
+    __syncthreads();
+    for (int other = 0; other < LINES && number < SUMS * strip; other++)
+        total += sums[other][number];
+    return total;
+}
+
+static const size_t FINISHED_BYTES = SCRATCH_FLOATS / WARP * sizeof(unsigned);
+static unsigned *finished; /* how many blocks of each strip; 0 between launches */
+
+static __device__ bool is_last(unsigned *finished, unsigned blocks)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0)
+        last = atomicInc(finished, blocks - 1) == blocks - 1;
+    __syncthreads();
+    if (last)
+        __threadfence();
+    return last;
+}
+
+/* part_rows: how many rows a part has; the last may have fewer. */
+template <class Value>
+static __global__ void __launch_bounds__(THREADS, 4)
+sum_columns_kernel(Value value, int rows, int part_rows, int width, float *part,
+                   unsigned *finished, float *total, float *second_total)
+{
+    const int N = Value::N, SUMS = Value::SUMS, strip = N * WARP;
+    int begin = blockIdx.y * part_rows;
+    int end = rows - begin < part_rows ? rows : begin + part_rows;
+    int number = threadIdx.y * WARP + threadIdx.x, s = number / strip;
+    int column = blockIdx.x * strip + number % strip;
+    bool mine = s < SUMS && column < width;
+    float sum = sum_rows(value, begin, end, width);
+    if (mine)
+        part[((size_t)blockIdx.y * SUMS + s) * width + column] = sum;
+    if (!is_last(finished + blockIdx.x, gridDim.y))
         return;
-    LAUNCH((column_parts_kernel<Value>), dim3(blocks_for(width, STRIP), parts),
-           dim3(WARP, LINES), value, rows, width, scratch);
-    LAUNCH(add_parts_kernel, blocks_for(width, THREADS), THREADS, scratch, parts, width,
-           total);
+    total = s == 0 ? total : second_total;
+    float before = mine ? total[column] : 0.0f;
+    sum = sum_rows(elements<float, N, SUMS>{part, width}, 0, gridDim.y, width);
+    if (mine)
+        total[column] = before + sum;
+}
+
+/* sum_columns: total[width] += the sum of value over the rows; if there are two sums,
+   the second goes to second_total. */
+template <class Value>
+static void sum_columns(Value value, int rows, int width, float *total,
+                        float *second_total)
+{
+    const size_t room = SCRATCH_FLOATS / Value::SUMS / width; /* for parts */
+    if (room == 0)
+        fail("cuda", "a row of %d is too wide for this table", width);
+    size_t at_once = AHEAD * LINES, parts = room < PARTS ? room : (size_t)PARTS;
+    int part_rows = at_once * blocks_for(rows, at_once * parts);
+    if (rows > 0)
+        LAUNCH((sum_columns_kernel<Value>),
+               dim3(blocks_for(width, Value::N * WARP), blocks_for(rows, part_rows)),
+               dim3(WARP, LINES), value, rows, part_rows, width, scratch, finished,
+               total, second_total);
+}
+
+/* sum_matrix: total[width] += the sum of x over its rows. */
+template <class T> static void sum_matrix(const T *x, int rows, int width, float *total)
+{
+    if (whole<4>(width, x))
+        sum_columns(elements<T, 4>{x, width}, rows, width, total, NULL);
+    else
+        sum_columns(elements<T, 1>{x, width}, rows, width, total, NULL);
 }
 
 /* Multiply by matrices on the GPU */
@@ -560,16 +635,6 @@ static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
     multiply<T, T>(p, w, dy, NULL, dx);
 }
 
-/* The elements of a matrix, for sum_columns. */
-template <class T> struct elements {
-    const T *x;
-    int width;
-    __device__ void operator()(int row, int column, float v[4]) const
-    {
-        read4(x + (size_t)row * width, column, width, v);
-    }
-};
-
 template <class T>
 static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
                                         float *dbias, int rows, int in, int out)
@@ -577,7 +642,7 @@ static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw
     struct product p = {false, true, true, in, out, rows, in, out, in};
     multiply<T, float>(p, x, dy, NULL, dw);
     if (dbias)
-        sum_columns(elements<T>{(const T *)dy, out}, rows, out, dbias);
+        sum_matrix((const T *)dy, rows, out, dbias);
 }
 
 /* Look up embeddings on the GPU */
@@ -656,44 +721,79 @@ static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
 }
 
 /* Normalise rows on the GPU */
-template <class T>
+enum { GROUPS = 8 }; /* that a lane keeps of a row: at, at + N * WARP, ... */
+
+/* FOR_GROUPS: for each group g that the row has; its first element is number k */
+#define FOR_GROUPS                                              \
+    _Pragma("unroll")                                           \
+    for (int g = 0, k = at; g < GROUPS; g++, k += N * WARP)     \
+        if (k < width)
+
+template <class T, int N>
+static __device__ __forceinline__ void fetch(const T *row, int at, int width,
+                                             neighbours<T, N> part[GROUPS])
+{
+    for (int g = 0, k = at; g < GROUPS; g++, k += N * WARP)
+        part[g] = *(const neighbours<T, N> *)(row + (k < width ? k : width - N));
+}
+
+template <class T, int N>
 static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropout,
                                    const T *gain, const T *bias, T *y, float *mean,
                                    float *deviation, int rows, int width, float epsilon)
 {
+    const int SPAN = GROUPS * N * WARP, start = N * threadIdx.x;
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
-    float v[4], w[4], b[4], sum = 0, squares = 0;
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+    neighbours<T, N> v[GROUPS], r[GROUPS], w[GROUPS], b[GROUPS];
+    float sum = 0, squares = 0;
+    int span = 0, at = start;
+    do {
         /* Drop, add the residual, and store the sum */
-        read4(x + first, k, width, v);
-        drop4(dropout, first + k, v);
-        if (residual) {
-            read4(residual + first, k, width, w);
-            for (int j = 0; j < 4; j++)
-                v[j] += w[j];
+        fetch(x + first, at, width, v);
+        fetch(gain, at, width, w);
+        fetch(bias, at, width, b);
+        fetch((residual ? residual : x) + first, at, width, r);
+        __syncwarp(); /* no load is put off until its group's turn */
+        FOR_GROUPS {
+            float f[N];
+            for (int j = 0; j < N; j++)
+                f[j] = widen(v[g].x[j]);
+            drop<N>(dropout, first + k, f);
+            for (int j = 0; j < N; j++) {
+                narrow(residual ? f[j] + widen(r[g].x[j]) : f[j], &v[g].x[j]);
+                sum += widen(v[g].x[j]);
+            }
+            if (residual || dropout.rate > 0)
+                *(neighbours<T, N> *)(x + first + k) = v[g];
         }
-        write4(x + first, k, width, v);
-        read4(x + first, k, width, v); /* as it was rounded */
-        for (int j = 0; j < 4; j++)
-            sum += k + j < width ? v[j] : 0.0f;
-    }
+        at += SPAN;
+    } while ((span += SPAN) < width);
     float mu = warp_sum(sum) / width;
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
-        read4(x + first, k, width, v);
-        for (int j = 0; j < 4; j++)
-            squares += k + j < width ? (v[j] - mu) * (v[j] - mu) : 0.0f;
+    for (at = start; at < width; at += SPAN) {
+        if (width > SPAN)
+            fetch(x + first, at, width, v);
+        FOR_GROUPS
+            for (int j = 0; j < N; j++)
+                squares += (widen(v[g].x[j]) - mu) * (widen(v[g].x[j]) - mu);
     }
     float delta = 1 / sqrtf(warp_sum(squares) / width + epsilon);
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
-        read4(x + first, k, width, v);
-        read4(gain, k, width, w);
-        read4(bias, k, width, b);
-        for (int j = 0; j < 4; j++)
-            v[j] = w[j] * ((v[j] - mu) * delta) + b[j];
-        write4(y + first, k, width, v);
+    for (at = start; at < width; at += SPAN) {
+        /* Write the normalised row */
+        if (width > SPAN) {
+            fetch(x + first, at, width, v);
+            fetch(gain, at, width, w);
+            fetch(bias, at, width, b);
+        }
+        FOR_GROUPS {
+            neighbours<T, N> out;
+            for (int j = 0; j < N; j++)
+                narrow(widen(w[g].x[j]) * ((widen(v[g].x[j]) - mu) * delta) + widen(b[g].x[j]),
+                       &out.x[j]);
+            *(neighbours<T, N> *)(y + first + k) = out;
+        }
     }
     if (threadIdx.x == 0) {
         mean[row] = mu;
@@ -706,73 +806,97 @@ static void norm_cuda(real *x, const real *residual, struct dropout dropout,
                       const real *gain, const real *bias, real *y, float *mean,
                       float *deviation, int rows, int width, float epsilon)
 {
-    LAUNCH((norm_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS), (T *)x,
-           (const T *)residual, dropout, (const T *)gain, (const T *)bias, (T *)y, mean,
-           deviation, rows, width, epsilon);
+    bool fours = whole<4>(width, (T *)x, (const T *)residual, (const T *)gain,
+                          (const T *)bias, (T *)y);
+    LAUNCH((fours ? norm_kernel<T, 4> : norm_kernel<T, 1>), blocks_for(rows, ROWS),
+           dim3(WARP, ROWS), (T *)x, (const T *)residual, dropout, (const T *)gain,
+           (const T *)bias, (T *)y, mean, deviation, rows, width, epsilon);
 }
 
-/* dy, times the normalised row if of_gain: what gain's and bias's gradients sum up. */
-template <class T> struct normed_gradient {
+/* What the gradients of gain and bias sum up: dy times the normalised row, and dy. */
+template <class T, int N_> struct normed_gradient {
+    static const int N = N_, SUMS = 2;
     const T *dy, *x;
     const float *mean, *deviation;
     int width;
-    bool of_gain;
-    __device__ void operator()(int row, int column, float v[4]) const
+    __device__ void operator()(int row, int column, float v[SUMS][N]) const
     {
-        float h[4];
-        read4(dy + (size_t)row * width, column, width, v);
-        if (!of_gain)
-            return;
-        read4(x + (size_t)row * width, column, width, h);
-        for (int j = 0; j < 4; j++)
-            v[j] *= (h[j] - mean[row]) * deviation[row];
+        float h[N], mu = mean[row], delta = deviation[row];
+        load<N>(dy + (size_t)row * width + column, v[1]);
+        load<N>(x + (size_t)row * width + column, h);
+        for (int j = 0; j < N; j++)
+            v[0][j] = v[1][j] * ((h[j] - mu) * delta);
     }
 };
 
-template <class T>
+template <class T, int N>
 static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float *mean,
                                             const float *deviation, const T *gain,
                                             struct dropout dropout, T *dsum, T *dx,
                                             int rows, int width)
 {
+    const int SPAN = GROUPS * N * WARP, start = N * threadIdx.x;
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
-    float mu = mean[row], delta = deviation[row], g_sum = 0, gh_sum = 0;
-    float g[4], h[4], w[4];
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
-        /* Read a row's gradient and its normalised values */
-        read4(dy + first, k, width, g);
-        read4(gain, k, width, w);
-        read4(x + first, k, width, h);
-        for (int j = 0; j < 4; j++) {
-            g[j] *= w[j];
-            h[j] = (h[j] - mu) * delta;
+    float mu = mean[row], delta = deviation[row], d_sum = 0, dh_sum = 0;
+    neighbours<T, N> dv[GROUPS], v[GROUPS], w[GROUPS], out;
+    int span = 0, at = start;
+    do {
+        /* Fetch a row's gradient, the row, and the gain */
+        fetch(dy + first, at, width, dv);
+        fetch(x + first, at, width, v);
+        fetch(gain, at, width, w);
+        FOR_GROUPS
+            for (int j = 0; j < N; j++) {
+                /* Find an element's gradient and its normalised value */
+                float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
+                float h = (widen(v[g].x[j]) - mu) * delta;
+                d_sum += d;
+                dh_sum += d * h;
+            }
+        at += SPAN;
+    } while ((span += SPAN) < width);
+    float d_mean = warp_sum(d_sum) / width, dh_mean = warp_sum(dh_sum) / width;
+    for (at = start; at < width; at += SPAN) {
+        if (width > SPAN) {
+            /* Fetch a row's gradient, the row, and the gain */
+            fetch(dy + first, at, width, dv);
+            fetch(x + first, at, width, v);
+            fetch(gain, at, width, w);
         }
-        for (int j = 0; j < 4; j++) {
-            g_sum += g[j];
-            gh_sum += g[j] * h[j];
+        FOR_GROUPS {
+            /* Write the gradients of a group */
+            float f[N];
+            for (int j = 0; j < N; j++) {
+                /* Find an element's gradient and its normalised value */
+                float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
+                float h = (widen(v[g].x[j]) - mu) * delta;
+                f[j] = delta * (d - d_mean - h * dh_mean);
+                narrow(f[j], &out.x[j]);
+            }
+            *(neighbours<T, N> *)(dsum + first + k) = out;
+            if (dx) {
+                drop<N>(dropout, first + k, f);
+                for (int j = 0; j < N; j++)
+                    narrow(f[j], &out.x[j]);
+                *(neighbours<T, N> *)(dx + first + k) = out;
+            }
         }
     }
-    float g_mean = warp_sum(g_sum) / width, gh_mean = warp_sum(gh_sum) / width;
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
-        /* Read a row's gradient and its normalised values */
-        read4(dy + first, k, width, g);
-        read4(gain, k, width, w);
-        read4(x + first, k, width, h);
-        for (int j = 0; j < 4; j++) {
-            g[j] *= w[j];
-            h[j] = (h[j] - mu) * delta;
-        }
-        for (int j = 0; j < 4; j++)
-            g[j] = delta * (g[j] - g_mean - h[j] * gh_mean);
-        write4(dsum + first, k, width, g);
-        if (dx) {
-            drop4(dropout, first + k, g);
-            write4(dx + first, k, width, g);
-        }
-    }
+}
+
+template <class T, int N>
+static void norm_gradient_of(const T *dy, const T *x, const float *mean,
+                             const float *deviation, const T *gain,
+                             struct dropout dropout, T *dsum, T *dx, float *dgain,
+                             float *dbias, int rows, int width)
+{
+    struct normed_gradient<T, N> value = {dy, x, mean, deviation, width};
+    sum_columns(value, rows, width, dgain, dbias);
+    LAUNCH((norm_gradient_kernel<T, N>), blocks_for(rows, ROWS), dim3(WARP, ROWS), dy,
+           x, mean, deviation, gain, dropout, dsum, dx, rows, width);
 }
 
 template <class T>
@@ -781,14 +905,11 @@ static void norm_gradient_cuda(const real *dy, const real *x, const float *mean,
                                struct dropout dropout, real *dsum, real *dx,
                                float *dgain, float *dbias, int rows, int width)
 {
-    struct normed_gradient<T> sums = {
-        (const T *)dy, (const T *)x, mean, deviation, width, true};
-    sum_columns(sums, rows, width, dgain);
-    sums.of_gain = false;
-    sum_columns(sums, rows, width, dbias);
-    LAUNCH((norm_gradient_kernel<T>), blocks_for(rows, ROWS), dim3(WARP, ROWS),
-           (const T *)dy, (const T *)x, mean, deviation, (const T *)gain, dropout,
-           (T *)dsum, (T *)dx, rows, width);
+    bool fours = whole<4>(width, (const T *)dy, (const T *)x, (const T *)gain,
+                          (T *)dsum, (T *)dx);
+    (fours ? norm_gradient_of<T, 4> : norm_gradient_of<T, 1>)(
+        (const T *)dy, (const T *)x, mean, deviation, (const T *)gain, dropout,
+        (T *)dsum, (T *)dx, dgain, dbias, rows, width);
 }
 
 /* Apply functions to elements on the GPU */
@@ -1384,10 +1505,24 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
-/* log sum exp(z) = largest + rest, log sum exp(z / tau) = largest / tau + soft_rest */
+enum { LOSS_THREADS = 512 };
+static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f;
+
+/* The largest logit; the sums of exp(z - largest) and of exp((z - largest) / tau), or,
+   when all threads have put theirs together, the sums' logarithms to base two. */
 struct denominators {
-    float largest, rest, soft_rest;
+    float largest, sum, soft_sum;
 };
+
+template <int N, class T>
+static __device__ __forceinline__ void load_logits(const T *z, int c, int classes,
+                                                   float v[N])
+{
+    load<N>(z + c, v);
+    if (c + N > classes)
+        for (int j = 0; j < N; j++)
+            v[j] = c + j < classes ? v[j] : NO_LOGIT;
+}
 
 static __device__ float block_max(float x)
 {
@@ -1405,78 +1540,94 @@ static __device__ float block_max(float x)
     return x;
 }
 
-template <class T>
-static __device__ struct denominators find_denominators(const T *z, int classes,
-                                                        float tau, bool hard, bool soft)
+/* tempered: log2(e) / tau */
+template <int N>
+static __device__ __forceinline__ void add_logits(const float v[N], float tempered,
+                                                  bool hard, bool soft,
+                                                  struct denominators *d)
 {
-    float largest = -INFINITY, sum = 0, soft_sum = 0;
-    for (int c = 4 * threadIdx.x; c < classes; c += 4 * THREADS) {
-        float v[4], before = largest;
-        read4(z, c, classes, v);
-        for (int j = 0; j < 4; j++)
-            largest = c + j < classes ? fmaxf(largest, v[j]) : largest;
-        sum *= expf(before - largest);
-        soft_sum *= expf((before - largest) / tau);
-        for (int j = 0; j < 4 && c + j < classes; j++) {
-            sum += hard ? expf(v[j] - largest) : 0.0f;
-            soft_sum += soft ? expf((v[j] - largest) / tau) : 0.0f;
-        }
+    float before = d->largest;
+    for (int j = 0; j < N; j++)
+        d->largest = fmaxf(d->largest, v[j]);
+    if (hard) {
+        d->sum *= exp2f((before - d->largest) * LOG2_E);
+        for (int j = 0; j < N; j++)
+            d->sum += exp2f((v[j] - d->largest) * LOG2_E);
     }
-    float most = block_max(largest);
-    bool any = largest > -INFINITY; /* this thread has seen a logit */
-    sum = block_sum(any ? sum * expf(largest - most) : 0.0f);
-    soft_sum = block_sum(any ? soft_sum * expf((largest - most) / tau) : 0.0f);
-    return {most, hard ? logf(sum) : 0.0f, soft ? logf(soft_sum) : 0.0f};
+    if (soft) {
+        d->soft_sum *= exp2f((before - d->largest) * tempered);
+        for (int j = 0; j < N; j++)
+            d->soft_sum += exp2f((v[j] - d->largest) * tempered);
+    }
 }
 
-template <class T>
-static __global__ void softmax_loss_kernel(struct softmax_loss loss, T *student,
-                                           const T *teacher, const int *labels,
-                                           const float *soft_weight,
-                                           const float *loss_scale, float *label_loss,
-                                           float *soft_loss, float *hit)
+static __device__ struct denominators add_threads(struct denominators d, float tempered)
+{
+    float most = block_max(d.largest);
+    bool any = d.largest > -INFINITY; /* this thread has seen a logit */
+    float sum = any ? d.sum * exp2f((d.largest - most) * LOG2_E) : 0.0f;
+    float soft_sum = any ? d.soft_sum * exp2f((d.largest - most) * tempered) : 0.0f;
+    return {most, log2f(block_sum(sum)), log2f(block_sum(soft_sum))};
+}
+
+template <class T, int N>
+static __global__ void __launch_bounds__(LOSS_THREADS)
+softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
+                    const int *labels, const float *soft_weight,
+                    const float *loss_scale, float *label_loss, float *soft_loss,
+                    float *hit)
 {
     int row = blockIdx.x, label = labels ? labels[row] : -1;
-    bool soft = teacher && (!soft_weight || soft_weight[row] > 0);
+    bool hard = label >= 0, soft = teacher && (!soft_weight || soft_weight[row] > 0);
     T *z = student + (size_t)row * loss.stride;
-    const T *t = soft ? teacher + (size_t)row * loss.stride : NULL;
-    float tau = loss.temperature, divergence = 0, beaten = 0;
-    float right = label >= 0 ? widen(z[label]) : 0.0f;
-    struct denominators dz = find_denominators(z, loss.classes, tau, label >= 0, soft);
-    struct denominators dt = {0, 0, 0};
-    if (soft)
-        dt = find_denominators(t, loss.classes, tau, false, true);
-    float label_scale = loss.label_scale * *loss_scale;
-    float soft_scale = loss.soft_scale * *loss_scale / tau;
-    __syncthreads(); /* everybody has read the logit of the label */
-    for (int c = 4 * threadIdx.x; c < loss.stride; c += 4 * THREADS) {
-        /* Overwrite four logits with their gradient */
-        float v[4], u[4] = {0, 0, 0, 0}, g[4] = {0, 0, 0, 0};
-        read4(z, c, loss.classes, v);
+    const T *t = teacher + (soft ? (size_t)row * loss.stride : 0);
+    float right = hard ? widen(z[label]) : 0.0f, v[N], u[N] = {};
+    float tempered = LOG2_E / loss.temperature, divergence = 0, beaten = 0;
+    struct denominators dz = {-INFINITY, 0, 0}, dt = dz;
+    for (int c = N * threadIdx.x; c < loss.classes; c += N * LOSS_THREADS) {
+        load_logits<N>(z, c, loss.classes, v);
         if (soft)
-            read4(t, c, loss.classes, u);
-        for (int j = 0; j < 4 && c + j < loss.classes; j++) {
-            if (label >= 0) {
-                g[j] = label_scale * (expf((v[j] - dz.largest) - dz.rest)
+            load_logits<N>(t, c, loss.classes, u);
+        add_logits<N>(v, tempered, hard, soft, &dz);
+        if (soft)
+            add_logits<N>(u, tempered, false, true, &dt);
+    }
+    dz = add_threads(dz, tempered); /* and everybody has read the logit of the label */
+    if (soft)
+        dt = add_threads(dt, tempered);
+    float label_scale = loss.label_scale * *loss_scale;
+    float soft_scale = loss.soft_scale * *loss_scale / loss.temperature;
+    for (int c = N * threadIdx.x; c < loss.stride; c += N * LOSS_THREADS) {
+        /* Overwrite a group of logits with their gradient */
+        float g[N] = {};
+        neighbours<T, N> out;
+        load_logits<N>(z, c, loss.classes, v);
+        if (soft)
+            load_logits<N>(t, c, loss.classes, u);
+        if (hard)
+            for (int j = 0; j < N; j++) {
+                g[j] = label_scale * (exp2f((v[j] - dz.largest) * LOG2_E - dz.sum)
                                       - (c + j == label ? 1.0f : 0.0f));
                 beaten += c + j < label ? v[j] >= right : c + j > label && v[j] > right;
             }
-            if (soft) {
-                float log_p = (v[j] - dz.largest) / tau - dz.soft_rest;
-                float log_q = (u[j] - dt.largest) / tau - dt.soft_rest;
-                float p = expf(log_p), q = expf(log_q);
+        if (soft)
+            for (int j = 0; j < N; j++) {
+                float log_p = (v[j] - dz.largest) * tempered - dz.soft_sum;
+                float log_q = (u[j] - dt.largest) * tempered - dt.soft_sum;
+                float p = exp2f(log_p), q = exp2f(log_q);
                 divergence += q * (log_q - log_p);
                 g[j] += soft_scale * (p - q);
             }
-        }
-        write4(z, c, loss.stride, g);
+        for (int j = 0; j < N; j++)
+            narrow(g[j], &out.x[j]);
+        *(neighbours<T, N> *)(z + c) = out;
     }
     divergence = block_sum(divergence);
     beaten = block_sum(beaten);
     if (threadIdx.x == 0) {
-        label_loss[row] = label >= 0 ? dz.rest + (dz.largest - right) : 0.0f;
-        soft_loss[row] = divergence;
-        hit[row] = label >= 0 && beaten == 0;
+        label_loss[row] = hard ? dz.sum / LOG2_E + (dz.largest - right) : 0.0f;
+        soft_loss[row] = divergence / LOG2_E;
+        hit[row] = hard && beaten == 0;
     }
 }
 
@@ -1486,10 +1637,12 @@ static void softmax_loss_cuda(const struct softmax_loss *loss, real *student,
                               const float *soft_weight, const float *loss_scale,
                               float *label_loss, float *soft_loss, float *hit)
 {
+    const int N = 16 / sizeof(T);
+    bool wide = whole<N>(loss->stride, (T *)student, (const T *)teacher);
     if (loss->rows > 0)
-        LAUNCH((softmax_loss_kernel<T>), loss->rows, THREADS, *loss, (T *)student,
-               (const T *)teacher, labels, soft_weight, loss_scale, label_loss,
-               soft_loss, hit);
+        LAUNCH((wide ? softmax_loss_kernel<T, N> : softmax_loss_kernel<T, 1>),
+               loss->rows, LOSS_THREADS, *loss, (T *)student, (const T *)teacher,
+               labels, soft_weight, loss_scale, label_loss, soft_loss, hit);
 }
 
 /* Compute the cosine loss on the GPU */
@@ -1684,6 +1837,8 @@ static void open_device(void)
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     check(cublasLtCreate(&blas));
     check(cudaMalloc((void **)&scratch, SCRATCH_FLOATS * sizeof(float)));
+    check(cudaMalloc((void **)&finished, FINISHED_BYTES));
+    check(cudaMemsetAsync(finished, 0, FINISHED_BYTES, stream));
     check(cudaMalloc(&workspace, WORKSPACE_BYTES));
     check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
     for (size_t i = 0; i < SLOTS; i++)

@@ -300,6 +300,7 @@ static void linear_is_right(void **state)
     CHECK(linear_case(1, 64, 3, true, true));   /* for a class, of one text */
     CHECK(linear_case(64, 64, 192, true, true));
     CHECK(linear_case(300, 48, 130, true, false));
+    CHECK(linear_case(2100, 1, 4, true, false)); /* more rows than parts can ask for at once */
 }
 
 /* ---- Embeddings ---- */
@@ -373,6 +374,8 @@ static void norm_is_right(void **state)
     CHECK(norm_case(100, 300, 0.1, true));
     CHECK(norm_case(300, 33, 0, true));
     CHECK(norm_case(9, 768, 0.1, true));
+    CHECK(norm_case(2, 259, 0.1, true)); /* more than a warp keeps, one by one */
+    CHECK(norm_case(3, 1156, 0.1, true)); /* and by fours */
 }
 
 /* ---- Pointwise operations, also at addresses and lengths that four do not divide ---- */

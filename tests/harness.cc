@@ -485,6 +485,30 @@ static void nothing_is_done_before_it_is_waited_for(void **)
 
 /* ---- A machine whose GPU cannot be had ---- */
 
+/* Each block counts itself; which is the last to do so differs, and there is one. */
+static __global__ void count_kernel(unsigned *count, unsigned *last)
+{
+    if (atomicInc(count, gridDim.x - 1) == gridDim.x - 1)
+        *last = blockIdx.x;
+    __threadfence();
+}
+
+static void blocks_are_counted(void **)
+{
+    unsigned zero = 0, count, last, seen = 0, *x = array_of(&zero, 1), *y = empty_array<unsigned>(1);
+    for (int i = 0; i < 8; i++) {
+        LAUNCH(count_kernel, 5, 1, x, y);
+        fetch(&count, x, 1);
+        fetch(&last, y, 1);
+        assert_int_equal(count, 0);
+        assert_true(last < 5);
+        seen |= 1u << last;
+    }
+    assert_true(seen & (seen - 1));
+    LAUNCH(count_kernel, 1, 1, (unsigned *)((char *)x + 2), y);
+    EXPECT_FAIL(finish(), "an atomic operation at");
+}
+
 static void missing_gpus_are_named(void **)
 {
     const struct {
@@ -539,6 +563,7 @@ int main(void)
         TEST(errors_wait_for_a_launch),
         TEST(races_are_lost),
         TEST(nothing_is_done_before_it_is_waited_for),
+        TEST(blocks_are_counted),
         TEST(missing_gpus_are_named),
         TEST(lost_gpus_are_named),
     };

@@ -551,6 +551,18 @@ inline void __syncwarp(unsigned mask = 0xffffffff, HERE)
     harness::meet(mask, [](void *const *) {}, &nothing, file, line);
 }
 
+/* Blocks run one after the other, so what one has written all others see. */
+inline void __threadfence() {}
+
+inline unsigned atomicInc(unsigned *p, unsigned most)
+{
+    if ((uintptr_t)p % sizeof *p != 0 || harness::room(p) < (ptrdiff_t)sizeof *p)
+        harness::fault("an atomic operation at %p, where no number of the device is", (void *)p);
+    unsigned before = *p;
+    *p = before >= most ? 0 : before + 1;
+    return before;
+}
+
 template <class T> T __shfl_sync(unsigned mask, T value, int source, HERE)
 {
     harness::exchange<T> e = {value, value, (unsigned)source % harness::WARP};
