@@ -876,7 +876,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         typedef typename std::conditional<B_T, col_major, row_major>::type b_order;
         for (int i = 0; i < EACH; i++) {
             int square = i * WARPS + threadIdx.x / WARP;
-            if (square >= SQUARES)
+            if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
             int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
             for (int k = 0; k < K; k += 16) {
@@ -895,7 +895,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
     {
         for (int i = 0; i < EACH; i++) {
             int square = i * WARPS + threadIdx.x / WARP;
-            if (square >= SQUARES)
+            if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
             int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
             nvcuda::wmma::store_matrix_sync(to + m * stride + n, sum[i], stride,
@@ -904,9 +904,51 @@ template <int M, int N> struct tile_sum<__half, M, N> {
     }
 };
 
+/* Describe a tile of queries or keys */
+struct tile {
+    int first, length, keys; /* of the sequence: its first row here, its rows, keys */
+    int depth, stride;       /* of a head; elements from a row of qkv to the next */
+    bool whole;              /* all rows can be read sixteen bytes at a time */
+    size_t token, head;      /* of the batch: the sequence's first token; the head */
+    float scale;             /* of the scores */
+};
+
+static __device__ struct tile tile_here(const struct attention &a, bool whole)
+{
+    struct tile tile;
+    int sequence = blockIdx.z;
+    tile.first = blockIdx.x * TILE;
+    tile.token = a.offsets[sequence];
+    tile.length = a.offsets[sequence + 1] - a.offsets[sequence];
+    tile.keys = a.visible[sequence];
+    tile.head = blockIdx.y;
+    tile.depth = a.width / a.heads;
+    tile.stride = 3 * a.width;
+    tile.whole = whole;
+    tile.scale = 1 / sqrtf((float)tile.depth);
+    return tile;
+}
+
+/* The first query of the sequence and head; its keys and values lie width and twice
+   width behind. */
+template <class T>
+static __device__ T *queries(const struct tile &tile, T *qkv)
+{
+    return qkv + tile.token * tile.stride + tile.head * tile.depth;
+}
+
+/* logsum_at: the number of a query's entry in logsum. */
+static __device__ size_t logsum_at(const struct attention &a, const struct tile &tile,
+                                   int row)
+{
+    return (tile.token + row) * a.heads + tile.head;
+}
+
 /* Read and write tiles */
-template <class T> struct alignas(16) wide {
-    T x[16 / sizeof(T)];
+/* Sixteen bytes on their way. They travel as words: whoever took them apart would have
+   to wait for them. */
+struct alignas(16) wide {
+    uint32_t word[4];
 };
 
 /* A tile [TILE, DEPTH] on its way to shared memory, in the block's registers. */
@@ -914,25 +956,28 @@ template <class T, int DEPTH> struct tile_rows {
     static const int WIDTH = 16 / sizeof(T);
     static const int GROUPS = DEPTH / WIDTH, ALL_GROUPS = TILE * GROUPS; /* of a row */
     static const int EACH = (ALL_GROUPS + TILE_THREADS - 1) / TILE_THREADS;
-    wide<T> held[EACH];
+    wide held[EACH];
 
     /* Fetch a thread's part of a tile */
     /* fetch: rows first to first + TILE - 1 of from, [rows, depth] with a stride. */
-    __device__ void fetch(const T *from, size_t stride, int first, int rows, int depth)
+    __device__ void fetch(const struct tile &tile, const T *from, int stride, int first,
+                          int rows)
     {
-        bool aligned = ((uintptr_t)from | stride * sizeof(T)) % 16 == 0;
-        bool whole = aligned && depth % WIDTH == 0;
         for (int i = 0; i < EACH; i++) {
             int group = i * TILE_THREADS + threadIdx.x;
             int row = first + group / GROUPS, column = group % GROUPS * WIDTH;
-            int n = group < ALL_GROUPS && row < rows ? depth - column : 0;
+            int n = group < ALL_GROUPS && row < rows ? tile.depth - column : 0;
             const T *x = from + row * stride + column;
             held[i] = {};
-            if (whole && n > 0)
-                held[i] = *(const wide<T> *)x;
-            for (int j = 0; j < WIDTH && !whole; j++)
-                if (j < n)
-                    held[i].x[j] = x[j];
+            if (n > 0 && tile.whole)
+                held[i] = *(const wide *)x;
+            else if (n > 0) {
+                T some[WIDTH] = {};
+                for (int j = 0; j < WIDTH; j++)
+                    if (j < n)
+                        some[j] = x[j];
+                memcpy(&held[i], some, sizeof some);
+            }
         }
     }
 
@@ -943,7 +988,7 @@ template <class T, int DEPTH> struct tile_rows {
             int group = i * TILE_THREADS + threadIdx.x;
             T *to = tile + group / GROUPS * tile_stride<T>(DEPTH) + group % GROUPS * WIDTH;
             if (group < ALL_GROUPS)
-                *(wide<T> *)to = held[i];
+                *(wide *)to = held[i];
         }
     }
 
@@ -954,8 +999,11 @@ template <class T, int DEPTH> struct tile_rows {
         for (int i = 0; i < EACH; i++) {
             int group = i * TILE_THREADS + threadIdx.x;
             float sum = 0;
+            T x[WIDTH], y[WIDTH];
+            memcpy(x, &held[i], sizeof x);
+            memcpy(y, &other.held[i], sizeof y);
             for (int j = 0; j < WIDTH; j++)
-                sum += widen(held[i].x[j]) * widen(other.held[i].x[j]);
+                sum += widen(x[j]) * widen(y[j]);
             for (int bit = GROUPS / 2; bit > 0; bit /= 2)
                 sum += __shfl_xor_sync(ALL, sum, bit);
             if (group < ALL_GROUPS && group % GROUPS == 0)
@@ -984,44 +1032,6 @@ static __device__ void write_tile(const struct tile_sum<T, TILE, DEPTH> &sums,
             f.x[j] *= scale;
         write4(to + (first + row) * stride, column, depth, f.x);
     }
-}
-
-/* Describe a tile of queries or keys */
-struct tile {
-    int first, length, keys; /* of the sequence: its first row here, its rows, keys */
-    int depth, stride;       /* of a head; elements from a row of qkv to the next */
-    size_t token, head;      /* of the batch: the sequence's first token; the head */
-    float scale;             /* of the scores */
-};
-
-static __device__ struct tile tile_here(const struct attention &a)
-{
-    struct tile tile;
-    int sequence = blockIdx.z;
-    tile.first = blockIdx.x * TILE;
-    tile.token = a.offsets[sequence];
-    tile.length = a.offsets[sequence + 1] - a.offsets[sequence];
-    tile.keys = a.visible[sequence];
-    tile.head = blockIdx.y;
-    tile.depth = a.width / a.heads;
-    tile.stride = 3 * a.width;
-    tile.scale = 1 / sqrtf((float)tile.depth);
-    return tile;
-}
-
-/* The first query of the sequence and head; its keys and values lie width and twice
-   width behind. */
-template <class T>
-static __device__ T *queries(const struct tile &tile, T *qkv)
-{
-    return qkv + tile.token * tile.stride + tile.head * tile.depth;
-}
-
-/* logsum_at: the number of a query's entry in logsum. */
-static __device__ size_t logsum_at(const struct attention &a, const struct tile &tile,
-                                   int row)
-{
-    return (tile.token + row) * a.heads + tile.head;
 }
 
 /* Score a tile of keys */
@@ -1115,20 +1125,20 @@ each_tile(struct tile_rows<T, DEPTH> &rows, const T *from, const struct tile &ti
         T *place = places[column / TILE % 2];
         rows.put(place);
         __syncthreads();
-        rows.fetch(from, tile.stride, first + column + TILE, tile.keys, tile.depth);
+        rows.fetch(tile, from, tile.stride, first + column + TILE, tile.keys);
         use(column, place);
     }
     __syncthreads();
 }
 
 template <class T, int DEPTH>
-static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
-                                        float *logsum)
+static __global__ void __launch_bounds__(TILE_THREADS)
+attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logsum)
 {
     const int stride = tile_stride<T>(DEPTH), span_stride = tile_stride<float>(SPAN);
     __shared__ __align__(32) T q[TILE * stride], kv[2][TILE * stride];
     __shared__ __align__(32) float scores[TILE * span_stride];
-    struct tile tile = tile_here(a);
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
     const T *from = queries(tile, qkv);
@@ -1140,8 +1150,8 @@ static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
     };
     /* Find each query's softmax over all keys */
     struct tile_rows<T, DEPTH> mine, rows;
-    mine.fetch(from, tile.stride, tile.first, tile.length, tile.depth);
-    rows.fetch(keys, tile.stride, 0, tile.keys, tile.depth);
+    mine.fetch(tile, from, tile.stride, tile.first, tile.length);
+    rows.fetch(tile, keys, tile.stride, 0, tile.keys);
     mine.put(q);
     float largest = -INFINITY, total = 0, s[EACH];
     for (int key = 0; key < tile.keys; key += SPAN) {
@@ -1172,10 +1182,10 @@ static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
     sums.clear();
     for (int key = 0; key < tile.keys; key += SPAN) {
         if (tile.keys > SPAN) {
-            rows.fetch(keys, tile.stride, key, tile.keys, tile.depth);
+            rows.fetch(tile, keys, tile.stride, key, tile.keys);
             each_tile(rows, keys, tile, key, kv, score);
         }
-        rows.fetch(values, tile.stride, key, tile.keys, tile.depth);
+        rows.fetch(tile, values, tile.stride, key, tile.keys);
         /* Turn a span's scores into kept probabilities */
         for (int column = 0; column < SPAN && key + column < tile.keys; column += TILE) {
             read_scores(tile, key + column, row + column, s);
@@ -1213,9 +1223,9 @@ template <class T, int DEPTH> struct query_rows {
                           const T *qkv, const T *out, const T *gradient, int first)
     {
         size_t at = tile.token * a.width + tile.head * tile.depth;
-        q.fetch(queries(tile, qkv), tile.stride, first, tile.length, tile.depth);
-        y.fetch(out + at, a.width, first, tile.length, tile.depth);
-        dy.fetch(gradient + at, a.width, first, tile.length, tile.depth);
+        q.fetch(tile, queries(tile, qkv), tile.stride, first, tile.length);
+        y.fetch(tile, out + at, a.width, first, tile.length);
+        dy.fetch(tile, gradient + at, a.width, first, tile.length);
     }
 
     __device__ void put(struct way_back<T, DEPTH> &to) const
@@ -1233,8 +1243,8 @@ template <class T, int DEPTH> struct key_rows {
                           const T *qkv, int first)
     {
         const T *keys = queries(tile, qkv) + a.width;
-        k.fetch(keys, tile.stride, first, tile.keys, tile.depth);
-        v.fetch(keys + a.width, tile.stride, first, tile.keys, tile.depth);
+        k.fetch(tile, keys, tile.stride, first, tile.keys);
+        v.fetch(tile, keys + a.width, tile.stride, first, tile.keys);
     }
 
     __device__ void put(struct way_back<T, DEPTH> &to) const
@@ -1244,7 +1254,7 @@ template <class T, int DEPTH> struct key_rows {
     }
 };
 
-/* go_back: from tiles of queries and keys, mu p and ds = p (mu dy . v - dy . y);
+/* go_back: from tiles of queries and keys, mu p and ds = mu p dy . v - p dy . y;
    between two barriers, of which the second is its own. */
 template <class T, int DEPTH>
 static __device__ void go_back(const struct attention &a, const struct tile &tile,
@@ -1259,30 +1269,29 @@ static __device__ void go_back(const struct attention &a, const struct tile &til
     product<T, DEPTH>(at.qg[0], at.kv[0], at.p, stride);
     product<T, DEPTH>(at.qg[1], at.kv[1], at.ds, stride);
     __syncthreads();
-    float p[EACH], ds[EACH], mask[EACH] = {1, 1, 1, 1, 1, 1, 1, 1};
+    float p[EACH], kept[EACH], ds[EACH];
     read_scores(tile, key, at.p + row * stride, p);
+    for (int i = 0; i < EACH; i++)
+        kept[i] = p[i] = expf(p[i] - log_total);
+    drop_share(a, tile, query, key, kept);
     read_share(at.ds + row * stride, ds);
-    drop_share(a, tile, query, key, mask);
-    for (int i = 0; i < EACH; i++) {
-        p[i] = expf(p[i] - log_total);
-        ds[i] = p[i] * (mask[i] * ds[i] - at.dots[row]);
-        p[i] *= mask[i];
-    }
+    for (int i = 0; i < EACH; i++)
+        ds[i] = kept[i] * ds[i] - p[i] * at.dots[row];
     __syncwarp(); /* all lanes of the row have read */
-    write_share(p, (T *)(at.p + row * stride));
+    write_share(kept, (T *)(at.p + row * stride));
     write_share(ds, (T *)(at.ds + row * stride));
     __syncthreads();
 }
 
 /* Find the gradient of a tile of queries */
 template <class T, int DEPTH>
-static __global__ void query_gradient_kernel(struct attention a, const T *qkv,
-                                             const T *y, const float *logsum,
-                                             const T *dy, T *dqkv)
+static __global__ void __launch_bounds__(TILE_THREADS)
+query_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
+                      const float *logsum, const T *dy, T *dqkv)
 {
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
     __shared__ struct way_back<T, DEPTH> at;
-    struct tile tile = tile_here(a);
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
     struct query_rows<T, DEPTH> mine;
@@ -1306,12 +1315,13 @@ static __global__ void query_gradient_kernel(struct attention a, const T *qkv,
 
 /* Find the gradient of a tile of keys */
 template <class T, int DEPTH>
-static __global__ void key_gradient_kernel(struct attention a, const T *qkv, const T *y,
-                                           const float *logsum, const T *dy, T *dqkv)
+static __global__ void __launch_bounds__(TILE_THREADS)
+key_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
+                    const float *logsum, const T *dy, T *dqkv)
 {
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
     __shared__ struct way_back<T, DEPTH> at;
-    struct tile tile = tile_here(a);
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
     struct key_rows<T, DEPTH> mine;
@@ -1344,15 +1354,17 @@ static void attention_of_depth(const struct attention *a, const real *qkv, real 
                                float *logsum, const real *dy, real *dqkv)
 {
     dim3 blocks(blocks_for(a->longest, TILE), a->heads, a->sequences);
+    bool whole = a->width / a->heads * sizeof(T) % 16 == 0 && aligned(qkv) && aligned(y)
+                 && aligned(dy);
     if (!dy) {
-        LAUNCH((attention_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-               (T *)y, logsum);
+        LAUNCH((attention_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+               (const T *)qkv, (T *)y, logsum);
         return;
     }
-    LAUNCH((query_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
-    LAUNCH((key_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+    LAUNCH((query_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+           (const T *)qkv, (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+    LAUNCH((key_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+           (const T *)qkv, (const T *)y, logsum, (const T *)dy, (T *)dqkv);
 }
 
 template <class T>
