@@ -953,8 +953,9 @@ struct alignas(16) wide {
 
 /* A tile [TILE, DEPTH] on its way to shared memory, in the block's registers. */
 template <class T, int DEPTH> struct tile_rows {
-    static const int WIDTH = 16 / sizeof(T);
-    static const int GROUPS = DEPTH / WIDTH, ALL_GROUPS = TILE * GROUPS; /* of a row */
+    static const int WIDTH = 16 / sizeof(T);     /* elements of a group */
+    static const int GROUPS = DEPTH / WIDTH;     /* of a row */
+    static const int ALL_GROUPS = TILE * GROUPS; /* of the tile; of a thread, EACH */
     static const int EACH = (ALL_GROUPS + TILE_THREADS - 1) / TILE_THREADS;
     wide held[EACH];
 
@@ -967,7 +968,7 @@ template <class T, int DEPTH> struct tile_rows {
             int group = i * TILE_THREADS + threadIdx.x;
             int row = first + group / GROUPS, column = group % GROUPS * WIDTH;
             int n = group < ALL_GROUPS && row < rows ? tile.depth - column : 0;
-            const T *x = from + row * stride + column;
+            const T *x = from + (int64_t)row * stride + column;
             held[i] = {};
             if (n > 0 && tile.whole)
                 held[i] = *(const wide *)x;
@@ -1055,15 +1056,16 @@ static __device__ __forceinline__ float shared_max(float x)
     return fmaxf(x, __shfl_xor_sync(ALL, x, 2));
 }
 
-/* product: to[TILE, TILE] = a b^T for tiles [TILE, DEPTH]; between two barriers. */
+/* product: a b^T for tiles [TILE, DEPTH] in shared memory. */
 template <class T, int DEPTH>
-static __device__ void product(const T *a, const T *b, float *to, int stride)
+static __device__ __forceinline__ struct tile_sum<T, TILE, TILE> product(const T *a,
+                                                                         const T *b)
 {
+    const int stride = tile_stride<T>(DEPTH);
     struct tile_sum<T, TILE, TILE> sums;
     sums.clear();
-    sums.template add<DEPTH, false, true>(a, tile_stride<T>(DEPTH), b,
-                                          tile_stride<T>(DEPTH));
-    sums.write(to, stride);
+    sums.template add<DEPTH, false, true>(a, stride, b, stride);
+    return sums;
 }
 
 /* real_stride: of reals that stand in rows of so many floats. */
@@ -1146,7 +1148,7 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
     int query = tile.first + threadIdx.x / SHARE;
     float *row = scores + threadIdx.x / SHARE * span_stride;
     auto score = [&](int column, const T *k) {
-        product<T, DEPTH>(q, k, scores + column, span_stride);
+        product<T, DEPTH>(q, k).write(scores + column, span_stride);
     };
     /* Find each query's softmax over all keys */
     struct tile_rows<T, DEPTH> mine, rows;
@@ -1266,8 +1268,10 @@ static __device__ void go_back(const struct attention &a, const struct tile &til
     float log_total = INFINITY;
     if (query < tile.length)
         log_total = logsum[logsum_at(a, tile, query)];
-    product<T, DEPTH>(at.qg[0], at.kv[0], at.p, stride);
-    product<T, DEPTH>(at.qg[1], at.kv[1], at.ds, stride);
+    struct tile_sum<T, TILE, TILE> scores = product<T, DEPTH>(at.qg[0], at.kv[0]);
+    struct tile_sum<T, TILE, TILE> dp = product<T, DEPTH>(at.qg[1], at.kv[1]);
+    scores.write(at.p, stride);
+    dp.write(at.ds, stride);
     __syncthreads();
     float p[EACH], kept[EACH], ds[EACH];
     read_scores(tile, key, at.p + row * stride, p);
@@ -1285,7 +1289,7 @@ static __device__ void go_back(const struct attention &a, const struct tile &til
 
 /* Find the gradient of a tile of queries */
 template <class T, int DEPTH>
-static __global__ void __launch_bounds__(TILE_THREADS)
+static __global__ void __launch_bounds__(TILE_THREADS, sizeof(T) == 2 ? 5 : 1)
 query_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
                       const float *logsum, const T *dy, T *dqkv)
 {
