@@ -1013,13 +1013,13 @@ template <class T> static void add_cuda(const real *x, real *y, size_t n)
 }
 
 /* Attend on the GPU */
-enum { TILE = 32, TILE_THREADS = 128 };
+enum { TILE = 32, TILE_THREADS = 128, SPAN = 128 };
 
-/* tile_stride: elements from a row of a tile to the next. Eight more than needed, in
-   fp16, put neighbouring rows into different banks of shared memory. */
+/* tile_stride: elements from a row of a tile to the next. Sixteen bytes more than
+   needed put neighbouring rows into different banks of shared memory. */
 template <class T> static __device__ constexpr int tile_stride(int columns)
 {
-    return sizeof(T) == 2 ? columns + 8 : columns;
+    return columns + 16 / (int)sizeof(T);
 }
 
 /* A matrix [M, N] of sums, spread over the block's registers. */
@@ -1079,7 +1079,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         typedef typename std::conditional<B_T, col_major, row_major>::type b_order;
         for (int i = 0; i < EACH; i++) {
             int square = i * WARPS + threadIdx.x / WARP;
-            if (square >= SQUARES)
+            if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
             int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
             for (int k = 0; k < K; k += 16) {
@@ -1098,7 +1098,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
     {
         for (int i = 0; i < EACH; i++) {
             int square = i * WARPS + threadIdx.x / WARP;
-            if (square >= SQUARES)
+            if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
             int m = square / (N / 16) * 16, n = square % (N / 16) * 16;
             nvcuda::wmma::store_matrix_sync(to + m * stride + n, sum[i], stride,
@@ -1107,54 +1107,16 @@ template <int M, int N> struct tile_sum<__half, M, N> {
     }
 };
 
-/* Read and write tiles */
-/* read_tile: rows first to first + TILE - 1 of from, [rows, depth] with a stride, into
-   tile [TILE, DEPTH]. */
-template <class T, int DEPTH>
-static __device__ void read_tile(T *tile, const T *from, size_t stride, int first,
-                                 int rows, int depth)
-{
-    const int groups = DEPTH / 4;
-    for (int i = threadIdx.x; i < TILE * groups; i += TILE_THREADS) {
-        int row = i / groups, column = i % groups * 4;
-        float v[4] = {0, 0, 0, 0};
-        if (first + row < rows && column < depth)
-            read4(from + (first + row) * stride, column, depth, v);
-        write4(tile + row * tile_stride<T>(DEPTH), column, DEPTH, v);
-    }
-}
-
-/* write_tile: scale times what the sums hold, the same way back; staged in shared
-   memory [TILE, DEPTH] of floats. */
-template <class T, int DEPTH>
-static __device__ void write_tile(const struct tile_sum<T, TILE, DEPTH> &sums,
-                                  float *staged, float scale, T *to, size_t stride,
-                                  int first, int rows, int depth)
-{
-    const int groups = DEPTH / 4;
-    __syncthreads();
-    sums.write(staged, DEPTH);
-    __syncthreads();
-    for (int i = threadIdx.x; i < TILE * groups; i += TILE_THREADS) {
-        int row = i / groups, column = i % groups * 4;
-        float v[4];
-        if (first + row >= rows || column >= depth)
-            continue;
-        for (int j = 0; j < 4; j++)
-            v[j] = scale * staged[row * DEPTH + column + j];
-        write4(to + (first + row) * stride, column, depth, v);
-    }
-}
-
 /* Describe a tile of queries or keys */
 struct tile {
     int first, length, keys; /* of the sequence: its first row here, its rows, keys */
     int depth, stride;       /* of a head; elements from a row of qkv to the next */
+    bool whole;              /* all rows can be read sixteen bytes at a time */
     size_t token, head;      /* of the batch: the sequence's first token; the head */
     float scale;             /* of the scores */
 };
 
-static __device__ struct tile tile_here(const struct attention &a)
+static __device__ struct tile tile_here(const struct attention &a, bool whole)
 {
     struct tile tile;
     int sequence = blockIdx.z;
@@ -1165,6 +1127,7 @@ static __device__ struct tile tile_here(const struct attention &a)
     tile.head = blockIdx.y;
     tile.depth = a.width / a.heads;
     tile.stride = 3 * a.width;
+    tile.whole = whole;
     tile.scale = 1 / sqrtf((float)tile.depth);
     return tile;
 }
@@ -1184,8 +1147,105 @@ static __device__ size_t logsum_at(const struct attention &a, const struct tile 
     return (tile.token + row) * a.heads + tile.head;
 }
 
+/* Read and write tiles */
+/* Sixteen bytes on their way. They travel as words: whoever took them apart would have
+   to wait for them. */
+struct alignas(16) wide {
+    uint32_t word[4];
+};
+
+/* A tile [TILE, DEPTH] on its way to shared memory, in the block's registers. */
+template <class T, int DEPTH> struct tile_rows {
+    static const int WIDTH = 16 / sizeof(T);     /* elements of a group */
+    static const int GROUPS = DEPTH / WIDTH;     /* of a row */
+    static const int ALL_GROUPS = TILE * GROUPS; /* of the tile; of a thread, EACH */
+    static const int EACH = (ALL_GROUPS + TILE_THREADS - 1) / TILE_THREADS;
+    wide held[EACH];
+
+    /* Fetch a thread's part of a tile */
+    /* fetch: rows first to first + TILE - 1 of from, [rows, depth] with a stride. */
+    __device__ void fetch(const struct tile &tile, const T *from, int stride, int first,
+                          int rows)
+    {
+        for (int i = 0; i < EACH; i++) {
+            int group = i * TILE_THREADS + threadIdx.x;
+            int row = first + group / GROUPS, column = group % GROUPS * WIDTH;
+            int n = group < ALL_GROUPS && row < rows ? tile.depth - column : 0;
+            const T *x = from + (int64_t)row * stride + column;
+            held[i] = {};
+            if (n > 0 && tile.whole)
+                held[i] = *(const wide *)x;
+            else if (n > 0) {
+                T some[WIDTH] = {};
+                for (int j = 0; j < WIDTH; j++)
+                    if (j < n)
+                        some[j] = x[j];
+                memcpy(&held[i], some, sizeof some);
+            }
+        }
+    }
+
+    /* Put a thread's part of a tile down */
+    __device__ void put(T *tile) const
+    {
+        for (int i = 0; i < EACH; i++) {
+            int group = i * TILE_THREADS + threadIdx.x;
+            T *to = tile + group / GROUPS * tile_stride<T>(DEPTH) + group % GROUPS * WIDTH;
+            if (group < ALL_GROUPS)
+                *(wide *)to = held[i];
+        }
+    }
+
+    /* Multiply rows with other rows */
+    /* multiply: to[TILE] = the product of each row with the same row of another tile. */
+    __device__ void multiply(const tile_rows &other, float *to) const
+    {
+        for (int i = 0; i < EACH; i++) {
+            int group = i * TILE_THREADS + threadIdx.x;
+            float sum = 0;
+            T x[WIDTH], y[WIDTH];
+            memcpy(x, &held[i], sizeof x);
+            memcpy(y, &other.held[i], sizeof y);
+            for (int j = 0; j < WIDTH; j++)
+                sum += widen(x[j]) * widen(y[j]);
+            for (int bit = GROUPS / 2; bit > 0; bit /= 2)
+                sum += __shfl_xor_sync(ALL, sum, bit);
+            if (group < ALL_GROUPS && group % GROUPS == 0)
+                to[group / GROUPS] = sum;
+        }
+    }
+};
+
+/* write_tile: scale times what the sums hold, into rows first to first + TILE - 1 of
+   to; staged in shared memory [TILE, DEPTH] of floats. */
+template <class T, int DEPTH>
+static __device__ void write_tile(const struct tile_sum<T, TILE, DEPTH> &sums,
+                                  float *staged, float scale, T *to, size_t stride,
+                                  int first, int rows, int depth)
+{
+    const int groups = DEPTH / 4, staged_stride = tile_stride<float>(DEPTH);
+    __syncthreads();
+    sums.write(staged, staged_stride);
+    __syncthreads();
+    for (int i = threadIdx.x; i < TILE * groups; i += TILE_THREADS) {
+        int row = i / groups, column = i % groups * 4;
+        four<float> f = *(const four<float> *)(staged + row * staged_stride + column);
+        if (first + row >= rows || column >= depth)
+            continue;
+        for (int j = 0; j < 4; j++)
+            f.x[j] *= scale;
+        write4(to + (first + row) * stride, column, depth, f.x);
+    }
+}
+
 /* Score a tile of keys */
 enum { SHARE = 4, EACH = TILE / SHARE }; /* lanes of a query; scores of a lane */
+
+/* column_of: in which column of a tile score i of this lane is. */
+static __device__ __forceinline__ int column_of(int i)
+{
+    return (i / 4 * SHARE + threadIdx.x % SHARE) * 4 + i % 4;
+}
 
 static __device__ __forceinline__ float shared_sum(float x)
 {
@@ -1199,220 +1259,299 @@ static __device__ __forceinline__ float shared_max(float x)
     return fmaxf(x, __shfl_xor_sync(ALL, x, 2));
 }
 
-/* product: to[TILE, TILE] = a b^T for tiles [TILE, DEPTH]; between two barriers. */
+/* product: a b^T for tiles [TILE, DEPTH] in shared memory. */
 template <class T, int DEPTH>
-static __device__ void product(const T *a, const T *b, float *to, int stride)
+static __device__ __forceinline__ struct tile_sum<T, TILE, TILE> product(const T *a,
+                                                                         const T *b)
 {
+    const int stride = tile_stride<T>(DEPTH);
     struct tile_sum<T, TILE, TILE> sums;
     sums.clear();
-    sums.template add<DEPTH, false, true>(a, tile_stride<T>(DEPTH), b,
-                                          tile_stride<T>(DEPTH));
-    sums.write(to, stride);
+    sums.template add<DEPTH, false, true>(a, stride, b, stride);
+    return sums;
 }
 
-/* drop_scores: dropout of this lane's eight probabilities of a query. */
-static __device__ void drop_scores(const struct attention &a, const struct tile &tile,
-                                   int row, int key, float p[EACH])
+/* real_stride: of reals that stand in rows of so many floats. */
+template <class T> static __device__ constexpr int real_stride(int columns)
 {
-    uint64_t first = (uint64_t)logsum_at(a, tile, row) * 65536 + key;
-    for (int j = 0; j < EACH; j += 4)
-        drop4(a.dropout, first + j, p + j);
+    return tile_stride<float>(columns) * (int)(sizeof(float) / sizeof(T));
 }
 
-/* What the four lanes of a query know about it. */
-struct query {
-    float logsum, dot; /* dot: dy . y */
-};
+/* read_share: this lane's eight of a tile's numbers, from its row. */
+static __device__ __forceinline__ void read_share(const float *row, float x[EACH])
+{
+    for (int i = 0; i < EACH; i += 4) {
+        four<float> f = *(const four<float> *)(row + column_of(i));
+        for (int j = 0; j < 4; j++)
+            x[i + j] = f.x[j];
+    }
+}
 
+/* read_scores: the same of the scores, scaled; minus infinity for keys that are not. */
+static __device__ __forceinline__ void read_scores(const struct tile &tile, int key,
+                                                   const float *row, float s[EACH])
+{
+    read_share(row, s);
+    for (int i = 0; i < EACH; i++)
+        s[i] = key + column_of(i) < tile.keys ? s[i] * tile.scale : -INFINITY;
+}
+
+/* write_share: as reals; to: the row as the products see it. */
 template <class T>
-static __device__ struct query query_at(const struct attention &a,
-                                        const struct tile &tile, const T *y,
-                                        const T *dy, const float *logsum, int row)
+static __device__ __forceinline__ void write_share(const float x[EACH], T *to)
 {
-    struct query query = {0, 0};
-    if (row < tile.length) {
-        size_t first = (tile.token + row) * a.width + tile.head * tile.depth;
-        query.logsum = logsum[logsum_at(a, tile, row)];
-        for (int k = threadIdx.x % SHARE * 4; k < tile.depth; k += SHARE * 4) {
-            float v[4], g[4];
-            read4(y + first, k, tile.depth, v);
-            read4(dy + first, k, tile.depth, g);
-            for (int j = 0; j < 4; j++)
-                query.dot += v[j] * g[j];
-        }
+    for (int i = 0; i < EACH; i += 4) {
+        four<T> f;
+        for (int j = 0; j < 4; j++)
+            narrow(x[i + j], &f.x[j]);
+        *(four<T> *)(to + column_of(i)) = f;
     }
-    query.dot = shared_sum(query.dot);
-    return query;
 }
 
-/* go_back: from a query's scores and the products dy . v with this lane's eight keys:
-   kept = mu p, ds = p (mu dy . v - dy . y). Zero for keys and queries that are not. */
-static __device__ void go_back(const struct attention &a, const struct tile &tile,
-                               const struct query &query, int row, int key,
-                               const float *scores, const float *dp, float kept[EACH],
-                               float ds[EACH])
+/* drop_share: dropout of this lane's eight probabilities of a query. */
+static __device__ __forceinline__ void drop_share(const struct attention &a,
+                                                  const struct tile &tile, int query,
+                                                  int key, float p[EACH])
 {
-    float mask[EACH];
-    for (int j = 0; j < EACH; j++)
-        mask[j] = 1;
-    drop_scores(a, tile, row, key, mask);
-    for (int j = 0; j < EACH; j++) {
-        bool real = row < tile.length && key + j < tile.keys;
-        float p = real ? expf(scores[j] * tile.scale - query.logsum) : 0.0f;
-        kept[j] = mask[j] * p;
-        ds[j] = p * (mask[j] * dp[j] - query.dot);
-    }
+    uint64_t first = (uint64_t)logsum_at(a, tile, query) * 65536 + key;
+    for (int i = 0; i < EACH; i += 4)
+        drop4(a.dropout, first + column_of(i), p + i);
 }
 
 /* Attend to the keys tile by tile */
-template <class T, int DEPTH>
-static __global__ void attention_kernel(struct attention a, const T *qkv, T *y,
-                                        float *logsum)
+/* each_tile: calls use(column, x) with the tiles x of a span's keys or values; rows
+   hold the first of them, and then the one behind the last. */
+template <class T, int DEPTH, int SIZE, class F>
+static __device__ __forceinline__ void
+each_tile(struct tile_rows<T, DEPTH> &rows, const T *from, const struct tile &tile,
+          int first, T (&places)[2][SIZE], F use)
 {
-    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
+    for (int column = 0; column < SPAN && first + column < tile.keys; column += TILE) {
+        T *place = places[column / TILE % 2];
+        rows.put(place);
+        __syncthreads();
+        rows.fetch(tile, from, tile.stride, first + column + TILE, tile.keys);
+        use(column, place);
+    }
+    __syncthreads();
+}
+
+template <class T, int DEPTH>
+static __global__ void __launch_bounds__(TILE_THREADS)
+attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logsum)
+{
+    const int stride = tile_stride<T>(DEPTH), span_stride = tile_stride<float>(SPAN);
     __shared__ __align__(32) T q[TILE * stride], kv[2][TILE * stride];
-    __shared__ __align__(32) float scores[TILE * TILE];
-    __shared__ __align__(32) T p[TILE * row_stride];
-    struct tile tile = tile_here(a);
+    __shared__ __align__(32) float scores[TILE * span_stride];
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
     const T *from = queries(tile, qkv);
-    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH;
-    read_tile<T, DEPTH>(q, from, tile.stride, tile.first, tile.length, tile.depth);
+    const T *keys = from + a.width, *values = keys + a.width;
+    int query = tile.first + threadIdx.x / SHARE;
+    float *row = scores + threadIdx.x / SHARE * span_stride;
+    auto score = [&](int column, const T *k) {
+        product<T, DEPTH>(q, k).write(scores + column, span_stride);
+    };
     /* Find each query's softmax over all keys */
-    float largest = -INFINITY, total = 0;
-    for (int key = 0; key < tile.keys; key += TILE) {
-        __syncthreads();
-        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys, tile.depth);
-        __syncthreads();
-        product<T, DEPTH>(q, kv[0], scores, TILE);
-        __syncthreads();
-        for (int j = part; j < part + EACH && key + j < tile.keys; j++) {
-            float score = scores[row * TILE + j] * tile.scale, before = largest;
-            largest = fmaxf(largest, score);
-            total = total * expf(before - largest) + expf(score - largest);
+    struct tile_rows<T, DEPTH> mine, rows;
+    mine.fetch(tile, from, tile.stride, tile.first, tile.length);
+    rows.fetch(tile, keys, tile.stride, 0, tile.keys);
+    mine.put(q);
+    float largest = -INFINITY, total = 0, s[EACH];
+    for (int key = 0; key < tile.keys; key += SPAN) {
+        each_tile(rows, keys, tile, key, kv, score);
+        float before = largest;
+        /* Let a span's scores count */
+        int columns = tile.keys - key < SPAN ? tile.keys - key : SPAN;
+        for (int column = 0; column < columns; column += TILE) {
+            read_scores(tile, key + column, row + column, s);
+            for (int i = 0; i < EACH; i++)
+                largest = fmaxf(largest, s[i]);
+        }
+        largest = shared_max(largest);
+        total *= expf(before - largest);
+        for (int column = 0; column < columns; column += TILE) {
+            read_scores(tile, key + column, row + column, s);
+            for (int i = 0; i < EACH; i++)
+                total += expf(s[i] - largest);
         }
     }
-    float most = shared_max(largest);
-    total = shared_sum(largest == -INFINITY ? 0.0f : total * expf(largest - most));
-    float log_total = most + logf(total);
-    if (part == 0 && tile.first + row < tile.length)
-        logsum[logsum_at(a, tile, tile.first + row)] = log_total;
+    float log_total = largest + logf(shared_sum(total));
+    if (threadIdx.x % SHARE == 0 && query < tile.length)
+        logsum[logsum_at(a, tile, query)] = log_total;
+    /* Gather the values by their probabilities */
+    const int p_stride = real_stride<T>(SPAN);
+    T *p = (T *)scores, *p_row = (T *)row;
     struct tile_sum<T, TILE, DEPTH> sums;
     sums.clear();
-    for (int key = 0; key < tile.keys; key += TILE) {
-        __syncthreads();
-        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys,
-                            tile.depth);
-        read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
-                            tile.depth);
-        __syncthreads();
-        product<T, DEPTH>(q, kv[0], scores, TILE);
-        __syncthreads();
-        /* Turn a lane's scores into kept probabilities */
-        float kept[EACH];
-        for (int j = 0; j < EACH; j++) {
-            float score = scores[row * TILE + part + j] * tile.scale;
-            kept[j] = key + part + j < tile.keys ? expf(score - log_total) : 0.0f;
+    for (int key = 0; key < tile.keys; key += SPAN) {
+        if (tile.keys > SPAN) {
+            rows.fetch(tile, keys, tile.stride, key, tile.keys);
+            each_tile(rows, keys, tile, key, kv, score);
         }
-        drop_scores(a, tile, tile.first + row, key + part, kept);
-        for (int j = 0; j < EACH; j++)
-            narrow(kept[j], &p[row * row_stride + part + j]);
+        rows.fetch(tile, values, tile.stride, key, tile.keys);
+        /* Turn a span's scores into kept probabilities */
+        for (int column = 0; column < SPAN && key + column < tile.keys; column += TILE) {
+            read_scores(tile, key + column, row + column, s);
+            for (int i = 0; i < EACH; i++)
+                s[i] = expf(s[i] - log_total);
+            drop_share(a, tile, query, key + column, s);
+            __syncwarp(); /* all lanes of the row have read */
+            write_share(s, p_row + column);
+        }
         __syncthreads();
-        sums.template add<TILE, false, false>(p, row_stride, kv[1], stride);
+        each_tile(rows, values, tile, key, kv, [&](int column, const T *v) {
+            sums.template add<TILE, false, false>(p + column, p_stride, v, stride);
+        });
     }
     write_tile<T, DEPTH>(sums, (float *)kv, 1, y + tile.token * a.width
                          + tile.head * tile.depth, a.width, tile.first, tile.length,
                          tile.depth);
 }
 
+/* Go back through a tile of scores */
+/* What a block shares. p and ds are scores and dp at first, and later reals in the same
+   rows. */
+template <class T, int DEPTH> struct way_back {
+    alignas(32) T qg[2][TILE * tile_stride<T>(DEPTH)]; /* queries, dy */
+    alignas(32) T kv[2][TILE * tile_stride<T>(DEPTH)]; /* keys, values */
+    alignas(32) float p[TILE * tile_stride<float>(TILE)];
+    alignas(32) float ds[TILE * tile_stride<float>(TILE)];
+    float dots[TILE]; /* dy . y of each query */
+};
+
+template <class T, int DEPTH> struct query_rows {
+    struct tile_rows<T, DEPTH> q, y, dy;
+
+    __device__ void fetch(const struct attention &a, const struct tile &tile,
+                          const T *qkv, const T *out, const T *gradient, int first)
+    {
+        size_t at = tile.token * a.width + tile.head * tile.depth;
+        q.fetch(tile, queries(tile, qkv), tile.stride, first, tile.length);
+        y.fetch(tile, out + at, a.width, first, tile.length);
+        dy.fetch(tile, gradient + at, a.width, first, tile.length);
+    }
+
+    __device__ void put(struct way_back<T, DEPTH> &to) const
+    {
+        q.put(to.qg[0]);
+        dy.put(to.qg[1]);
+        dy.multiply(y, to.dots);
+    }
+};
+
+template <class T, int DEPTH> struct key_rows {
+    struct tile_rows<T, DEPTH> k, v;
+
+    __device__ void fetch(const struct attention &a, const struct tile &tile,
+                          const T *qkv, int first)
+    {
+        const T *keys = queries(tile, qkv) + a.width;
+        k.fetch(tile, keys, tile.stride, first, tile.keys);
+        v.fetch(tile, keys + a.width, tile.stride, first, tile.keys);
+    }
+
+    __device__ void put(struct way_back<T, DEPTH> &to) const
+    {
+        k.put(to.kv[0]);
+        v.put(to.kv[1]);
+    }
+};
+
+/* go_back: from tiles of queries and keys, mu p and ds = mu p dy . v - p dy . y;
+   between two barriers, of which the second is its own. */
+template <class T, int DEPTH>
+static __device__ void go_back(const struct attention &a, const struct tile &tile,
+                               struct way_back<T, DEPTH> &at, const float *logsum,
+                               int first, int key)
+{
+    const int stride = tile_stride<float>(TILE);
+    int row = threadIdx.x / SHARE, query = first + row;
+    float log_total = INFINITY;
+    if (query < tile.length)
+        log_total = logsum[logsum_at(a, tile, query)];
+    struct tile_sum<T, TILE, TILE> scores = product<T, DEPTH>(at.qg[0], at.kv[0]);
+    struct tile_sum<T, TILE, TILE> dp = product<T, DEPTH>(at.qg[1], at.kv[1]);
+    scores.write(at.p, stride);
+    dp.write(at.ds, stride);
+    __syncthreads();
+    float p[EACH], kept[EACH], ds[EACH];
+    read_scores(tile, key, at.p + row * stride, p);
+    for (int i = 0; i < EACH; i++)
+        kept[i] = p[i] = expf(p[i] - log_total);
+    drop_share(a, tile, query, key, kept);
+    read_share(at.ds + row * stride, ds);
+    for (int i = 0; i < EACH; i++)
+        ds[i] = kept[i] * ds[i] - p[i] * at.dots[row];
+    __syncwarp(); /* all lanes of the row have read */
+    write_share(kept, (T *)(at.p + row * stride));
+    write_share(ds, (T *)(at.ds + row * stride));
+    __syncthreads();
+}
+
 /* Find the gradient of a tile of queries */
 template <class T, int DEPTH>
-static __global__ void query_gradient_kernel(struct attention a, const T *qkv,
-                                             const T *y, const float *logsum,
-                                             const T *dy, T *dqkv)
+static __global__ void __launch_bounds__(TILE_THREADS, sizeof(T) == 2 ? 5 : 1)
+query_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
+                      const float *logsum, const T *dy, T *dqkv)
 {
-    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
-    __shared__ __align__(32) T q[TILE * stride], g[TILE * stride], kv[2][TILE * stride];
-    __shared__ __align__(32) float scores[TILE * TILE], dp[TILE * TILE];
-    __shared__ __align__(32) T ds[TILE * row_stride];
-    struct tile tile = tile_here(a);
+    const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
+    __shared__ struct way_back<T, DEPTH> at;
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
-    const T *from = queries(tile, qkv);
-    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH;
-    read_tile<T, DEPTH>(q, from, tile.stride, tile.first, tile.length, tile.depth);
-    read_tile<T, DEPTH>(g, dy + tile.token * a.width + tile.head * tile.depth, a.width,
-                        tile.first, tile.length, tile.depth);
-    struct query query = query_at(a, tile, y, dy, logsum, tile.first + row);
-    struct tile_sum<T, TILE, DEPTH> sums;
-    sums.clear();
+    struct query_rows<T, DEPTH> mine;
+    struct key_rows<T, DEPTH> next;
+    mine.fetch(a, tile, qkv, y, dy, tile.first);
+    next.fetch(a, tile, qkv, 0);
+    mine.put(at);
+    struct tile_sum<T, TILE, DEPTH> dq;
+    dq.clear();
     for (int key = 0; key < tile.keys; key += TILE) {
+        next.put(at);
         __syncthreads();
-        read_tile<T, DEPTH>(kv[0], from + a.width, tile.stride, key, tile.keys,
-                            tile.depth);
-        read_tile<T, DEPTH>(kv[1], from + 2 * a.width, tile.stride, key, tile.keys,
-                            tile.depth);
+        next.fetch(a, tile, qkv, key + TILE);
+        go_back(a, tile, at, logsum, tile.first, key);
+        dq.template add<TILE, false, false>((T *)at.ds, p_stride, at.kv[0], stride);
         __syncthreads();
-        product<T, DEPTH>(q, kv[0], scores, TILE);
-        product<T, DEPTH>(g, kv[1], dp, TILE);
-        __syncthreads();
-        float kept[EACH], gradient[EACH];
-        go_back(a, tile, query, tile.first + row, key + part,
-                scores + row * TILE + part, dp + row * TILE + part, kept, gradient);
-        for (int j = 0; j < EACH; j++)
-            narrow(gradient[j], &ds[row * row_stride + part + j]);
-        __syncthreads();
-        sums.template add<TILE, false, false>(ds, row_stride, kv[0], stride);
     }
-    write_tile<T, DEPTH>(sums, (float *)kv, tile.scale, queries(tile, dqkv),
+    write_tile<T, DEPTH>(dq, (float *)at.qg, tile.scale, queries(tile, dqkv),
                          tile.stride, tile.first, tile.length, tile.depth);
 }
 
 /* Find the gradient of a tile of keys */
 template <class T, int DEPTH>
-static __global__ void key_gradient_kernel(struct attention a, const T *qkv, const T *y,
-                                           const float *logsum, const T *dy, T *dqkv)
+static __global__ void __launch_bounds__(TILE_THREADS)
+key_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
+                    const float *logsum, const T *dy, T *dqkv)
 {
-    const int stride = tile_stride<T>(DEPTH), row_stride = tile_stride<T>(TILE);
-    __shared__ __align__(32) T qg[2][TILE * stride], k[TILE * stride], v[TILE * stride];
-    __shared__ __align__(32) float scores[TILE * TILE], dp[TILE * TILE];
-    __shared__ __align__(32) T p[TILE * row_stride], ds[TILE * row_stride];
-    struct tile tile = tile_here(a);
+    const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
+    __shared__ struct way_back<T, DEPTH> at;
+    struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
-    const T *from = queries(tile, qkv);
-    int row = threadIdx.x / SHARE, part = threadIdx.x % SHARE * EACH, key = tile.first;
-    read_tile<T, DEPTH>(k, from + a.width, tile.stride, key, tile.keys, tile.depth);
-    read_tile<T, DEPTH>(v, from + 2 * a.width, tile.stride, key, tile.keys, tile.depth);
+    struct key_rows<T, DEPTH> mine;
+    struct query_rows<T, DEPTH> next;
+    mine.fetch(a, tile, qkv, tile.first);
+    next.fetch(a, tile, qkv, y, dy, 0);
+    mine.put(at);
     struct tile_sum<T, TILE, DEPTH> dk, dv;
     dk.clear();
     dv.clear();
-    for (int first = 0; first < tile.length && key < tile.keys; first += TILE) {
+    for (int first = 0; first < tile.length && tile.first < tile.keys; first += TILE) {
+        next.put(at);
         __syncthreads();
-        read_tile<T, DEPTH>(qg[0], from, tile.stride, first, tile.length, tile.depth);
-        read_tile<T, DEPTH>(qg[1], dy + tile.token * a.width + tile.head * tile.depth,
-                            a.width, first, tile.length, tile.depth);
-        struct query query = query_at(a, tile, y, dy, logsum, first + row);
+        next.fetch(a, tile, qkv, y, dy, first + TILE);
+        go_back(a, tile, at, logsum, first, tile.first);
+        dk.template add<TILE, true, false>((T *)at.ds, p_stride, at.qg[0], stride);
+        dv.template add<TILE, true, false>((T *)at.p, p_stride, at.qg[1], stride);
         __syncthreads();
-        product<T, DEPTH>(qg[0], k, scores, TILE);
-        product<T, DEPTH>(qg[1], v, dp, TILE);
-        __syncthreads();
-        float kept[EACH], gradient[EACH];
-        go_back(a, tile, query, first + row, key + part, scores + row * TILE + part,
-                dp + row * TILE + part, kept, gradient);
-        for (int j = 0; j < EACH; j++) {
-            narrow(kept[j], &p[row * row_stride + part + j]);
-            narrow(gradient[j], &ds[row * row_stride + part + j]);
-        }
-        __syncthreads();
-        dk.template add<TILE, true, false>(ds, row_stride, qg[0], stride);
-        dv.template add<TILE, true, false>(p, row_stride, qg[1], stride);
     }
-    T *to = queries(tile, dqkv);
-    write_tile<T, DEPTH>(dk, (float *)qg, tile.scale, to + a.width, tile.stride, key,
+    T *to = queries(tile, dqkv) + a.width;
+    write_tile<T, DEPTH>(dk, (float *)at.qg, tile.scale, to, tile.stride, tile.first,
                          tile.length, tile.depth);
-    write_tile<T, DEPTH>(dv, (float *)qg, 1, to + 2 * a.width, tile.stride, key,
+    write_tile<T, DEPTH>(dv, (float *)at.qg, 1, to + a.width, tile.stride, tile.first,
                          tile.length, tile.depth);
 }
 
@@ -1422,15 +1561,17 @@ static void attention_of_depth(const struct attention *a, const real *qkv, real 
                                float *logsum, const real *dy, real *dqkv)
 {
     dim3 blocks(blocks_for(a->longest, TILE), a->heads, a->sequences);
+    bool whole = a->width / a->heads * sizeof(T) % 16 == 0 && aligned(qkv) && aligned(y)
+                 && aligned(dy);
     if (!dy) {
-        LAUNCH((attention_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-               (T *)y, logsum);
+        LAUNCH((attention_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+               (const T *)qkv, (T *)y, logsum);
         return;
     }
-    LAUNCH((query_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
-    LAUNCH((key_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, (const T *)qkv,
-           (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+    LAUNCH((query_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+           (const T *)qkv, (const T *)y, logsum, (const T *)dy, (T *)dqkv);
+    LAUNCH((key_gradient_kernel<T, DEPTH>), blocks, TILE_THREADS, *a, whole,
+           (const T *)qkv, (const T *)y, logsum, (const T *)dy, (T *)dqkv);
 }
 
 template <class T>

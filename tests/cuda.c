@@ -444,6 +444,7 @@ static void attention_is_right(void **state)
     CHECK(attention_case(2, 32, 0.2, 6, edges, hidden));
     CHECK(attention_case(1, 64, 0.1, 6, edges, NULL));
     CHECK(attention_case(2, 64, 0.1, 2, (int[]){130, 20}, (int[]){9, 0}));
+    CHECK(attention_case(1, 64, 0.1, 3, (int[]){128, 129, 300}, (int[]){0, 0, 20})); /* keys of several spans */
     CHECK(attention_case(2, 6, 0.5, 3, (int[]){5, 1, 40}, (int[]){4, 0, 7}));
     CHECK(attention_case(2, 33, 0, 1, (int[]){35}, NULL));
 }
