@@ -183,8 +183,8 @@ experiment() {
         nvidia-cuda-mps-control -d # if it is there already, it stays
     fi
     missed=0
-    for kind in pretrain distill finetune; do
-        grep "^[^ ]* $kind " "stages/$1" | xargs -P "$2" -L 1 sh tests/gpu-day.sh "do" stage "$1" || missed=1
+    for kind in pretrain 'distill\|finetune.* --name teacher' 'finetune.* --name [^t]'; do
+        grep " \($kind\)" "stages/$1" | xargs -P "$2" -L 1 sh tests/gpu-day.sh "do" stage "$1" || missed=1
         echo "$1: $kind done at $(date +%T)"
     done
     return $missed
