@@ -320,8 +320,8 @@ static struct limits find_limits(const struct kernels *k, double rate)
 
 static json_t *limits_json(const struct limits *limits)
 {
-    return json_pack("{s:f, s:f, s:f}", "bandwidth", limits->machine.bandwidth, "launch",
-                     limits->machine.launch, "waiting", limits->waiting);
+    return json_pack("{s:f, s:f, s:f}", "bandwidth", limits->machine.bandwidth,
+                     "launch", limits->machine.launch, "waiting", limits->waiting);
 }
 
 /* Take the steps that are timed */

@@ -10,6 +10,7 @@
 #include "verdicts.h"
 
 #include <cblas.h>
+#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -948,6 +949,68 @@ static void set_fast(const struct run *run, json_t *values)
             record_number(json_object_get(bench, "estimate"), "minutes"), true);
 }
 
+/* Finds the benchmark of a committed run on a GPU, and keeps it in run->gpu. */
+static void find_gpu(struct run *run, const char *reference, json_t *values)
+{
+    char *pattern = text_format("%s/*/bench.json", reference ? reference : "");
+    glob_t found;
+    bool any = reference && glob(pattern, 0, NULL, &found) == 0;
+    for (size_t i = 0; any && !run->gpu && i < found.gl_pathc; i++) {
+        const char *name = found.gl_pathv[i] + strlen(reference) + 1;
+        json_t *bench = run_json(found.gl_pathv[i]);
+        const char *gpu = json_string_value(json_object_get(bench, "gpu"));
+        if (gpu && !strcmp(gpu, "yes")) {
+            run->gpu = json_incref(bench);
+            value_take(values, text_format("%.*s", (int)strcspn(name, "/"), name),
+                       "gpu.run");
+        }
+        json_decref(bench);
+    }
+    if (any)
+        globfree(&found);
+    free(pattern);
+}
+
+static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
+{
+    const json_t *timed = json_object_get(bench, step);
+    const char *name;
+    json_t *family;
+    double counted = 0, steps = record_number(timed, "steps");
+    json_object_foreach(json_object_get(timed, "families"), name, family)
+        counted += record_number(family, "counted");
+    value_take(values, number_text(record_number(timed, "tokens_per_second"), 0),
+               "gpu.%s.tokens", step);
+    value_take(values, number_text(100 * record_number(timed, "share"), 0),
+               "gpu.%s.share", step);
+    value_take(values, number_text(1e3 * record_number(timed, "seconds") / steps, 1),
+               "gpu.%s.ms", step);
+    value_take(values, number_text(1e3 * counted / steps, 1), "gpu.%s.counted", step);
+}
+
+static void set_gpu(struct run *run, const char *reference, json_t *values)
+{
+    const char *name;
+    json_t *family;
+    double minutes = 0;
+    find_gpu(run, reference, values);
+    value_set(values, run->gpu ? "yes" : "no", "gpu.known");
+    if (!run->gpu)
+        return;
+    const json_t *estimate = json_object_get(run->gpu, "estimate");
+    json_object_foreach(json_object_get(estimate, "families"), name, family)
+        minutes += stretched_minutes(run->gpu, name);
+    value_set(values, json_string_value(json_object_get(run->gpu, "device")),
+              "gpu.device");
+    value_take(values, rate_text(record_number(json_object_get(run->gpu, "squares"),
+                                               "rate")), "gpu.rate");
+    set_gpu_step(run->gpu, "distillation", values);
+    set_gpu_step(run->gpu, "finetuning", values);
+    value_take(values, number_text(record_number(estimate, "minutes"), 0),
+               "gpu.t4.counted");
+    value_take(values, number_text(minutes, 0), "gpu.t4.minutes");
+}
+
 /* Take over what the tests measured */
 static void set_checks(const char *path, json_t *values)
 {
@@ -1083,6 +1146,7 @@ int results_main(int argc, char **argv)
     set_training(run, values);
     set_speed(run, values);
     set_fast(run, values);
+    set_gpu(run, stage.reference, values);
     set_checks(stage.checks, values);
     fill_summary(run, values, retention, summary);
     json_t *references = stage.reference

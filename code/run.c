@@ -483,5 +483,6 @@ void run_free(struct run *run)
     free(run->models);
     json_decref(run->stages);
     json_decref(run->bench);
+    json_decref(run->gpu);
     free(run);
 }

@@ -58,6 +58,7 @@ struct run {
     const char *folder;
     json_t *stages;       /* {"finetune-cola-student-1": the stage's record, …} */
     json_t *bench;        /* bench.json; NULL if there is none */
+    json_t *gpu;          /* the same of a committed run on a GPU; NULL until found */
     struct sheet *sheets; /* [count] in the order of task_list */
     int count;
     const char **models; /* [model_count] all that answered some task, by rank; owned by

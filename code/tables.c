@@ -275,21 +275,29 @@ static double sum_of(json_t *families, const char *key)
     return sum;
 }
 
-/* Share, milliseconds a step and the same as counted, of one family in one step. */
+/* Milliseconds a step of one family, and the same as counted. */
+static void write_times(FILE *stream, const json_t *step, const char *name)
+{
+    json_t *family = json_object_get(json_object_get(step, "families"), name);
+    double steps = json_number_value(json_object_get(step, "steps"));
+    const char *const keys[] = {"seconds", "counted"};
+    for (int i = 0; i < 2; i++) {
+        double seconds = json_number_value(json_object_get(family, keys[i]));
+        char *each = significant_text(1e3 * seconds / steps);
+        fprintf(stream, "\t%s", each);
+        free(each);
+    }
+}
+
 static void write_family(FILE *stream, const json_t *step, const char *name)
 {
     json_t *families = json_object_get(step, "families");
     json_t *family = json_object_get(families, name);
     double seconds = json_number_value(json_object_get(family, "seconds"));
-    double counted = json_number_value(json_object_get(family, "counted"));
-    double steps = json_number_value(json_object_get(step, "steps"));
     char *share = number_text(100 * seconds / sum_of(families, "seconds"), 1);
-    char *each = significant_text(1e3 * seconds / steps);
-    char *roofline = significant_text(1e3 * counted / steps);
-    fprintf(stream, "\t%s\t%s\t%s", share, each, roofline);
+    fprintf(stream, "\t%s", share);
     free(share);
-    free(each);
-    free(roofline);
+    write_times(stream, step, name);
 }
 
 static void write_families(const struct run *run, const json_t *values, FILE *stream)
@@ -332,6 +340,30 @@ static void write_roofline(const struct run *run, const json_t *values, FILE *st
             free(number);
         }
         fputc('\n', stream);
+    }
+}
+
+static void write_gpu(const struct run *run, const json_t *values, FILE *stream)
+{
+    const json_t *estimate = json_object_get(run->gpu, "estimate");
+    json_t *families = json_object_get(estimate, "families");
+    const char *names[FAMILIES_ROOM];
+    int count = sort_families(families, "minutes", names);
+    (void)values;
+    write_row(stream, "Kernels", "Distillation, ms", "counted", "Fine-tuning, ms",
+              "counted", "T4, min", "stretched");
+    for (int i = 0; i < count; i++) {
+        const char *const steps[] = {"distillation", "finetuning"};
+        json_t *family = json_object_get(families, names[i]);
+        fputs(family_title(names[i]), stream);
+        for (int s = 0; s < 2; s++)
+            write_times(stream, json_object_get(run->gpu, steps[s]), names[i]);
+        double counted = json_number_value(json_object_get(family, "minutes"));
+        char *minutes = number_text(counted, 1);
+        char *longer = number_text(stretched_minutes(run->gpu, names[i]), 1);
+        fprintf(stream, "\t%s\t%s\n", minutes, longer);
+        free(minutes);
+        free(longer);
     }
 }
 
@@ -661,7 +693,8 @@ void tables_write(const struct run *run, const json_t *values)
                   {"seeds", write_seeds},           {"confusion", write_confusions},
                   {"stages", write_stages},         {"settings", write_settings},
                   {"data", write_data},             {"programs", write_programs},
-                  {"families", write_families},     {"roofline", write_roofline}};
+                  {"families", write_families},     {"roofline", write_roofline},
+                  {"gpu", write_gpu}};
     static const struct {
         const char *name;
         void (*plot)(const struct run *, FILE *);

@@ -60,6 +60,28 @@ const char *family_title(const char *name)
     return name;
 }
 
+static double member(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+double stretch(const json_t *step, const char *name)
+{
+    const json_t *family = json_object_get(json_object_get(step, "families"), name);
+    double counted = member(family, "counted");
+    return counted > 0 ? member(family, "seconds") / counted : 1;
+}
+
+double stretched_minutes(const json_t *bench, const char *name)
+{
+    const json_t *estimate = json_object_get(bench, "estimate");
+    const json_t *family = json_object_get(json_object_get(estimate, "families"), name);
+    double tasks = member(family, "teacher") + member(family, "student");
+    return member(family, "distillation")
+               * stretch(json_object_get(bench, "distillation"), name)
+           + tasks * stretch(json_object_get(bench, "finetuning"), name);
+}
+
 /* Set and get values */
 static char *key_text(const char *key, va_list arguments)
 {

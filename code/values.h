@@ -22,6 +22,13 @@ char *rate_text(double rate);
    "gemm". */
 const char *family_title(const char *name);
 
+/* stretch: how many times as long as counted a family took in a step of a benchmark. */
+double stretch(const json_t *step, const char *name);
+
+/* stretched_minutes: the estimate for one family of bench, stretched by what its own
+   steps measured. */
+double stretched_minutes(const json_t *bench, const char *name);
+
 /* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
    well. */
 void value_set(json_t *values, const char *text, const char *key, ...)

@@ -51,7 +51,8 @@ do for [i = 0:panels - 1] {
     student = STATS_sum
     set xrange [low - 0.05 * (high - low):high + 0.05 * (high - low)]
     set yrange [models + 0.6:0.4]
-    set xtics tick(high - low)
+    space = tick(high - low)
+    set xtics space < 1 ? tick(2 * (high - low)) : space # decimals are wide
     # Draw a panel of scores
     set x2range [low:high]
     set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"

@@ -56,6 +56,24 @@ check "the losses are thinned for print" [ "$(wc -l <"$run/figures/losses.tsv")"
 cp -r "$run" "$folder/first"
 OMP_NUM_THREADS=3 results >"$folder/log" 2>&1
 check "the same run gives the same bytes" diff -r "$folder/first" "$run"
+
+# a committed run on a GPU: what it measured and counted, twice as long for products and half as long for the optimiser
+check "without a committed run on a GPU none is quoted" is gpu.known no
+mkdir -p "$folder/reference/a-cpu" "$folder/reference/b-gpu"
+echo '{"gpu": "no"}' >"$folder/reference/a-cpu/bench.json"
+step='"steps": 10, "seconds": 0.05, "tokens_per_second": 200000, "share": 0.25,
+    "families": {"gemm": {"seconds": 0.02, "counted": 0.01}, "optimiser": {"seconds": 0.005, "counted": 0.01}}'
+cat >"$folder/reference/b-gpu/bench.json" <<END
+{"gpu": "yes", "device": "A GPU", "squares": {"rate": 7e14}, "distillation": {$step}, "finetuning": {$step},
+ "estimate": {"minutes": 30, "families": {"gemm": {"minutes": 20, "distillation": 10, "teacher": 6, "student": 4},
+    "optimiser": {"minutes": 10, "distillation": 8, "teacher": 1, "student": 1}}}}
+END
+results --reference "$folder/reference" >"$folder/log" 2>&1
+check "a committed run on a GPU is quoted" same "$(value gpu.run) $(value gpu.device) $(value gpu.distillation.ms) \
+$(value gpu.distillation.counted) $(value gpu.t4.counted) $(value gpu.t4.minutes)" "b-gpu A GPU 5.0 2.0 30 45"
+check "its table has measured and counted times" same "$(sed 1d "$run/tables/gpu.tsv" | tr '\t\n' ' /')" \
+    "matrix products 2.00 1.00 2.00 1.00 20.0 40.0/optimiser 0.500 1.00 0.500 1.00 10.0 5.0/"
+results >"$folder/log" 2>&1
 cp "$run/predictions/cola-teacher-1.tsv" "$run/predictions/cola-teacher-9.tsv"
 sed 's/\t1\t0\./\t0\t0./' "$run/predictions/cola-teacher-1.tsv" >"$run/predictions/sst2-teacher-1.tsv"
 results >"$folder/log" 2>&1
