@@ -49,7 +49,7 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report verify weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -411,34 +411,40 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
-	$(Q)BUILD=$(BUILD) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
-# neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here.
+# neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
+# nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
+packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
 DATA_HERE = $(patsubst $(DATA)/%,data/%,$(1))
 PLANNED   = 'teacher pretrain --teacher $(call DATA_HERE,$(TEACHER_PATH))' \
     $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s)') \
-    $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),\
+    $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(foreach s,$(call seeds,$(t)),\
     'finetune-$(t)-$(m) finetune --task $(t) --model $(call DATA_HERE,$(call MODEL_PATH,$(m))) --name $(m) --seed $(s)')))
-PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) \
-    $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
+PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
+    $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
 
-gpu-bundle: build ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
+gpu-plan: build
 	$(Q)$(MAKE) --no-print-directory data
 	$(Q)$(MAKE) --no-print-directory $(PLANNED_KEYS)
-	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile $(BUILD)/portable/tests/cuda-gpu
-	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
-	$(Q)rm -rf $(GPU_DAY)
-	$(Q)cd $(BUILD) && mkdir -p $(addprefix gpu/,build/tests lib settings stages keys/$(NAME)) && \
-	    strip -o gpu/build/distil portable/distil && strip -o gpu/build/tests/cuda-gpu portable/tests/cuda-gpu && \
-	    strip -o gpu/build/tests/cuda-gpu-ptx portable-ptx/tests/cuda-gpu
-	$(Q)cp "$$(ldd $(GPU_DAY)/build/tests/cuda-gpu | awk '/libcmocka/ { print $$3 }')" $(GPU_DAY)/lib
+	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
+	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
+	$(Q)cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
+	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
+
+gpu-bundle: gpu-plan ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
+	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile
+	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
+	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
+	$(Q)strip -o $(GPU_DAY)/build/distil $(BUILD)/portable/distil
+	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu $(BUILD)/portable/tests/cuda-gpu
+	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
+	$(Q)mkdir $(GPU_DAY)/lib && cp "$$(ldd $(GPU_DAY)/build/tests/cuda-gpu | awk '/libcmocka/ { print $$3 }')" $(GPU_DAY)/lib
 	$(Q)cp --parents code/*.settings chapters/published.json tests/*.sh tests/cuda.c $(GPU_DAY)
 	$(Q)cp -r tests/reference tests/fixtures $(GPU_DAY)/tests
-	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings && cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
-	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
 	$(Q)tar -cf - -C $(GPU_DAY) . | xz -9 -T0 >$(GPU_DAY).tar.xz.partial && mv $(GPU_DAY).tar.xz.partial $(GPU_DAY).tar.xz
 	@echo "gpu-bundle: $(GPU_DAY).tar.xz, $$(du -m $(GPU_DAY).tar.xz | cut -f1) MiB"
 

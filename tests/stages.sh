@@ -56,4 +56,15 @@ rm -r results build/tiny
 check "the experiment runs with them from the beginning" experiment EXTENDED=1
 all=$(find results/tiny/stages -name 'finetune-*.json' | wc -l)
 check "then each teacher is trained once" same "$(scores)" "$all"
+
+# the same stages on a machine without make, by the plan that goes into the bundle; the results come home
+rm -r results build/tiny
+check "the stages are planned for another machine" make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED=
+away=$folder/away
+cp -a build/gpu "$away" && cp build/distil "$away/build" && mkdir "$away/tests" && cp "$root/tests/gpu-day.sh" "$away/tests"
+check "they run there" sh -c "cd '$away' && sh tests/gpu-day.sh experiments"
+mkdir results && cp -a "$away/results/tiny" results
+mark
+check "the experiment goes on at home" experiment
+check "nothing that ran there is due" same "$(trained)" ""
 exit $failed
