@@ -83,24 +83,23 @@ void training_run(const struct stage *stage, const struct training *training,
     struct optimizer_settings settings = optimizer_read(stage, training->sections,
                                                         steps);
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
-    long every = settings_count(stage->settings, "run", "checkpoint");
+    double every = settings_number(stage->settings, "run", "checkpoint"); /* seconds */
     long row = steps > ROWS ? steps / ROWS : 1;
-    /* both where a row is due */
-    long validation = (steps / VALIDATIONS + row) / row * row;
-    every = (every + row - 1) / row * row;
+    long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
     long step = checkpoint_read(stage, training->name, training->model, optimizer,
                                 record);
     if (step == 0 && training->validate)
         training->validate(training->context, 0);
     struct loss_values values = {0};
     int64_t seen = record_tokens(record); /* at the last row, and the clock then */
-    double clock = record_seconds(record);
+    double clock = record_seconds(record), saved = clock;
     while (step < steps) {
         bool due = (step + 1) % row == 0 || step + 1 == steps;
         int64_t tokens = take_step(training, optimizer, step, parts,
                                    due ? &values : NULL);
         step++;
         record_step(record, step, tokens, values.total);
+        /* Write down what is due after a step */
         if (due) {
             add_row(record, &values, step, optimizer_rate(&settings, step - 1),
                     record_tokens(record) - seen, record_seconds(record) - clock);
@@ -109,9 +108,11 @@ void training_run(const struct stage *stage, const struct training *training,
         }
         if (training->validate && (step % validation == 0 || step == steps))
             training->validate(training->context, step);
-        if (every && step % every == 0 && step < steps)
+        if (every > 0 && due && step < steps && record_seconds(record) - saved >= every) {
             checkpoint_write(stage, training->name, training->model, optimizer, record,
                              step);
+            saved = record_seconds(record);
+        }
     }
     optimizer_free(optimizer);
 }
