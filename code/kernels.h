@@ -69,10 +69,10 @@ struct lookup {
 enum activation { GELU, TANH, RELU };
 
 /* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2
-   ... */
+   ... if no step has been left out. */
 struct adamw {
     float rate, beta1, beta2, epsilon, decay;
-    float correction1, correction2;
+    float t, correction1, correction2;
 };
 
 /* The two losses of rows of logits. stride: elements from a row to the next. */

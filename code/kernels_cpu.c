@@ -689,9 +689,12 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
                       size_t n)
 {
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
-    float shrink = 1 - adamw->rate * adamw->decay;
-    float step = adamw->rate / adamw->correction1;
-    float root = 1 / sqrtf(adamw->correction2), epsilon = adamw->epsilon;
+    float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
+    float t = adamw->t - state[SKIPPED];
+    bool all = state[SKIPPED] == 0; /* steps were taken */
+    float correction1 = all ? adamw->correction1 : 1 - powf(beta1, t);
+    float correction2 = all ? adamw->correction2 : 1 - powf(beta2, t);
+    float step = adamw->rate / correction1, root = 1 / sqrtf(correction2);
     if (factor == 0)
         return;
     #pragma omp parallel for simd if (n >= ALONE)

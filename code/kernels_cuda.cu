@@ -1941,8 +1941,11 @@ static __global__ void adamw_kernel(struct adamw a, const float *state, float *m
     read4(gradient, at, n, g);
     read4(m, at, n, mean);
     read4(v, at, n, square);
-    float shrink = 1 - a.rate * a.decay, step = a.rate / a.correction1;
-    float root = 1 / sqrtf(a.correction2);
+    float shrink = 1 - a.rate * a.decay, t = a.t - state[SKIPPED];
+    bool all = state[SKIPPED] == 0; /* steps were taken */
+    float correction1 = all ? a.correction1 : 1 - powf(a.beta1, t);
+    float correction2 = all ? a.correction2 : 1 - powf(a.beta2, t);
+    float step = a.rate / correction1, root = 1 / sqrtf(correction2);
     for (int j = 0; j < 4; j++) {
         float x = factor * g[j];
         mean[j] = a.beta1 * mean[j] + (1 - a.beta1) * x;

@@ -82,6 +82,7 @@ void optimizer_step(struct optimizer *o, long step)
         .beta1 = s->beta1,
         .beta2 = s->beta2,
         .epsilon = s->epsilon,
+        .t = (float)(step + 1),
         .correction1 = (float)(1 - pow(s->beta1, (double)step + 1)),
         .correction2 = (float)(1 - pow(s->beta2, (double)step + 1)),
     };

@@ -125,7 +125,7 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     struct lookup lookup = {0, i, i, i};
     struct attention attention = {2, 4, 0, 0, i, i, {0, 0}};
     struct softmax_loss softmax = {0, 3, 4, 1, 1, 1};
-    struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1};
+    struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1, 1};
     struct dropout dropout = {0.5f, 1};
     k->linear(a, a, a, b, 0, 3, 4);
     k->linear_input_gradient(a, a, b, 0, 3, 4, false);

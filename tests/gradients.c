@@ -882,7 +882,7 @@ static void overflow_leaves_the_step_out(void **state)
     float *device_state = floats(begin, STATE_SIZE), *gradient = floats(g, 3);
     float *master = floats(x, 3), *moments = floats(zeros(6), 6);
     real *weights = reals(x, 3);
-    struct adamw adamw = {0.1f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.1f, 0.001f};
+    struct adamw adamw = {0.1f, 0.9f, 0.999f, 1e-8f, 0.1f, 1, 0.1f, 0.001f};
     k->square_norm(gradient, 3, device_state);
     k->decide(device_state, 1);
     k->adamw(&adamw, device_state, master, gradient, moments, moments + 3, weights, 3);
@@ -893,10 +893,11 @@ static void overflow_leaves_the_step_out(void **state)
     assert_same(of_floats(moments, 6), zeros(6), 6);
 }
 
-static void adamw_steps(bool shared)
+/* skipped: steps that were left out before these; they do not count */
+static void adamw_steps(bool shared, int skipped)
 {
     enum { N = 40001, STEPS = 5 };
-    double begin[STATE_SIZE] = {[LOSS_SCALE] = 1, [FACTOR] = 0.5};
+    double begin[STATE_SIZE] = {[LOSS_SCALE] = 1, [FACTOR] = 0.5, [SKIPPED] = skipped};
     double *x = numbers(N, 1), *m = zeros(N), *v = zeros(N), *start = zeros(N);
     memcpy(start, x, N * sizeof *x);
     float *device_state = floats(begin, STATE_SIZE), *master = floats(x, N);
@@ -904,7 +905,8 @@ static void adamw_steps(bool shared)
     real *weights = shared ? (real *)master : reals(x, N);
     for (int t = 1; t <= STEPS; t++) {
         double *g = numbers(N, 1), c1 = 1 - pow(0.9, t), c2 = 1 - pow(0.98, t);
-        struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)c1, (float)c2};
+        double all1 = 1 - pow(0.9, t + skipped), all2 = 1 - pow(0.98, t + skipped);
+        struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)(t + skipped), (float)all1, (float)all2};
         k->adamw(&adamw, device_state, master, floats(g, N), device_m, device_v, weights, N);
         for (int i = 0; i < N; i++) {
             double gradient = 0.5 * g[i];
@@ -924,9 +926,10 @@ static void adamw_steps(bool shared)
 static void adamw_is_right(void **state)
 {
     (void)state;
-    adamw_steps(false);
+    adamw_steps(false, 0);
+    adamw_steps(false, 3);
     if (k->real_size == sizeof(float))
-        adamw_steps(true);
+        adamw_steps(true, 0);
 }
 
 /* ---- Promises that hold for all ---- */
