@@ -152,9 +152,9 @@ fast() {
 # checker TOOL DEVICE: on the project's own kernels; the library's are known to raise false alarms. The tests ask for more
 # memory than there is, and see that they are refused: such answers are no faults.
 checker() {
-    only=--kernel-name
-    compute-sanitizer --help | grep -q -e "$only" || only=--kernel-regex
-    compute-sanitizer --tool "$1" $only kns=_kernel --report-api-errors no --error-exitcode 9 build/tests/cuda-gpu "$2"
+    only=--kernel-name # older ones call it --filter
+    compute-sanitizer --help | grep -q -e "$only" || only=--filter
+    compute-sanitizer --tool "$1" $only kns=_kernel --report-api-errors no --error-exitcode 9 "${BUILD:-build}/tests/cuda-gpu" "$2"
 }
 
 checked() {
