@@ -486,6 +486,10 @@ static void print_bench(const json_t *object)
     printf("%-20s%14.0f %%%14.0f %%\n", "of that rate",
            100 * number(object, "distillation", "share"),
            100 * number(object, "finetuning", "share"));
+    printf("%-20s%14.0f %% with batches of %.0f; these are of %.0f\n", "the aim",
+           number(object, "aims", "share"),
+           json_number_value(json_object_get(object, "aimed_batch")),
+           json_number_value(json_object_get(object, "batch")));
     for (enum kernel_family i = 0; i < FAMILIES; i++) {
         const char *name = watch_name(i);
         printf("%-20s%13.3f ms%13.3f ms%12.1f min\n", name,
@@ -524,8 +528,10 @@ int bench_main(int argc, char **argv)
     struct settings *full = settings_open(stage.full);
     json_object_set_new(object, "estimate", estimate_experiment(full, published));
     settings_close(full);
-    static const char *const goals[] = {"course", "practice", "share", "minutes"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const goals[] = {"course",     "practice", "share",
+                                        "minutes",    "batch",    "large-batch",
+                                        "processors"};
+    for (int i = 0; i < 7; i++) {
         char *path = text_format("aims.%s", goals[i]);
         double aim = published_number(published, path);
         json_object_set_new(aims, goals[i], json_real(aim));
@@ -555,12 +561,18 @@ int bench_main(int argc, char **argv)
     double rate;
     struct distillation *d = distillation_open(&stage);
     const struct kernels *k = d->student->k;
+    int distilled = d->feed.sequence_room;
     json_object_set_new(object, "squares", time_squares(k, &rate));
     struct limits limits = find_limits(k, rate);
     json_object_set_new(object, "limits", limits_json(&limits));
     json_object_set_new(object, "distillation", time_distillation(&stage, d, &limits));
     distillation_close(d);
     json_object_set_new(object, "finetuning", time_finetuning(&stage, k, &limits));
+    /* Say for which batches the aim is */
+    bool large = k->processors > number(object, "aims", "processors");
+    json_object_set(object, "aimed_batch",
+                    json_object_get(aims, large ? "large-batch" : "batch"));
+    json_object_set_new(object, "batch", json_integer(distilled));
     json_object_set_new(object, "key", json_string(stage.key));
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "gpu", json_string(k == kernels_cpu() ? "no" : "yes"));

@@ -98,6 +98,7 @@ enum state {
 struct kernels {
     const char *name;  /* of the device, for people: "CPU, 2 threads" */
     size_t real_size;  /* bytes of a real: 4 (fp32) or 2 (fp16) */
+    int processors;    /* multiprocessors of a GPU; 0 elsewhere */
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
 
     /* Declare the operations on memory */

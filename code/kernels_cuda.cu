@@ -2000,6 +2000,7 @@ template <class T> static const struct kernels *open_table(void)
              sizeof(T) == 2 ? "fp16" : "fp32");
     k.name = name;
     k.real_size = sizeof(T);
+    k.processors = device.multiProcessorCount;
     k.loss_scale = sizeof(T) == 2 ? FIRST_SCALE : 1;
     /* Fill in the operations */
     k.reserve = reserve_cuda;

@@ -943,7 +943,12 @@ static void set_fast(const struct run *run, json_t *values)
     set_recipe(values, pytorch, "practice", &practice);
     set_aim(values, aims, "course", on_gpu ? course : 0, false);
     set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
-    set_aim(values, aims, "share", on_gpu ? 100 * record_number(timed, "share") : 0,
+    double aimed = record_number(bench, "aimed_batch");
+    bool applies = on_gpu && aimed > 0 && record_number(bench, "batch") == aimed;
+    value_set(values, on_gpu && aimed > 0 && !applies ? "yes" : "no",
+              "aim.share.elsewhere");
+    value_take(values, number_text(aimed, 0), "aim.share.batch");
+    set_aim(values, aims, "share", applies ? 100 * record_number(timed, "share") : 0,
             false);
     set_aim(values, aims, "minutes",
             record_number(json_object_get(bench, "estimate"), "minutes"), true);
