@@ -194,10 +194,13 @@ experiments() {
     for list in stages/*; do
         step "experiment-${list#*/}" 86400 experiment "${list#*/}" 12
     done
+    if [ -e "$work/mps/nvidia-cuda-mps-control.pid" ]; then
+        echo quit | CUDA_MPS_PIPE_DIRECTORY=$work/mps nvidia-cuda-mps-control
+    fi
 }
 
-part=${1:-right}
-if [ "$part" = "do" ]; then
+[ $# -gt 0 ] || set -- right
+if [ "$1" = "do" ]; then
     shift
     "$@"
     exit
