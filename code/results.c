@@ -714,9 +714,11 @@ static json_t *set_ablations(const struct run *run, json_t *values)
 }
 
 /* Set the course of the training */
-static void set_accuracy(const struct run *run, const char *stage, const char *model,
-                         json_t *values)
+/* Returns the share that was guessed in the end; 0 if that is not known. */
+static double set_accuracy(const struct run *run, const char *stage, const char *model,
+                           json_t *values)
 {
+    double last = 0;
     char *name = text_format("%s-validation", stage);
     struct grid *curve = run_curve(run, name);
     value_set(values, "–", "accuracy.%s.first", model);
@@ -725,13 +727,14 @@ static void set_accuracy(const struct run *run, const char *stage, const char *m
     if (curve && curve->rows > 0) {
         int column = grid_column(curve, "accuracy");
         double first = grid_number(curve, 0, column);
-        double last = grid_number(curve, curve->rows - 1, column);
+        last = grid_number(curve, curve->rows - 1, column);
         value_take(values, number_text(100 * first, 1), "accuracy.%s.first", model);
         value_take(values, number_text(100 * last, 1), "accuracy.%s.last", model);
     }
     if (curve)
         grid_free(curve);
     free(name);
+    return last;
 }
 static double column_mean(const struct grid *grid, int column, int first, int rows)
 {
@@ -743,13 +746,15 @@ static double column_mean(const struct grid *grid, int column, int first, int ro
 static void set_training(const struct run *run, json_t *values)
 {
     static const char *const terms[] = {"loss", "mlm", "kl", "cosine"};
-    set_accuracy(run, "distill-student", "student", values);
+    double last = set_accuracy(run, "distill-student", "student", values);
     json_t *level = json_object_get(json_object_get(run->stages, "distill-student"),
                                     "teacher_accuracy");
     value_take(values,
                level ? number_text(100 * json_number_value(level), 1)
                      : text_format("–"),
                "accuracy.teacher");
+    value_set(values, level && last > json_number_value(level) ? "yes" : "no",
+              "accuracy.above");
     for (int i = 0; i < run->model_count; i++) {
         char *stage = text_format("distill-%s", run->models[i]);
         if (strcmp(run->models[i], "teacher"))
