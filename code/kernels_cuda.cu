@@ -1647,7 +1647,7 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
 enum { LOSS_THREADS = 512 };
-static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f;
+static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f, LEAST_LOGIT = -65504;
 
 /* The largest logit; the sums of exp(z - largest) and of exp((z - largest) / tau), or,
    when all threads have put theirs together, the sums' logarithms to base two. */
@@ -1660,6 +1660,9 @@ static __device__ __forceinline__ void load_logits(const T *z, int c, int classe
                                                    float v[N])
 {
     load<N>(z + c, v);
+    if (sizeof(T) == 2)
+        for (int j = 0; j < N; j++)
+            v[j] = v[j] == -INFINITY ? LEAST_LOGIT : v[j];
     if (c + N > classes)
         for (int j = 0; j < N; j++)
             v[j] = c + j < classes ? v[j] : NO_LOGIT;
@@ -1766,6 +1769,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     divergence = block_sum(divergence);
     beaten = block_sum(beaten);
     if (threadIdx.x == 0) {
+        right = right == -INFINITY ? LEAST_LOGIT : right;
         label_loss[row] = hard ? dz.sum / LOG2_E + (dz.largest - right) : 0.0f;
         soft_loss[row] = divergence / LOG2_E;
         hit[row] = hard && beaten == 0;
