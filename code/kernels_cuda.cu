@@ -1904,7 +1904,7 @@ static void square_norm_cuda(const float *gradient, size_t n, float *state)
     sum_cuda(scratch, blocks, state + NORM2);
 }
 
-static const float FIRST_SCALE = 65536, LARGEST_SCALE = 16777216;
+static const float LARGEST_SCALE = 8192; /* and the first */
 enum { PATIENCE = 1000 }; /* good steps before a larger scale is tried */
 
 static __global__ void decide_kernel(float *state, float clip, bool moving)
@@ -2005,7 +2005,7 @@ template <class T> static const struct kernels *open_table(void)
     k.name = name;
     k.real_size = sizeof(T);
     k.processors = device.multiProcessorCount;
-    k.loss_scale = sizeof(T) == 2 ? FIRST_SCALE : 1;
+    k.loss_scale = sizeof(T) == 2 ? LARGEST_SCALE : 1;
     /* Fill in the operations */
     k.reserve = reserve_cuda;
     k.allocate = allocate_cuda;

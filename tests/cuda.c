@@ -559,11 +559,28 @@ static void too_small_logits_cost_much(void)
     assert_true(fabs(sum) < 1e-2 && g[1] < -1 && g[2] == 0);
 }
 
+/* One row that knows it is wrong, with the weights of the paper: no gradient of its logits is infinite. */
+static void a_lonely_row_stays_finite(void)
+{
+    const float scale = k->loss_scale;
+    const int label = 1;
+    struct softmax_loss s = {1, 4, 4, 2, 2, 5.0f * 4 / 3}; /* a third of the tokens; masked words alone */
+    real *gradient = reals((double[]){30, -30, 0, 0}, 4);
+    float *losses = some_floats(3, 1);
+    k->softmax_loss(&s, gradient, reals((double[]){-30, 30, 0, 0}, 4), on_device(&label, sizeof label), NULL,
+                    on_device(&scale, sizeof scale), losses, losses + 1, losses + 2);
+    double *g = of_reals(gradient, 4);
+    for (int i = 0; i < 4; i++)
+        assert_true(isfinite(g[i]));
+    assert_true(g[0] > 4 * scale);
+}
+
 static void far_apart_logits_stay_finite(void **state)
 {
     (void)state;
     CHECK(far_case());
     k = gpu;
+    a_lonely_row_stays_finite();
     if (half())
         too_small_logits_cost_much();
 }
