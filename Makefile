@@ -396,7 +396,7 @@ $(BUILD)/tests/harness.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $<
 
-$(BUILD)/tests/cuda: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
+$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
 $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
@@ -472,7 +472,7 @@ sanitized: $(TESTS)
 
 # valgrind does not follow the harness's changes of stacks
 valgrind: $(TESTS)
-	$(Q)set -e; for t in $(filter-out %/harness %/cuda,$(TESTS)); do echo "valgrind $$t"; \
+	$(Q)set -e; for t in $(filter-out %/harness %/cuda %/dry,$(TESTS)); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
 $(BUILD)/fuzz/tangle: code/tangle.c
