@@ -227,6 +227,30 @@ static void tasks_are_learnt(void **state)
     assert_true(asked > 10 && kinds >= 4);
 }
 
+/* ---- Linear maps of all sizes that base has, for batches of any number of tokens ---- */
+
+static void linear_maps_fit(void **state)
+{
+    (void)state;
+    const int width = teacher.width, inner = teacher.inner, words = parameters_room(teacher.vocabulary);
+    const int maps[][2] = {{width, width}, {width, 3 * width}, {width, inner}, {inner, width}, {width, words},
+                           {1, words}, {width, 1}, {width, 2}, {width, 3}};
+    const int rows[] = {1, 2, 7, 8, 19, MLM_BLOCK, 1171, 4608};
+    size_t most = (size_t)MLM_BLOCK * 9 * (size_t)words; /* 4608 rows of logits, which are more than any run has */
+    real *x = k->allocate(most * k->real_size), *w = k->allocate(most * k->real_size);
+    float *dw = k->allocate((size_t)words * (size_t)width * sizeof *dw), *dbias = k->allocate(most * sizeof *dbias);
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
+            k->linear(x, w, w, x, rows[j], maps[i][0], maps[i][1]);
+            k->linear_input_gradient(x, w, x, rows[j], maps[i][0], maps[i][1], true);
+            k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1]);
+        }
+    k->release(x);
+    k->release(w);
+    k->release(dw);
+    k->release(dbias);
+}
+
 /* ---- What was left out ---- */
 
 /* A kernel that this run does not launch is one that it does not check. add and add_bias are none of its: the models
@@ -258,8 +282,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(students_are_distilled), cmocka_unit_test(teachers_learn_to_read),
-        cmocka_unit_test(tasks_are_learnt), cmocka_unit_test(every_kernel_was_launched),
-        cmocka_unit_test(no_memory_was_touched),
+        cmocka_unit_test(tasks_are_learnt), cmocka_unit_test(linear_maps_fit),
+        cmocka_unit_test(every_kernel_was_launched), cmocka_unit_test(no_memory_was_touched),
     };
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     json_t *published = json_load_file("chapters/published.json", 0, NULL);
