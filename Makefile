@@ -396,7 +396,7 @@ $(BUILD)/tests/harness.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $<
 
-$(BUILD)/tests/cuda: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
+$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
 $(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
@@ -411,7 +411,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
-	$(Q)BUILD=$(BUILD) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
@@ -472,7 +472,7 @@ sanitized: $(TESTS)
 
 # valgrind does not follow the harness's changes of stacks
 valgrind: $(TESTS)
-	$(Q)set -e; for t in $(filter-out %/harness %/cuda,$(TESTS)); do echo "valgrind $$t"; \
+	$(Q)set -e; for t in $(filter-out %/harness %/cuda %/dry,$(TESTS)); do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
 $(BUILD)/fuzz/tangle: code/tangle.c

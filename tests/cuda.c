@@ -16,6 +16,7 @@
 #include "batches.h"
 #include "catch.h"
 #include "losses.h"
+#include "model.h"
 #include "optimizer.h"
 
 static const struct kernels *cpu, *gpu;
@@ -301,6 +302,10 @@ static void linear_is_right(void **state)
     CHECK(linear_case(64, 64, 192, true, true));
     CHECK(linear_case(300, 48, 130, true, false));
     CHECK(linear_case(2100, 1, 4, true, false)); /* more rows than parts can ask for at once */
+    CHECK(linear_case(1171, 16, 16, true, true)); /* base size, one dimension at a time */
+    CHECK(linear_case(16, 3072, 16, true, true));
+    CHECK(linear_case(16, 16, 3072, true, false));
+    CHECK(linear_case(16, 16, 30528, true, false));
 }
 
 /* ---- Embeddings ---- */
@@ -334,6 +339,7 @@ static void embed_is_right(void **state)
     CHECK(embed_case(7, 5, true));
     CHECK(embed_case(150, 70, true));
     CHECK(embed_case(100, 384, false));
+    CHECK(embed_case(30, 768, true));
 }
 
 /* ---- Normalisation ---- */
@@ -376,6 +382,7 @@ static void norm_is_right(void **state)
     CHECK(norm_case(9, 768, 0.1, true));
     CHECK(norm_case(2, 259, 0.1, true)); /* more than a warp keeps, one by one */
     CHECK(norm_case(3, 1156, 0.1, true)); /* and by fours */
+    CHECK(norm_case(5, 3072, 0.1, true));
 }
 
 /* ---- Pointwise operations, also at addresses and lengths that four do not divide ---- */
@@ -445,6 +452,8 @@ static void attention_is_right(void **state)
     CHECK(attention_case(1, 64, 0.1, 6, edges, NULL));
     CHECK(attention_case(2, 64, 0.1, 2, (int[]){130, 20}, (int[]){9, 0}));
     CHECK(attention_case(1, 64, 0.1, 3, (int[]){128, 129, 300}, (int[]){0, 0, 20})); /* keys of several spans */
+    CHECK(attention_case(1, 64, 0.1, 1, (int[]){384}, (int[]){57}));
+    CHECK(attention_case(1, 64, 0, 1, (int[]){512}, NULL));
     CHECK(attention_case(2, 6, 0.5, 3, (int[]){5, 1, 40}, (int[]){4, 0, 7}));
     CHECK(attention_case(2, 33, 0, 1, (int[]){35}, NULL));
 }
@@ -478,6 +487,7 @@ static void rows_are_gathered_and_scattered(void **state)
     CHECK(rows_case(1));
     CHECK(rows_case(7));
     CHECK(rows_case(130));
+    CHECK(rows_case(768));
 }
 
 /* ---- Losses ---- */
@@ -527,6 +537,8 @@ static void softmax_loss_is_right(void **state)
     CHECK(softmax_case((struct softmax_loss){9, 1003, 1008, 2, 0.25f, 2}, 4, all));
     CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 2, 0.25f, 2}, 3, both));
     CHECK(softmax_case((struct softmax_loss){2, 30522, 30528, 1, 0, 1}, 3, soft));
+    CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 1, 1, 0}, 3, hard));
+    CHECK(softmax_case((struct softmax_loss){4, 384, 384, 2, 0.5f, 0.5f}, 2, all)); /* a span */
 }
 
 static void far_case(void)
@@ -609,6 +621,7 @@ static void cosine_loss_is_right(void **state)
     CHECK(cosine_case(5, 8, false));
     CHECK(cosine_case(7, 33, true));
     CHECK(cosine_case(40, 384, true));
+    CHECK(cosine_case(9, 768, true));
 }
 
 static void squared_case(int n)
@@ -717,10 +730,9 @@ static void empty_arrays_do_nothing(void **state)
 
 enum loss { MLM, KL, COSINE, TRIPLE, CLASSES };
 
-/* open_model: with weights that both devices can hold, and a scale of the loss that fp16 bears at once. */
-static struct model *open_model(const char *folder, enum head head, int classes, enum learning learning)
+/* make_ready: with weights that both devices can hold, and a scale of the loss that fp16 bears at once. */
+static struct model *make_ready(struct model *m)
 {
-    struct model *m = encoder_open(k, folder, head, classes, learning);
     size_t n = m->parameters.size;
     float *values = keep(allocate(n, sizeof *values), false), scale = k->real_size == 2 ? 1024 : 1;
     encoder_download(m, values);
@@ -729,6 +741,11 @@ static struct model *open_model(const char *folder, enum head head, int classes,
     encoder_upload(m, values);
     k->upload(m->state + LOSS_SCALE, &scale, sizeof scale);
     return m;
+}
+
+static struct model *open_model(const char *folder, enum head head, int classes, enum learning learning)
+{
+    return make_ready(encoder_open(k, folder, head, classes, learning));
 }
 
 static double length_of(const float *x, size_t n)
@@ -838,9 +855,8 @@ static void advise(struct batch *batch, float share)
         batch->soft[i] = (float)random_normal(9, (uint64_t)i);
 }
 
-static void classification_case(const char *folder, int classes, float soft_share)
+static void classify(struct model *m, int classes, float soft_share)
 {
-    struct model *m = open_model(folder, HEAD_CLASSIFIER, classes, LEARN_ALL);
     struct batch *batch = random_batch((int[]){9, 12, 4}, 3, 37, 0);
     advise(batch, soft_share);
     struct loss_values values;
@@ -852,6 +868,26 @@ static void classification_case(const char *folder, int classes, float soft_shar
     result_host("logits", logits, (size_t)(3 * classes), after(10 * m->shape.layers + 5, 1));
     batch_free(batch);
     encoder_free(m);
+}
+
+static void classification_case(const char *folder, int classes, float soft_share)
+{
+    classify(open_model(folder, HEAD_CLASSIFIER, classes, LEARN_ALL), classes, soft_share);
+}
+
+/* One layer as wide as BERT-base's, for few tokens and words. */
+static void wide_case(enum family family)
+{
+    const struct shape shape = {
+        .family = family, .layers = 1, .width = 768, .heads = 12, .inner = 3072, .vocabulary = 37, .positions = 16,
+        .types = family == BERT ? 2 : 0, .epsilon = 1e-12f, .dropout = 0.1f, .attention_dropout = 0.1f,
+        .classifier_dropout = 0.1f,
+    };
+    struct parameters plan = parameters_plan(&shape, HEAD_CLASSIFIER, 3);
+    float *values = keep(allocate(plan.size, sizeof *values), false);
+    model_initialise(&plan, 0.02f, values, NULL, 1);
+    parameters_free(&plan);
+    classify(make_ready(encoder_create(k, &shape, HEAD_CLASSIFIER, 3, values, LEARN_ALL)), 3, 0);
 }
 
 static void span_case(const char *folder, int pad_to, float soft_share)
@@ -891,6 +927,7 @@ static void models_are_right(void **state)
     CHECK(span_case("tests/fixtures/distilbert-span", 0, 0.4f));
     CHECK(span_case("tests/fixtures/distilbert-span", 12, 0));
     CHECK(span_case("tests/fixtures/distilbert-span", 12, 0.4f));
+    CHECK(wide_case(DISTILBERT));
 }
 
 /* ---- Training ---- */

@@ -54,6 +54,7 @@ static void finish(void)
 
 static int free_all(void **)
 {
+    harness::dry = false;
     finish();
     while (!harness::arrays.empty())
         cudaFree(harness::arrays.begin()->first);
@@ -426,6 +427,38 @@ static void large_launches_are_reported(void **)
     EXPECT_FAIL(LAUNCH(late_kernel, dim3(1, 65536), 32, x), "a grid of 1 by 65536 by 1");
 }
 
+static __global__ void matrix_kernel(int *x, int rows, int width)
+{
+    x[rows * width] = 0;
+}
+
+static void dry_launches_are_checked(void **)
+{
+    int *x = empty_array<int>(1), seven = 7;
+    const int many = 46341; /* squared, the first beyond an int */
+    float d[16];
+    product far;
+    far.lda = 1 << 29; /* and four columns */
+    finish();
+    harness_dry(0);
+    LAUNCH(late_kernel, 3, 96, x); /* its fault would be found if it ran */
+    LAUNCH(matrix_kernel, 1, 1, x, many, many - 1);
+    finish();
+    assert_int_equal(harness_launches("late_kernel"), 1);
+    assert_int_equal(harness_launches("kernel"), 2);
+    EXPECT_FAIL(LAUNCH(late_kernel, dim3(1, 65536), 32, x), "a grid of 1 by 65536 by 1");
+    EXPECT_FAIL(LAUNCH(late_kernel, 1, 1025, x), "a block of 1025 by 1 by 1");
+    EXPECT_FAIL(LAUNCH(late_kernel, 1u << 26, 32, x), "2147483648 by 1 threads, more than an int counts");
+    EXPECT_FAIL(LAUNCH(matrix_kernel, 1, 1, x, many, many), "a matrix of 46341 by 46341, more than an int counts");
+    EXPECT_FAIL(LAUNCH(matrix_kernel, 1, 1, x, (int)((unsigned)many * many), 1), "it is given the number -");
+    EXPECT_FAIL(LAUNCH(matrix_kernel, 1, 1, &seven, 1, 1), "is not an address of the device");
+    EXPECT_FAIL(multiply(far, d), "a product's matrix of 4 by 536870912");
+    assert_int_equal(cudaMemsetAsync(x, 0, 8, stream), cudaErrorInvalidValue);
+    fetch(&seven, x, 1);
+    assert_int_equal(seven, 0);
+    assert_int_equal(harness_launches("kernel"), 2);
+}
+
 static void errors_wait_for_a_launch(void **)
 {
     void *none;
@@ -560,6 +593,7 @@ int main(void)
         TEST(wrong_tiles_are_reported),
         TEST(addresses_are_told_apart),
         TEST(large_launches_are_reported),
+        TEST(dry_launches_are_checked),
         TEST(errors_wait_for_a_launch),
         TEST(races_are_lost),
         TEST(nothing_is_done_before_it_is_waited_for),

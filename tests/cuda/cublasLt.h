@@ -264,6 +264,10 @@ cublasLtMatmul(cublasLtHandle_t blas, cublasLtMatmulDesc_t operation, const void
         || workspace_bytes < plan.workspace || (uintptr_t)workspace % 16 != 0
         || !harness::on_device(workspace, workspace_bytes))
         return CUBLAS_STATUS_INVALID_VALUE;
+    for (const harness_layout &l : layouts)
+        if (harness::dry && (int64_t)l.columns * l.stride > INT_MAX)
+            harness::fault("a product's matrix of %jd by %jd, more than an int counts", (intmax_t)l.columns,
+                           (intmax_t)l.stride);
     for (int i = 0; i < 4; i++)
         if (!harness::lies_there(matrices[i], layouts[i], plan.alignment[i]))
             return CUBLAS_STATUS_INVALID_VALUE;

@@ -80,7 +80,7 @@ inline cudaError_t cudaGetDeviceCount(int *count)
 
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
 {
-    *properties = {"CPU harness", 7, 5, 1, harness::MEMORY_BYTES};
+    *properties = {"CPU harness", 7, 5, 1, harness::memory_bytes};
     return cudaSuccess;
 }
 
@@ -100,7 +100,7 @@ inline cudaError_t cudaRuntimeGetVersion(int *version)
 
 inline cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
-    *free_bytes = *total = harness::MEMORY_BYTES;
+    *free_bytes = *total = harness::memory_bytes;
     for (auto [array, bytes] : harness::arrays)
         *free_bytes -= bytes;
     return cudaSuccess;
@@ -147,6 +147,8 @@ inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
         return cudaErrorInvalidValue;
     if (host && harness::room(host) >= 0)
         return cudaErrorInvalidValue;
+    if (harness::dry && kind == cudaMemcpyDeviceToHost)
+        memset(to, 0, bytes);
     harness::enqueue([=] { memcpy(to, from, bytes); });
     if (host && !harness::is_pinned(host, bytes))
         harness::wait_for(harness::queued);

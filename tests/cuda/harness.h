@@ -14,7 +14,11 @@
    - a launch after a call that was refused, if the error was not taken in between;
    - a launch that is larger than a GPU takes.
    And nothing is done before it is waited for: what is handed over for copying must stay
-   as it is until then. */
+   as it is until then.
+
+   In a dry run all that is handed over is checked and counted, and nothing is done; what is
+   downloaded is zero. So models of full size, on a device with as much memory as a GPU, take
+   seconds and no memory. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -30,10 +34,13 @@ extern "C" {
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <climits>
 #include <functional>
+#include <initializer_list>
 #include <link.h>
 #include <map>
 #include <numeric>
+#include <string>
 #include <sys/mman.h>
 #include <tuple>
 #include <type_traits>
@@ -83,6 +90,8 @@ inline const char *kernel = "no kernel";
 inline std::deque<std::function<void()>> queue; /* what the stream has still to do */
 inline uint64_t queued, done;                   /* how much it was given, has done */
 inline bool refused; /* a call was, and nobody took the error: the next launch reports it */
+inline bool dry;     /* nothing is done, */
+inline std::map<std::string, uint64_t> launches; /* but counted, by kernel */
 
 [[noreturn, gnu::format(printf, 1, 2)]] inline void fault(const char *format, ...)
 {
@@ -100,14 +109,15 @@ inline bool refused; /* a call was, and nobody took the error: the next launch r
 
 /* ---- The device's memory: arrays between zones of NaN, closed to the host ---- */
 
-static const size_t MEMORY_BYTES = (size_t)1 << 30, ZONE = 256;
+static const size_t ZONE = 256;
+inline size_t memory_bytes = (size_t)1 << 30;
 inline char *memory;
 inline std::map<char *, size_t> arrays; /* each begin and its bytes */
 
 inline void stray(int signal, siginfo_t *info, void *)
 {
     char *at = (char *)info->si_addr;
-    if (at >= memory && at < memory + MEMORY_BYTES)
+    if (at >= memory && at < memory + memory_bytes)
         fail("cuda harness", "the host follows an address of the device");
     std::signal(signal, SIG_DFL);
 }
@@ -120,16 +130,16 @@ inline void protect(int protection)
     action.sa_sigaction = stray;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     sigaction(SIGSEGV, &action, NULL);
-    mprotect(memory, MEMORY_BYTES, protection);
+    mprotect(memory, memory_bytes, protection);
 }
 
 inline void open_memory()
 {
-    memory = (char *)mmap(NULL, MEMORY_BYTES, PROT_NONE,
+    memory = (char *)mmap(NULL, memory_bytes, PROT_NONE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         fail("cuda harness", "no room for the device's memory");
-    madvise(memory, MEMORY_BYTES, MADV_HUGEPAGE);
+    madvise(memory, memory_bytes, MADV_HUGEPAGE);
 }
 
 /* end_of: behind an array's last zone. */
@@ -138,23 +148,25 @@ inline char *end_of(char *array, size_t bytes)
     return array + (bytes + ZONE - 1) / ZONE * ZONE + ZONE;
 }
 
-/* take: a new array, full of NaN; NULL where there is no room. */
+/* take: a new array, full of NaN unless the run is dry; NULL where there is no room. */
 inline char *take(size_t bytes)
 {
     if (!memory)
         open_memory();
     char *at = memory + ZONE;
     for (auto [array, length] : arrays) {
-        if (bytes < MEMORY_BYTES && end_of(at, bytes) <= array)
+        if (bytes < memory_bytes && end_of(at, bytes) <= array)
             break;
         at = end_of(array, length);
     }
-    if (bytes >= MEMORY_BYTES || end_of(at, bytes) > memory + MEMORY_BYTES)
+    if (bytes >= memory_bytes || end_of(at, bytes) > memory + memory_bytes)
         return NULL;
+    arrays[at] = bytes;
+    if (dry)
+        return at;
     protect(PROT_READ | PROT_WRITE);
     memset(at - ZONE, 0xff, (size_t)(end_of(at, bytes) - at) + ZONE);
     protect(PROT_NONE);
-    arrays[at] = bytes;
     return at;
 }
 
@@ -204,6 +216,8 @@ inline void wait_for(uint64_t count)
 
 inline void enqueue(std::function<void()> work)
 {
+    if (dry)
+        return;
     queue.push_back(std::move(work));
     queued++;
 }
@@ -489,6 +503,31 @@ template <class P> void check_parameter(const P &parameter)
     }
 }
 
+/* check_numbers: kernels number rows, columns, elements and threads as ints. None that a kernel
+   is given may be negative, as what has overflown is; the largest two, a matrix's sides, and
+   the threads of a grid must not multiply to more than an int counts. */
+inline void check_numbers(std::initializer_list<int> numbers, dim3 blocks, dim3 block_threads)
+{
+    int64_t first = 0, second = 0, x = (int64_t)blocks.x * block_threads.x, y = (int64_t)blocks.y * block_threads.y;
+    for (int number : numbers) {
+        if (number < 0)
+            fault("it is given the number %d", number);
+        second = number > first ? first : number > second ? number : second;
+        first = number > first ? number : first;
+    }
+    if (first * second > INT_MAX)
+        fault("a matrix of %jd by %jd, more than an int counts", (intmax_t)first, (intmax_t)second);
+    if (x > INT_MAX || y > INT_MAX)
+        fault("%jd by %jd threads, more than an int counts", (intmax_t)x, (intmax_t)y);
+}
+
+template <class P> int number_in(const P &parameter)
+{
+    if constexpr (std::is_same_v<P, int>)
+        return parameter;
+    return 0;
+}
+
 /* launch: puts a kernel into the stream, with its arguments as they are now. */
 template <class... P, class... A>
 void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(P...),
@@ -507,6 +546,10 @@ void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(
         || blocks.z < 1 || blocks.z > 65535)
         fault("a grid of %u by %u by %u blocks", blocks.x, blocks.y, blocks.z);
     std::apply([](const P &...p) { (check_parameter(p), ...); }, parameters);
+    if (dry) {
+        std::apply([=](const P &...p) { check_numbers({number_in(p)...}, blocks, block_threads); }, parameters);
+        launches[name]++;
+    }
     enqueue([=] {
         run_grid(name, blocks, block_threads, [&] { std::apply(function, parameters); });
     });
@@ -537,6 +580,23 @@ inline unsigned lane()
 }
 
 } // namespace harness
+
+/* For tests in C. harness_dry: from now on nothing is done, on a device with so many bytes, if it has not been opened.
+   harness_launches: how often, since then, kernels were launched whose name has this part. */
+extern "C" [[gnu::used]] inline void harness_dry(size_t bytes)
+{
+    harness::dry = true;
+    harness::memory_bytes = harness::memory ? harness::memory_bytes : bytes;
+    harness::launches.clear();
+}
+
+extern "C" [[gnu::used]] inline uint64_t harness_launches(const char *part)
+{
+    uint64_t sum = 0;
+    for (const auto &[name, count] : harness::launches)
+        sum += name.find(part) != std::string::npos ? count : 0;
+    return sum;
+}
 
 #define HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
