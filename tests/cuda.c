@@ -289,9 +289,25 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
         result_floats("dbias", dbias, (size_t)out, sum_of(rows));
 }
 
+/* Each array in turn begins at no multiple of sixteen bytes, after a product of the same shape for which all did. */
+static void crooked_case(void)
+{
+    enum { ROWS = 16, IN = 24, OUT = 40, PLACES = 4 };
+    static const char *const names[PLACES + 1] = {"straight", "x", "w", "bias", "y"};
+    static const size_t sizes[PLACES] = {ROWS * IN, IN * OUT, OUT, ROWS * OUT};
+    for (int crooked = 0; crooked <= PLACES; crooked++) {
+        real *a[PLACES];
+        for (int i = 0; i < PLACES; i++)
+            a[i] = slice(k, some(sizes[i] + 1, 1), crooked == i + 1);
+        k->linear(a[0], a[1], a[2], a[3], ROWS, IN, OUT);
+        result_reals(names[crooked], a[3], ROWS * OUT, allow(IN, 1, 0));
+    }
+}
+
 static void linear_is_right(void **state)
 {
     (void)state;
+    CHECK(crooked_case());
     CHECK(linear_case(1, 1, 1, true, false));
     CHECK(linear_case(1, 5, 7, false, true));
     CHECK(linear_case(9, 20, 13, true, true));

@@ -272,7 +272,8 @@ cublasLtMatmul(cublasLtHandle_t blas, cublasLtMatmulDesc_t operation, const void
         if (!harness::lies_there(matrices[i], layouts[i], plan.alignment[i]))
             return CUBLAS_STATUS_INVALID_VALUE;
     if (o.epilogue == CUBLASLT_EPILOGUE_BIAS
-        && (!o.bias || !harness::on_device(o.bias, layouts[3].rows * harness::size_of(layouts[3].type))))
+        && (!o.bias || (uintptr_t)o.bias % plan.alignment[3] != 0
+            || !harness::on_device(o.bias, layouts[3].rows * harness::size_of(layouts[3].type))))
         return CUBLAS_STATUS_INVALID_VALUE;
     harness::enqueue([=, scale = *(const float *)alpha, keep = *(const float *)beta] {
         harness::kernel = "cublasLtMatmul";
