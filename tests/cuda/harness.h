@@ -83,6 +83,7 @@ inline const char *kernel = "no kernel";
 inline std::deque<std::function<void()>> queue; /* what the stream has still to do */
 inline uint64_t queued, done;                   /* how much it was given, has done */
 inline bool refused; /* a call was, and nobody took the error: the next launch reports it */
+inline bool running; /* a kernel is */
 
 [[noreturn, gnu::format(printf, 1, 2)]] inline void fault(const char *format, ...)
 {
@@ -93,7 +94,7 @@ inline bool refused; /* a call was, and nobody took the error: the next launch r
     va_end(arguments);
     queue.clear();
     done = queued;
-    refused = false;
+    refused = running = false;
     fail("cuda harness", "%s, block (%u, %u, %u): %s", kernel, blockIdx.x, blockIdx.y,
          blockIdx.z, message);
 }
@@ -224,7 +225,8 @@ struct fiber {
     int line;
     unsigned mask;    /* IN_WARP: with whom, */
     meeting *meet;    /* what for, */
-    void *own;        /* and what it brings */
+    void *own;        /* and what it brings; */
+    bool orders;      /* and whether what all have done before comes first for all */
     bool begun;
     jmp_buf at;
 };
@@ -232,6 +234,13 @@ struct fiber {
 inline fiber fibers[MAX_THREADS], *current;
 inline ucontext_t starts[MAX_THREADS];
 inline unsigned threads; /* of the block */
+
+} // namespace harness
+
+#include "shadow.h"
+
+namespace harness {
+
 inline jmp_buf scheduler;
 inline const void *scheduler_stack;
 inline size_t scheduler_bytes;
@@ -340,11 +349,12 @@ inline void wait(enum state state, const char *file, int line)
 }
 
 /* meet: waits for all lanes of the mask; then the last to come acts for all. */
-inline void meet(unsigned mask, meeting *act, void *own, const char *file, int line)
+inline void meet(unsigned mask, meeting *act, void *own, const char *file, int line, bool orders = false)
 {
     current->mask = mask;
     current->meet = act;
     current->own = own;
+    current->orders = orders;
     wait(IN_WARP, file, line);
 }
 
@@ -354,8 +364,10 @@ inline void meet(unsigned mask, meeting *act, void *own, const char *file, int l
 inline int fill_shared(struct dl_phdr_info *program, size_t, void *)
 {
     for (int i = 0; i < program->dlpi_phnum; i++)
-        if (program->dlpi_phdr[i].p_type == PT_TLS)
+        if (program->dlpi_phdr[i].p_type == PT_TLS) {
             memset(program->dlpi_tls_data, 0xff, program->dlpi_phdr[i].p_memsz);
+            shadow::find_shared(program->dlpi_tls_data, program->dlpi_phdr[i].p_memsz, program->dlpi_addr);
+        }
     return 1; /* the program comes first; its libraries are none of our business */
 }
 
@@ -386,6 +398,8 @@ inline bool meet_warp(unsigned first)
         if (!all)
             continue;
         f->meet(lanes);
+        if (f->orders)
+            shadow::order_lanes(first, f->mask);
         any = true;
         for (unsigned i = 0; i < WARP; i++)
             if (lanes[i])
@@ -422,6 +436,7 @@ inline void meet_block()
     }
     for (unsigned i = 0; i < threads; i++)
         fibers[i].state = READY;
+    shadow::pass_barrier();
 }
 
 inline void run_block()
@@ -429,6 +444,7 @@ inline void run_block()
     unsigned warps = (threads + WARP - 1) / WARP;
     order order(warps);
     dl_iterate_phdr(fill_shared, NULL);
+    shadow::begin_block();
     for (unsigned i = 0; i < threads; i++) {
         fiber *f = &fibers[i];
         if (f->state != ENDED || !f->begun) /* left where a fault was, or new */
@@ -459,6 +475,8 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
     blockDim = block_threads;
     threads = blockDim.x * blockDim.y * blockDim.z;
     body = &thread;
+    shadow::begin_launch();
+    running = true;
     uint64_t count = (uint64_t)blocks.x * blocks.y * blocks.z;
     order order(count);
     for (uint64_t i = 0; i < count; i++) {
@@ -466,6 +484,7 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
         blockIdx = {b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y};
         run_block();
     }
+    running = false;
 }
 
 /* ---- Launches ---- */
@@ -548,16 +567,20 @@ inline void __syncthreads(HERE)
 inline void __syncwarp(unsigned mask = 0xffffffff, HERE)
 {
     char nothing;
-    harness::meet(mask, [](void *const *) {}, &nothing, file, line);
+    harness::meet(mask, [](void *const *) {}, &nothing, file, line, true);
 }
 
 /* Blocks run one after the other, so what one has written all others see. */
-inline void __threadfence() {}
+inline void __threadfence()
+{
+    harness::shadow::fence();
+}
 
-inline unsigned atomicInc(unsigned *p, unsigned most)
+UNWATCHED inline unsigned atomicInc(unsigned *p, unsigned most)
 {
     if ((uintptr_t)p % sizeof *p != 0 || harness::room(p) < (ptrdiff_t)sizeof *p)
         harness::fault("an atomic operation at %p, where no number of the device is", (void *)p);
+    harness::shadow::touch_atomic(p);
     unsigned before = *p;
     *p = before >= most ? 0 : before + 1;
     return before;
@@ -566,7 +589,7 @@ inline unsigned atomicInc(unsigned *p, unsigned most)
 template <class T> T __shfl_sync(unsigned mask, T value, int source, HERE)
 {
     harness::exchange<T> e = {value, value, (unsigned)source % harness::WARP};
-    harness::meet(mask, harness::exchange<T>::meet, &e, file, line);
+    harness::meet(mask, harness::exchange<T>::meet, &e, file, line, true);
     return e.result;
 }
 
