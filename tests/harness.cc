@@ -516,15 +516,19 @@ static void blocks_that_write_one_address_are_reported(void **)
 {
     int *x = empty_array<int>(130);
     short *y = empty_array<short>(130);
+    char *z = empty_array<char>(130);
     for (int shift = 0; shift < 3; shift++) {
         LAUNCH((step_kernel<int>), 2, 64, x, shift, 1);
-        LAUNCH((step_kernel<short>), 2, 64, y, shift, 1); /* two to a word */
+        LAUNCH((step_kernel<short>), 2, 64, y, shift, 1); /* two to a word, */
+        LAUNCH((step_kernel<char>), 2, 64, z, shift, 1);  /* and four */
     }
     finish();
     LAUNCH((step_kernel<int>), 2, 1, x, 0, 2);
     EXPECT_FAIL(finish(), "byte 0 of an array of 520 bytes, which another block has written");
     LAUNCH((step_kernel<short>), 1, 64, y, 0, 2);
     EXPECT_FAIL(finish(), "of an array of 260 bytes, which thread ");
+    LAUNCH((step_kernel<char>), 1, 64, z, 0, 2);
+    EXPECT_FAIL(finish(), "of an array of 130 bytes, which thread ");
 }
 
 /* Reads what another block reads, and its last thread writes it. */

@@ -1,9 +1,9 @@
 /* Finds races between the threads of a launch, though they run one after the other.
 
    Under -fsanitize=thread the compiler calls a function before each access to memory. The
-   functions are here; nothing of the sanitizer's own library is linked. For each two bytes
-   of the device's memory and of the block's shared memory a cell remembers who wrote them
-   last, who has read them since, and when; other memory is a thread's own. Time is a
+   functions are here; nothing of the sanitizer's own library is linked. For each byte of
+   the device's memory and of the block's shared memory a cell remembers who wrote it last,
+   who has read it since, and when; other memory is a thread's own. Time is a
    number that grows whenever something may bring order. Two accesses to the same bytes,
    one of them a write, by different threads, must be ordered:
 
@@ -32,7 +32,6 @@
 
 namespace harness::shadow {
 
-enum { GRAIN = 2 }; /* bytes of a cell */
 enum { TILE_WRITE = 1, ATOMIC_WRITE = 2, TILE_READ = 4, WARPS_READ = 8 };
 enum kind { READ, WRITE, LOAD_TILE, STORE_TILE, ATOMIC };
 
@@ -79,7 +78,7 @@ inline uint32_t fenced_all, fences_cover; /* what all threads did: before the ba
 UNWATCHED inline void begin_launch()
 {
     if (!device_cells)
-        device_cells = (cell *)mmap(NULL, MEMORY_BYTES / GRAIN * sizeof(cell), PROT_READ | PROT_WRITE,
+        device_cells = (cell *)mmap(NULL, MEMORY_BYTES * sizeof(cell), PROT_READ | PROT_WRITE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (device_cells == MAP_FAILED)
         fail("cuda harness", "no room for the shadow of the device's memory");
@@ -107,7 +106,7 @@ UNWATCHED inline void find_shared(const void *at, size_t bytes, uintptr_t progra
     shared_bytes = bytes;
     program_at = program;
     if (!shared_cells)
-        shared_cells = new cell[bytes / GRAIN + 1]();
+        shared_cells = new cell[bytes]();
 }
 
 UNWATCHED inline void pass_barrier()
@@ -281,18 +280,16 @@ UNWATCHED inline void remember_write(const access &a, cell &c)
 
 UNWATCHED inline void touch(const access &a, uintptr_t p, size_t bytes, bool shared)
 {
-    uintptr_t from = shared ? shared_at : (uintptr_t)memory;
-    size_t first = (p - from) / GRAIN, last = (p - from + bytes - 1) / GRAIN;
-    cell *cells = shared ? shared_cells : device_cells;
+    cell *cells = shared ? shared_cells + (p - shared_at) : device_cells + (p - (uintptr_t)memory);
     unsigned lane = 1u << a.thread % WARP;
-    for (size_t i = first; i <= last; i++) {
+    for (size_t i = 0; i < bytes; i++) {
         cell &c = cells[i];
         if (a.kind == READ && c.read == now && c.warp == a.warp() && (c.lanes & lane))
             continue; /* as just now */
         if (!after_write(a, c, shared))
-            report(a, c, (char *)from + i * GRAIN, shared, true);
+            report(a, c, (char *)p + i, shared, true);
         if (a.writes() && !after_reads(a, c, shared))
-            report(a, c, (char *)from + i * GRAIN, shared, false);
+            report(a, c, (char *)p + i, shared, false);
         if (a.writes())
             remember_write(a, c);
         else
