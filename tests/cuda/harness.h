@@ -14,7 +14,7 @@
    - a launch after a call that was refused, if the error was not taken in between;
    - a launch that is larger than a GPU takes.
    And nothing is done before it is waited for: what is handed over for copying must stay
-   as it is until then. */
+   as it is until then. Races between threads are found by shadow.h. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
