@@ -375,7 +375,9 @@ $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
 
 # Tests -------------------------------------------------------------------------------------------------------------
 
-TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness
+RACE_TESTS = $(BUILD)/tests/races $(BUILD)/tests/harness-races
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness \
+        $(RACE_TESTS)
 
 link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS)
 
@@ -392,14 +394,33 @@ $(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu
 	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu
 	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
 
-$(BUILD)/tests/harness.o: tests/harness.cc
+$(BUILD)/tests/harness-tests.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $<
 
 $(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
-$(BUILD)/tests/harness: $(BUILD)/tests/harness.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
+$(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
+	$(Q)$(link_test) -lstdc++
+
+# The same under watch for races: before each access the compiler has a function of the harness called; no library of
+# the sanitizer's is linked.
+RACES = -O2 -g -fsanitize=thread --param tsan-instrument-func-entry-exit=0
+
+$(BUILD)/tests/cuda-races.o: code/kernels_cuda.cu
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) $(RACES) -x c++ $(NUMBERED)/kernels_cuda.cu
+	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
+
+$(BUILD)/tests/harness-tests-races.o: tests/harness.cc
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) $(RACES) $<
+
+$(BUILD)/tests/races: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-races.o $(OBJECTS)
+	$(Q)$(link_test) -DRACES -lstdc++
+
+$(BUILD)/tests/harness-races: $(BUILD)/tests/harness-tests-races.o $(BUILD)/tests/cuda-races.o tests/catch.c $(OBJECTS)
 	$(Q)$(link_test) -lstdc++
 
 # Where there is a GPU, the same tests on it; tests/gpu.sh runs them.
@@ -466,13 +487,14 @@ check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check inst
 	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \
 	        $(BUILD)/fuzz/seeds/$$(basename $$f); done
 
+# One sanitizer does not go with another, so the tests of races are none of theirs.
 # what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
-sanitized: $(TESTS)
-	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $(TESTS)
+sanitized: $(filter-out $(RACE_TESTS),$(TESTS))
+	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $^
 
 # valgrind does not follow the harness's changes of stacks
-valgrind: $(TESTS)
-	$(Q)set -e; for t in $(filter-out %/harness %/cuda %/dry,$(TESTS)); do echo "valgrind $$t"; \
+valgrind: $(filter-out %/harness %/cuda %/dry $(RACE_TESTS),$(TESTS))
+	$(Q)set -e; for t in $^; do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
 $(BUILD)/fuzz/tangle: code/tangle.c

@@ -772,6 +772,8 @@ static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropo
         at += SPAN;
     } while ((span += SPAN) < width);
     float mu = warp_sum(sum) / width;
+    if (width > SPAN)
+        __syncwarp(); /* the last group, another lane's, has been written */
     for (at = start; at < width; at += SPAN) {
         if (width > SPAN)
             fetch(x + first, at, width, v);
@@ -859,13 +861,14 @@ static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float
         at += SPAN;
     } while ((span += SPAN) < width);
     float d_mean = warp_sum(d_sum) / width, dh_mean = warp_sum(dh_sum) / width;
-    for (at = start; at < width; at += SPAN) {
+    for (span = 0, at = start; span < width; span += SPAN, at += SPAN) {
         if (width > SPAN) {
             /* Fetch a row's gradient, the row, and the gain */
             fetch(dy + first, at, width, dv);
             fetch(x + first, at, width, v);
             fetch(gain, at, width, w);
         }
+        __syncwarp(); /* the last group, another lane's, has been read */
         FOR_GROUPS {
             /* Write the gradients of a group */
             float f[N];

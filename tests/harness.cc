@@ -306,7 +306,7 @@ static __global__ void unfilled_kernel(float *y)
     if (threadIdx.x == 0)
         x[0] = 1;
     __syncthreads();
-    y[threadIdx.x] = x[threadIdx.x];
+    y[2 * blockIdx.x + threadIdx.x] = x[threadIdx.x];
 }
 
 static __global__ void beside_kernel(float *x, int n, int i, float *y)
@@ -319,10 +319,11 @@ static __global__ void beside_kernel(float *x, int n, int i, float *y)
 
 static void rubbish_is_not_a_number(void **)
 {
-    float values[2] = {1, 2}, *x = array_of(values, 2), *y = empty_array<float>(2);
+    float values[2] = {1, 2}, *x = array_of(values, 2), *y = empty_array<float>(4), blocks[4];
     LAUNCH(unfilled_kernel, 2, 2, y);
-    fetch(values, y, 2);
-    assert_true(values[0] == 1 && isnan(values[1]));
+    fetch(blocks, y, 4);
+    for (int i = 0; i < 4; i++)
+        assert_true(i % 2 ? isnan(blocks[i]) : blocks[i] == 1);
     for (int i : {-1, 2, 63}) { /* of an array that has numbers 0 and 1 */
         LAUNCH(beside_kernel, 1, 1, x, 2, i, y);
         fetch(values, y, 1);
@@ -484,6 +485,7 @@ static __global__ void race_kernel(int *x)
     x[threadIdx.x] = shared[(threadIdx.x + 1) % 64];
 }
 
+#ifndef __SANITIZE_THREAD__
 static void races_are_lost(void **)
 {
     int first[64], now[64], *x = empty_array<int>(64);
@@ -497,6 +499,207 @@ static void races_are_lost(void **)
     }
     assert_true(differs);
 }
+
+#else
+static void races_are_reported(void **)
+{
+    int *x = empty_array<int>(64);
+    for (int i = 0; i < 4; i++) { /* whichever comes first */
+        LAUNCH(race_kernel, 1, 64, x);
+        EXPECT_FAIL(finish(), "of shared memory, which ");
+        assert_non_null(strstr(catch_message, "race_kernel, block (0, 0, 0): a race: thread "));
+    }
+}
+
+/* Turns 64 numbers round, in place: all must be read before one is written, and written before one is read. */
+static __global__ void turn_kernel(int *x, bool wait, bool wait_again)
+{
+    __shared__ int shared[64];
+    int i = threadIdx.x;
+    shared[i] = x[i];
+    __syncthreads();
+    int other = shared[63 - i];
+    if (wait)
+        __syncthreads();
+    shared[i] = other;
+    if (wait_again)
+        __syncthreads();
+    x[63 - i] = shared[63 - i];
+}
+
+static void missing_barriers_are_reported(void **)
+{
+    int numbers[64] = {}, *x = array_of(numbers, 64);
+    LAUNCH(turn_kernel, 1, 64, x, true, true);
+    finish();
+    LAUNCH(turn_kernel, 1, 64, x, false, true);
+    EXPECT_FAIL(finish(), "of shared memory, which ");
+    LAUNCH(turn_kernel, 1, 64, x, true, false);
+    EXPECT_FAIL(finish(), "of shared memory, which ");
+}
+
+/* Every element is read and written by one thread alone; and then by another, in a later launch. */
+template <class T> static __global__ void step_kernel(T *x, int shift, int same)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x + shift;
+    x[i / same] = (T)(x[i / same] + 1);
+}
+
+static void blocks_that_write_one_address_are_reported(void **)
+{
+    int *x = empty_array<int>(130);
+    short *y = empty_array<short>(130);
+    char *z = empty_array<char>(130);
+    for (int shift = 0; shift < 3; shift++) {
+        LAUNCH((step_kernel<int>), 2, 64, x, shift, 1);
+        LAUNCH((step_kernel<short>), 2, 64, y, shift, 1); /* two to a word, */
+        LAUNCH((step_kernel<char>), 2, 64, z, shift, 1);  /* and four */
+    }
+    finish();
+    LAUNCH((step_kernel<int>), 2, 1, x, 0, 2);
+    EXPECT_FAIL(finish(), "byte 0 of an array of 520 bytes, which another block has written");
+    LAUNCH((step_kernel<short>), 1, 64, y, 0, 2);
+    EXPECT_FAIL(finish(), "of an array of 260 bytes, which thread ");
+    LAUNCH((step_kernel<char>), 1, 64, z, 0, 2);
+    EXPECT_FAIL(finish(), "of an array of 130 bytes, which thread ");
+}
+
+/* Reads what another block reads, and its last thread writes it. */
+static __global__ void spoil_kernel(const int *x, int *y, int *z)
+{
+    y[blockIdx.x] = *x;
+    if (blockIdx.x == gridDim.x - 1)
+        *z = 1;
+}
+
+static void blocks_that_write_what_others_read_are_reported(void **)
+{
+    int *x = empty_array<int>(1), *y = empty_array<int>(5), *z = empty_array<int>(1);
+    LAUNCH(spoil_kernel, 5, 1, x, y, z);
+    finish();
+    for (int i = 0; i < 4; i++) {
+        LAUNCH(spoil_kernel, 5, 1, x, y, x);
+        EXPECT_FAIL(finish(), "which another block has ");
+    }
+}
+
+/* Lanes read what the lane that differs in these bits has written. How they wait: not; as a warp; as a warp, by an
+   exchange; each half by itself. */
+enum { NEVER, WARP_WAITS, WARP_EXCHANGES, HALVES_WAIT };
+
+static __global__ void swap_kernel(int *x, int bits, int how)
+{
+    __shared__ int shared[64];
+    int i = threadIdx.x;
+    shared[i] = i;
+    if (how == WARP_WAITS)
+        __syncwarp();
+    else if (how == WARP_EXCHANGES)
+        __shfl_sync(ALL, i, 0);
+    else if (how == HALVES_WAIT)
+        __syncwarp(0xffffu << i % 32 / 16 * 16);
+    x[i] = shared[i ^ bits];
+}
+
+static void missing_orders_of_warps_are_reported(void **)
+{
+    int *x = empty_array<int>(64);
+    for (int how : {WARP_WAITS, WARP_EXCHANGES, HALVES_WAIT}) {
+        LAUNCH(swap_kernel, 1, 64, x, 15, how);
+        finish();
+    }
+    LAUNCH(swap_kernel, 1, 64, x, 0, NEVER);
+    finish();
+    LAUNCH(swap_kernel, 1, 64, x, 1, NEVER);
+    EXPECT_FAIL(finish(), "of shared memory, which ");
+    LAUNCH(swap_kernel, 1, 64, x, 16, HALVES_WAIT); /* the other half has not waited */
+    EXPECT_FAIL(finish(), "of shared memory, which ");
+    LAUNCH(swap_kernel, 1, 64, x, 32, WARP_WAITS); /* nor has the other warp */
+    EXPECT_FAIL(finish(), "of shared memory, which ");
+}
+
+/* A tile goes through shared memory. */
+static __global__ void store_kernel(float *y, bool wait, bool wait_again)
+{
+    using namespace nvcuda::wmma;
+    __shared__ __align__(32) __half x[256];
+    __shared__ __align__(32) float sums[256];
+    fragment<matrix_a, 16, 16, 16, __half, row_major> left;
+    fragment<matrix_b, 16, 16, 16, __half, row_major> right;
+    fragment<accumulator, 16, 16, 16, float> sum;
+    fill_fragment(sum, 0.0f);
+    for (int i = threadIdx.x; i < 256; i += 32)
+        x[i] = __float2half_rn(1);
+    if (wait)
+        __syncwarp();
+    load_matrix_sync(left, x, 16);
+    load_matrix_sync(right, x, 16);
+    mma_sync(sum, left, right, sum);
+    store_matrix_sync(sums, sum, 16, mem_row_major);
+    store_matrix_sync(sums, sum, 16, mem_row_major);
+    if (wait_again)
+        __syncwarp();
+    y[threadIdx.x] = sums[threadIdx.x];
+}
+
+static void tiles_that_race_are_reported(void **)
+{
+    float *y = empty_array<float>(32);
+    LAUNCH(store_kernel, 1, 32, y, true, true);
+    finish();
+    LAUNCH(store_kernel, 1, 32, y, false, true);
+    EXPECT_FAIL(finish(), "the warp of thread 0 reads byte ");
+    LAUNCH(store_kernel, 1, 32, y, true, false);
+    EXPECT_FAIL(finish(), "of shared memory, which a");
+}
+
+/* Each thread of each block leaves a number; the block that comes last adds all of them up. What is left out: nothing;
+   the fence; the barrier before the atomic operation; the barrier behind it; the atomic operation. Or the fence comes
+   too early, or is that of the first thread alone, behind the barrier, which is enough. */
+enum { NOTHING, FENCE, BARRIER, LAST_BARRIER, ATOMIC, EARLY_FENCE, ONE_FENCE };
+
+static __global__ void last_kernel(int *x, int *sum, unsigned *count, int without)
+{
+    __shared__ bool last;
+    int i = threadIdx.x, n = blockDim.x, total = 0;
+    if (without == EARLY_FENCE)
+        __threadfence();
+    x[blockIdx.x * n + i] = i;
+    if (without != FENCE && without != EARLY_FENCE && without != ONE_FENCE)
+        __threadfence();
+    if (without != BARRIER)
+        __syncthreads();
+    if (without == ONE_FENCE && i == 0)
+        __threadfence();
+    if (i == 0)
+        last = without == ATOMIC ? blockIdx.x == 0 : atomicInc(count, gridDim.x - 1) == gridDim.x - 1;
+    if (without == LAST_BARRIER && i != 0)
+        return;
+    if (without != LAST_BARRIER)
+        __syncthreads();
+    if (last)
+        for (unsigned b = 0; b < gridDim.x; b++)
+            total += x[b * n + n - 1 - i];
+    if (last)
+        sum[i] = total;
+}
+
+static void blocks_that_read_of_others_are_reported(void **)
+{
+    unsigned zero = 0, *count = array_of(&zero, 1);
+    int *x = empty_array<int>(5 * 64), *sum = empty_array<int>(64);
+    for (int i = 0; i < 4; i++)
+        for (int without : {NOTHING, ONE_FENCE, LAST_BARRIER}) { /* the thread that acquires need not wait */
+            LAUNCH(last_kernel, 5, 64, x, sum, count, without);
+            finish();
+        }
+    for (int without : {FENCE, BARRIER, ATOMIC, EARLY_FENCE}) {
+        count = array_of(&zero, 1);
+        LAUNCH(last_kernel, 5, 64, x, sum, count, without);
+        EXPECT_FAIL(finish(), ", which another block has written");
+    }
+}
+#endif
 
 static void nothing_is_done_before_it_is_waited_for(void **)
 {
@@ -595,7 +798,17 @@ int main(void)
         TEST(large_launches_are_reported),
         TEST(dry_launches_are_checked),
         TEST(errors_wait_for_a_launch),
+#ifndef __SANITIZE_THREAD__
         TEST(races_are_lost),
+#else
+        TEST(races_are_reported),
+        TEST(missing_barriers_are_reported),
+        TEST(blocks_that_write_one_address_are_reported),
+        TEST(blocks_that_write_what_others_read_are_reported),
+        TEST(missing_orders_of_warps_are_reported),
+        TEST(tiles_that_race_are_reported),
+        TEST(blocks_that_read_of_others_are_reported),
+#endif
         TEST(nothing_is_done_before_it_is_waited_for),
         TEST(blocks_are_counted),
         TEST(missing_gpus_are_named),

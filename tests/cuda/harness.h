@@ -14,7 +14,7 @@
    - a launch after a call that was refused, if the error was not taken in between;
    - a launch that is larger than a GPU takes.
    And nothing is done before it is waited for: what is handed over for copying must stay
-   as it is until then.
+   as it is until then. Races between threads are found by shadow.h.
 
    In a dry run all that is handed over is checked and counted, and nothing is done; what is
    downloaded is zero. So models of full size, on a device with as much memory as a GPU, take
@@ -92,6 +92,7 @@ inline uint64_t queued, done;                   /* how much it was given, has do
 inline bool refused; /* a call was, and nobody took the error: the next launch reports it */
 inline bool dry;     /* nothing is done, */
 inline std::map<std::string, uint64_t> launches; /* but counted, by kernel */
+inline bool running; /* a kernel is */
 
 [[noreturn, gnu::format(printf, 1, 2)]] inline void fault(const char *format, ...)
 {
@@ -102,7 +103,7 @@ inline std::map<std::string, uint64_t> launches; /* but counted, by kernel */
     va_end(arguments);
     queue.clear();
     done = queued;
-    refused = false;
+    refused = running = false;
     fail("cuda harness", "%s, block (%u, %u, %u): %s", kernel, blockIdx.x, blockIdx.y,
          blockIdx.z, message);
 }
@@ -238,7 +239,8 @@ struct fiber {
     int line;
     unsigned mask;    /* IN_WARP: with whom, */
     meeting *meet;    /* what for, */
-    void *own;        /* and what it brings */
+    void *own;        /* and what it brings; */
+    bool orders;      /* and whether what all have done before comes first for all */
     bool begun;
     jmp_buf at;
 };
@@ -246,6 +248,13 @@ struct fiber {
 inline fiber fibers[MAX_THREADS], *current;
 inline ucontext_t starts[MAX_THREADS];
 inline unsigned threads; /* of the block */
+
+} // namespace harness
+
+#include "shadow.h"
+
+namespace harness {
+
 inline jmp_buf scheduler;
 inline const void *scheduler_stack;
 inline size_t scheduler_bytes;
@@ -354,11 +363,12 @@ inline void wait(enum state state, const char *file, int line)
 }
 
 /* meet: waits for all lanes of the mask; then the last to come acts for all. */
-inline void meet(unsigned mask, meeting *act, void *own, const char *file, int line)
+inline void meet(unsigned mask, meeting *act, void *own, const char *file, int line, bool orders = false)
 {
     current->mask = mask;
     current->meet = act;
     current->own = own;
+    current->orders = orders;
     wait(IN_WARP, file, line);
 }
 
@@ -368,8 +378,10 @@ inline void meet(unsigned mask, meeting *act, void *own, const char *file, int l
 inline int fill_shared(struct dl_phdr_info *program, size_t, void *)
 {
     for (int i = 0; i < program->dlpi_phnum; i++)
-        if (program->dlpi_phdr[i].p_type == PT_TLS)
+        if (program->dlpi_phdr[i].p_type == PT_TLS) {
             memset(program->dlpi_tls_data, 0xff, program->dlpi_phdr[i].p_memsz);
+            shadow::find_shared(program->dlpi_tls_data, program->dlpi_phdr[i].p_memsz, program->dlpi_addr);
+        }
     return 1; /* the program comes first; its libraries are none of our business */
 }
 
@@ -400,6 +412,8 @@ inline bool meet_warp(unsigned first)
         if (!all)
             continue;
         f->meet(lanes);
+        if (f->orders)
+            shadow::order_lanes(first, f->mask);
         any = true;
         for (unsigned i = 0; i < WARP; i++)
             if (lanes[i])
@@ -436,6 +450,7 @@ inline void meet_block()
     }
     for (unsigned i = 0; i < threads; i++)
         fibers[i].state = READY;
+    shadow::pass_barrier();
 }
 
 inline void run_block()
@@ -443,6 +458,7 @@ inline void run_block()
     unsigned warps = (threads + WARP - 1) / WARP;
     order order(warps);
     dl_iterate_phdr(fill_shared, NULL);
+    shadow::begin_block();
     for (unsigned i = 0; i < threads; i++) {
         fiber *f = &fibers[i];
         if (f->state != ENDED || !f->begun) /* left where a fault was, or new */
@@ -473,6 +489,8 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
     blockDim = block_threads;
     threads = blockDim.x * blockDim.y * blockDim.z;
     body = &thread;
+    shadow::begin_launch();
+    running = true;
     uint64_t count = (uint64_t)blocks.x * blocks.y * blocks.z;
     order order(count);
     for (uint64_t i = 0; i < count; i++) {
@@ -480,6 +498,7 @@ inline void run_grid(const char *name, dim3 blocks, dim3 block_threads,
         blockIdx = {b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y};
         run_block();
     }
+    running = false;
 }
 
 /* ---- Launches ---- */
@@ -608,16 +627,20 @@ inline void __syncthreads(HERE)
 inline void __syncwarp(unsigned mask = 0xffffffff, HERE)
 {
     char nothing;
-    harness::meet(mask, [](void *const *) {}, &nothing, file, line);
+    harness::meet(mask, [](void *const *) {}, &nothing, file, line, true);
 }
 
 /* Blocks run one after the other, so what one has written all others see. */
-inline void __threadfence() {}
+inline void __threadfence()
+{
+    harness::shadow::fence();
+}
 
-inline unsigned atomicInc(unsigned *p, unsigned most)
+UNWATCHED inline unsigned atomicInc(unsigned *p, unsigned most)
 {
     if ((uintptr_t)p % sizeof *p != 0 || harness::room(p) < (ptrdiff_t)sizeof *p)
         harness::fault("an atomic operation at %p, where no number of the device is", (void *)p);
+    harness::shadow::touch_atomic(p);
     unsigned before = *p;
     *p = before >= most ? 0 : before + 1;
     return before;
@@ -626,7 +649,7 @@ inline unsigned atomicInc(unsigned *p, unsigned most)
 template <class T> T __shfl_sync(unsigned mask, T value, int source, HERE)
 {
     harness::exchange<T> e = {value, value, (unsigned)source % harness::WARP};
-    harness::meet(mask, harness::exchange<T>::meet, &e, file, line);
+    harness::meet(mask, harness::exchange<T>::meet, &e, file, line, true);
     return e.result;
 }
 

@@ -55,21 +55,25 @@ inline size_t at(int i, size_t stride, bool by_rows)
 }
 
 template <class Use, class T, class Layout>
-void load_matrix_sync(fragment<Use, 16, 16, 16, T, Layout> &f, const T *p, unsigned stride,
+UNWATCHED void load_matrix_sync(fragment<Use, 16, 16, 16, T, Layout> &f, const T *p, unsigned stride,
                       HERE)
 {
     tile_place place = {p, stride, sizeof(T)};
     harness::meet(0xffffffff, tile_place::meet, &place, file, line);
+    if (harness::lane() == 0)
+        harness::shadow::touch_tile(false, p, stride * sizeof(T), 16 * sizeof(T));
     for (int i = 0; i < f.num_elements; i++)
         f.x[i] = p[at(i, stride, std::is_same_v<Layout, row_major>)];
 }
 
 template <class T>
-void store_matrix_sync(T *p, const fragment<accumulator, 16, 16, 16, T> &f, unsigned stride,
+UNWATCHED void store_matrix_sync(T *p, const fragment<accumulator, 16, 16, 16, T> &f, unsigned stride,
                        layout_t layout, HERE)
 {
     tile_place place = {p, stride, sizeof(T)};
     harness::meet(0xffffffff, tile_place::meet, &place, file, line);
+    if (harness::lane() == 0)
+        harness::shadow::touch_tile(true, p, stride * sizeof(T), 16 * sizeof(T));
     for (int i = 0; i < f.num_elements; i++)
         p[at(i, stride, layout == mem_row_major)] = f.x[i];
 }
