@@ -207,8 +207,10 @@ $(WORK)/keys/weights.key: FORCE
 	$(Q){ echo '$(TEACHER) $(CORPUS)'; [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
 	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
+PRETRAINED = $(if $(CORPUS),--teacher.train "$(CORPUS)") --teacher $(TEACHER_PATH)
+
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(if $(CORPUS),--teacher.train '$(CORPUS)') --teacher $(TEACHER_PATH)
+	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
 
 $(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
 	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
@@ -243,7 +245,8 @@ $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.
 endif
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
-tune = OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
+tuned = --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
+tune  = OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) $(call tuned,$(1),$(2),$(3))
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
     $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
@@ -437,14 +440,16 @@ test: build ## run every test
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
 # nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
+# ELSEWHERE: a teacher that is not among the data
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
 packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
-DATA_HERE = $(patsubst $(DATA)/%,data/%,$(1))
-PLANNED   = 'teacher pretrain --teacher $(call DATA_HERE,$(TEACHER_PATH))' \
-    $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s)') \
+ELSEWHERE = $(filter-out scratch $(DATA)/%,$(TEACHER_PATH))
+PACKED_AT = $(patsubst $(DATA)/%,data/%,$(if $(ELSEWHERE),$(patsubst $(ELSEWHERE),data/teacher,$(1)),$(1)))
+PLANNED   = 'teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(SET)' \
+    $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s) $(SET)') \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(foreach s,$(call seeds,$(t)),\
-    'finetune-$(t)-$(m) finetune --task $(t) --model $(call DATA_HERE,$(call MODEL_PATH,$(m))) --name $(m) --seed $(s)')))
+    'finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(SET)')))
 PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
 
@@ -454,6 +459,7 @@ gpu-plan: build
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
 	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
 	$(Q)cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
+	$(Q)$(if $(ELSEWHERE),cp -rL $(ELSEWHERE) $(GPU_DAY)/data/teacher)
 	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
 
 gpu-bundle: gpu-plan ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz

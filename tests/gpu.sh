@@ -15,10 +15,5 @@ ptx=$build/tests/cuda-gpu-ptx # as it is in a bundle
 check "the build for a T4, as PTX, passes them too" "$ptx"
 
 # the whole program: same seed, same bits, killed or not
-resume() {
-    DEVICE=cuda DELAY=150 sh tests/resume.sh >"$folder/resume.log" 2>&1
-    cat "$folder/resume.log"
-    ! grep -q '^not ok' "$folder/resume.log"
-}
-check "runs on the GPU are repeatable and resumable" resume
+check "runs on the GPU are repeatable and resumable" sh tests/gpu-day.sh "do" resume
 exit $failed

@@ -59,12 +59,19 @@ check "then each teacher is trained once" same "$(scores)" "$all"
 
 # the same stages on a machine without make, by the plan that goes into the bundle; the results come home
 rm -r results build/tiny
-check "the stages are planned for another machine" make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED=
+set="--finetune.epochs 0.5"
+check "the stages are planned for another machine" make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= SET="$set"
 away=$folder/away
 cp -a build/gpu "$away" && cp build/distil "$away/build" && mkdir "$away/tests" && cp "$root/tests/gpu-day.sh" "$away/tests"
 check "they run there" sh -c "cd '$away' && sh tests/gpu-day.sh experiments"
 mkdir results && cp -a "$away/results/tiny" results
 mark
-check "the experiment goes on at home" experiment
+check "the experiment goes on at home" experiment SET="$set"
 check "nothing that ran there is due" same "$(trained)" ""
+check "and it ran with what was overridden" grep -q '"finetune.epochs": "0.5"' results/tiny/summary.json
+check "a teacher and a corpus of one's own are packed" sh -c 'make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= \
+    TEACHER=results/tiny/models/teacher && test -f build/gpu/data/teacher/config.json &&
+    grep -q "^teacher pretrain --teacher data/teacher" build/gpu/stages/tiny &&
+    make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= CORPUS="corpus/*.tokens vocab.txt" &&
+    grep -qF "pretrain --teacher.train \"corpus/*.tokens vocab.txt\" --teacher scratch" build/gpu/stages/tiny'
 exit $failed
