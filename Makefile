@@ -388,8 +388,9 @@ $(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
 	@mkdir -p $(@D)
 	$(Q)$(link_test)
 
-# The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed.
-HARNESS = $(CXX) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -Wno-unknown-pragmas -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
+# The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed. -fPIC: a block's shared memory is a thread's
+# own storage here, and gcc 14 folds offsets into its addresses that the linker cannot hold unless they are looked up.
+HARNESS = $(CXX) $(CFLAGS) -fPIC -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -Wno-unknown-pragmas -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
     -Itests/cuda -Icode -Itests -MMD -MP -c -o $@
 
 $(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu

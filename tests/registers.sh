@@ -8,7 +8,8 @@ nvcc=${NVCC-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)}
 if [ -z "$nvcc" ]; then
     echo "ok - nvcc is not here, and no kernel is held to its budget"
     # shared memory at least is known without: in the harness's object it is the one thread's own storage
-    nm -SC "${BUILD:-build}/tests/cuda-harness.o" 2>/dev/null | awk '
+    check "the harness's kernels are there" nm "${BUILD:-build}/tests/cuda-harness.o"
+    nm -SC "${BUILD:-build}/tests/cuda-harness.o" | awk '
         function value(hex,    n, i) {
             for (i = 1; i <= length(hex); i++) n = 16 * n + index("123456789abcdef", substr(hex, i, 1))
             return n }
