@@ -21,6 +21,7 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     encoder_upload(m, values);
     if (learning != LEARN_NOTHING)
         m->gradient = k->allocate(size * sizeof(float));
+    m->filling = allocate((size_t)m->parameters.count, sizeof *m->filling);
     float state[STATE_SIZE] = {k->loss_scale};
     m->state = k->allocate(sizeof state);
     k->upload(m->state, state, sizeof state);
@@ -51,9 +52,59 @@ void encoder_free(struct model *m)
         m->k->release(m->weights);
     m->k->release(m->master);
     parameters_free(&m->parameters);
+    free(m->filling);
     free(m->hidden);
     free(m->layers);
     free(m);
+}
+
+/* Begin a gradient anew */
+static int number_of(const struct model *m, enum part part, int layer)
+{
+    return (int)(parameters_find(&m->parameters, part, layer) - m->parameters.list);
+}
+
+static void clear(const struct model *m, int number)
+{
+    const struct parameter *list = m->parameters.list;
+    int next = number + 1;
+    while (next < m->parameters.count
+           && (list[next].part == KEY_WEIGHT || list[next].part == VALUE_WEIGHT
+               || list[next].part == KEY_BIAS || list[next].part == VALUE_BIAS))
+        next++;
+    size_t end = next < m->parameters.count ? list[next].offset : m->parameters.size;
+    m->k->zero(m->gradient + list[number].offset,
+               (end - list[number].offset) * sizeof *m->gradient);
+    m->filling[number] = CLEAR;
+}
+
+/* begin: whether these gradients hold something of this step. From now on they do. */
+static bool begin(const struct model *m, int layer, int count, const enum part *parts)
+{
+    bool begun = false;
+    for (int i = 0; i < count; i++)
+        begun |= m->filling[number_of(m, parts[i], layer)] == BEGUN;
+    for (int i = 0; i < count; i++) {
+        int number = number_of(m, parts[i], layer);
+        if (begun && m->filling[number] == FORGOTTEN)
+            clear(m, number);
+        m->filling[number] = BEGUN;
+    }
+    return begun;
+}
+
+void encoder_settle_gradient(struct model *m)
+{
+    for (int i = 0; i < m->parameters.count; i++)
+        if (m->filling[i] == FORGOTTEN)
+            clear(m, i);
+}
+
+void encoder_forget_gradient(struct model *m)
+{
+    for (int i = 0; i < m->parameters.count; i++)
+        if (m->filling[i] == BEGUN)
+            m->filling[i] = FORGOTTEN;
 }
 
 /* Move parameters between host and device */
@@ -68,9 +119,10 @@ void encoder_download(const struct model *m, float *values)
     m->k->download(values, m->master, m->parameters.size * sizeof(float));
 }
 
-void encoder_gradient(const struct model *m, float *values)
+void encoder_gradient(struct model *m, float *values)
 {
     float state[STATE_SIZE];
+    encoder_settle_gradient(m);
     m->k->download(state, m->state, sizeof state);
     m->k->download(values, m->gradient, m->parameters.size * sizeof(float));
     for (size_t i = 0; i < m->parameters.size; i++)
@@ -115,26 +167,28 @@ static int *take_ints(struct arena *arena, size_t count)
 }
 
 /* Lay out all that a model needs */
-static struct normed take_normed(struct arena *a, size_t rows, size_t width)
+static struct normed take_normed(struct arena *a, size_t rows, size_t width, bool back)
 {
-    return (struct normed){take_reals(a, rows, width), take_floats(a, rows),
-                           take_floats(a, rows)};
+    return (struct normed){take_reals(a, rows, width),
+                           back ? take_floats(a, rows) : NULL,
+                           back ? take_floats(a, rows) : NULL};
 }
 
 static struct layer take_layer(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
+    bool back = m->learning == LEARN_ALL;
     struct layer layer = {
         .qkv = take_reals(a, tokens, 3 * width),
         .logsum = take_floats(a, tokens * (size_t)m->shape.heads),
         .context = take_reals(a, tokens, width),
-        .attention = take_normed(a, tokens, width),
+        .attention = take_normed(a, tokens, width, back),
         .middle = take_reals(a, tokens, width),
         .wide = take_reals(a, tokens, (size_t)m->shape.inner),
-        .outer = take_normed(a, tokens, width),
+        .outer = take_normed(a, tokens, width, back),
     };
     layer.active = layer.wide;
-    if (m->learning == LEARN_ALL)
+    if (back)
         layer.active = take_reals(a, tokens, (size_t)m->shape.inner);
     return layer;
 }
@@ -179,18 +233,20 @@ static struct backward take_backward(struct arena *a, const struct model *m)
 /* Lay out the heads */
 static struct mlm_head take_mlm_head(struct arena *a, const struct model *m)
 {
-    size_t block = m->token_room < MLM_BLOCK ? (size_t)m->token_room : MLM_BLOCK;
-    size_t width = (size_t)m->shape.width;
+    size_t most = (size_t)m->k->logit_rows, tokens = (size_t)m->token_room;
+    size_t block = tokens < most ? tokens : most, width = (size_t)m->shape.width;
+    bool back = m->learning != LEARN_NOTHING;
     struct mlm_head head = {
+        .block = (int)block,
         .classes_room = parameters_room(m->shape.vocabulary),
-        .index = take_ints(a, (size_t)m->token_room),
+        .index = take_ints(a, tokens),
         .x = take_reals(a, block, width),
         .mapped = take_reals(a, block, width),
-        .transform = take_normed(a, block, width),
+        .transform = take_normed(a, block, width, back),
         .y = take_reals(a, block, width),
     };
     head.logits = take_reals(a, block, (size_t)head.classes_room);
-    if (m->learning != LEARN_NOTHING)
+    if (back)
         head.dy = take_reals(a, block, width);
     if (m->learning == LEARN_HEAD)
         head.ones = take_reals(a, block, 1);
@@ -252,7 +308,7 @@ static void lay_out(struct model *m, struct arena *a)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     m->input = take_input(a, m);
-    m->embedded = take_normed(a, tokens, width);
+    m->embedded = take_normed(a, tokens, width, m->learning == LEARN_ALL);
     for (int l = 0; l <= m->shape.layers; l++)
         m->hidden[l] = take_reals(a, tokens, width);
     for (int l = 0; l < m->shape.layers; l++)
@@ -314,7 +370,7 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
     lay_out(m, &(struct arena){m->k, m->arena, 0});
     /* Fill the arena's constants */
     if (m->learning == LEARN_HEAD) {
-        int count = m->token_room < MLM_BLOCK ? m->token_room : MLM_BLOCK;
+        int count = m->mlm.block;
         float *ones = allocate((size_t)count, sizeof *ones);
         float *floats = m->k->allocate((size_t)count * sizeof *ones);
         for (int i = 0; i < count; i++)
@@ -455,22 +511,27 @@ struct map {
     int in, out;
 };
 
+static bool is_decoder(enum part weight)
+{
+    return weight == WORD_TABLE || weight == DECODER_WEIGHT;
+}
+
+static enum part bias_of(enum part weight)
+{
+    return weight == QUERY_WEIGHT ? QUERY_BIAS
+           : is_decoder(weight)   ? DECODER_BIAS
+                                  : weight + 1;
+}
+
 static struct map find_map(const struct model *m, enum part weight, int layer)
 {
     const struct parameters *plan = &m->parameters;
     const struct parameter *w = parameters_find(plan, weight, layer);
-    bool decoder = weight == WORD_TABLE || weight == DECODER_WEIGHT;
-    enum part bias = weight + 1;
-    int out = w->rows;
-    if (weight == QUERY_WEIGHT) {
-        bias = QUERY_BIAS;
-        out = 3 * w->rows;
-    } else if (decoder) {
-        bias = DECODER_BIAS;
-        out = parameters_room(w->rows);
-    }
-    return (struct map){w->offset, parameters_offset(plan, bias, layer), w->columns,
-                        out};
+    int out = weight == QUERY_WEIGHT ? 3 * w->rows
+              : is_decoder(weight)   ? parameters_room(w->rows)
+                                     : w->rows;
+    return (struct map){w->offset, parameters_offset(plan, bias_of(weight), layer),
+                        w->columns, out};
 }
 
 /* y[rows, out] = x[rows, in] W^T + b. */
@@ -482,13 +543,24 @@ static void map(const struct model *m, enum part weight, int layer, const real *
                  slice(m->k, m->weights, map.bias), y, rows, map.in, map.out);
 }
 
-/* Adds to the gradients of weight and bias, from the input x and the gradient dy. */
+/* Makes the gradient of a weight, or adds to it, from the input x and from dy. */
+static void weight_gradient(const struct model *m, enum part weight, int layer,
+                            const real *x, const real *dy, int rows)
+{
+    struct map map = find_map(m, weight, layer);
+    bool begun = begin(m, layer, 1, &weight);
+    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight, NULL, rows, map.in,
+                                 map.out, begun);
+}
+
+/* The same for a weight and its bias. */
 static void map_gradient(const struct model *m, enum part weight, int layer,
                          const real *x, const real *dy, int rows)
 {
     struct map map = find_map(m, weight, layer);
+    bool begun = begin(m, layer, 2, (const enum part[]){weight, bias_of(weight)});
     m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
-                                 m->gradient + map.bias, rows, map.in, map.out);
+                                 m->gradient + map.bias, rows, map.in, map.out, begun);
 }
 
 /* dx[rows, in] = dy[rows, out] W; added to dx if accumulate. */
@@ -511,6 +583,21 @@ static void normalise(const struct model *m, const struct normed *norm,
                m->shape.width, m->shape.epsilon);
 }
 
+/* Where a norm's gradient puts its sums: for its gain, its bias, and the bias of the
+   dense map whose output it was given, if there is one. */
+static struct norm_sums norm_sums(const struct model *m, enum part gain, int layer)
+{
+    bool mapped = gain == ATTENTION_NORM_GAIN || gain == OUTER_NORM_GAIN;
+    enum part before = gain == ATTENTION_NORM_GAIN ? ATTENTION_BIAS : OUTER_BIAS;
+    const enum part parts[] = {gain, gain + 1, before};
+    return (struct norm_sums){
+        .gain = gradient(m, gain, layer),
+        .bias = gradient(m, gain + 1, layer),
+        .before = mapped ? gradient(m, before, layer) : NULL,
+        .accumulate = begin(m, layer, mapped ? 3 : 2, parts),
+    };
+}
+
 /* Takes backward.hidden from the norm's output to its residual, and returns the
    gradient by the dense output below the dropout: the same array if there is no
    dropout. */
@@ -519,11 +606,19 @@ static real *normalise_gradient(struct model *m, const struct normed *norm,
 {
     struct backward *b = &m->backward;
     real *dense = dropout.rate > 0 ? b->dense : NULL;
+    struct norm_sums sums = norm_sums(m, gain, layer);
     m->k->norm_gradient(b->hidden, norm->sum, norm->mean, norm->deviation,
-                        weights(m, gain, layer), dropout, b->hidden, dense,
-                        gradient(m, gain, layer), gradient(m, gain + 1, layer),
+                        weights(m, gain, layer), dropout, b->hidden, dense, &sums,
                         m->input.tokens, m->shape.width);
     return dense ? dense : b->hidden;
+}
+
+/* d[rows, width]: from the gradient by f(x) to that by x, and by the bias in x. */
+static void bend_gradient(const struct model *m, enum activation f, const real *x,
+                          real *d, enum part bias, int layer, int rows, int width)
+{
+    bool begun = begin(m, layer, 1, &bias);
+    m->k->activate_gradient(f, x, d, d, gradient(m, bias, layer), rows, width, begun);
 }
 
 /* Embed the tokens */
@@ -598,16 +693,15 @@ void encoder_layer_gradient(struct model *m, int l)
 
     real *dense = normalise_gradient(m, &layer->outer, drop_at(m, AFTER_OUTER, l),
                                      OUTER_NORM_GAIN, l);
-    map_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
+    weight_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
     map_back(m, OUTER_WEIGHT, l, dense, b->wide, tokens, false);
-    m->k->activate_gradient(GELU, layer->wide, b->wide, b->wide,
-                            area(tokens, m->shape.inner));
-    map_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
+    bend_gradient(m, GELU, layer->wide, b->wide, INNER_BIAS, l, tokens, m->shape.inner);
+    weight_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
     map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, true);
 
     dense = normalise_gradient(m, &layer->attention, drop_at(m, AFTER_ATTENTION, l),
                                ATTENTION_NORM_GAIN, l);
-    map_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
+    weight_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
     map_back(m, ATTENTION_WEIGHT, l, dense, b->context, tokens, false);
     m->k->attention_gradient(&attention, layer->qkv, layer->context, layer->logsum,
                              b->context, b->qkv);
@@ -616,6 +710,15 @@ void encoder_layer_gradient(struct model *m, int l)
 }
 
 /* Go back through the embeddings */
+static float *table_gradient(const struct model *m, enum part table)
+{
+    int number = number_of(m, table, 0);
+    if (m->filling[number] == FORGOTTEN)
+        clear(m, number);
+    m->filling[number] = BEGUN;
+    return gradient(m, table, 0);
+}
+
 void encoder_embedding_gradient(struct model *m)
 {
     const struct input *input = &m->input;
@@ -625,10 +728,10 @@ void encoder_embedding_gradient(struct model *m)
     if (dropout.rate > 0)
         m->k->dropout(dy, dy, area(input->tokens, width), dropout);
     normalise_gradient(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
-    m->k->embed_gradient(dy, &input->words, gradient(m, WORD_TABLE, 0), width);
-    m->k->embed_gradient(dy, &input->places, gradient(m, POSITION_TABLE, 0), width);
+    m->k->embed_gradient(dy, &input->words, table_gradient(m, WORD_TABLE), width);
+    m->k->embed_gradient(dy, &input->places, table_gradient(m, POSITION_TABLE), width);
     if (m->shape.types)
-        m->k->embed_gradient(dy, &input->types, gradient(m, TYPE_TABLE, 0), width);
+        m->k->embed_gradient(dy, &input->types, table_gradient(m, TYPE_TABLE), width);
 }
 
 /* Put the MLM head on the encoder */
@@ -666,14 +769,15 @@ void mlm_backward(struct model *m, int first, int rows)
         map_gradient(m, decoder(m), 0, head->y, head->logits, rows);
     else
         m->k->linear_weight_gradient(head->ones, head->logits, gradient(m, DECODER_BIAS, 0),
-                                     NULL, rows, 1, head->classes_room);
+                                     NULL, rows, 1, head->classes_room,
+                                     begin(m, 0, 1, (const enum part[]){DECODER_BIAS}));
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
+    struct norm_sums sums = norm_sums(m, TRANSFORM_NORM_GAIN, 0);
     m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
-                        weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL,
-                        gradient(m, TRANSFORM_NORM_GAIN, 0),
-                        gradient(m, TRANSFORM_NORM_BIAS, 0), rows, width);
-    m->k->activate_gradient(GELU, head->mapped, head->dy, head->dy, area(rows, width));
-    map_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
+                        weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL, &sums,
+                        rows, width);
+    bend_gradient(m, GELU, head->mapped, head->dy, TRANSFORM_BIAS, 0, rows, width);
+    weight_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
     if (m->learning == LEARN_ALL) {
         map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
         m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);
@@ -711,8 +815,9 @@ void classifier_backward(struct model *m)
     map_back(m, CLASSIFIER_WEIGHT, 0, head->logits, head->dy, rows, false);
     if (dropout.rate > 0)
         m->k->dropout(head->dy, head->dy, n, dropout);
-    m->k->activate_gradient(summary_activation(m), head->mapped, head->dy, head->dy, n);
-    map_gradient(m, SUMMARY_WEIGHT, 0, head->x, head->dy, rows);
+    bend_gradient(m, summary_activation(m), head->mapped, head->dy, SUMMARY_BIAS, 0,
+                  rows, width);
+    weight_gradient(m, SUMMARY_WEIGHT, 0, head->x, head->dy, rows);
     map_back(m, SUMMARY_WEIGHT, 0, head->dy, head->x, rows, false);
     m->k->scatter(head->x, m->input.offsets, m->backward.hidden, rows, width);
 }

@@ -26,7 +26,8 @@ struct input {
 /* What normalising rows leaves for the way back. */
 struct normed {
     real *sum;               /* [rows, width] what was normalised */
-    float *mean, *deviation; /* [rows]; deviation is 1 / sqrt(variance + epsilon) */
+    float *mean, *deviation; /* [rows]; deviation is 1 / sqrt(variance + epsilon);
+                                NULL where there is no way back */
 };
 
 /* What layer l computes, in order, from hidden[l] to hidden[l + 1]. */
@@ -41,6 +42,10 @@ struct layer {
     struct normed outer;     /* [tokens, width] active mapped, plus middle */
 };
 
+/* State what a gradient is filled with */
+/* Zeros; what an earlier step has left; or something of this step. */
+enum filling { CLEAR, FORGOTTEN, BEGUN };
+
 /* State what the backward pass needs */
 /* The gradients that are under way; with LEARN_ALL. */
 struct backward {
@@ -52,10 +57,9 @@ struct backward {
 };
 
 /* State what the heads keep */
-enum { MLM_BLOCK = 512 }; /* rows of logits that exist at a time */
-
 /* What the MLM head computes for one block of rows. */
 struct mlm_head {
+    int block;                /* rows of logits that exist at a time */
     int classes_room;         /* columns of the logits: vocabulary and padding */
     int *index;               /* [token_room] the chosen tokens */
     real *x;                  /* [block, width] their hidden states */
@@ -119,6 +123,7 @@ struct model {
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
+    enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 
     int token_room, sequence_room; /* what a batch may bring; 0 before the first */
@@ -150,11 +155,17 @@ struct model *encoder_open(const struct kernels *k, const char *folder, enum hea
                            int classes, enum learning learning);
 
 /* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host
-   array [parameters.size]. encoder_gradient: downloads the gradient, without the loss
-   scale. */
+   array [parameters.size]. encoder_gradient: downloads the gradient of the steps since
+   encoder_forget_gradient, without the loss scale. */
 void encoder_download(const struct model *model, float *values);
 void encoder_upload(struct model *model, const float *values);
-void encoder_gradient(const struct model *model, float *values);
+void encoder_gradient(struct model *model, float *values);
+
+/* encoder_settle_gradient: clears what the gradient holds from before
+   encoder_forget_gradient, so that all of it can be read. encoder_forget_gradient: lets
+   the next step begin anew. */
+void encoder_settle_gradient(struct model *model);
+void encoder_forget_gradient(struct model *model);
 
 /* encoder_reserve: makes room for batches of so many tokens and sequences, in one
    allocation, and returns its size in bytes. The passes below do it by themselves for
@@ -196,7 +207,7 @@ void encoder_fetch(const struct model *model, const real *x, float *values, size
 void mlm_choose(struct model *model, const int *rows, int count);
 
 /* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number
-   first to first + rows - 1; rows is at most MLM_BLOCK. */
+   first to first + rows - 1; rows is at most mlm.block. */
 void mlm_forward(struct model *model, int first, int rows);
 
 /* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the

@@ -107,7 +107,7 @@ static bool supply_next(struct supply *s)
 struct portion {
     const char *name;
     struct tally families[FAMILIES];
-    double tokens;
+    double tokens, steps;
 };
 
 /* Adds what the watch saw since it was cleared, so many times over, and clears it. */
@@ -167,6 +167,7 @@ static size_t imagine_distillation(const struct kernels *k, struct settings *ful
         distillation_step(student, teacher, rows.batch, &losses, 0, 1, NULL);
         optimizer_step(optimizer, 0);
         part->tokens += epochs * rows.batch->tokens;
+        part->steps += epochs;
     }
     add(part, epochs);
     supply_close(&rows);
@@ -217,6 +218,7 @@ static struct machine describe_t4(const json_t *published)
 {
     return (struct machine){
         .real_size = 2,
+        .logit_rows = GPU_LOGIT_ROWS,
         .gemm = 1e12 * published_number(published, "t4.sustained"),
         .other = 1e12 * published_number(published, "t4.fp32"),
         .bandwidth = 1e9 * published_number(published, "t4.bandwidth")
@@ -297,9 +299,13 @@ static json_t *report(const struct portion *parts, size_t bytes, double profile)
         json_object_set_new(family, "terabytes", json_real(1e-12 * traffic));
         json_object_set_new(families, watch_name(f), family);
     }
-    return json_pack("{s:f, s:f, s:f, s:o, s:o}", "minutes", total, "gigabytes",
-                     1e-9 * (double)bytes, "hours_profile",
-                     profile / 60, "parts", whole, "families", families);
+    double distilled = minutes(&parts[0]);
+    double products = parts[0].families[GEMM].estimate / 60 / distilled;
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "minutes", total,
+                     "gigabytes", 1e-9 * (double)bytes, "milliseconds",
+                     60e3 * distilled / parts[0].steps, "products", 100 * products,
+                     "hours_profile", profile / 60, "parts", whole, "families",
+                     families);
 }
 
 /* Estimate the experiment */

@@ -18,7 +18,8 @@ void made_up_lengths(int rows, int64_t tokens, double rms, int longest, int *len
 
 /* estimate_experiment: how long a T4 would take for the course project's experiment, by
    the settings of the profile full and the published limits and sizes. The caller owns
-   the result: {"minutes"; "gigabytes" of the distillation; "hours_profile", with all
+   the result: {"minutes"; "gigabytes" of the distillation, "milliseconds" of one of its
+   steps, and "products", percent of these; "hours_profile", with all
    students and seeds of the profile; "parts": {"distillation", "teacher", "student":
    {"minutes", "millions" of tokens}}; "families": {"gemm" and so on: {"minutes",
    "petaflops", "terabytes", and the minutes of each part}}}. */

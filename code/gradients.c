@@ -124,7 +124,7 @@ static struct batch *read_batch(const char *path)
 }
 
 /* Write losses and gradients */
-static void write_gradients(const char *path, const struct model *student,
+static void write_gradients(const char *path, struct model *student,
                             const struct loss_values *values)
 {
     static const char *const names[] = {"loss.mlm", "loss.kl", "loss.cosine",

@@ -101,15 +101,16 @@ static void add_hidden(struct safetensors_writer *writer, const struct model *mo
 static float *compute_words(struct model *model)
 {
     int tokens = model->input.tokens, classes = model->shape.vocabulary;
+    int most = model->mlm.block;
     size_t stride = (size_t)model->mlm.classes_room;
     float *logits = allocate((size_t)tokens * (size_t)classes, sizeof *logits);
-    float *block = allocate(MLM_BLOCK * stride, sizeof *block);
+    float *block = allocate((size_t)most * stride, sizeof *block);
     int *rows = allocate((size_t)tokens, sizeof *rows);
     for (int t = 0; t < tokens; t++)
         rows[t] = t;
     mlm_choose(model, rows, tokens);
-    for (int first = 0; first < tokens; first += MLM_BLOCK) {
-        int count = tokens - first < MLM_BLOCK ? tokens - first : MLM_BLOCK;
+    for (int first = 0; first < tokens; first += most) {
+        int count = tokens - first < most ? tokens - first : most;
         mlm_forward(model, first, count);
         encoder_fetch(model, model->mlm.logits, block, (size_t)count * stride);
         for (int i = 0; i < count; i++)

@@ -15,6 +15,9 @@ extern "C" {
 /* An array element in the device's working precision. Only kernels look inside. */
 typedef struct real real;
 
+/* How the devices cut their work: rows of logits; tiles and spans of attention. */
+enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
+
 /* Define which elements dropout keeps */
 /* Dropout: each element is dropped with probability rate, below 1; rate 0 drops none.
    The key is made with random_key for one place of one step, and used for no other. */
@@ -68,6 +71,14 @@ struct lookup {
 /* GELU is BERT's, with erf; not its approximation by tanh. */
 enum activation { GELU, TANH, RELU };
 
+/* Where norm_gradient puts its sums over rows: the gradients of gain[width] and
+   bias[width], and of a bias that was added to x before its dropout, before[width];
+   before NULL: not wanted. Each = or, if accumulate, +=. */
+struct norm_sums {
+    float *gain, *bias, *before;
+    bool accumulate;
+};
+
 /* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2
    ... if no step has been left out. */
 struct adamw {
@@ -99,6 +110,7 @@ struct kernels {
     const char *name;  /* of the device, for people: "CPU, 2 threads" */
     size_t real_size;  /* bytes of a real: 4 (fp32) or 2 (fp16) */
     int processors;    /* multiprocessors of a GPU; 0 elsewhere */
+    int logit_rows;    /* how many rows of logits it makes at a time */
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
 
     /* Declare the operations on memory */
@@ -138,10 +150,11 @@ struct kernels {
     void (*linear_input_gradient)(const real *dy, const real *w, real *dx,
                                   int rows, int in, int out, bool accumulate);
 
-    /* linear_weight_gradient: dw[out, in] += dy[rows, out]^T x[rows, in];
-       dbias[out] += the sum of dy over its rows; dbias NULL: not wanted. */
+    /* linear_weight_gradient: dw[out, in] = dy[rows, out]^T x[rows, in];
+       dbias[out] = the sum of dy over its rows; dbias NULL: not wanted. Both += if
+       accumulate. */
     void (*linear_weight_gradient)(const real *x, const real *dy, float *dw, float *dbias,
-                                   int rows, int in, int out);
+                                   int rows, int in, int out, bool accumulate);
 
     /* Declare the embedding operations */
     /* embed: y[rows, width] = words[ids] + places[positions] + types[segments], row by row.
@@ -158,18 +171,19 @@ struct kernels {
     /* Declare the normalisation operations */
     /* norm: x[rows, width] = dropout(x) + residual (NULL: zero), kept for the gradient, and
        y = gain * (x - mean) * deviation + bias with each row's own mean[rows] and
-       deviation[rows] = 1 / sqrt(variance + epsilon). y may be residual. */
+       deviation[rows] = 1 / sqrt(variance + epsilon). y may be residual. mean and deviation
+       NULL: there will be no gradient, and what x holds afterwards is not defined. */
     void (*norm)(real *x, const real *residual, struct dropout dropout,
                  const real *gain, const real *bias, real *y, float *mean, float *deviation,
                  int rows, int width, float epsilon);
 
     /* norm_gradient: from dy, and from x, mean and deviation as norm left them:
        dsum[rows, width] = gradient of the sum, which is the residual's;
-       dx[rows, width] = dsum through the dropout; NULL: not wanted;
-       dgain[width] += and dbias[width] +=. dsum may be dy. Without dropout dx is dsum. */
+       dx[rows, width] = dsum through the dropout; NULL: not wanted; and the sums.
+       dsum may be dy. Without dropout dx is dsum. */
     void (*norm_gradient)(const real *dy, const real *x, const float *mean,
                           const float *deviation, const real *gain, struct dropout dropout,
-                          real *dsum, real *dx, float *dgain, float *dbias,
+                          real *dsum, real *dx, const struct norm_sums *sums,
                           int rows, int width);
 
     /* Declare the pointwise operations */
@@ -180,9 +194,10 @@ struct kernels {
     /* activate: y[n] = f(x[n]); y may be x. */
     void (*activate)(enum activation f, const real *x, real *y, size_t n);
 
-    /* activate_gradient: dx[n] = f'(x[n]) dy[n], x the input of f; dx may be dy. */
+    /* activate_gradient: dx[rows, width] = f'(x) dy, x the input of f; dx may be dy.
+       dbias[width] = the sum of dx over its rows; += if accumulate; NULL: not wanted. */
     void (*activate_gradient)(enum activation f, const real *x, const real *dy, real *dx,
-                              size_t n);
+                              float *dbias, int rows, int width, bool accumulate);
 
     /* add: y[n] += x[n]. */
     void (*add)(const real *x, real *y, size_t n);

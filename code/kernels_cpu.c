@@ -41,10 +41,13 @@ static bool worth_sharing(size_t rows, size_t width)
     return rows * width >= ALONE;
 }
 
-/* add_parts: total[width] += partial[part, 0 .. width - 1] for each part, in order.
-   stride: floats from one part to the next. */
-static void add_parts(const float *partial, size_t stride, int width, float *total)
+/* add_parts: total[width] = the sum of partial[part, 0 .. width - 1] over all parts, in
+   order; += if accumulate. stride: floats from one part to the next. */
+static void add_parts(const float *partial, size_t stride, int width, float *total,
+                      bool accumulate)
 {
+    if (!accumulate)
+        memset(total, 0, (size_t)width * sizeof *total);
     for (int part = 0; part < PARTS; part++)
         for (int k = 0; k < width; k++)
             total[k] += partial[part * stride + k];
@@ -110,7 +113,9 @@ static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
                 1, in(dy), outer, in(w), inner, accumulate ? 1 : 0, out(dx), inner);
 }
 
-static void add_columns(const float *x, int rows, int width, float *total)
+/* total[width] = the sum of x over its rows; += if accumulate */
+static void add_columns(const float *x, int rows, int width, float *total,
+                        bool accumulate)
 {
     float *partial = allocate((size_t)PARTS * width, sizeof *partial);
     #pragma omp parallel for if (worth_sharing(rows, width))
@@ -120,17 +125,18 @@ static void add_columns(const float *x, int rows, int width, float *total)
             for (int k = 0; k < width; k++)
                 sum[k] += x[(size_t)i * width + k];
     }
-    add_parts(partial, width, width, total);
+    add_parts(partial, width, width, total, accumulate);
     free(partial);
 }
 
 static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
-                                       float *dbias, int rows, int inner, int outer)
+                                       float *dbias, int rows, int inner, int outer,
+                                       bool accumulate)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outer, inner, rows,
-                1, in(dy), outer, in(x), inner, 1, dw, inner);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outer, inner, rows, 1, in(dy),
+                outer, in(x), inner, accumulate ? 1 : 0, dw, inner);
     if (dbias)
-        add_columns(in(dy), rows, outer, dbias);
+        add_columns(in(dy), rows, outer, dbias, accumulate);
 }
 
 /* Drop elements on the CPU */
@@ -243,15 +249,17 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
         #pragma omp simd
         for (int k = 0; k < width; k++)
             normal[k] = in(gain)[k] * ((row[k] - mu) * delta) + in(bias)[k];
-        mean[i] = mu;
-        deviation[i] = delta;
+        if (mean) {
+            mean[i] = mu;
+            deviation[i] = delta;
+        }
     }
 }
 
 static void norm_gradient_cpu(const real *dy, const real *x, const float *mean,
                               const float *deviation, const real *gain,
                               struct dropout dropout, real *dsum, real *dx,
-                              float *dgain, float *dbias, int rows, int width)
+                              const struct norm_sums *sums, int rows, int width)
 {
     size_t stride = 2 * (size_t)width;
     float *partial = allocate(PARTS * stride, sizeof *partial);
@@ -283,9 +291,11 @@ static void norm_gradient_cpu(const real *dy, const real *x, const float *mean,
                      out(dx) + (size_t)i * width, width);
         }
     }
-    add_parts(partial, stride, width, dgain);
-    add_parts(partial + width, stride, width, dbias);
+    add_parts(partial, stride, width, sums->gain, sums->accumulate);
+    add_parts(partial + width, stride, width, sums->bias, sums->accumulate);
     free(partial);
+    if (sums->before)
+        add_columns(in(dx ? dx : dsum), rows, width, sums->before, sums->accumulate);
 }
 
 /* Apply functions to elements on the CPU */
@@ -325,8 +335,10 @@ static void activate_cpu(enum activation f, const real *x, real *y, size_t n)
 }
 
 static void activate_gradient_cpu(enum activation f, const real *x, const real *dy,
-                                  real *dx, size_t n)
+                                  real *dx, float *dbias, int rows, int width,
+                                  bool accumulate)
 {
+    size_t n = (size_t)rows * width;
     #pragma omp parallel for if (n >= ALONE)
     for (size_t from = 0; from < n; from += SPAN) {
         const float *a = in(x) + from, *db = in(dy) + from;
@@ -341,6 +353,8 @@ static void activate_gradient_cpu(enum activation f, const real *x, const real *
                 da[i] = f == TANH ? db[i] * tanh_slope(a[i]) : a[i] > 0 ? db[i] : 0;
         }
     }
+    if (dbias)
+        add_columns(in(dx), rows, width, dbias, accumulate);
 }
 
 static void add_cpu(const real *x, real *y, size_t n)
@@ -712,7 +726,8 @@ const struct kernels *kernels_cpu(void)
 {
     static char name[32];
     static const struct kernels table = {
-        .name = name, .real_size = sizeof(float), .loss_scale = 1,
+        .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
+        .loss_scale = 1,
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,

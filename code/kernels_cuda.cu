@@ -288,6 +288,7 @@ static void copy_cuda(void *to, const void *from, size_t bytes)
 }
 
 static const size_t SCRATCH_FLOATS = 1 << 22, WORKSPACE_BYTES = 1 << 25;
+static const size_t PART_FLOATS = SCRATCH_FLOATS / 2; /* of these, for parts of sums */
 static float *scratch;
 static void *workspace;
 
@@ -317,46 +318,74 @@ template <class T> static void to_float_cuda(const real *from, float *to, size_t
 }
 
 /* Add up columns on the GPU */
-enum { LINES = 8, PARTS = 64, AHEAD = 4, STRIP = 4 * WARP /* columns of a block */ };
+enum { LINES = 8, PARTS = 64, STRIP = 4 * WARP /* columns of a block */ };
 
 template <class T, int N_, int SUMS_ = 1> struct elements {
-    static const int N = N_, SUMS = SUMS_;
+    static const int N = N_, SUMS = SUMS_, AHEAD = 4;
     const T *x; /* [rows, SUMS, width] */
     int width;
-    __device__ void operator()(int row, int column, float v[SUMS][N]) const
+    struct fetched {
+        neighbours<T, N> x[SUMS];
+    };
+    __device__ struct fetched fetch(int row, int column) const
+    {
+        struct fetched f;
+        for (int s = 0; s < SUMS; s++)
+            f.x[s] = *(const neighbours<T, N> *)(x + ((size_t)row * SUMS + s) * width
+                                                 + column);
+        return f;
+    }
+    __device__ void use(const struct fetched &f, int, int, float v[SUMS][N]) const
     {
         for (int s = 0; s < SUMS; s++)
-            load<N>(x + ((size_t)row * SUMS + s) * width + column, v[s]);
+            for (int j = 0; j < N; j++)
+                v[s][j] = widen(f.x[s].x[j]);
     }
 };
 
-/* sum_rows: the sums over rows begin to end - 1 of the block's strip of columns. Thread
-   number t has that of column t % (N * WARP) of the strip, of sum t / (N * WARP). */
+/* Where sums go, [width] each; NULL: not wanted. = or, if accumulate, +=. */
+template <int SUMS> struct column_sums {
+    float *sum[SUMS];
+    bool accumulate;
+};
+
+/* sum_rows: the sums over rows begin to end - 1 of the block's strip of columns. */
 template <class Value>
-static __device__ float sum_rows(Value value, int begin, int end, int width)
+static __device__ void sum_rows(Value value, int begin, int end, int width,
+                                const struct column_sums<Value::SUMS> &totals)
 {
-    const int N = Value::N, SUMS = Value::SUMS, strip = N * WARP;
+    const int N = Value::N, SUMS = Value::SUMS, AHEAD = Value::AHEAD, strip = N * WARP;
     __shared__ float sums[LINES][SUMS * strip];
     int lane = threadIdx.x, line = threadIdx.y, number = line * WARP + lane;
-    int column = blockIdx.x * strip + N * lane;
-    column = column < width ? column : width - N;
-    float sum[SUMS][N] = {}, v[AHEAD][SUMS][N], total = 0;
-    for (int row = begin + line; row < end; row += AHEAD * LINES) {
-        /* Add as many rows as a thread asks for at once */
+    int column = blockIdx.x * strip + N * lane, summed = blockIdx.x * strip + number;
+    float sum[SUMS][N] = {}, v[SUMS][N];
+    typename Value::fetched ahead[AHEAD];
+    for (int row = column < width ? begin + line : end; row < end;
+         row += AHEAD * LINES) {
+        /* Add as many rows as a thread fetches at once */
         for (int i = 0; i < AHEAD; i++)
-            value(row + i * LINES < end ? row + i * LINES : end - 1, column, v[i]);
+            ahead[i] = value.fetch(row + i * LINES < end ? row + i * LINES : row, column);
         for (int i = 0; i < AHEAD; i++)
-            for (int s = 0; s < SUMS; s++)
-                for (int j = 0; j < N; j++)
-                    sum[s][j] += row + i * LINES < end ? v[i][s][j] : 0.0f;
+            if (row + i * LINES < end) {
+                value.use(ahead[i], row + i * LINES, column, v);
+                for (int s = 0; s < SUMS; s++)
+                    for (int j = 0; j < N; j++)
+                        sum[s][j] += v[s][j];
+            }
     }
     for (int s = 0; s < SUMS; s++)
         for (int j = 0; j < N; j++)
             sums[line][s * strip + N * lane + j] = sum[s][j];
     __syncthreads();
-    for (int other = 0; other < LINES && number < SUMS * strip; other++)
-        total += sums[other][number];
-    return total;
+    for (int s = 0; s < SUMS && number < strip && summed < width; s++) {
+        /* Add the lines of one column */
+        float *to = totals.sum[s], total = 0;
+        if (!to)
+            continue;
+        for (int other = 0; other < LINES; other++)
+            total += sums[other][s * strip + number];
+        to[summed] = totals.accumulate ? to[summed] + total : total;
+    }
 }
 
 static const size_t FINISHED_BYTES = SCRATCH_FLOATS / WARP * sizeof(unsigned);
@@ -375,55 +404,48 @@ static __device__ bool is_last(unsigned *finished, unsigned blocks)
     return last;
 }
 
-/* part_rows: how many rows a part has; the last may have fewer. */
+/* part_rows: how many rows a part has; the last may have fewer. part: [parts, SUMS,
+   width]. */
 template <class Value>
-static __global__ void __launch_bounds__(THREADS, 4)
+static __global__ void __launch_bounds__(THREADS, Value::SUMS == 1 ? 4 : 3)
 sum_columns_kernel(Value value, int rows, int part_rows, int width, float *part,
-                   unsigned *finished, float *total, float *second_total)
+                   unsigned *finished, struct column_sums<Value::SUMS> totals)
 {
-    const int N = Value::N, SUMS = Value::SUMS, strip = N * WARP;
+    const int SUMS = Value::SUMS;
     int begin = blockIdx.y * part_rows;
     int end = rows - begin < part_rows ? rows : begin + part_rows;
-    int number = threadIdx.y * WARP + threadIdx.x, s = number / strip;
-    int column = blockIdx.x * strip + number % strip;
-    bool mine = s < SUMS && column < width;
-    float sum = sum_rows(value, begin, end, width);
-    if (mine)
-        part[((size_t)blockIdx.y * SUMS + s) * width + column] = sum;
-    if (!is_last(finished + blockIdx.x, gridDim.y))
-        return;
-    total = s == 0 ? total : second_total;
-    float before = mine ? total[column] : 0.0f;
-    sum = sum_rows(elements<float, N, SUMS>{part, width}, 0, gridDim.y, width);
-    if (mine)
-        total[column] = before + sum;
+    struct column_sums<SUMS> mine = {{}, false};
+    for (int s = 0; s < SUMS; s++)
+        mine.sum[s] = part + ((size_t)blockIdx.y * SUMS + s) * width;
+    sum_rows(value, begin, end, width, mine);
+    if (is_last(finished + blockIdx.x, gridDim.y))
+        sum_rows(elements<float, Value::N, SUMS>{part, width}, 0, gridDim.y, width,
+                 totals);
 }
 
-/* sum_columns: total[width] += the sum of value over the rows; if there are two sums,
-   the second goes to second_total. */
+/* sum_columns: the sums of value over the rows, for each column. */
 template <class Value>
-static void sum_columns(Value value, int rows, int width, float *total,
-                        float *second_total)
+static void sum_columns(Value value, int rows, int width,
+                        struct column_sums<Value::SUMS> totals)
 {
-    const size_t room = SCRATCH_FLOATS / Value::SUMS / width; /* for parts */
+    const size_t room = PART_FLOATS / Value::SUMS / width; /* for parts */
     if (room == 0)
         fail("cuda", "a row of %d is too wide for this table", width);
-    size_t at_once = AHEAD * LINES, parts = room < PARTS ? room : (size_t)PARTS;
+    size_t at_once = Value::AHEAD * LINES, parts = room < PARTS ? room : (size_t)PARTS;
     int part_rows = at_once * blocks_for(rows, at_once * parts);
-    if (rows > 0)
-        LAUNCH((sum_columns_kernel<Value>),
-               dim3(blocks_for(width, Value::N * WARP), blocks_for(rows, part_rows)),
-               dim3(WARP, LINES), value, rows, part_rows, width, scratch, finished,
-               total, second_total);
+    LAUNCH((sum_columns_kernel<Value>),
+           dim3(blocks_for(width, Value::N * WARP), blocks_for(rows, part_rows)),
+           dim3(WARP, LINES), value, rows, part_rows, width, scratch, finished, totals);
 }
 
-/* sum_matrix: total[width] += the sum of x over its rows. */
-template <class T> static void sum_matrix(const T *x, int rows, int width, float *total)
+/* sum_matrix: total[width] = the sum of x over its rows; += if accumulate. */
+template <class T>
+static void sum_matrix(const T *x, int rows, int width, float *total, bool accumulate)
 {
     if (whole<4>(width, x))
-        sum_columns(elements<T, 4>{x, width}, rows, width, total, NULL);
+        sum_columns(elements<T, 4>{x, width}, rows, width, {{total}, accumulate});
     else
-        sum_columns(elements<T, 1>{x, width}, rows, width, total, NULL);
+        sum_columns(elements<T, 1>{x, width}, rows, width, {{total}, accumulate});
 }
 
 /* Multiply by matrices on the GPU */
@@ -595,7 +617,7 @@ static void multiply(struct product p, const void *a, const void *b, const void 
     p.out = data_type<Out>();
     p.bias = bias != NULL;
     p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
-    if (p.m == 0 || p.n == 0 || p.k == 0)
+    if (p.m == 0 || p.n == 0 || (p.k == 0 && p.accumulate))
         return;
     if (p.m < SMALL || p.n < SMALL || p.k < SMALL) {
         multiply_small<In, Out>(p, a, b, bias, d);
@@ -637,12 +659,13 @@ static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
 
 template <class T>
 static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
-                                        float *dbias, int rows, int in, int out)
+                                        float *dbias, int rows, int in, int out,
+                                        bool accumulate)
 {
-    struct product p = {false, true, true, in, out, rows, in, out, in};
+    struct product p = {false, true, accumulate, in, out, rows, in, out, in};
     multiply<T, float>(p, x, dy, NULL, dw);
     if (dbias)
-        sum_matrix((const T *)dy, rows, out, dbias);
+        sum_matrix((const T *)dy, rows, out, dbias, accumulate);
 }
 
 /* Look up embeddings on the GPU */
@@ -738,15 +761,17 @@ static __device__ __forceinline__ void fetch(const T *row, int at, int width,
 }
 
 template <class T, int N>
-static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropout,
-                                   const T *gain, const T *bias, T *y, float *mean,
-                                   float *deviation, int rows, int width, float epsilon)
+static __global__ void __launch_bounds__(WARP * ROWS)
+norm_kernel(T *x, const T *residual, struct dropout dropout, const T *gain,
+            const T *bias, T *y, float *mean, float *deviation, int rows, int width,
+            float epsilon)
 {
     const int SPAN = GROUPS * N * WARP, start = N * threadIdx.x;
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
+    bool kept = (mean || width > SPAN) && (residual || dropout.rate > 0);
     neighbours<T, N> v[GROUPS], r[GROUPS], w[GROUPS], b[GROUPS];
     float sum = 0, squares = 0;
     int span = 0, at = start;
@@ -766,7 +791,7 @@ static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropo
                 narrow(residual ? f[j] + widen(r[g].x[j]) : f[j], &v[g].x[j]);
                 sum += widen(v[g].x[j]);
             }
-            if (residual || dropout.rate > 0)
+            if (kept)
                 *(neighbours<T, N> *)(x + first + k) = v[g];
         }
         at += SPAN;
@@ -797,7 +822,7 @@ static __global__ void norm_kernel(T *x, const T *residual, struct dropout dropo
             *(neighbours<T, N> *)(y + first + k) = out;
         }
     }
-    if (threadIdx.x == 0) {
+    if (mean && threadIdx.x == 0) {
         mean[row] = mu;
         deviation[row] = delta;
     }
@@ -815,104 +840,114 @@ static void norm_cuda(real *x, const real *residual, struct dropout dropout,
            (const T *)bias, (T *)y, mean, deviation, rows, width, epsilon);
 }
 
-/* What the gradients of gain and bias sum up: dy times the normalised row, and dy. */
-template <class T, int N_> struct normed_gradient {
-    static const int N = N_, SUMS = 2;
-    const T *dy, *x;
-    const float *mean, *deviation;
-    int width;
-    __device__ void operator()(int row, int column, float v[SUMS][N]) const
-    {
-        float h[N], mu = mean[row], delta = deviation[row];
-        load<N>(dy + (size_t)row * width + column, v[1]);
-        load<N>(x + (size_t)row * width + column, h);
-        for (int j = 0; j < N; j++)
-            v[0][j] = v[1][j] * ((h[j] - mu) * delta);
-    }
+struct row_means {
+    float g, gh;
 };
 
 template <class T, int N>
-static __global__ void norm_gradient_kernel(const T *dy, const T *x, const float *mean,
-                                            const float *deviation, const T *gain,
-                                            struct dropout dropout, T *dsum, T *dx,
-                                            int rows, int width)
+static __global__ void norm_means_kernel(const T *dy, const T *x, const float *mean,
+                                         const float *deviation, const T *gain,
+                                         struct row_means *means, int rows, int width)
 {
-    const int SPAN = GROUPS * N * WARP, start = N * threadIdx.x;
+    const int SPAN = GROUPS * N * WARP;
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
-    float mu = mean[row], delta = deviation[row], d_sum = 0, dh_sum = 0;
-    neighbours<T, N> dv[GROUPS], v[GROUPS], w[GROUPS], out;
-    int span = 0, at = start;
-    do {
-        /* Fetch a row's gradient, the row, and the gain */
+    float mu = mean[row], delta = deviation[row], g_sum = 0, gh_sum = 0;
+    neighbours<T, N> dv[GROUPS], v[GROUPS], w[GROUPS];
+    for (int at = N * threadIdx.x; at < width; at += SPAN) {
         fetch(dy + first, at, width, dv);
         fetch(x + first, at, width, v);
         fetch(gain, at, width, w);
         FOR_GROUPS
             for (int j = 0; j < N; j++) {
-                /* Find an element's gradient and its normalised value */
                 float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
-                float h = (widen(v[g].x[j]) - mu) * delta;
-                d_sum += d;
-                dh_sum += d * h;
+                g_sum += d;
+                gh_sum += d * ((widen(v[g].x[j]) - mu) * delta);
             }
-        at += SPAN;
-    } while ((span += SPAN) < width);
-    float d_mean = warp_sum(d_sum) / width, dh_mean = warp_sum(dh_sum) / width;
-    for (span = 0, at = start; span < width; span += SPAN, at += SPAN) {
-        if (width > SPAN) {
-            /* Fetch a row's gradient, the row, and the gain */
-            fetch(dy + first, at, width, dv);
-            fetch(x + first, at, width, v);
-            fetch(gain, at, width, w);
-        }
-        __syncwarp(); /* the last group, another lane's, has been read */
-        FOR_GROUPS {
-            /* Write the gradients of a group */
-            float f[N];
-            for (int j = 0; j < N; j++) {
-                /* Find an element's gradient and its normalised value */
-                float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
-                float h = (widen(v[g].x[j]) - mu) * delta;
-                f[j] = delta * (d - d_mean - h * dh_mean);
-                narrow(f[j], &out.x[j]);
-            }
-            *(neighbours<T, N> *)(dsum + first + k) = out;
-            if (dx) {
-                drop<N>(dropout, first + k, f);
-                for (int j = 0; j < N; j++)
-                    narrow(f[j], &out.x[j]);
-                *(neighbours<T, N> *)(dx + first + k) = out;
-            }
-        }
     }
+    g_sum = warp_sum(g_sum) / width;
+    gh_sum = warp_sum(gh_sum) / width;
+    if (threadIdx.x == 0)
+        means[row] = {g_sum, gh_sum};
 }
+
+template <class T, int N_> struct normed_gradient {
+    static const int N = N_, SUMS = 3, AHEAD = 2;
+    const T *dy, *x;
+    const float *mean, *deviation;
+    const T *gain;
+    const struct row_means *means;
+    struct dropout dropout;
+    T *dsum, *dx;
+    int width;
+    struct fetched {
+        neighbours<T, N> dy, x;
+        float mean, deviation;
+        struct row_means means;
+    };
+    __device__ struct fetched fetch(int row, int column) const
+    {
+        size_t at = (size_t)row * width + column;
+        return {*(const neighbours<T, N> *)(dy + at),
+                *(const neighbours<T, N> *)(x + at), mean[row], deviation[row],
+                means[row]};
+    }
+    /* Find the gradient of a norm, and what is summed of it */
+    __device__ void use(const struct fetched &f, int row, int column,
+                        float v[SUMS][N]) const
+    {
+        size_t at = (size_t)row * width + column;
+        neighbours<T, N> sum, dense, w = *(const neighbours<T, N> *)(gain + column);
+        for (int j = 0; j < N; j++) {
+            float h = (widen(f.x.x[j]) - f.mean) * f.deviation, d = widen(f.dy.x[j]);
+            float g = d * widen(w.x[j]);
+            v[0][j] = d * h;
+            v[1][j] = d;
+            v[2][j] = f.deviation * (g - f.means.g - h * f.means.gh);
+            narrow(v[2][j], &sum.x[j]);
+        }
+        *(neighbours<T, N> *)(dsum + at) = sum;
+        if (dx)
+            drop<N>(dropout, at, v[2]);
+        for (int j = 0; j < N; j++) {
+            narrow(v[2][j], &dense.x[j]);
+            v[2][j] = widen(dense.x[j]); /* as whoever reads it will find it */
+        }
+        if (dx)
+            *(neighbours<T, N> *)(dx + at) = dense;
+    }
+};
 
 template <class T, int N>
 static void norm_gradient_of(const T *dy, const T *x, const float *mean,
                              const float *deviation, const T *gain,
-                             struct dropout dropout, T *dsum, T *dx, float *dgain,
-                             float *dbias, int rows, int width)
+                             struct dropout dropout, T *dsum, T *dx,
+                             const struct norm_sums *sums, int rows, int width)
 {
-    struct normed_gradient<T, N> value = {dy, x, mean, deviation, width};
-    sum_columns(value, rows, width, dgain, dbias);
-    LAUNCH((norm_gradient_kernel<T, N>), blocks_for(rows, ROWS), dim3(WARP, ROWS), dy,
-           x, mean, deviation, gain, dropout, dsum, dx, rows, width);
+    struct row_means *means = (struct row_means *)(scratch + PART_FLOATS);
+    if ((size_t)rows > (SCRATCH_FLOATS - PART_FLOATS) / 2)
+        fail("cuda", "%d tokens in a batch are too many for this table", rows);
+    LAUNCH((norm_means_kernel<T, N>), blocks_for(rows, ROWS), dim3(WARP, ROWS), dy, x,
+           mean, deviation, gain, means, rows, width);
+    struct normed_gradient<T, N> value = {dy,   x,       mean, deviation, gain,
+                                          means, dropout, dsum, dx,        width};
+    sum_columns(value, rows, width,
+                {{sums->gain, sums->bias, sums->before}, sums->accumulate});
 }
 
 template <class T>
 static void norm_gradient_cuda(const real *dy, const real *x, const float *mean,
                                const float *deviation, const real *gain,
                                struct dropout dropout, real *dsum, real *dx,
-                               float *dgain, float *dbias, int rows, int width)
+                               const struct norm_sums *sums, int rows, int width)
 {
     bool fours = whole<4>(width, (const T *)dy, (const T *)x, (const T *)gain,
                           (T *)dsum, (T *)dx);
     (fours ? norm_gradient_of<T, 4> : norm_gradient_of<T, 1>)(
         (const T *)dy, (const T *)x, mean, deviation, (const T *)gain, dropout,
-        (T *)dsum, (T *)dx, dgain, dbias, rows, width);
+        (T *)dsum, (T *)dx, sums, rows, width);
 }
 
 /* Apply functions to elements on the GPU */
@@ -946,20 +981,32 @@ static __global__ void activate_kernel(enum activation f, const T *x, T *y, size
     write4(y, at, n, v);
 }
 
-template <class T>
-static __global__ void activate_gradient_kernel(enum activation f, const T *x,
-                                                const T *dy, T *dx, size_t n)
-{
-    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
-    float v[4], g[4];
-    if (at >= n)
-        return;
-    read4(x, at, n, v);
-    read4(dy, at, n, g);
-    for (int j = 0; j < 4; j++)
-        g[j] *= slope(f, v[j]);
-    write4(dx, at, n, g);
-}
+template <class T, int N_> struct bent_gradient {
+    static const int N = N_, SUMS = 1, AHEAD = 4;
+    enum activation f;
+    const T *x, *dy;
+    T *dx;
+    int width;
+    struct fetched {
+        neighbours<T, N> x, dy;
+    };
+    __device__ struct fetched fetch(int row, int column) const
+    {
+        size_t at = (size_t)row * width + column;
+        return {*(const neighbours<T, N> *)(x + at),
+                *(const neighbours<T, N> *)(dy + at)};
+    }
+    __device__ void use(const struct fetched &got, int row, int column,
+                        float v[SUMS][N]) const
+    {
+        neighbours<T, N> out;
+        for (int j = 0; j < N; j++) {
+            narrow(widen(got.dy.x[j]) * slope(f, widen(got.x.x[j])), &out.x[j]);
+            v[0][j] = widen(out.x[j]);
+        }
+        *(neighbours<T, N> *)(dx + (size_t)row * width + column) = out;
+    }
+};
 
 template <class T>
 static __global__ void dropout_kernel(const T *x, T *y, size_t n,
@@ -1001,12 +1048,23 @@ static void activate_cuda(enum activation f, const real *x, real *y, size_t n)
            (T *)y, n);
 }
 
+template <class T, int N>
+static void bend_back(enum activation f, const T *x, const T *dy, T *dx, float *dbias,
+                      int rows, int width, bool accumulate)
+{
+    struct bent_gradient<T, N> value = {f, x, dy, dx, width};
+    sum_columns(value, rows, width, {{dbias}, accumulate});
+}
+
 template <class T>
 static void activate_gradient_cuda(enum activation f, const real *x, const real *dy,
-                                   real *dx, size_t n)
+                                   real *dx, float *dbias, int rows, int width,
+                                   bool accumulate)
 {
-    LAUNCH((activate_gradient_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, f,
-           (const T *)x, (const T *)dy, (T *)dx, n);
+    bool fours = whole<4>(width, (const T *)x, (const T *)dy, (T *)dx);
+    (fours ? bend_back<T, 4> : bend_back<T, 1>)(f, (const T *)x, (const T *)dy,
+                                                (T *)dx, dbias, rows, width,
+                                                accumulate);
 }
 
 template <class T> static void add_cuda(const real *x, real *y, size_t n)
@@ -2008,6 +2066,7 @@ template <class T> static const struct kernels *open_table(void)
     k.name = name;
     k.real_size = sizeof(T);
     k.processors = device.multiProcessorCount;
+    k.logit_rows = GPU_LOGIT_ROWS;
     k.loss_scale = sizeof(T) == 2 ? LARGEST_SCALE : 1;
     /* Fill in the operations */
     k.reserve = reserve_cuda;

@@ -78,8 +78,9 @@ static void predict_words(struct model *student, struct model *teacher,
         /* Scale the gradient of the soft targets */
         .soft_scale = share * settings->kl * square / divisor,
     };
-    for (int first = 0; first < count; first += MLM_BLOCK) {
-        loss.rows = count - first < MLM_BLOCK ? count - first : MLM_BLOCK;
+    int block = student->mlm.block;
+    for (int first = 0; first < count; first += block) {
+        loss.rows = count - first < block ? count - first : block;
         mlm_forward(student, first, loss.rows);
         if (teacher)
             mlm_forward(teacher, first, loss.rows);

@@ -86,6 +86,7 @@ void optimizer_step(struct optimizer *o, long step)
         .correction1 = (float)(1 - pow(s->beta1, (double)step + 1)),
         .correction2 = (float)(1 - pow(s->beta2, (double)step + 1)),
     };
+    encoder_settle_gradient(m);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
     m->k->decide(m->state, s->clip);
@@ -95,7 +96,7 @@ void optimizer_step(struct optimizer *o, long step)
         m->k->adamw(&adamw, m->state, m->master + at, m->gradient + at, o->first + at,
                     o->second + at, slice(m->k, m->weights, at), span->end - at);
     }
-    m->k->zero(m->gradient, m->parameters.size * sizeof(float));
+    encoder_forget_gradient(m);
 }
 
 /* Keep the optimiser's moments over a pause */

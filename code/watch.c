@@ -2,6 +2,7 @@
 #include "watch.h"
 #include "fail.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -29,30 +30,38 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void note(enum kernel_family family, double flops, double bytes, double began)
+/* What an operation comes to: the FLOPs that count, those that are performed, the bytes
+   and the launches. */
+struct charge {
+    double flops, work, bytes, launches;
+};
+
+static void note(enum kernel_family family, struct charge charge, double began)
 {
     struct tally *tally = &tallies[family];
     tally->calls++;
-    tally->flops += flops;
-    tally->bytes += bytes;
+    tally->flops += charge.flops;
+    tally->bytes += charge.bytes;
     if (inner) {
         inner->wait();
         tally->seconds += now() - began;
     }
     if (machine.bandwidth > 0) {
-        double work = flops / (family == GEMM ? machine.gemm : machine.other);
-        double traffic = bytes / machine.bandwidth;
-        tally->estimate += (work > traffic ? work : traffic) + machine.launch;
+        double work = charge.work / (family == GEMM ? machine.gemm : machine.other);
+        double traffic = charge.bytes / machine.bandwidth;
+        tally->estimate += (work > traffic ? work : traffic)
+                           + charge.launches * machine.launch;
     }
 }
 
-/* Passes a call on to the inner table, and notes it. */
-#define PASS(family, flops, bytes, call)         \
-    do {                                         \
-        double began = now();                    \
-        if (inner)                               \
-            inner->call;                         \
-        note(family, flops, bytes, began);       \
+/* Passes a call on to the inner table, and notes it: one launch, unless said. */
+#define PASS(family, flops, bytes, call) PASS_AS(family, flops, flops, bytes, 1, call)
+#define PASS_AS(family, flops, work, bytes, launches, call)                   \
+    do {                                                                      \
+        double began = now();                                                 \
+        if (inner)                                                            \
+            inner->call;                                                      \
+        note(family, (struct charge){flops, work, bytes, launches}, began);   \
     } while (0)
 
 /* Keep what was uploaded */
@@ -170,11 +179,15 @@ static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
 }
 
 static void watch_linear_weight_gradient(const real *x, const real *dy, float *dw,
-                                         float *dbias, int rows, int in, int out)
+                                         float *dbias, int rows, int in, int out,
+                                         bool accumulate)
 {
-    double n = rows, i = in, o = out, sums = 2 * i * o + (dbias ? 2 * o : 0);
-    PASS(GEMM, 2 * n * i * o, real_bytes * (n * o + n * i) + sizeof(float) * sums,
-         linear_weight_gradient(x, dy, dw, dbias, rows, in, out));
+    double n = rows, i = in, o = out, sums = i * o + (dbias ? o : 0);
+    PASS_AS(GEMM, 2 * n * i * o, 2 * n * i * o,
+            real_bytes * ((dbias ? 2 : 1) * n * o + n * i)
+                + sizeof(float) * (accumulate ? 2 : 1) * sums,
+            dbias ? 2 : 1,
+            linear_weight_gradient(x, dy, dw, dbias, rows, in, out, accumulate));
 }
 
 /* Watch the embeddings */
@@ -219,9 +232,10 @@ static void watch_norm(real *x, const real *residual, struct dropout dropout,
                        float *deviation, int rows, int width, float epsilon)
 {
     double n = (double)rows * width;
-    double arrays = 2 + (residual != NULL) + (residual || dropout.rate > 0);
+    double arrays = 2 + (residual != NULL) + (mean && (residual || dropout.rate > 0));
     PASS(NORMALISATION, 9 * n,
-         real_bytes * (arrays * n + 2.0 * width) + sizeof(float) * 2.0 * rows,
+         real_bytes * (arrays * n + 2.0 * width)
+             + sizeof(float) * (mean ? 2.0 : 0) * rows,
          norm(x, residual, dropout, gain, bias, y, mean, deviation, rows, width,
               epsilon));
 }
@@ -229,13 +243,17 @@ static void watch_norm(real *x, const real *residual, struct dropout dropout,
 static void watch_norm_gradient(const real *dy, const real *x, const float *mean,
                                 const float *deviation, const real *gain,
                                 struct dropout dropout, real *dsum, real *dx,
-                                float *dgain, float *dbias, int rows, int width)
+                                const struct norm_sums *sums, int rows, int width)
 {
-    double n = (double)rows * width, arrays = 3 + (dx != NULL);
-    PASS(NORMALISATION, 13 * n,
-         real_bytes * (arrays * n + width) + sizeof(float) * (2.0 * rows + 4.0 * width),
-         norm_gradient(dy, x, mean, deviation, gain, dropout, dsum, dx, dgain, dbias,
-                       rows, width));
+    double n = (double)rows * width, arrays = 5 + (dx != NULL);
+    double vectors = (sums->accumulate ? 2 : 1) * (sums->before ? 3 : 2);
+    double flops = (sums->before ? 14 : 13) * n;
+    PASS_AS(NORMALISATION, flops, flops,
+            real_bytes * (arrays * n + width)
+                + sizeof(float) * (2.0 * rows + vectors * width),
+            2,
+            norm_gradient(dy, x, mean, deviation, gain, dropout, dsum, dx, sums, rows,
+                          width));
 }
 
 /* Watch the pointwise operations */
@@ -250,10 +268,12 @@ static void watch_activate(enum activation f, const real *x, real *y, size_t n)
 }
 
 static void watch_activate_gradient(enum activation f, const real *x, const real *dy,
-                                    real *dx, size_t n)
+                                    real *dx, float *dbias, int rows, int width,
+                                    bool accumulate)
 {
-    PASS(POINTWISE, 8 * (double)n, real_bytes * 3 * (double)n,
-         activate_gradient(f, x, dy, dx, n));
+    double n = (double)rows * width, sums = dbias ? (accumulate ? 2 : 1) * width : 0;
+    PASS(POINTWISE, (dbias ? 9 : 8) * n, real_bytes * 3 * n + sizeof(float) * sums,
+         activate_gradient(f, x, dy, dx, dbias, rows, width, accumulate));
 }
 
 static void watch_add(const real *x, real *y, size_t n)
@@ -262,12 +282,24 @@ static void watch_add(const real *x, real *y, size_t n)
 }
 
 /* Watch the attention */
-static double pairs_of(const struct attention *a)
+/* Pairs of a query and a key: those that count, those in whole tiles, and of these the
+   ones whose score does not wait for the second round. */
+struct pairs {
+    double counted, tiled, again;
+};
+
+static struct pairs pairs_of(const struct attention *a)
 {
     const int *offsets = kept(a->offsets), *visible = kept(a->visible);
-    double pairs = 0;
-    for (int s = 0; s < a->sequences; s++)
-        pairs += (double)(offsets[s + 1] - offsets[s]) * visible[s];
+    struct pairs pairs = {0};
+    for (int s = 0; s < a->sequences; s++) {
+        double rows = offsets[s + 1] - offsets[s], keys = visible[s];
+        double tiled = ceil(rows / GPU_TILE) * ceil(keys / GPU_TILE)
+                       * (GPU_TILE * GPU_TILE);
+        pairs.counted += rows * keys;
+        pairs.tiled += tiled;
+        pairs.again += keys > GPU_SPAN ? tiled : 0;
+    }
     return pairs;
 }
 
@@ -282,16 +314,19 @@ static double attention_bytes(const struct attention *a, double arrays)
 static void watch_attention(const struct attention *a, const real *qkv, real *y,
                             float *logsum)
 {
-    PASS(ATTENTION, 4 * pairs_of(a) * a->width, attention_bytes(a, 4),
-         attention(a, qkv, y, logsum));
+    struct pairs p = pairs_of(a);
+    PASS_AS(ATTENTION, 4 * p.counted * a->width, (4 * p.tiled + 2 * p.again) * a->width,
+            attention_bytes(a, 4), 1, attention(a, qkv, y, logsum));
 }
 
 static void watch_attention_gradient(const struct attention *a, const real *qkv,
                                      const real *y, const float *logsum,
                                      const real *dy, real *dqkv)
 {
-    PASS(ATTENTION, 10 * pairs_of(a) * a->width, attention_bytes(a, 8),
-         attention_gradient(a, qkv, y, logsum, dy, dqkv));
+    struct pairs p = pairs_of(a);
+    PASS_AS(ATTENTION, 10 * p.counted * a->width, 14 * p.tiled * a->width,
+            attention_bytes(a, 8), 2,
+            attention_gradient(a, qkv, y, logsum, dy, dqkv));
 }
 
 /* Watch the losses */
@@ -304,7 +339,7 @@ static void watch_softmax_loss(const struct softmax_loss *loss, real *student,
     double each = (labels ? 8 : 0) + (teacher ? 24 : 0);
     double columns = 3 + (labels != NULL) + (soft_weight != NULL);
     PASS(LOSS, each * n,
-         real_bytes * (teacher ? 3 : 2) * n + sizeof(float) * columns * loss->rows,
+         real_bytes * (teacher ? 5 : 3) * n + sizeof(float) * columns * loss->rows,
          softmax_loss(loss, student, teacher, labels, soft_weight, loss_scale,
                       label_loss, soft_loss, hit));
 }
@@ -334,8 +369,8 @@ static void watch_sum(const float *x, int n, float *total)
 /* Watch the optimiser */
 static void watch_square_norm(const float *gradient, size_t n, float *state)
 {
-    PASS(OPTIMISER, 2 * (double)n, sizeof(float) * (double)n,
-         square_norm(gradient, n, state));
+    PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n, sizeof(float) * (double)n, 2,
+            square_norm(gradient, n, state));
 }
 
 static void watch_decide(float *state, float clip)
@@ -365,6 +400,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
     table = (struct kernels){
         .name = inner ? inner->name : "nobody",
         .real_size = inner ? inner->real_size : machine.real_size,
+        .logit_rows = inner ? inner->logit_rows : machine.logit_rows,
         .loss_scale = inner ? inner->loss_scale : 1,
         /* Fill in what the watch does */
         .reserve = watch_reserve, .allocate = watch_allocate, .release = watch_release,

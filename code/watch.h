@@ -28,10 +28,12 @@ struct tally {
 };
 
 /* Describe a machine that is not here */
-/* What limits a machine: the width of a real, FLOP/s of matrix products and of all
-   else, bytes/s of its memory, and the seconds before an operation begins. */
+/* What limits a machine: the width of a real, how many rows of logits are made at a
+   time, FLOP/s of matrix products and of all else, bytes/s of its memory, and the
+   seconds before an operation begins. */
 struct machine {
     size_t real_size;
+    int logit_rows;
     double gemm, other, bandwidth, launch;
 };
 

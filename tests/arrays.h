@@ -129,14 +129,15 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     struct dropout dropout = {0.5f, 1};
     k->linear(a, a, a, b, 0, 3, 4);
     k->linear_input_gradient(a, a, b, 0, 3, 4, false);
-    k->linear_weight_gradient(a, a, f, f, 0, 3, 4);
+    k->linear_weight_gradient(a, a, f, f, 0, 3, 4, true);
     k->embed(i, i, i, a, a, a, b, 0, 4);
     k->embed_gradient(a, &lookup, f, 4);
     k->norm(b, a, dropout, a, a, b, f, f, 0, 4, 1e-12f);
-    k->norm_gradient(a, a, f, f, a, dropout, b, b, f, f, 0, 4);
+    struct norm_sums sums = {f, f, f, true};
+    k->norm_gradient(a, a, f, f, a, dropout, b, b, &sums, 0, 4);
     k->dropout(a, b, 0, dropout);
     k->activate(GELU, a, b, 0);
-    k->activate_gradient(GELU, a, a, b, 0);
+    k->activate_gradient(GELU, a, a, b, f, 0, 4, true);
     k->add(a, b, 0);
     k->attention(&attention, a, b, f);
     k->attention_gradient(&attention, a, a, f, a, b);

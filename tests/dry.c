@@ -107,7 +107,7 @@ static void check_products(const struct model *m)
     const int64_t tokens = m->token_room, sequences = m->sequence_room, room = parameters_room(m->shape.vocabulary);
     const int64_t products[] = {
         tokens * m->shape.inner, tokens * 3 * m->shape.width, tokens * m->shape.heads, /* of a layer */
-        (tokens < MLM_BLOCK ? tokens : MLM_BLOCK) * room, room * m->shape.width,       /* of the MLM head */
+        (m->head == HEAD_MLM ? m->mlm.block : 1) * room, room * m->shape.width,        /* of the MLM head */
         2 * sequences * m->shape.positions, tokens * MAX_PAIRS,                        /* of spans and the cosine */
     };
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
@@ -235,15 +235,15 @@ static void linear_maps_fit(void **state)
     const int width = teacher.width, inner = teacher.inner, words = parameters_room(teacher.vocabulary);
     const int maps[][2] = {{width, width}, {width, 3 * width}, {width, inner}, {inner, width}, {width, words},
                            {1, words}, {width, 1}, {width, 2}, {width, 3}};
-    const int rows[] = {1, 2, 7, 8, 19, MLM_BLOCK, 1171, 4608};
-    size_t most = (size_t)MLM_BLOCK * 9 * (size_t)words; /* 4608 rows of logits, which are more than any run has */
+    const int rows[] = {1, 2, 7, 8, 19, 512, 1171, 4608};
+    size_t most = (size_t)4608 * (size_t)words; /* 4608 rows of logits, which are more than any run has */
     real *x = k->allocate(most * k->real_size), *w = k->allocate(most * k->real_size);
     float *dw = k->allocate((size_t)words * (size_t)width * sizeof *dw), *dbias = k->allocate(most * sizeof *dbias);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
             k->linear(x, w, w, x, rows[j], maps[i][0], maps[i][1]);
             k->linear_input_gradient(x, w, x, rows[j], maps[i][0], maps[i][1], true);
-            k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1]);
+            k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1], j % 2);
         }
     k->release(x);
     k->release(w);
@@ -260,7 +260,7 @@ static void every_kernel_was_launched(void **state)
     (void)state;
     static const char *const kernels[] = {
         "convert_kernel", "sum_columns_kernel", "small_product_kernel", "embed_kernel", "embed_gradient_kernel",
-        "norm_kernel", "norm_gradient_kernel", "activate_kernel", "activate_gradient_kernel", "dropout_kernel",
+        "norm_kernel", "norm_means_kernel", "activate_kernel", "dropout_kernel",
         "(attention_kernel", "query_gradient_kernel", "key_gradient_kernel", "move_rows_kernel",
         "softmax_loss_kernel", "cosine_loss_kernel", "squared_loss_kernel", "sum_kernel", "squares_kernel",
         "decide_kernel", "adamw_kernel",

@@ -96,6 +96,13 @@ static void test_sums(void **unused)
     double total = json_real_value(json_object_get(estimate, "minutes"));
     assert_true(fabs(minutes - total) < 1e-9 && fabs(parts - total) < 1e-9);
     assert_true(json_real_value(json_object_get(estimate, "hours_profile")) * 60 > total);
+    /* the steps of all epochs are the distillation's minutes, and products most of each */
+    double step = json_real_value(json_object_get(estimate, "milliseconds"));
+    double steps = 10 * ceil(at("splits.corpus.train.rows") / 16);
+    assert_true(fabs(steps * step / 60e3 - found("parts", "distillation", "minutes")) < 1e-9);
+    double products = json_real_value(json_object_get(estimate, "products"));
+    double expected = 100 * found("families", "gemm", "distillation") / found("parts", "distillation", "minutes");
+    assert_true(fabs(products - expected) < 1e-9 && products > 50);
 }
 
 /* Weights, gradient and two moments of the student, weights of the teacher; then what works on them. */

@@ -202,13 +202,14 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     real *dx = reals(old_dx, nx);
     float *dw = floats(old_dw, nw), *db = floats(old_db, (size_t)out);
     k->linear_input_gradient(device_dy, w, dx, rows, in, out, accumulate);
-    k->linear_weight_gradient(x, device_dy, dw, with_bias ? db : NULL, rows, in, out);
+    k->linear_weight_gradient(x, device_dy, dw, with_bias ? db : NULL, rows, in, out, accumulate);
     check_gradient("linear", linear_reference, &p, p.x, nx, dy, ny, of_reals(dx, nx),
                    accumulate ? old_dx : NULL);
-    check_gradient("linear", linear_reference, &p, p.w, nw, dy, ny, of_floats(dw, nw), old_dw);
+    check_gradient("linear", linear_reference, &p, p.w, nw, dy, ny, of_floats(dw, nw),
+                   accumulate ? old_dw : NULL);
     if (with_bias)
         check_gradient("linear", linear_reference, &p, p.bias, (size_t)out, dy, ny,
-                       of_floats(db, (size_t)out), old_db);
+                       of_floats(db, (size_t)out), accumulate ? old_db : NULL);
 }
 
 static void linear_is_right(void **state)
@@ -343,22 +344,33 @@ static void norm_case(int rows, int width, double rate, bool with_residual)
     real *gain = reals(p.gain, w), *bias = reals(p.bias, w);
     real *y = residual ? residual : reals(numbers(n, 1), n); /* y may be residual */
     float *device_mean = floats(zeros(r), r), *device_deviation = floats(zeros(r), r);
+    real *once = reals(p.x, n), *passing = reals(zeros(n), n);
+    k->norm(once, residual, p.dropout, gain, bias, passing, NULL, NULL, rows, width, (float)p.epsilon);
     k->norm(x, residual, p.dropout, gain, bias, y, device_mean, device_deviation, rows, width,
             (float)p.epsilon);
+    assert_same(of_reals(passing, n), of_reals(y, n), n); /* where there is no way back */
     check_forward("norm", of_reals(y, n), right, n);
     check_forward("norm", of_reals(x, n), sum, n);
     check_forward("norm", of_floats(device_deviation, r), deviation, r);
 
     double *dy = numbers(n, 1), *old_gain = numbers(w, 1), *old_bias = numbers(w, 1);
     real *dsum = reals(dy, n), *dx = rate > 0 ? reals(numbers(n, 1), n) : NULL;
-    float *dgain = floats(old_gain, w), *dbias = floats(old_bias, w);
-    k->norm_gradient(dsum, x, device_mean, device_deviation, gain, p.dropout, dsum, dx, dgain,
-                     dbias, rows, width); /* dsum may be dy */
+    double *old_before = numbers(w, 1), *sum_before = zeros(w);
+    bool more = rows % 2;
+    struct norm_sums sums = {floats(old_gain, w), floats(old_bias, w), floats(old_before, w), more};
+    k->norm_gradient(dsum, x, device_mean, device_deviation, gain, p.dropout, dsum, dx, &sums,
+                     rows, width); /* dsum may be dy */
     check_gradient("norm", norm_reference, &p, p.x, n, dy, n, of_reals(dx ? dx : dsum, n), NULL);
     if (with_residual)
         check_gradient("norm", norm_reference, &p, p.residual, n, dy, n, of_reals(dsum, n), NULL);
-    check_gradient("norm", norm_reference, &p, p.gain, w, dy, n, of_floats(dgain, w), old_gain);
-    check_gradient("norm", norm_reference, &p, p.bias, w, dy, n, of_floats(dbias, w), old_bias);
+    check_gradient("norm", norm_reference, &p, p.gain, w, dy, n, of_floats(sums.gain, w),
+                   more ? old_gain : NULL);
+    check_gradient("norm", norm_reference, &p, p.bias, w, dy, n, of_floats(sums.bias, w),
+                   more ? old_bias : NULL);
+    const double *dense = of_reals(dx ? dx : dsum, n);
+    for (size_t i = 0; i < n + w; i++) /* a bias reaches x in every row */
+        sum_before[i % w] += i < n ? dense[i] : more ? old_before[i - n] : 0;
+    check_forward("norm", of_floats(sums.before, w), sum_before, w);
 }
 
 static void norm_is_right(void **state)
@@ -453,12 +465,30 @@ static void activation_is_right(void **state)
             real *x = reals(p.x, n), *y = reals(zeros(n), n), *dx = reals(dy, n);
             k->activate(p.f, x, y, n);
             check_forward(names[f], of_reals(y, n), right, n);
-            k->activate_gradient(p.f, x, dx, dx, n); /* dx may be dy */
+            k->activate_gradient(p.f, x, dx, dx, NULL, 1, (int)n, false); /* dx may be dy */
             k->activate(p.f, x, x, n);               /* y may be x */
             assert_same(of_reals(x, n), of_reals(y, n), n);
             if (n < 200)
                 check_gradient(names[f], activate_reference, &p, p.x, n, dy, n, of_reals(dx, n),
                                NULL);
+        }
+}
+
+/* The bias in x gets the sum over the rows of what x gets. */
+static void activations_are_summed(void **state)
+{
+    (void)state;
+    for (int f = GELU; f <= RELU; f++)
+        for (int rows = 4; rows < 90; rows += 17) {
+            size_t width = 33, n = (size_t)rows * width;
+            double *old = numbers(width, 1), *right = zeros(width);
+            real *x = reals(numbers(n, 2), n), *dy = reals(numbers(n, 1), n), *dx = reals(zeros(n), n);
+            float *dbias = floats(old, width);
+            k->activate_gradient((enum activation)f, x, dy, dx, dbias, rows, (int)width, rows % 2);
+            const double *each = of_reals(dx, n);
+            for (size_t i = 0; i < n + width; i++)
+                right[i % width] += i < n ? each[i] : rows % 2 ? old[i - n] : 0;
+            check_forward("bias", of_floats(dbias, width), right, width);
         }
 }
 
@@ -967,8 +997,8 @@ static void run_everything(const double *x, double *results)
     float *statistics = floats(zeros(N), N), *sums = floats(zeros(N), N);
     float *device_state = floats(begin, STATE_SIZE);
     k->norm(b, a, dropout, a, a, y, statistics, statistics + ROWS, ROWS, WIDTH, 1e-12f);
-    k->norm_gradient(a, b, statistics, statistics + ROWS, a, dropout, dqkv, dx, sums, sums + WIDTH,
-                     ROWS, WIDTH);
+    struct norm_sums of_norm = {sums, sums + WIDTH, sums + 7 * WIDTH, false};
+    k->norm_gradient(a, b, statistics, statistics + ROWS, a, dropout, dqkv, dx, &of_norm, ROWS, WIDTH);
     k->embed_gradient(dx, &lookup, sums + 2 * WIDTH, WIDTH);
     k->square_norm(floats(x, 3 * N), 3 * N, device_state);
     memcpy(results, of_reals(dx, N), N * sizeof *results);
@@ -1033,6 +1063,7 @@ int main(void)
         TEST(dropout_is_right),
         TEST(dropout_keeps_its_share),
         TEST(activation_is_right),
+        TEST(activations_are_summed),
         TEST(sums_are_added),
         TEST(elementary_functions_are_accurate),
         TEST(attention_is_right),

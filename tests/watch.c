@@ -23,8 +23,8 @@
 static const struct kernels *cpu;
 
 /* On this machine nothing takes time but what a test gives it. */
-static const struct machine fp32 = {.real_size = 4, .gemm = 1, .other = 1, .bandwidth = 1};
-static const struct machine fp16 = {.real_size = 2, .gemm = 1, .other = 1, .bandwidth = 1};
+static const struct machine fp32 = {.real_size = 4, .logit_rows = CPU_LOGIT_ROWS, .gemm = 1, .other = 1, .bandwidth = 1};
+static const struct machine fp16 = {.real_size = 2, .logit_rows = CPU_LOGIT_ROWS, .gemm = 1, .other = 1, .bandwidth = 1};
 
 static const struct loss_settings triple = {
     .mlm = 2, .kl = 5, .cosine = 1, .temperature = 2, .kl_positions = REAL_POSITIONS,
@@ -101,9 +101,10 @@ static void test_flops(void **unused)
     assert_true(t[ATTENTION].flops == (4.0 * LT + 14.0 * LS) * P * W);
     assert_int_equal(t[ATTENTION].calls, LT + 2 * LS);
     /* norms: of the embeddings, two a layer, one of the head */
-    assert_true(t[NORMALISATION].flops == (9.0 * (2 * LT + 2) + (9 + 13.0) * (2 * LS + 2)) * T * W);
+    /* and of the student back, with the sum for the bias of the map before it in a layer */
+    assert_true(t[NORMALISATION].flops == (9.0 * (2 * LT + 2) + 23.0 * 2 * LS + 22.0 * 2) * T * W);
     /* GELU of layers and head; dropout of the student's embeddings and of their gradient */
-    assert_true(t[POINTWISE].flops == 5.0 * T * (LT * I + W) + 13.0 * T * (LS * I + W) + 2.0 * T * W);
+    assert_true(t[POINTWISE].flops == 5.0 * T * (LT * I + W) + 14.0 * T * (LS * I + W) + 2.0 * T * W);
     /* tables, 3 and 2; their gradients in the student; scatter */
     assert_true(t[EMBEDDING].flops == (2 + 1 + 2 + 1.0) * T * W);
     /* the softmax, the cosine, and three sums and one over the rows */
@@ -119,16 +120,25 @@ static void test_bytes(void **unused)
                                LS * (layer_weights + layer_bias + T * layer_rows) + head_weights + W + V8 + T * head_rows};
     /* back through the inputs: two of a layer's maps and none of the head's add to what is there */
     const double inputs = LS * (layer_weights + T * layer_rows + 2 * T * W) + head_weights + T * head_rows;
-    const double rows = T * (LS * layer_rows + head_rows);
-    const double sums = 2 * (LS * (layer_weights + layer_bias) + head_weights + W + V8);
+    /* and through the weights: the biases of queries, keys and values and of the words are read for their sums; nothing
+       was there before */
+    const double rows = T * (LS * (layer_rows + 3 * W) + head_rows + V8);
+    const double sums = LS * (layer_weights + 3 * W) + head_weights + V8;
+    /* norms forward, the teacher's without what is kept; back, each array is read twice */
+    const double norms[2] = {2 + LT * 2 * 3 + 2, 2 + LS * 2 * 4 + 2}, back = 5 + LS * (5 + 6) + 5;
     for (int size = 2; size <= 4; size += 2) {
         struct tally t[FAMILIES];
         count_step(watch_open(NULL, size == 2 ? &fp16 : &fp32), t);
         assert_true(t[GEMM].bytes == size * (forward[0] + forward[1] + inputs + rows) + 4 * sums);
+        assert_true(t[NORMALISATION].bytes
+                    == size * ((norms[0] + norms[1] + back) * T * W + 2 * (2 * LT + 2) * W + 3 * (2 * LS + 2) * W)
+                           + 4 * (4.0 * T * (2 * LS + 2) + (2 * LS * 3 + 2 * 2) * W));
+        assert_true(t[POINTWISE].bytes
+                    == size * (2.0 * T * (LT * I + W) + 5.0 * T * (LS * I + W) + 4.0 * T * W) + 4 * (LS * I + W));
         assert_true(t[ATTENTION].bytes
                     == size * (4.0 * LT + 12.0 * LS) * T * W + (LT + 2.0 * LS) * 4 * (T * 4 + 2 * 3 + 1));
         /* labels, three results; the weights of the cosine and its result; four sums */
-        assert_true(t[LOSS].bytes == size * (3.0 * T * V + 4.0 * T * W) + 4.0 * T * (4 + 2 + 4));
+        assert_true(t[LOSS].bytes == size * (5.0 * T * V + 4.0 * T * W) + 4.0 * T * (4 + 2 + 4));
         struct shape shape = model_shape(STUDENT);
         struct parameters plan = parameters_plan(&shape, HEAD_MLM, 0);
         double n = (double)plan.size;
