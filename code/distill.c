@@ -98,6 +98,9 @@ struct distillation *distillation_open(const struct stage *stage)
     d->losses = distillation_losses(stage->settings, d->sections, layers, count,
                                     teacher.layers);
     d->feed = feed_open(stage, d->sections, d->vocabulary, shape.positions, d->record);
+    double epochs = settings_number(stage->settings, d->sections, "epochs");
+    d->batches = (long)ceil(epochs * (double)d->feed.per_epoch);
+    d->read = -1;
     /* See that teacher and student fit the device */
     const struct kernels *k = stage_kernels(stage);
     int tokens = d->feed.token_room, sequences = d->feed.sequence_room;
@@ -132,10 +135,19 @@ int distillation_work(void *context, long index, float share,
                       struct loss_values *values)
 {
     struct distillation *d = context;
-    feed_batch(&d->feed, index);
-    distillation_step(d->student, d->teacher, d->feed.batch, &d->losses,
+    if (d->read != index)
+        feed_batch(&d->feed, index);
+    d->batch = d->feed.batch;
+    distillation_step(d->student, d->teacher, d->batch, &d->losses,
                       random_key(d->seed, (uint64_t)index, 0), share, values);
-    return d->feed.batch->tokens;
+    d->read = -1;
+    if (index + 1 < d->batches) {
+        /* Have the teacher read the next batch */
+        d->read = index + 1;
+        feed_batch(&d->feed, d->read);
+        distillation_ahead(d->teacher, d->feed.batch, &d->losses);
+    }
+    return d->batch->tokens;
 }
 
 static void validate(void *context, long step)
@@ -152,7 +164,6 @@ int distill_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage,
                                     "--profile --run --data --student");
     struct distillation *d = distillation_open(&stage);
-    double epochs = settings_number(stage.settings, d->sections, "epochs");
     double loss, accuracy;
     feed_validate(&d->feed, d->teacher, &loss, &accuracy);
     record_set(d->record, "teacher_accuracy", json_real(accuracy));
@@ -160,7 +171,7 @@ int distill_main(int argc, char **argv)
         .name = d->name,
         .sections = d->sections,
         .model = d->student,
-        .batches = (long)ceil(epochs * (double)d->feed.per_epoch),
+        .batches = d->batches,
         .work = distillation_work,
         .validate = validate,
         .context = d,

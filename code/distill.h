@@ -10,6 +10,8 @@ struct distillation {
     char *name, *sections;          /* "distill-student"; where its settings stand */
     char *vocabulary;               /* path of the teacher's vocab.txt */
     struct feed feed;
+    const struct batch *batch;      /* worked on last */
+    long batches, read;             /* in all; the one the teacher has read, or −1 */
     struct model *teacher, *student;
     struct parameters parameters;   /* of the student */
     struct loss_settings losses;

@@ -140,6 +140,7 @@ struct model {
 
     bool training;                 /* the last forward pass was with dropout, */
     uint64_t key;                  /* by this key */
+    const struct batch *ahead;     /* what it has read for the next step; or NULL */
 };
 
 /* State what can be done with a model */

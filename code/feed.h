@@ -10,7 +10,7 @@
 /* A supply of masked batches from the corpus of a run, and its validation set. */
 struct feed {
     struct tokenizer *tokenizer; /* owned */
-    const struct batch *batch;   /* asked for last; good until the next */
+    const struct batch *batch;   /* asked for last; good until the next but one */
     long per_epoch;              /* batches in an epoch */
     int token_room, sequence_room;
     struct feed_state *state;

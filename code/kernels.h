@@ -110,6 +110,7 @@ struct kernels {
     const char *name;  /* of the device, for people: "CPU, 2 threads" */
     size_t real_size;  /* bytes of a real: 4 (fp32) or 2 (fp16) */
     int processors;    /* multiprocessors of a GPU; 0 elsewhere */
+    int lanes;         /* how many lists of operations go side by side: 1 or 2 */
     int logit_rows;    /* how many rows of logits it makes at a time */
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
 
@@ -140,6 +141,16 @@ struct kernels {
        arrays may be the same, and then nothing is done. */
     void (*to_real)(const float *from, real *to, size_t n);
     void (*to_float)(const real *from, float *to, size_t n);
+
+    /* Declare what may go side by side */
+    /* aside: what is called from here to back may be done beside what is called after back,
+       until meet. It begins when all is done that was called before, except aside. meet:
+       what follows comes after all that was called aside. Between aside and back nothing is
+       allocated, released or downloaded; the arrays that are written there must not be used
+       elsewhere before meet, nor those that are used there written. */
+    void (*aside)(void);
+    void (*back)(void);
+    void (*meet)(void);
 
     /* Declare the linear operations */
     /* linear: y[rows, out] = x[rows, in] w[out, in]^T + bias[out]; bias NULL: none. */

@@ -64,6 +64,10 @@ static void wait_cpu(void)
 {
 }
 
+static void in_turn_cpu(void)
+{
+}
+
 static void *allocate_cpu(size_t bytes)
 {
     size_t rounded = bytes ? (bytes + 63) / 64 * 64 : 64;
@@ -727,10 +731,11 @@ const struct kernels *kernels_cpu(void)
     static char name[32];
     static const struct kernels table = {
         .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
-        .loss_scale = 1,
+        .lanes = 1, .loss_scale = 1,
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,
+        .aside = in_turn_cpu, .back = in_turn_cpu, .meet = in_turn_cpu,
         .to_real = to_real_cpu, .to_float = to_float_cpu,
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
         .linear_weight_gradient = linear_weight_gradient_cpu,

@@ -19,8 +19,38 @@ extern "C" {
 #include <type_traits>
 
 /* Hold the GPU's stream and its errors */
-static cudaStream_t stream;
 static cublasLtHandle_t blas;
+
+/* Say what a lane has */
+enum { LANES = 2, MANY_PROCESSORS = 80 };
+
+static const size_t SCRATCH_FLOATS = 1 << 22, WORKSPACE_BYTES = 1 << 25;
+static const size_t PART_FLOATS = SCRATCH_FLOATS / 2; /* of these, for parts of sums */
+static const size_t FINISHED_BYTES = 1 << 19;         /* a count for each strip */
+
+struct lane {
+    cudaStream_t stream;
+    float *scratch;
+    unsigned *finished;   /* zeros between launches */
+    void *workspace;
+    cudaEvent_t reached;  /* what the other lane waits for */
+};
+
+static struct lane lanes[LANES]; /* the second is NULL where one is enough */
+
+/* Of the lane of the moment. */
+static cudaStream_t stream;
+static float *scratch;
+static unsigned *finished;
+static void *workspace;
+
+static void enter(const struct lane *lane)
+{
+    stream = lane->stream;
+    scratch = lane->scratch;
+    finished = lane->finished;
+    workspace = lane->workspace;
+}
 
 static void check(cudaError_t error)
 {
@@ -268,7 +298,9 @@ static void upload_cuda(void *device, const void *host, size_t bytes)
 
 static void wait_cuda(void)
 {
-    check(cudaStreamSynchronize(stream));
+    for (int i = 0; i < LANES; i++)
+        if (lanes[i].stream)
+            check(cudaStreamSynchronize(lanes[i].stream));
 }
 
 static void download_cuda(void *host, const void *device, size_t bytes)
@@ -287,10 +319,29 @@ static void copy_cuda(void *to, const void *from, size_t bytes)
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
 }
 
-static const size_t SCRATCH_FLOATS = 1 << 22, WORKSPACE_BYTES = 1 << 25;
-static const size_t PART_FLOATS = SCRATCH_FLOATS / 2; /* of these, for parts of sums */
-static float *scratch;
-static void *workspace;
+/* Go side by side */
+static void aside_cuda(void)
+{
+    if (!lanes[1].stream)
+        return;
+    check(cudaEventRecord(lanes[0].reached, lanes[0].stream));
+    check(cudaStreamWaitEvent(lanes[1].stream, lanes[0].reached, 0));
+    enter(&lanes[1]);
+}
+
+static void back_cuda(void)
+{
+    if (!lanes[1].stream)
+        return;
+    check(cudaEventRecord(lanes[1].reached, lanes[1].stream));
+    enter(&lanes[0]);
+}
+
+static void meet_cuda(void)
+{
+    if (lanes[1].stream)
+        check(cudaStreamWaitEvent(lanes[0].stream, lanes[1].reached, 0));
+}
 
 /* Convert between precisions on the GPU */
 template <class From, class To>
@@ -387,9 +438,6 @@ static __device__ void sum_rows(Value value, int begin, int end, int width,
         to[summed] = totals.accumulate ? to[summed] + total : total;
     }
 }
-
-static const size_t FINISHED_BYTES = SCRATCH_FLOATS / WARP * sizeof(unsigned);
-static unsigned *finished; /* how many blocks of each strip; 0 between launches */
 
 static __device__ bool is_last(unsigned *finished, unsigned blocks)
 {
@@ -2034,21 +2082,36 @@ static void adamw_cuda(const struct adamw *adamw, const float *state, float *mas
 }
 
 /* Open the GPU's tables */
+/* open_lane: urgency: of its kernels, the lower the earlier. */
+static struct lane open_lane(int urgency)
+{
+    struct lane lane;
+    check(cudaStreamCreateWithPriority(&lane.stream, cudaStreamNonBlocking, urgency));
+    check(cudaEventCreateWithFlags(&lane.reached, cudaEventDisableTiming));
+    check(cudaMalloc((void **)&lane.scratch, SCRATCH_FLOATS * sizeof(float)));
+    check(cudaMalloc((void **)&lane.finished, FINISHED_BYTES));
+    check(cudaMemsetAsync(lane.finished, 0, FINISHED_BYTES, lane.stream));
+    check(cudaMalloc(&lane.workspace, WORKSPACE_BYTES));
+    return lane;
+}
+
 static void open_device(void)
 {
     if (stream)
         return;
-    int count;
+    int count, least, most;
     cudaError_t error = cudaGetDeviceCount(&count);
+    cudaDeviceProp device;
     check(error);
     if (count == 0)
         check(cudaErrorNoDevice);
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    check(cudaDeviceGetStreamPriorityRange(&least, &most));
+    check(cudaGetDeviceProperties(&device, 0));
+    lanes[0] = open_lane(least);
+    if (device.multiProcessorCount > MANY_PROCESSORS)
+        lanes[1] = open_lane(most);
+    enter(&lanes[0]);
     check(cublasLtCreate(&blas));
-    check(cudaMalloc((void **)&scratch, SCRATCH_FLOATS * sizeof(float)));
-    check(cudaMalloc((void **)&finished, FINISHED_BYTES));
-    check(cudaMemsetAsync(finished, 0, FINISHED_BYTES, stream));
-    check(cudaMalloc(&workspace, WORKSPACE_BYTES));
     check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
     for (size_t i = 0; i < SLOTS; i++)
         check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
@@ -2066,6 +2129,7 @@ template <class T> static const struct kernels *open_table(void)
     k.name = name;
     k.real_size = sizeof(T);
     k.processors = device.multiProcessorCount;
+    k.lanes = lanes[1].stream ? 2 : 1;
     k.logit_rows = GPU_LOGIT_ROWS;
     k.loss_scale = sizeof(T) == 2 ? LARGEST_SCALE : 1;
     /* Fill in the operations */
@@ -2077,6 +2141,9 @@ template <class T> static const struct kernels *open_table(void)
     k.wait = wait_cuda;
     k.zero = zero_cuda;
     k.copy = copy_cuda;
+    k.aside = aside_cuda;
+    k.back = back_cuda;
+    k.meet = meet_cuda;
     k.to_real = to_real_cuda<T>;
     k.to_float = to_float_cuda<T>;
     k.linear = linear_cuda<T>;

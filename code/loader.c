@@ -9,7 +9,7 @@
 struct loader {
     void (*prepare)(void *context, long index, struct batch *batch);
     void *context;
-    struct batch *reading, *writing;
+    struct batch *earlier, *reading, *writing;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -47,6 +47,7 @@ struct loader *loader_create(void (*prepare)(void *context, long index,
     struct loader *loader = allocate(1, sizeof *loader);
     loader->prepare = prepare;
     loader->context = context;
+    loader->earlier = batch_create(token_room, sequence_room);
     loader->reading = batch_create(token_room, sequence_room);
     loader->writing = batch_create(token_room, sequence_room);
     loader->wanted = loader->made = -1;
@@ -66,6 +67,7 @@ void loader_free(struct loader *loader)
     pthread_join(loader->thread, NULL);
     pthread_cond_destroy(&loader->changed);
     pthread_mutex_destroy(&loader->lock);
+    batch_free(loader->earlier);
     batch_free(loader->reading);
     batch_free(loader->writing);
     free(loader);
@@ -80,7 +82,8 @@ const struct batch *loader_batch(struct loader *loader, long index)
     while (loader->made != index)
         pthread_cond_wait(&loader->changed, &loader->lock);
     struct batch *made = loader->writing;
-    loader->writing = loader->reading;
+    loader->writing = loader->earlier;
+    loader->earlier = loader->reading;
     loader->reading = made;
     loader->made = -1;
     loader->wanted = index + 1;

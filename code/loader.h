@@ -15,8 +15,8 @@ struct loader *loader_create(void (*prepare)(void *context, long index,
                              void *context, int token_room, int sequence_room);
 void loader_free(struct loader *loader);
 
-/* loader_batch: batch number index, the loader's own and good until the next call. It
-   is there at once if the batch asked for before was number index - 1. */
+/* loader_batch: batch number index, the loader's own and good until the next call but
+   one. It is there at once if the batch asked for before was number index - 1. */
 const struct batch *loader_batch(struct loader *loader, long index);
 
 #endif

@@ -135,6 +135,26 @@ static void weigh_positions(struct model *m, const struct batch *batch,
     free(weight);
 }
 
+/* Have a teacher read ahead */
+/* Whether a term has any use for the teacher. */
+static bool is_asked(const struct loss_settings *settings)
+{
+    return settings->kl > 0 || settings->cosine > 0;
+}
+
+void distillation_ahead(struct model *teacher, const struct batch *batch,
+                        const struct loss_settings *settings)
+{
+    bool roomy = batch->token_room <= teacher->token_room
+                 && batch->sequence_room <= teacher->sequence_room;
+    if (!is_asked(settings) || !roomy)
+        return; /* the step will see to it */
+    teacher->k->aside();
+    encoder_forward(teacher, batch, NULL);
+    teacher->k->back();
+    teacher->ahead = batch;
+}
+
 /* Take one step with the triple loss */
 static void learn(struct model *student, struct model *teacher,
                   const struct batch *batch, const struct loss_settings *settings,
@@ -145,6 +165,7 @@ static void learn(struct model *student, struct model *teacher,
     size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
     struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);
+    k->meet();
     if (whole)
         k->zero(student->backward.hidden, n * k->real_size);
     if (settings->cosine > 0)
@@ -182,8 +203,12 @@ void distillation_step(struct model *student, struct model *teacher,
             fail("teacher", "has width %d; the cosine needs the student's, %d",
                  teacher->shape.width, student->shape.width);
     }
-    if (settings->kl > 0 || settings->cosine > 0)
+    if (is_asked(settings) && teacher->ahead != batch) {
+        student->k->meet();
         encoder_forward(teacher, batch, NULL);
+    }
+    if (teacher)
+        teacher->ahead = NULL;
     learn(student, teacher, batch, settings, key, share, values);
 }
 

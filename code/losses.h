@@ -59,6 +59,12 @@ void distillation_step(struct model *student, struct model *teacher,
                        const struct batch *batch, const struct loss_settings *settings,
                        uint64_t key, float share, struct loss_values *values);
 
+/* distillation_ahead: has the teacher read, beside whatever is called before the next
+   distillation_step, the batch that this will be given. A step that is given another
+   batch has the teacher read that. The batch must not change until then. */
+void distillation_ahead(struct model *teacher, const struct batch *batch,
+                        const struct loss_settings *settings);
+
 /* masked_lm_step: masked-language modelling alone. With LEARN_HEAD the encoder runs
    without dropout and without a way back. */
 void masked_lm_step(struct model *model, const struct batch *batch, uint64_t key,

@@ -941,6 +941,11 @@ static void set_fast(const struct run *run, json_t *values)
     value_take(values, number_text(record_number(squares, "size"), 0), "fast.size");
     set_step(values, bench, "distillation");
     set_step(values, bench, "finetuning");
+    double in_turn = record_number(timed, "seconds_in_turn");
+    value_set(values, in_turn > 0 ? "yes" : "no", "fast.lanes");
+    if (in_turn > 0)
+        value_take(values, number_text(in_turn / record_number(timed, "seconds"), 2),
+                   "fast.lanes.times");
     if (families)
         set_most(values, families);
     set_recipe(values, pytorch, "usual", &usual);

@@ -128,6 +128,24 @@ static void watch_upload(void *device, const void *host, size_t bytes)
     PASS(MEMORY, 0, (double)bytes, upload(device, host, bytes));
 }
 
+static void watch_aside(void)
+{
+    if (inner)
+        inner->aside();
+}
+
+static void watch_back(void)
+{
+    if (inner)
+        inner->back();
+}
+
+static void watch_meet(void)
+{
+    if (inner)
+        inner->meet();
+}
+
 static void watch_download(void *host, const void *device, size_t bytes)
 {
     if (!inner)
@@ -400,12 +418,14 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
     table = (struct kernels){
         .name = inner ? inner->name : "nobody",
         .real_size = inner ? inner->real_size : machine.real_size,
+        .lanes = 1,
         .logit_rows = inner ? inner->logit_rows : machine.logit_rows,
         .loss_scale = inner ? inner->loss_scale : 1,
         /* Fill in what the watch does */
         .reserve = watch_reserve, .allocate = watch_allocate, .release = watch_release,
         .upload = watch_upload, .download = watch_download, .wait = watch_wait,
         .zero = watch_zero, .copy = watch_copy,
+        .aside = watch_aside, .back = watch_back, .meet = watch_meet,
         .to_real = watch_to_real, .to_float = watch_to_float,
         .linear = watch_linear, .linear_input_gradient = watch_linear_input_gradient,
         .linear_weight_gradient = watch_linear_weight_gradient,

@@ -477,6 +477,45 @@ static void errors_wait_for_a_launch(void **)
     assert_true(values[0] == 2);
 }
 
+/* ---- Streams: what no event orders comes in one order and in another; an event is what it was when it was asked. */
+
+static __global__ void put_kernel(int *x, int value)
+{
+    *x = value;
+}
+
+static int last_of_two(bool ordered)
+{
+    cudaStream_t other;
+    cudaEvent_t event;
+    int value, *x = empty_array<int>(1);
+    cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    cudaStreamWaitEvent(stream, event, 0); /* for nothing: it was never recorded */
+    harness::launch(other, "put_kernel", 1, 1, put_kernel, x, 1);
+    cudaEventRecord(event, other);
+    if (ordered)
+        cudaStreamWaitEvent(stream, event, 0);
+    LAUNCH(put_kernel, 1, 1, x, 2);
+    harness::launch(other, "put_kernel", 1, 1, put_kernel, empty_array<int>(1), 3);
+    cudaEventRecord(event, other); /* nobody waits for this */
+    fetch(&value, x, 1);
+    cudaStreamSynchronize(other);
+    if (!ordered)
+        fetch(&value, x, 1);
+    return value;
+}
+
+static void streams_go_side_by_side(void **)
+{
+    int sum = 0;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(last_of_two(true), 2);
+        sum += last_of_two(false);
+    }
+    assert_in_range(sum, 11, 19); /* now the one was last and now the other */
+}
+
 /* Each thread reads what its neighbour wrote, and nothing made it wait. */
 static __global__ void race_kernel(int *x)
 {
@@ -798,6 +837,7 @@ int main(void)
         TEST(large_launches_are_reported),
         TEST(dry_launches_are_checked),
         TEST(errors_wait_for_a_launch),
+        TEST(streams_go_side_by_side),
 #ifndef __SANITIZE_THREAD__
         TEST(races_are_lost),
 #else

@@ -57,6 +57,14 @@ cp -r "$run" "$folder/first"
 OMP_NUM_THREADS=3 results >"$folder/log" 2>&1
 check "the same run gives the same bytes" diff -r "$folder/first" "$run"
 
+# two lanes: the same steps with the teacher reading in turn
+check "a device of one lane has nothing to say of two" is fast.lanes no
+sed -i 's/"distillation": {/&"seconds": 0.4, "seconds_in_turn": 0.5,/' "$run/bench.json"
+results >"$folder/log" 2>&1
+check "what two lanes are worth is said" is fast.lanes.times 1.25
+cp "$folder/first/bench.json" "$run/bench.json"
+results >"$folder/log" 2>&1
+
 # a committed run on a GPU: what it measured and counted, twice as long for products and half as long for the optimiser
 check "without a committed run on a GPU none is quoted" is gpu.known no
 mkdir -p "$folder/reference/a-cpu" "$folder/reference/b-gpu"

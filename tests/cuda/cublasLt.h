@@ -252,7 +252,7 @@ cublasLtMatmul(cublasLtHandle_t blas, cublasLtMatmulDesc_t operation, const void
                cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
                cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algorithm,
-               void *workspace, size_t workspace_bytes, cudaStream_t)
+               void *workspace, size_t workspace_bytes, cudaStream_t stream)
 {
     const void *const matrices[] = {a, b, c, d};
     const harness_layout layouts[] = {*a_layout, *b_layout, *c_layout, *d_layout};
@@ -275,7 +275,7 @@ cublasLtMatmul(cublasLtHandle_t blas, cublasLtMatmulDesc_t operation, const void
         && (!o.bias || (uintptr_t)o.bias % plan.alignment[3] != 0
             || !harness::on_device(o.bias, layouts[3].rows * harness::size_of(layouts[3].type))))
         return CUBLAS_STATUS_INVALID_VALUE;
-    harness::enqueue([=, scale = *(const float *)alpha, keep = *(const float *)beta] {
+    harness::enqueue(stream, [=, scale = *(const float *)alpha, keep = *(const float *)beta] {
         harness::kernel = "cublasLtMatmul";
         harness::multiply(o, plan.layouts, scale, a, b, keep, c, d);
         memset(workspace, 0xff, plan.workspace < 4096 ? plan.workspace : 4096);

@@ -18,17 +18,21 @@ enum cudaMemcpyKind {
 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 
+typedef harness::stream *cudaStream_t;
+
 struct cudaDeviceProp {
     char name[256];
     int major, minor, multiProcessorCount;
     size_t totalGlobalMem;
 };
 
-/* There is one stream; an event is how far it has come. */
-typedef struct harness_stream {} *cudaStream_t;
-typedef uint64_t *cudaEvent_t;
-
 namespace harness {
+
+/* How far a stream had come; none before it is recorded. */
+struct event {
+    stream *of;
+    uint64_t at;
+};
 
 inline cudaError_t next_error; /* what the next call that can fail shall answer */
 inline std::map<char *, size_t> pinned;
@@ -55,6 +59,8 @@ inline bool on_device(const void *p, size_t bytes)
 
 } // namespace harness
 
+typedef harness::event *cudaEvent_t;
+
 inline const char *cudaGetErrorName(cudaError_t error)
 {
     return error == cudaErrorLaunchFailure ? "cudaErrorLaunchFailure" : "cudaError";
@@ -80,7 +86,7 @@ inline cudaError_t cudaGetDeviceCount(int *count)
 
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
 {
-    *properties = {"CPU harness", 7, 5, 1, harness::memory_bytes};
+    *properties = {"CPU harness", 7, 5, 132, harness::memory_bytes};
     return cudaSuccess;
 }
 
@@ -115,7 +121,7 @@ inline cudaError_t cudaMalloc(void **array, size_t bytes)
 
 inline cudaError_t cudaFree(void *array)
 {
-    harness::wait_for(harness::queued);
+    harness::wait_for_all();
     return !array || harness::arrays.erase((char *)array) ? cudaSuccess
                                                           : cudaErrorInvalidValue;
 }
@@ -127,17 +133,17 @@ inline cudaError_t cudaMallocHost(void **array, size_t bytes)
     return cudaSuccess;
 }
 
-inline cudaError_t cudaMemsetAsync(void *array, int value, size_t bytes, cudaStream_t)
+inline cudaError_t cudaMemsetAsync(void *array, int value, size_t bytes, cudaStream_t stream)
 {
     if (!harness::on_device(array, bytes))
         return cudaErrorInvalidValue;
-    harness::enqueue([=] { memset(array, value, bytes); });
+    harness::enqueue(stream, [=] { memset(array, value, bytes); });
     return cudaSuccess;
 }
 
 /* From or to memory of the host that is not pinned, the copy is made at once. */
 inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
-                                   enum cudaMemcpyKind kind, cudaStream_t)
+                                   enum cudaMemcpyKind kind, cudaStream_t stream)
 {
     const void *host = kind == cudaMemcpyHostToDevice ? from
                        : kind == cudaMemcpyDeviceToHost ? to : NULL;
@@ -149,9 +155,9 @@ inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
         return cudaErrorInvalidValue;
     if (harness::dry && kind == cudaMemcpyDeviceToHost)
         memset(to, 0, bytes);
-    harness::enqueue([=] { memcpy(to, from, bytes); });
+    harness::enqueue(stream, [=] { memcpy(to, from, bytes); });
     if (host && !harness::is_pinned(host, bytes))
-        harness::wait_for(harness::queued);
+        harness::wait_for(harness::which(stream), harness::which(stream)->queued);
     return cudaSuccess;
 }
 
@@ -159,31 +165,53 @@ inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
-    *stream = new harness_stream;
+    harness::streams.push_back(*stream = new harness::stream);
     return cudaSuccess;
 }
 
-inline cudaError_t cudaStreamSynchronize(cudaStream_t)
+inline cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int)
 {
-    harness::wait_for(harness::queued);
+    return cudaStreamCreateWithFlags(stream, flags);
+}
+
+inline cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    harness::wait_for(harness::which(stream), harness::which(stream)->queued);
     return harness::answer();
 }
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
-    *event = new uint64_t();
+    *event = new harness::event();
     return cudaSuccess;
 }
 
-inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    *event = harness::queued;
+    *event = {harness::which(stream), harness::which(stream)->queued};
     return cudaSuccess;
 }
 
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    harness::wait_for(*event);
+    if (event->of)
+        harness::wait_for(event->of, event->at);
+    return cudaSuccess;
+}
+
+/* The stream waits for what the event is now, whatever is recorded later. */
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    harness::event now = *event;
+    if (now.of)
+        harness::enqueue(stream, [=] { harness::work_until(now.of, now.at); });
     return cudaSuccess;
 }
 

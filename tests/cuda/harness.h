@@ -14,7 +14,8 @@
    - a launch after a call that was refused, if the error was not taken in between;
    - a launch that is larger than a GPU takes.
    And nothing is done before it is waited for: what is handed over for copying must stay
-   as it is until then. Races between threads are found by shadow.h.
+   as it is until then. Of several streams now one is ahead and now another, as far as their
+   events allow. Races between threads are found by shadow.h.
 
    In a dry run all that is handed over is checked and counted, and nothing is done; what is
    downloaded is zero. So models of full size, on a device with as much memory as a GPU, take
@@ -46,6 +47,7 @@ extern "C" {
 #include <type_traits>
 #include <ucontext.h>
 #include <unistd.h>
+#include <vector>
 
 /* The address sanitizer, if it watches, is told of each change of stacks. */
 #ifdef __SANITIZE_ADDRESS__
@@ -80,15 +82,21 @@ inline dim3 blockDim, gridDim;
 #define __shared__ static thread_local
 
 #define LAUNCH(kernel, blocks, threads, ...) \
-    harness::launch(#kernel, blocks, threads, kernel, __VA_ARGS__)
+    harness::launch(stream, #kernel, blocks, threads, kernel, __VA_ARGS__)
 
 namespace harness {
 
 /* ---- Faults. fail may jump back into a test, so all that is under way is dropped. ---- */
 
 inline const char *kernel = "no kernel";
-inline std::deque<std::function<void()>> queue; /* what the stream has still to do */
-inline uint64_t queued, done;                   /* how much it was given, has done */
+
+/* What a stream has still to do; how much it was given, has done. */
+struct stream {
+    std::deque<std::function<void()>> queue;
+    uint64_t queued = 0, done = 0;
+};
+
+inline std::vector<stream *> streams = {new stream}; /* the first is CUDA's own */
 inline bool refused; /* a call was, and nobody took the error: the next launch reports it */
 inline bool dry;     /* nothing is done, */
 inline std::map<std::string, uint64_t> launches; /* but counted, by kernel */
@@ -101,8 +109,10 @@ inline bool running; /* a kernel is */
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    queue.clear();
-    done = queued;
+    for (stream *s : streams) {
+        s->queue.clear();
+        s->done = s->queued;
+    }
     refused = running = false;
     fail("cuda harness", "%s, block (%u, %u, %u): %s", kernel, blockIdx.x, blockIdx.y,
          blockIdx.z, message);
@@ -199,28 +209,51 @@ inline void check_zones()
         }
 }
 
-/* wait_for: lets the stream work until it has done so much. */
-inline void wait_for(uint64_t count)
+inline stream *which(stream *s)
 {
-    if (done >= count)
-        return;
-    protect(PROT_READ | PROT_WRITE);
-    while (done < count) {
-        std::function<void()> next = std::move(queue.front());
-        queue.pop_front();
-        done++;
+    return s ? s : streams[0];
+}
+
+/* work_until: lets a stream work until it has done so much; where it waits for another, that one works. */
+inline void work_until(stream *s, uint64_t count)
+{
+    while (s->done < count) {
+        std::function<void()> next = std::move(s->queue.front());
+        s->queue.pop_front();
+        s->done++;
         next();
         check_zones();
     }
+}
+
+/* wait_for: the same, for the host. Half of the times all other streams come first, else none that need not. */
+inline void wait_for(stream *s, uint64_t count)
+{
+    static uint32_t turns;
+    if (s->done >= count)
+        return;
+    protect(PROT_READ | PROT_WRITE);
+    turns = turns * 1664525 + 1013904223;
+    if (turns >> 31)
+        for (stream *other : streams)
+            if (other != s)
+                work_until(other, other->queued);
+    work_until(s, count);
     protect(PROT_NONE);
 }
 
-inline void enqueue(std::function<void()> work)
+inline void wait_for_all()
+{
+    for (stream *s : streams)
+        wait_for(s, s->queued);
+}
+
+inline void enqueue(stream *s, std::function<void()> work)
 {
     if (dry)
         return;
-    queue.push_back(std::move(work));
-    queued++;
+    which(s)->queue.push_back(std::move(work));
+    which(s)->queued++;
 }
 
 /* ---- Fibers ---- */
@@ -547,9 +580,9 @@ template <class P> int number_in(const P &parameter)
     return 0;
 }
 
-/* launch: puts a kernel into the stream, with its arguments as they are now. */
+/* launch: puts a kernel into a stream, with its arguments as they are now. */
 template <class... P, class... A>
-void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(P...),
+void launch(stream *s, const char *name, dim3 blocks, dim3 block_threads, void (*function)(P...),
             A... arguments)
 {
     uint64_t size = (uint64_t)block_threads.x * block_threads.y * block_threads.z;
@@ -569,7 +602,7 @@ void launch(const char *name, dim3 blocks, dim3 block_threads, void (*function)(
         std::apply([=](const P &...p) { check_numbers({number_in(p)...}, blocks, block_threads); }, parameters);
         launches[name]++;
     }
-    enqueue([=] {
+    enqueue(s, [=] {
         run_grid(name, blocks, block_threads, [&] { std::apply(function, parameters); });
     });
 }
