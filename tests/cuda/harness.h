@@ -29,6 +29,7 @@ extern "C" {
 #include "fail.h"
 }
 
+#include <algorithm>
 #include <csetjmp>
 #include <csignal>
 #include <cstdarg>
@@ -226,7 +227,15 @@ inline void work_until(stream *s, uint64_t count)
     }
 }
 
-/* wait_for: the same, for the host. Half of the times all other streams come first, else none that need not. */
+/* work_beside: lets all streams but one work, each so far at most. */
+inline void work_beside(stream *s, uint64_t most)
+{
+    for (stream *other : streams)
+        if (other != s)
+            work_until(other, std::min(other->queued, other->done + most));
+}
+
+/* wait_for: lets a stream work for the host. The others work before it, between its operations, or not at all. */
 inline void wait_for(stream *s, uint64_t count)
 {
     static uint32_t turns;
@@ -234,10 +243,10 @@ inline void wait_for(stream *s, uint64_t count)
         return;
     protect(PROT_READ | PROT_WRITE);
     turns = turns * 1664525 + 1013904223;
-    if (turns >> 31)
-        for (stream *other : streams)
-            if (other != s)
-                work_until(other, other->queued);
+    if (turns >> 30 == 0)
+        work_beside(s, UINT32_MAX);
+    for (bool between = turns >> 31; between && s->done < count; work_beside(s, 1))
+        work_until(s, s->done + 1);
     work_until(s, count);
     protect(PROT_NONE);
 }
