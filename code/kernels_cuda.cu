@@ -1016,6 +1016,7 @@ template <class T> static void add_cuda(const real *x, real *y, size_t n)
 }
 
 /* Attend on the GPU */
+/* Size the tiles */
 enum { TILE = 32, TILE_THREADS = 128, SPAN = 128 };
 
 /* tile_stride: elements from a row of a tile to the next. Sixteen bytes more than
@@ -1025,6 +1026,7 @@ template <class T> static __device__ constexpr int tile_stride(int columns)
     return columns + 16 / (int)sizeof(T);
 }
 
+/* Spread sums over a block's registers */
 /* A matrix [M, N] of sums, spread over the block's registers. */
 template <class T, int M, int N> struct tile_sum;
 
@@ -1039,6 +1041,7 @@ template <int M, int N> struct tile_sum<float, M, N> {
             sum[i] = 0;
     }
 
+    /* Add products to a thread's sums */
     /* add: += a[M, K] b[K, N] */
     template <int K, bool A_T, bool B_T>
     __device__ void add(const float *a, int stride_a, const float *b, int stride_b)
@@ -1052,6 +1055,7 @@ template <int M, int N> struct tile_sum<float, M, N> {
         }
     }
 
+    /* Write a thread's sums */
     /* write: to shared memory [M, N] */
     __device__ void write(float *to, int stride) const
     {
@@ -1074,6 +1078,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
             nvcuda::wmma::fill_fragment(sum[i], 0.0f);
     }
 
+    /* Add products to a warp's squares */
     template <int K, bool A_T, bool B_T>
     __device__ void add(const __half *a, int stride_a, const __half *b, int stride_b)
     {
@@ -1081,6 +1086,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         typedef typename std::conditional<A_T, col_major, row_major>::type a_order;
         typedef typename std::conditional<B_T, col_major, row_major>::type b_order;
         for (int i = 0; i < EACH; i++) {
+            /* Find the warp's square */
             int square = i * WARPS + threadIdx.x / WARP;
             if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
@@ -1097,9 +1103,11 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         }
     }
 
+    /* Write a warp's squares */
     __device__ void write(float *to, int stride) const
     {
         for (int i = 0; i < EACH; i++) {
+            /* Find the warp's square */
             int square = i * WARPS + threadIdx.x / WARP;
             if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
@@ -1176,6 +1184,7 @@ template <class T, int DEPTH> struct tile_rows {
             int n = group < ALL_GROUPS && row < rows ? tile.depth - column : 0;
             const T *x = from + (int64_t)row * stride + column;
             held[i] = {};
+            /* Ask for sixteen bytes at once, or for what there is of them */
             if (n > 0 && tile.whole)
                 held[i] = *(const wide *)x;
             else if (n > 0) {
@@ -1346,6 +1355,7 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
     const int stride = tile_stride<T>(DEPTH), span_stride = tile_stride<float>(SPAN);
     __shared__ __align__(32) T q[TILE * stride], kv[2][TILE * stride];
     __shared__ __align__(32) float scores[TILE * span_stride];
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
@@ -1364,8 +1374,8 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
     float largest = -INFINITY, total = 0, s[EACH];
     for (int key = 0; key < tile.keys; key += SPAN) {
         each_tile(rows, keys, tile, key, kv, score);
-        float before = largest;
         /* Let a span's scores count */
+        float before = largest;
         int columns = tile.keys - key < SPAN ? tile.keys - key : SPAN;
         for (int column = 0; column < columns; column += TILE) {
             read_scores(tile, key + column, row + column, s);
@@ -1501,6 +1511,7 @@ query_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
 {
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
     __shared__ struct way_back<T, DEPTH> at;
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
@@ -1531,6 +1542,7 @@ key_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
 {
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
     __shared__ struct way_back<T, DEPTH> at;
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
