@@ -1122,6 +1122,7 @@ template <class T> static void add_cuda(const real *x, real *y, size_t n)
 }
 
 /* Attend on the GPU */
+/* Size the tiles */
 enum { TILE = 32, TILE_THREADS = 128, SPAN = 128 };
 
 /* tile_stride: elements from a row of a tile to the next. Sixteen bytes more than
@@ -1131,6 +1132,7 @@ template <class T> static __device__ constexpr int tile_stride(int columns)
     return columns + 16 / (int)sizeof(T);
 }
 
+/* Spread sums over a block's registers */
 /* A matrix [M, N] of sums, spread over the block's registers. */
 template <class T, int M, int N> struct tile_sum;
 
@@ -1145,6 +1147,7 @@ template <int M, int N> struct tile_sum<float, M, N> {
             sum[i] = 0;
     }
 
+    /* Add products to a thread's sums */
     /* add: += a[M, K] b[K, N] */
     template <int K, bool A_T, bool B_T>
     __device__ void add(const float *a, int stride_a, const float *b, int stride_b)
@@ -1158,6 +1161,7 @@ template <int M, int N> struct tile_sum<float, M, N> {
         }
     }
 
+    /* Write a thread's sums */
     /* write: to shared memory [M, N] */
     __device__ void write(float *to, int stride) const
     {
@@ -1180,6 +1184,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
             nvcuda::wmma::fill_fragment(sum[i], 0.0f);
     }
 
+    /* Add products to a warp's squares */
     template <int K, bool A_T, bool B_T>
     __device__ void add(const __half *a, int stride_a, const __half *b, int stride_b)
     {
@@ -1187,6 +1192,7 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         typedef typename std::conditional<A_T, col_major, row_major>::type a_order;
         typedef typename std::conditional<B_T, col_major, row_major>::type b_order;
         for (int i = 0; i < EACH; i++) {
+            /* Find the warp's square */
             int square = i * WARPS + threadIdx.x / WARP;
             if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
@@ -1203,9 +1209,11 @@ template <int M, int N> struct tile_sum<__half, M, N> {
         }
     }
 
+    /* Write a warp's squares */
     __device__ void write(float *to, int stride) const
     {
         for (int i = 0; i < EACH; i++) {
+            /* Find the warp's square */
             int square = i * WARPS + threadIdx.x / WARP;
             if (SQUARES % WARPS != 0 && square >= SQUARES)
                 return;
@@ -1219,7 +1227,8 @@ template <int M, int N> struct tile_sum<__half, M, N> {
 /* Describe a tile of queries or keys */
 struct tile {
     int first, length, keys; /* of the sequence: its first row here, its rows, keys */
-    int depth, stride;       /* of a head; elements from a row of qkv to the next */
+    int depth, width;        /* of a head; of all heads together */
+    int stride;              /* elements from a row of qkv to the next */
     bool whole;              /* all rows can be read sixteen bytes at a time */
     size_t token, head;      /* of the batch: the sequence's first token; the head */
     float scale;             /* of the scores */
@@ -1235,6 +1244,7 @@ static __device__ struct tile tile_here(const struct attention &a, bool whole)
     tile.keys = a.visible[sequence];
     tile.head = blockIdx.y;
     tile.depth = a.width / a.heads;
+    tile.width = a.width;
     tile.stride = 3 * a.width;
     tile.whole = whole;
     tile.scale = 1 / sqrtf((float)tile.depth);
@@ -1247,6 +1257,13 @@ template <class T>
 static __device__ T *queries(const struct tile &tile, T *qkv)
 {
     return qkv + tile.token * tile.stride + tile.head * tile.depth;
+}
+
+/* The first output of the sequence and head, or its gradient. */
+template <class T>
+static __device__ T *outputs(const struct tile &tile, T *y)
+{
+    return y + tile.token * tile.width + tile.head * tile.depth;
 }
 
 /* logsum_at: the number of a query's entry in logsum. */
@@ -1282,6 +1299,7 @@ template <class T, int DEPTH> struct tile_rows {
             int n = group < ALL_GROUPS && row < rows ? tile.depth - column : 0;
             const T *x = from + (int64_t)row * stride + column;
             held[i] = {};
+            /* Ask for sixteen bytes at once, or for what there is of them */
             if (n > 0 && tile.whole)
                 held[i] = *(const wide *)x;
             else if (n > 0) {
@@ -1452,6 +1470,7 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
     const int stride = tile_stride<T>(DEPTH), span_stride = tile_stride<float>(SPAN);
     __shared__ __align__(32) T q[TILE * stride], kv[2][TILE * stride];
     __shared__ __align__(32) float scores[TILE * span_stride];
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
@@ -1470,8 +1489,8 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
     float largest = -INFINITY, total = 0, s[EACH];
     for (int key = 0; key < tile.keys; key += SPAN) {
         each_tile(rows, keys, tile, key, kv, score);
-        float before = largest;
         /* Let a span's scores count */
+        float before = largest;
         int columns = tile.keys - key < SPAN ? tile.keys - key : SPAN;
         for (int column = 0; column < columns; column += TILE) {
             read_scores(tile, key + column, row + column, s);
@@ -1514,15 +1533,14 @@ attention_kernel(struct attention a, bool whole, const T *qkv, T *y, float *logs
             sums.template add<TILE, false, false>(p + column, p_stride, v, stride);
         });
     }
-    write_tile<T, DEPTH>(sums, (float *)kv, 1, y + tile.token * a.width
-                         + tile.head * tile.depth, a.width, tile.first, tile.length,
-                         tile.depth);
+    write_tile<T, DEPTH>(sums, (float *)kv, 1, outputs(tile, y), tile.width, tile.first,
+                         tile.length, tile.depth);
 }
 
 /* Go back through a tile of scores */
-/* What a block shares. p and ds are scores and dp at first, and later reals in the same
-   rows. */
-template <class T, int DEPTH> struct way_back {
+/* What a block of the backward pass shares. p and ds are scores and dp at first, and
+   later reals in the same rows. */
+template <class T, int DEPTH> struct backward_tiles {
     alignas(32) T qg[2][TILE * tile_stride<T>(DEPTH)]; /* queries, dy */
     alignas(32) T kv[2][TILE * tile_stride<T>(DEPTH)]; /* keys, values */
     alignas(32) float p[TILE * tile_stride<float>(TILE)];
@@ -1530,19 +1548,23 @@ template <class T, int DEPTH> struct way_back {
     float dots[TILE]; /* dy . y of each query */
 };
 
+/* Arrays of kernels.h that the backward pass reads by tiles. */
+template <class T> struct backward_inputs {
+    const T *qkv, *y, *dy;
+};
+
 template <class T, int DEPTH> struct query_rows {
     struct tile_rows<T, DEPTH> q, y, dy;
 
-    __device__ void fetch(const struct attention &a, const struct tile &tile,
-                          const T *qkv, const T *out, const T *gradient, int first)
+    __device__ void fetch(const struct backward_inputs<T> &from,
+                          const struct tile &tile, int first)
     {
-        size_t at = tile.token * a.width + tile.head * tile.depth;
-        q.fetch(tile, queries(tile, qkv), tile.stride, first, tile.length);
-        y.fetch(tile, out + at, a.width, first, tile.length);
-        dy.fetch(tile, gradient + at, a.width, first, tile.length);
+        q.fetch(tile, queries(tile, from.qkv), tile.stride, first, tile.length);
+        y.fetch(tile, outputs(tile, from.y), tile.width, first, tile.length);
+        dy.fetch(tile, outputs(tile, from.dy), tile.width, first, tile.length);
     }
 
-    __device__ void put(struct way_back<T, DEPTH> &to) const
+    __device__ void put(struct backward_tiles<T, DEPTH> &to) const
     {
         q.put(to.qg[0]);
         dy.put(to.qg[1]);
@@ -1553,30 +1575,52 @@ template <class T, int DEPTH> struct query_rows {
 template <class T, int DEPTH> struct key_rows {
     struct tile_rows<T, DEPTH> k, v;
 
-    __device__ void fetch(const struct attention &a, const struct tile &tile,
-                          const T *qkv, int first)
+    __device__ void fetch(const struct backward_inputs<T> &from,
+                          const struct tile &tile, int first)
     {
-        const T *keys = queries(tile, qkv) + a.width;
+        const T *keys = queries(tile, from.qkv) + tile.width;
         k.fetch(tile, keys, tile.stride, first, tile.keys);
-        v.fetch(tile, keys + a.width, tile.stride, first, tile.keys);
+        v.fetch(tile, keys + tile.width, tile.stride, first, tile.keys);
     }
 
-    __device__ void put(struct way_back<T, DEPTH> &to) const
+    __device__ void put(struct backward_tiles<T, DEPTH> &to) const
     {
         k.put(to.kv[0]);
         v.put(to.kv[1]);
     }
 };
 
-/* go_back: from tiles of queries and keys, mu p and ds = mu p dy . v - p dy . y;
-   between two barriers, of which the second is its own. */
+/* each_pair: calls use(first) with the block's tile and each tile of other rows, first
+   to first + TILE - 1 up to rows, in shared memory together. stay, pass: query_rows and
+   key_rows, or the other way round. */
+template <class T, int DEPTH, class STAY, class PASS, class F>
+static __device__ __forceinline__ void
+each_pair(const struct backward_inputs<T> &from, const struct tile &tile,
+          struct backward_tiles<T, DEPTH> &at, STAY stay, PASS pass, int rows, F use)
+{
+    stay.fetch(from, tile, tile.first);
+    pass.fetch(from, tile, 0);
+    stay.put(at);
+    for (int first = 0; first < rows; first += TILE) {
+        pass.put(at);
+        __syncthreads();
+        pass.fetch(from, tile, first + TILE);
+        use(first);
+        __syncthreads();
+    }
+}
+
+/* score_gradients: from tiles of queries and keys, mu p and
+   ds = mu p dy . v - p dy . y; between two barriers, of which the second is its own. */
 template <class T, int DEPTH>
-static __device__ void go_back(const struct attention &a, const struct tile &tile,
-                               struct way_back<T, DEPTH> &at, const float *logsum,
-                               int first, int key)
+static __device__ void score_gradients(const struct attention &a,
+                                       const struct tile &tile,
+                                       struct backward_tiles<T, DEPTH> &at,
+                                       const float *logsum, int first, int key)
 {
     const int stride = tile_stride<float>(TILE);
     int row = threadIdx.x / SHARE, query = first + row;
+    /* Ask for the denominator of the lane's query */
     float log_total = INFINITY;
     if (query < tile.length)
         log_total = logsum[logsum_at(a, tile, query)];
@@ -1585,6 +1629,7 @@ static __device__ void go_back(const struct attention &a, const struct tile &til
     scores.write(at.p, stride);
     dp.write(at.ds, stride);
     __syncthreads();
+    /* Turn scores into probabilities and their gradients */
     float p[EACH], kept[EACH], ds[EACH];
     read_scores(tile, key, at.p + row * stride, p);
     for (int i = 0; i < EACH; i++)
@@ -1599,34 +1644,40 @@ static __device__ void go_back(const struct attention &a, const struct tile &til
     __syncthreads();
 }
 
+/* write_gradient: scale times the sums, into the rows of the block's tile. to: where
+   the sequence's first row of queries, keys or values has its gradient. */
+template <class T, int DEPTH>
+static __device__ void write_gradient(const struct tile &tile,
+                                      struct backward_tiles<T, DEPTH> &at,
+                                      const struct tile_sum<T, TILE, DEPTH> &sums,
+                                      float scale, T *to)
+{
+    write_tile<T, DEPTH>(sums, (float *)at.qg, scale, to, tile.stride, tile.first,
+                         tile.length, tile.depth);
+}
+
 /* Find the gradient of a tile of queries */
 template <class T, int DEPTH>
 static __global__ void __launch_bounds__(TILE_THREADS, sizeof(T) == 2 ? 5 : 1)
 query_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
                       const float *logsum, const T *dy, T *dqkv)
 {
+    /* Begin a block of the backward pass */
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
-    __shared__ struct way_back<T, DEPTH> at;
+    __shared__ struct backward_tiles<T, DEPTH> at;
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
-    struct query_rows<T, DEPTH> mine;
-    struct key_rows<T, DEPTH> next;
-    mine.fetch(a, tile, qkv, y, dy, tile.first);
-    next.fetch(a, tile, qkv, 0);
-    mine.put(at);
+    const struct backward_inputs<T> from = {qkv, y, dy};
     struct tile_sum<T, TILE, DEPTH> dq;
     dq.clear();
-    for (int key = 0; key < tile.keys; key += TILE) {
-        next.put(at);
-        __syncthreads();
-        next.fetch(a, tile, qkv, key + TILE);
-        go_back(a, tile, at, logsum, tile.first, key);
+    each_pair(from, tile, at, query_rows<T, DEPTH>(), key_rows<T, DEPTH>(), tile.keys,
+              [&](int key) {
+        score_gradients(a, tile, at, logsum, tile.first, key);
         dq.template add<TILE, false, false>((T *)at.ds, p_stride, at.kv[0], stride);
-        __syncthreads();
-    }
-    write_tile<T, DEPTH>(dq, (float *)at.qg, tile.scale, queries(tile, dqkv),
-                         tile.stride, tile.first, tile.length, tile.depth);
+    });
+    write_gradient(tile, at, dq, tile.scale, queries(tile, dqkv));
 }
 
 /* Find the gradient of a tile of keys */
@@ -1635,33 +1686,27 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 key_gradient_kernel(struct attention a, bool whole, const T *qkv, const T *y,
                     const float *logsum, const T *dy, T *dqkv)
 {
+    /* Begin a block of the backward pass */
     const int stride = tile_stride<T>(DEPTH), p_stride = real_stride<T>(TILE);
-    __shared__ struct way_back<T, DEPTH> at;
+    __shared__ struct backward_tiles<T, DEPTH> at;
+    /* Take a tile, if the sequence is that long */
     struct tile tile = tile_here(a, whole);
     if (tile.first >= tile.length)
         return;
-    struct key_rows<T, DEPTH> mine;
-    struct query_rows<T, DEPTH> next;
-    mine.fetch(a, tile, qkv, tile.first);
-    next.fetch(a, tile, qkv, y, dy, 0);
-    mine.put(at);
+    const struct backward_inputs<T> from = {qkv, y, dy};
     struct tile_sum<T, TILE, DEPTH> dk, dv;
     dk.clear();
     dv.clear();
-    for (int first = 0; first < tile.length && tile.first < tile.keys; first += TILE) {
-        next.put(at);
-        __syncthreads();
-        next.fetch(a, tile, qkv, y, dy, first + TILE);
-        go_back(a, tile, at, logsum, first, tile.first);
-        dk.template add<TILE, true, false>((T *)at.ds, p_stride, at.qg[0], stride);
-        dv.template add<TILE, true, false>((T *)at.p, p_stride, at.qg[1], stride);
-        __syncthreads();
-    }
-    T *to = queries(tile, dqkv) + a.width;
-    write_tile<T, DEPTH>(dk, (float *)at.qg, tile.scale, to, tile.stride, tile.first,
-                         tile.length, tile.depth);
-    write_tile<T, DEPTH>(dv, (float *)at.qg, 1, to + a.width, tile.stride, tile.first,
-                         tile.length, tile.depth);
+    if (tile.first < tile.keys)
+        each_pair(from, tile, at, key_rows<T, DEPTH>(), query_rows<T, DEPTH>(),
+                  tile.length, [&](int query) {
+            score_gradients(a, tile, at, logsum, query, tile.first);
+            dk.template add<TILE, true, false>((T *)at.ds, p_stride, at.qg[0], stride);
+            dv.template add<TILE, true, false>((T *)at.p, p_stride, at.qg[1], stride);
+        });
+    T *to = queries(tile, dqkv) + tile.width;
+    write_gradient(tile, at, dk, tile.scale, to);
+    write_gradient(tile, at, dv, 1, to + tile.width);
 }
 
 /* Launch attention */

@@ -551,7 +551,8 @@ end
 function latex.figure(path, caption, id, files)
   local begin = "\\begin{figure}[htbp]\\centering\n" ..
     command_of("includegraphics", path) .. "\n"
-  local last = command_of("label", id) .. latex.source(files) .. "\n\\end{figure}"
+  local source = files and latex.source(files) or ""
+  local last = command_of("label", id) .. source .. "\n\\end{figure}"
   local out = pandoc.List {latex.raw(begin .. "\\caption[]{")}
   out:extend(caption)
   out:insert(latex.raw("}" .. last))
@@ -711,7 +712,9 @@ end
 function html.figure(path, caption, id, files)
   local image = pandoc.Plain {pandoc.Image({}, path .. ".svg")}
   local text = pandoc.Para(numbered("Figure", id, caption))
-  return pandoc.Div({image, text, source(files)}, {id = id, class = "float"})
+  local content = pandoc.List {image, text}
+  if files then content:insert(source(files)) end
+  return pandoc.Div(content, {id = id, class = "float"})
 end
 
 -- Set a block of code
@@ -830,11 +833,13 @@ end
 
 -- Set a figure
 local function set_figure(div)
-  local name = div.attributes.script:match("([^/]+)%.gp$")
-  local data = results .. "/" .. div.attributes.data
-  needed(data, div.identifier)
+  local script, data = div.attributes.script, div.attributes.data
+  local name, files = script:match("([^/]+)%.gp$"), false
+  if data then
+    files = {script, results .. "/" .. data}
+    needed(files[2], div.identifier)
+  end
   local caption = pandoc.utils.blocks_to_inlines(div.content)
-  local files = {div.attributes.script, data}
   return pen.figure(figures .. "/" .. name, caption, div.identifier, files)
 end
 
