@@ -33,6 +33,11 @@ int64_t record_tokens(const struct record *record);
 /* record_save: writes the curves as they stand. */
 void record_save(struct record *record);
 
+/* record_copy: the record with its curves as they stand, for record_save in another
+   thread while the stage goes on; the caller frees it. */
+struct record *record_copy(const struct record *record);
+void record_free(struct record *record);
+
 /* record_set: puts a value, whose reference it takes over, into the stage's JSON
    file. */
 void record_set(struct record *record, const char *key, json_t *value);
