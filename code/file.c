@@ -68,6 +68,7 @@ struct file_writer {
 static struct file_writer *writers;
 static pthread_mutex_t writers_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Remove at the end what was not committed */
 static void remove_uncommitted(void)
 {
     pthread_mutex_lock(&writers_lock);
@@ -77,8 +78,8 @@ static void remove_uncommitted(void)
 
 static void remove_at_end(void)
 {
-    atexit(remove_uncommitted);
-    at_quick_exit(remove_uncommitted);
+    if (atexit(remove_uncommitted) != 0 || at_quick_exit(remove_uncommitted) != 0)
+        fail("memory", "is out, and half-written files could not be removed");
 }
 
 FILE *file_stream(struct file_writer *writer)
@@ -87,6 +88,7 @@ FILE *file_stream(struct file_writer *writer)
 }
 
 /* Start a file under a temporary name */
+/* Make the folder of a file */
 static void make_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -118,6 +120,7 @@ struct file_writer *file_create(const char *path)
 }
 
 /* Commit a file to its name */
+/* Store what was written */
 static bool store(FILE *stream)
 {
     bool stored = !ferror(stream) && fflush(stream) == 0

@@ -15,6 +15,7 @@ struct curve {
     char *text; /* header and rows so far */
 };
 
+/* Say what a record holds */
 struct record {
     const struct stage *stage;
     char *name;
