@@ -30,6 +30,7 @@ V        ?= 0
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
+# HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2"
 # V         1 shows every command
 
@@ -99,6 +100,18 @@ CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcu
 gencode     = $(if $(filter native,$(1)),-arch=native,$(if $(filter %-ptx,$(1)),-gencode arch=compute_$(1:%-ptx=%)$(COMMA)code=compute_$(1:%-ptx=%),\
               -gencode arch=compute_$(1)$(COMMA)code=[sm_$(1)$(COMMA)compute_$(1)]))
 
+# An nvcc may be too old for this machine's g++: it says so of an empty file. It is asked once, when there is something to
+# compile. An nvcc that has other complaints is left to make them itself.
+takes    = $(shell $(NVCC) $(1:%=-ccbin %) -E -x cu /dev/null -o /dev/null 2>/dev/null && echo yes)
+GXX      = $(shell printf '%s\n' $(notdir $(wildcard $(addsuffix /g++-[0-9]*,$(subst :, ,$(PATH))))) | sort -Vru)
+HOSTCXX ?= $(eval HOSTCXX := $(if $(call takes),,$(firstword $(foreach g,$(GXX),$(if $(call takes,$(g)),$(g))) none)))$(HOSTCXX)
+CCBIN    = $(patsubst %,-ccbin %,$(filter-out none,$(HOSTCXX)))
+
+define need_host
+newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc versions later than \([0-9]*\) .*/\1/p' | head -n 1); \
+[ -z "$$newest" ] || { echo "build: $$($(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p') does not take" \
+    "g++ $$($(CXX) -dumpfullversion): install g++-$$newest (or older), or say NVCC= to leave CUDA out" >&2; exit 1; }
+endef
 
 $(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS))
@@ -112,7 +125,8 @@ $(BUILD)/%.o: code/%.c
 
 $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/fail.h
 	@mkdir -p $(@D)
-	$(Q)$(NVCC) -O3 -std=c++17 -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),$(call gencode,$(a))) -Icode -c -o $@ $(NUMBERED)/kernels_cuda.cu
+	$(Q)$(if $(filter none,$(HOSTCXX)),$(need_host))
+	$(Q)$(NVCC) $(CCBIN) -O3 -std=c++17 -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),$(call gencode,$(a))) -Icode -c -o $@ $(NUMBERED)/kernels_cuda.cu
 
 # Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
@@ -439,7 +453,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
-	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds

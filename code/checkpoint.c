@@ -4,39 +4,101 @@
 #include "file.h"
 #include "safetensors.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+struct checkpoint {
+    const struct stage *stage;
+    char *path;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct record *record;
+    /* Keep the copy of a state and who writes it */
+    float *values;         /* [3 * parameters.size + STATE_SIZE]: parameters, both
+                              moments, the device's state */
+    char *progress;        /* "step seconds tokens" */
+    struct record *curves; /* a copy of the record */
+    pthread_t thread;
+    bool started;          /* there is a thread to be joined */
+    atomic_bool writing;   /* and it is not done with the copy */
+};
 
 static char *checkpoint_path(const struct stage *stage, const char *name)
 {
     return stage_path(stage, "checkpoints/%s.safetensors", name);
 }
 
-/* Write a checkpoint */
-void checkpoint_write(const struct stage *stage, const char *name, struct model *model,
-                      struct optimizer *optimizer, struct record *record, long step)
+/* Wait for the thread that writes */
+static void wait_for_writer(struct checkpoint *c)
 {
-    size_t size = model->parameters.size, state_size = STATE_SIZE;
-    float *values = allocate(3 * size + STATE_SIZE, sizeof *values);
-    float *state = values + 3 * size;
-    encoder_download(model, values);
-    optimizer_download(optimizer, values + size, values + 2 * size, state);
-    record_save(record);
-    char *path = checkpoint_path(stage, name);
-    char *progress = text_format("%ld %.17g %lld", step, record_seconds(record),
-                                 (long long)record_tokens(record));
-    struct safetensors_writer *writer = safetensors_create(path);
-    safetensors_add(writer, "parameters", "F32", 1, &size, values);
-    safetensors_add(writer, "first moment", "F32", 1, &size, values + size);
-    safetensors_add(writer, "second moment", "F32", 1, &size, values + 2 * size);
-    safetensors_add(writer, "state", "F32", 1, &state_size, state);
-    safetensors_note(writer, "key", stage->key);
-    safetensors_note(writer, "progress", progress);
+    if (c->started)
+        pthread_join(c->thread, NULL);
+    c->started = false;
+}
+
+/* Open and close a checkpoint */
+struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
+                                   struct model *model, struct optimizer *optimizer,
+                                   struct record *record)
+{
+    struct checkpoint *c = allocate(1, sizeof *c);
+    c->stage = stage;
+    c->path = checkpoint_path(stage, name);
+    c->model = model;
+    c->optimizer = optimizer;
+    c->record = record;
+    c->values = allocate(3 * model->parameters.size + STATE_SIZE, sizeof *c->values);
+    return c;
+}
+
+void checkpoint_close(struct checkpoint *c)
+{
+    wait_for_writer(c);
+    free(c->values);
+    free(c->path);
+    free(c);
+}
+
+/* Write the copy to the disk */
+static void *write_copy(void *argument)
+{
+    struct checkpoint *c = argument;
+    size_t size = c->model->parameters.size, state_size = STATE_SIZE;
+    record_save(c->curves);
+    struct safetensors_writer *writer = safetensors_create(c->path);
+    safetensors_add(writer, "parameters", "F32", 1, &size, c->values);
+    safetensors_add(writer, "first moment", "F32", 1, &size, c->values + size);
+    safetensors_add(writer, "second moment", "F32", 1, &size, c->values + 2 * size);
+    safetensors_add(writer, "state", "F32", 1, &state_size, c->values + 3 * size);
+    safetensors_note(writer, "key", c->stage->key);
+    safetensors_note(writer, "progress", c->progress);
     safetensors_commit(writer);
-    free(progress);
-    free(path);
-    free(values);
+    record_free(c->curves);
+    free(c->progress);
+    c->writing = false;
+    return NULL;
+}
+
+/* Write a checkpoint */
+bool checkpoint_write(struct checkpoint *c, long step)
+{
+    if (c->writing)
+        return false;
+    wait_for_writer(c);
+    size_t size = c->model->parameters.size;
+    encoder_download(c->model, c->values);
+    optimizer_download(c->optimizer, c->values + size, c->values + 2 * size,
+                       c->values + 3 * size);
+    c->progress = text_format("%ld %.17g %lld", step, record_seconds(c->record),
+                              (long long)record_tokens(c->record));
+    c->curves = record_copy(c->record);
+    c->writing = c->started = true;
+    if (pthread_create(&c->thread, NULL, write_copy, c) != 0)
+        fail("threads", "a thread for the checkpoint could not be started");
+    return true;
 }
 
 /* Read a checkpoint */
@@ -51,35 +113,31 @@ static void copy_vector(const struct safetensors *file, const char *name, size_t
     safetensors_floats(file, tensor, values);
 }
 
-long checkpoint_read(const struct stage *stage, const char *name, struct model *model,
-                     struct optimizer *optimizer, struct record *record)
+long checkpoint_read(struct checkpoint *c)
 {
-    char *path = checkpoint_path(stage, name);
     long step = 0;
-    if (stage->resume && file_exists(path)) {
-        struct safetensors *file = safetensors_open(path);
-        const char *key = safetensors_metadata(file, "key");
-        if (key && !strcmp(key, stage->key)) {
-            /* Go on from this checkpoint */
-            const char *progress = safetensors_metadata(file, "progress");
-            double seconds;
-            long long tokens;
-            if (!progress || sscanf(progress, "%ld %lg %lld", &step, &seconds, &tokens) != 3)
-                fail(path, "expected \"step seconds tokens\" as the checkpoint's progress");
-            size_t size = model->parameters.size;
-            float *values = allocate(3 * size + STATE_SIZE, sizeof *values);
-            copy_vector(file, "parameters", size, values);
-            copy_vector(file, "first moment", size, values + size);
-            copy_vector(file, "second moment", size, values + 2 * size);
-            copy_vector(file, "state", STATE_SIZE, values + 3 * size);
-            encoder_upload(model, values);
-            optimizer_upload(optimizer, values + size, values + 2 * size, values + 3 * size);
-            record_resume(record, step, seconds, tokens);
-            free(values);
-        }
-        safetensors_close(file);
+    if (!c->stage->resume || !file_exists(c->path))
+        return step;
+    struct safetensors *file = safetensors_open(c->path);
+    const char *key = safetensors_metadata(file, "key");
+    if (key && !strcmp(key, c->stage->key)) {
+        /* Go on from this checkpoint */
+        const char *progress = safetensors_metadata(file, "progress");
+        double seconds;
+        long long tokens;
+        if (!progress || sscanf(progress, "%ld %lg %lld", &step, &seconds, &tokens) != 3)
+            fail(c->path, "expected \"step seconds tokens\" as the checkpoint's progress");
+        size_t size = c->model->parameters.size;
+        copy_vector(file, "parameters", size, c->values);
+        copy_vector(file, "first moment", size, c->values + size);
+        copy_vector(file, "second moment", size, c->values + 2 * size);
+        copy_vector(file, "state", STATE_SIZE, c->values + 3 * size);
+        encoder_upload(c->model, c->values);
+        optimizer_upload(c->optimizer, c->values + size, c->values + 2 * size,
+                         c->values + 3 * size);
+        record_resume(c->record, step, seconds, tokens);
     }
-    free(path);
+    safetensors_close(file);
     return step;
 }
 

@@ -6,17 +6,31 @@
 #include "optimizer.h"
 #include "record.h"
 
-/* checkpoint_write: the state after `step` steps, to RUN/checkpoints/NAME.safetensors;
-   saves the curves of the record first, so that they are never behind. */
-void checkpoint_write(const struct stage *stage, const char *name, struct model *model,
-                      struct optimizer *optimizer, struct record *record, long step);
+/* The checkpoint of one training, RUN/checkpoints/NAME.safetensors, and the thread that
+   writes it. */
+struct checkpoint;
+
+/* checkpoint_open: the checkpoint of this model, its optimizer and its record, none of
+   which it owns. Takes 12 bytes of host memory a parameter when it is first written.
+   The caller closes it, before the others. */
+struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
+                                   struct model *model, struct optimizer *optimizer,
+                                   struct record *record);
+
+/* checkpoint_write: copies the state after `step` steps and leaves the copy to the
+   thread, which first saves the curves of the record, so that they are never behind.
+   Returns false, having done nothing, if the last one is still being written. If one
+   cannot be written, the program fails, naming it, at once or by checkpoint_close. */
+bool checkpoint_write(struct checkpoint *checkpoint, long step);
 
 /* checkpoint_read: brings model, optimizer and record to the last checkpoint with the
    stage's key. Returns its step, or 0 if there is none to go on from. */
-long checkpoint_read(const struct stage *stage, const char *name, struct model *model,
-                     struct optimizer *optimizer, struct record *record);
+long checkpoint_read(struct checkpoint *checkpoint);
 
-/* checkpoint_remove: the stage is done and needs none. */
+/* checkpoint_close: waits until the last one is written whole; the file stays. */
+void checkpoint_close(struct checkpoint *checkpoint);
+
+/* checkpoint_remove: the stage is done and needs none. The checkpoint is closed. */
 void checkpoint_remove(const struct stage *stage, const char *name);
 
 #endif

@@ -12,13 +12,14 @@
 void fail(const char *subject, const char *format, ...)
 {
     fflush(stdout);
+    flockfile(stderr);
     fprintf(stderr, "distil: %s: ", subject);
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
-    exit(1);
+    quick_exit(1);
 }
 
 /* Allocate or give up */

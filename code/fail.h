@@ -5,8 +5,9 @@
 #include <stddef.h>
 
 /* fail: prints "distil: SUBJECT: MESSAGE" on standard error, removes files that were
-   not committed, and exits with status 1. subject: the file, setting or option at
-   fault; format, ...: what was expected and what was found, as for printf. */
+   not committed, and ends the program with status 1, from whichever thread. subject:
+   the file, setting or option at fault; format, ...: what was expected and what was
+   found, as for printf. */
 void fail(const char *subject, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 

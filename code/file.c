@@ -3,6 +3,7 @@
 #include "fail.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,11 +66,20 @@ struct file_writer {
 };
 
 static struct file_writer *writers;
+static pthread_mutex_t writers_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Remove at the end what was not committed */
 static void remove_uncommitted(void)
 {
+    pthread_mutex_lock(&writers_lock);
     for (struct file_writer *w = writers; w; w = w->next)
         unlink(w->partial);
+}
+
+static void remove_at_end(void)
+{
+    if (atexit(remove_uncommitted) != 0 || at_quick_exit(remove_uncommitted) != 0)
+        fail("memory", "is out, and half-written files could not be removed");
 }
 
 FILE *file_stream(struct file_writer *writer)
@@ -78,44 +88,61 @@ FILE *file_stream(struct file_writer *writer)
 }
 
 /* Start a file under a temporary name */
+/* Make the folder of a file */
+static void make_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
+        return;
+    char *folder = text_format("%.*s", (int)(slash - path), path);
+    file_make_folder(folder);
+    free(folder);
+}
+
 struct file_writer *file_create(const char *path)
 {
-    static bool registered;
-    if (!registered)
-        registered = atexit(remove_uncommitted) == 0;
-    const char *slash = strrchr(path, '/');
-    if (slash && slash != path) {
-        char *folder = text_format("%.*s", (int)(slash - path), path);
-        file_make_folder(folder);
-        free(folder);
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, remove_at_end);
+    make_folder_of(path);
     struct file_writer *w = allocate(1, sizeof *w);
     w->path = text_format("%s", path);
     w->partial = text_format("%s.partial", path);
-    w->stream = fopen(w->partial, "wb");
+    pthread_mutex_lock(&writers_lock);
+    if ((w->stream = fopen(w->partial, "wb"))) {
+        w->next = writers;
+        writers = w;
+    }
+    int error = errno;
+    pthread_mutex_unlock(&writers_lock);
     if (!w->stream)
-        fail(path, "cannot be written: %s", strerror(errno));
-    w->next = writers;
-    writers = w;
+        fail(path, "cannot be written: %s", strerror(error));
     return w;
 }
 
 /* Commit a file to its name */
+/* Store what was written */
+static bool store(FILE *stream)
+{
+    bool stored = !ferror(stream) && fflush(stream) == 0
+                  && (fsync(fileno(stream)) == 0 || errno == EINVAL
+                      || errno == EROFS);
+    int error = errno;
+    bool closed = fclose(stream) == 0;
+    if (!stored)
+        errno = error;
+    return stored && closed;
+}
+
 void file_commit(struct file_writer *writer)
 {
-    bool failed = ferror(writer->stream) != 0;
-    failed |= fflush(writer->stream) != 0;
-    if (isatty(fileno(writer->stream)) == 0 && !failed)
-        failed |= fsync(fileno(writer->stream)) != 0 && errno != EINVAL
-                  && errno != EROFS;
-    failed |= fclose(writer->stream) != 0;
-    if (failed || rename(writer->partial, writer->path) != 0)
+    if (!store(writer->stream) || rename(writer->partial, writer->path) != 0)
         fail(writer->path, "could not be written whole: %s", strerror(errno));
-    for (struct file_writer **w = &writers; *w; w = &(*w)->next)
-        if (*w == writer) {
-            *w = writer->next;
-            break;
-        }
+    pthread_mutex_lock(&writers_lock);
+    struct file_writer **w = &writers;
+    while (*w != writer)
+        w = &(*w)->next;
+    *w = writer->next;
+    pthread_mutex_unlock(&writers_lock);
     free(writer->path);
     free(writer->partial);
     free(writer);

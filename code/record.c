@@ -15,6 +15,7 @@ struct curve {
     char *text; /* header and rows so far */
 };
 
+/* Say what a record holds */
 struct record {
     const struct stage *stage;
     char *name;
@@ -128,6 +129,28 @@ void record_save(struct record *record)
     }
 }
 
+/* Copy and free a record */
+struct record *record_copy(const struct record *record)
+{
+    struct record *copy = allocate(1, sizeof *copy);
+    *copy = *record;
+    copy->object = copy->data = copy->cuts = NULL;
+    copy->name = text_format("%s", record->name);
+    for (struct curve *curve = copy->curves; curve < copy->curves + 2; curve++)
+        if (curve->text)
+            curve->text = text_format("%s", curve->text);
+    return copy;
+}
+
+void record_free(struct record *record)
+{
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++)
+        free(curve->text);
+    json_decref(record->object);
+    free(record->name);
+    free(record);
+}
+
 /* Show how far a stage is */
 void record_step(struct record *record, long step, int64_t tokens, double loss)
 {
@@ -217,10 +240,6 @@ void record_close(struct record *record)
     json_dumpf(object, file_stream(writer), JSON_INDENT(2) | JSON_SORT_KEYS);
     fputc('\n', file_stream(writer));
     file_commit(writer);
-    json_decref(object);
     free(path);
-    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++)
-        free(curve->text);
-    free(record->name);
-    free(record);
+    record_free(record);
 }

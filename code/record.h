@@ -7,15 +7,12 @@
 /* The record of one running stage. */
 struct record;
 
+/* State how a record grows */
 /* record_open: starts the record of the stage called name. */
 struct record *record_open(const struct stage *stage, const char *name);
 
 /* record_expect: how many steps the stage will take; for the progress. */
 void record_expect(struct record *record, long steps);
-
-/* record_resume: the stage goes on after `step` steps that took `seconds` and saw
-   `tokens`; keeps the rows of its curves up to there and drops later ones. */
-void record_resume(struct record *record, long step, double seconds, int64_t tokens);
 
 /* record_row: adds a row to a curve, "" for the stage's own or "-validation". columns:
    the names after "step", separated by tabs; values: as many numbers. */
@@ -30,9 +27,20 @@ void record_step(struct record *record, long step, int64_t tokens, double loss);
 double record_seconds(const struct record *record);
 int64_t record_tokens(const struct record *record);
 
+/* State how a record is kept over a pause */
+/* record_resume: the stage goes on after `step` steps that took `seconds` and saw
+   `tokens`; keeps the rows of its curves up to there and drops later ones. */
+void record_resume(struct record *record, long step, double seconds, int64_t tokens);
+
 /* record_save: writes the curves as they stand. */
 void record_save(struct record *record);
 
+/* record_copy: the record with its curves as they stand, for record_save in another
+   thread while the stage goes on; the caller frees it. */
+struct record *record_copy(const struct record *record);
+void record_free(struct record *record);
+
+/* State what else a record takes */
 /* record_set: puts a value, whose reference it takes over, into the stage's JSON
    file. */
 void record_set(struct record *record, const char *key, json_t *value);

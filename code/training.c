@@ -86,8 +86,9 @@ void training_run(const struct stage *stage, const struct training *training,
     double every = settings_number(stage->settings, "run", "checkpoint"); /* seconds */
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
-    long step = checkpoint_read(stage, training->name, training->model, optimizer,
-                                record);
+    struct checkpoint *checkpoint = checkpoint_open(stage, training->name,
+                                                    training->model, optimizer, record);
+    long step = checkpoint_read(checkpoint);
     if (step == 0 && training->validate)
         training->validate(training->context, 0);
     struct loss_values values = {0};
@@ -108,11 +109,10 @@ void training_run(const struct stage *stage, const struct training *training,
         }
         if (training->validate && (step % validation == 0 || step == steps))
             training->validate(training->context, step);
-        if (every > 0 && due && step < steps && record_seconds(record) - saved >= every) {
-            checkpoint_write(stage, training->name, training->model, optimizer, record,
-                             step);
+        if (every > 0 && due && step < steps && record_seconds(record) - saved >= every
+            && checkpoint_write(checkpoint, step))
             saved = record_seconds(record);
-        }
     }
+    checkpoint_close(checkpoint);
     optimizer_free(optimizer);
 }

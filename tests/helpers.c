@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,6 +87,56 @@ static void committed_file_appears_whole(void **state)
     free(partial);
 }
 
+/* Of one large write nothing is left to flush: only the write itself knows what went wrong. */
+static void full_disk_is_named(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX", *large = calloc(1 << 20, 1);
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/file", folder), *partial = text_format("%s.partial", path);
+    assert_int_equal(symlink("/dev/full", partial), 0);
+    struct file_writer *w = file_create(path);
+    fwrite(large, 1 << 20, 1, file_stream(w));
+    EXPECT_FAIL(file_commit(w), "/file: could not be written whole: No space left on device");
+    assert_false(file_exists(path));
+    free(large);
+    free(path);
+    free(partial);
+}
+/* Files of its own, all begun before the first is committed: so the list of them is long, and all threads are at it. */
+static void *write_files(void *folder)
+{
+    enum { FILES = 150 };
+    struct file_writer *writers[FILES];
+    for (int i = 0; i < FILES; i++)
+        writers[i] = file_create(text_format("%s/%d", (char *)folder, i));
+    for (int i = 0; i < FILES; i++)
+        file_commit(writers[i]);
+    return folder;
+}
+static void threads_write_files_at_once(void **state)
+{
+    enum { THREADS = 4 };
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    pthread_t threads[THREADS];
+    char *folders[THREADS];
+    for (int t = 0; t < THREADS; t++) {
+        folders[t] = text_format("%s/%d", folder, t);
+        assert_int_equal(pthread_create(&threads[t], NULL, write_files, folders[t]), 0);
+    }
+    for (int t = 0; t < THREADS; t++) {
+        assert_int_equal(pthread_join(threads[t], NULL), 0);
+        char *last = text_format("%s/149", folders[t]);
+        assert_true(file_exists(last));
+        free(last);
+        free(folders[t]);
+    }
+    char *command = text_format("rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -98,6 +149,7 @@ int main(void)
         cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
         cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
         cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
     };
     return cmocka_run_group_tests_name("helpers", tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 
 # one compilation for all: the PTX is kept on the way, and nothing is compiled for the host
 compile() {
-    mkdir "$folder/kept" && "$nvcc" -O3 -std=c++17 -gencode arch=compute_75,code=sm_75 \
+    mkdir "$folder/kept" && "$nvcc" ${CCBIN-} -O3 -std=c++17 -gencode arch=compute_75,code=sm_75 \
         -gencode arch=compute_90,code=sm_90 -Xptxas -v -Icode -fatbin -keep -keep-dir "$folder/kept" \
         -o "$folder/kernels.fatbin" code/kernels_cuda.cu 2>"$folder/ptxas" || { cat "$folder/ptxas"; return 1; }
 }

@@ -1,6 +1,6 @@
-# Runs that say the same end with the same bits: one that was killed over and over, with SIGKILL at moments of its own and
-# checkpoints at every step, and one that was left alone; a student that hears its teacher with a share of nothing and one
-# that hears none; an ensemble of one and its teacher.
+# Runs that say the same end with the same bits: one that was killed over and over, with SIGKILL at moments of its own and as
+# many checkpoints as the disk takes, and one that was left alone; a student that hears its teacher with a share of nothing
+# and one that hears none; an ensemble of one and its teacher.
 set -u
 export OMP_NUM_THREADS=1
 . tests/check.sh

@@ -1,0 +1,200 @@
+/* Checkpoints on a disk that stands still: a pipe in the place of the file takes what is written only when it is read. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "checkpoint.h"
+#include "folder.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct kernels *k;
+
+static const struct optimizer_settings settings = {
+    .rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-6f, .decay = 0.1f, .steps = 20,
+};
+
+/* A training of its own: what a checkpoint is made of. */
+struct training_state {
+    struct stage stage;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct record *record;
+    struct checkpoint *checkpoint;
+};
+
+static void begin(struct training_state *s)
+{
+    s->stage = (struct stage){.run = folder, .key = "a key", .resume = true, .lines = true};
+    s->model = encoder_open(k, "tests/fixtures/distilbert-tiny", HEAD_MLM, 0, LEARN_ALL);
+    s->optimizer = optimizer_create(s->model, &settings);
+    s->record = record_open(&s->stage, "test");
+    record_expect(s->record, 20);
+    s->checkpoint = checkpoint_open(&s->stage, "test", s->model, s->optimizer, s->record);
+}
+
+static void end(struct training_state *s)
+{
+    checkpoint_close(s->checkpoint);
+    optimizer_free(s->optimizer);
+    encoder_free(s->model);
+    record_free(s->record);
+}
+
+/* Step number `step`, from a gradient of its own, and a row of the curve. */
+static void take_step(struct training_state *s, long step)
+{
+    size_t size = s->model->parameters.size;
+    float *gradient = allocate(size, sizeof *gradient);
+    for (size_t i = 0; i < size; i++)
+        gradient[i] = (float)(0.03 * random_normal((uint64_t)step, i));
+    k->upload(s->model->gradient, gradient, size * sizeof *gradient);
+    optimizer_step(s->optimizer, step);
+    record_step(s->record, step + 1, 100, 1);
+    record_row(s->record, "", "loss", step + 1, (double[]){(double)step}, 1);
+    free(gradient);
+}
+
+/* All numbers of the state, as a checkpoint has them; for the caller to free. */
+static float *numbers(const struct training_state *s)
+{
+    size_t size = s->model->parameters.size;
+    float *values = allocate(3 * size + STATE_SIZE, sizeof *values);
+    encoder_download(s->model, values);
+    optimizer_download(s->optimizer, values + size, values + 2 * size, values + 3 * size);
+    return values;
+}
+
+/* Whether reading the checkpoint gives step and, bit for bit, these numbers. */
+static void expect_checkpoint(long step, const float *values)
+{
+    struct training_state s;
+    begin(&s);
+    assert_int_equal(checkpoint_read(s.checkpoint), step);
+    assert_int_equal(record_tokens(s.record), 100 * step);
+    float *found = numbers(&s);
+    assert_memory_equal(found, values, (3 * s.model->parameters.size + STATE_SIZE) * sizeof *found);
+    free(found);
+    end(&s);
+}
+
+/* Puts a pipe where the checkpoint is written before it has its name. */
+static char *make_pipe(void)
+{
+    char *path = folder_path("checkpoints/test.safetensors.partial");
+    file_make_folder(folder_path("checkpoints"));
+    assert_int_equal(mkfifo(path, 0666), 0);
+    return path;
+}
+
+/* Reads the pipe to its end, which lets the writer go on. */
+static char *drain(const char *pipe, size_t *size)
+{
+    char *bytes = file_read(pipe, size);
+    assert_true(*size > 0);
+    return bytes;
+}
+
+static void steps_go_on_while_the_disk_stands_still(void **unused)
+{
+    (void)unused;
+    struct training_state s;
+    size_t size;
+    begin(&s);
+    char *pipe = make_pipe(), *path = folder_path("checkpoints/test.safetensors");
+    for (long step = 0; step < 3; step++)
+        take_step(&s, step);
+    float *then = numbers(&s);
+    assert_true(checkpoint_write(s.checkpoint, 3));
+    for (long step = 3; step < 8; step++) {
+        take_step(&s, step);
+        assert_false(checkpoint_write(s.checkpoint, step + 1));
+    }
+    float *now = numbers(&s);
+    assert_memory_not_equal(now, then, s.model->parameters.size * sizeof *now);
+    assert_int_equal(record_tokens(s.record), 800);
+    assert_false(file_exists(path));
+
+    char *bytes = drain(pipe, &size);
+    checkpoint_close(s.checkpoint);
+    unlink(path); /* the pipe, under its name now */
+    FILE *stream = fopen(path, "wb");
+    assert_int_equal(fwrite(bytes, 1, size, stream), size);
+    fclose(stream);
+    expect_checkpoint(3, then);
+    char *curve = file_read(folder_path("curves/test.tsv"), NULL);
+    assert_string_equal(curve, "step\tloss\n1\t0\n2\t1\n3\t2\n");
+
+    s.checkpoint = checkpoint_open(&s.stage, "test", s.model, s.optimizer, s.record);
+    assert_true(checkpoint_write(s.checkpoint, 8));
+    checkpoint_close(s.checkpoint);
+    expect_checkpoint(8, now);
+    s.checkpoint = checkpoint_open(&s.stage, "test", s.model, s.optimizer, s.record);
+    end(&s);
+    free(then);
+    free(now);
+    free(bytes);
+    free(curve);
+    free(pipe);
+    free(path);
+}
+
+/* As many as the disk takes, one after the other; the last that was taken is the one that is read. */
+static void checkpoints_follow_one_another(void **unused)
+{
+    (void)unused;
+    struct training_state s;
+    float *last = NULL;
+    long taken = 0;
+    begin(&s);
+    for (long step = 0; step < 20; step++) {
+        take_step(&s, step);
+        float *values = numbers(&s);
+        if (checkpoint_write(s.checkpoint, step + 1)) {
+            taken = step + 1;
+            free(last);
+            last = values;
+        } else {
+            free(values);
+        }
+    }
+    end(&s);
+    assert_true(taken > 0);
+    expect_checkpoint(taken, last);
+    free(last);
+}
+
+static void another_key_is_passed_over(void **unused)
+{
+    (void)unused;
+    struct training_state s;
+    begin(&s);
+    take_step(&s, 0);
+    assert_true(checkpoint_write(s.checkpoint, 1));
+    end(&s);
+    begin(&s);
+    s.stage.key = "another";
+    assert_int_equal(checkpoint_read(s.checkpoint), 0);
+    s.stage.key = "a key";
+    s.stage.resume = false;
+    assert_int_equal(checkpoint_read(s.checkpoint), 0);
+    s.stage.resume = true;
+    assert_int_equal(checkpoint_read(s.checkpoint), 1);
+    end(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(steps_go_on_while_the_disk_stands_still, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(checkpoints_follow_one_another, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(another_key_is_passed_over, folder_make, folder_remove),
+    };
+    k = kernels_open("cpu");
+    alarm(120); /* a step that waits for the pipe would wait for ever */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
