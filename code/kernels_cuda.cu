@@ -1124,7 +1124,8 @@ template <class T> static void add_cuda(const real *x, real *y, size_t n)
 /* Attend on the GPU */
 /* Size the tiles */
 enum { TILE = 32, TILE_THREADS = 128, SPAN = 128 };
-static_assert(TILE == GPU_TILE && SPAN == GPU_SPAN, "the watch counts by these");
+static_assert((int)TILE == (int)GPU_TILE && (int)SPAN == (int)GPU_SPAN,
+              "the watch counts by these");
 
 /* tile_stride: elements from a row of a tile to the next. Sixteen bytes more than
    needed put neighbouring rows into different banks of shared memory. */
