@@ -356,7 +356,7 @@ $(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
 	$(Q)$(call PLOT,svg)
 
 # drawings that read the code's constants
-$(foreach f,tile banks,$(WORK)/weave/$(f).tikz $(WORK)/weave/$(f).svg): code/kernels_cuda.cu
+$(foreach f,tile banks,$(WORK)/weave/$(f).tikz $(WORK)/weave/$(f).svg): code/kernels.h code/kernels_cuda.cu
 
 $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
 	$(Q)cd $(@D) && $(PDFLATEX) -jobname $* $(abspath code/figure.tex) >/dev/null || { grep -A 4 '^!' $*.log >&2; exit 1; }

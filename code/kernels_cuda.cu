@@ -1123,9 +1123,7 @@ template <class T> static void add_cuda(const real *x, real *y, size_t n)
 
 /* Attend on the GPU */
 /* Size the tiles */
-enum { TILE = 32, TILE_THREADS = 128, SPAN = 128 };
-static_assert((int)TILE == (int)GPU_TILE && (int)SPAN == (int)GPU_SPAN,
-              "the watch counts by these");
+enum { TILE = GPU_TILE, TILE_THREADS = 128, SPAN = GPU_SPAN };
 
 /* tile_stride: elements from a row of a tile to the next. Sixteen bytes more than
    needed put neighbouring rows into different banks of shared memory. */

@@ -4,11 +4,12 @@ height = 6.6
 load "figures/style.gp"
 # Read the code's constants
 code(pattern) = \
-    system("sed -n 's|.*" . pattern . ".*|\\1|p' code/kernels_cuda.cu") + 0
+    system("cat code/kernels.h code/kernels_cuda.cu | sed -n 's|.*" \
+           . pattern . ".*|\\1|p'") + 0
 WARP = code("{ WARP = \\([0-9]*\\),")
-TILE = code("{ TILE = \\([0-9]*\\),")
+TILE = code("GPU_TILE = \\([0-9]*\\),")
 THREADS = code("TILE_THREADS = \\([0-9]*\\),")
-SPAN = code(" SPAN = \\([0-9]*\\) }")
+SPAN = code("GPU_SPAN = \\([0-9]*\\) }")
 PADDING = code("columns + \\([0-9]*\\) / (int)sizeof(T)") # bytes
 DEPTH = 64
 SQUARE = 16
