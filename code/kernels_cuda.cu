@@ -1371,7 +1371,7 @@ enum { SHARE = 4, EACH = TILE / SHARE }; /* lanes of a query; scores of a lane *
 /* column_of: in which column of a tile score i of this lane is. */
 static __device__ __forceinline__ int column_of(int i)
 {
-    return (i / 4 * SHARE + threadIdx.x % SHARE) * 4 + i % 4;
+    return threadIdx.x % SHARE * EACH + i;
 }
 
 static __device__ __forceinline__ float shared_sum(float x)
@@ -1427,11 +1427,14 @@ static __device__ __forceinline__ void read_scores(const struct tile &tile, int 
 template <class T>
 static __device__ __forceinline__ void write_share(const float x[EACH], T *to)
 {
-    for (int i = 0; i < EACH; i += 4) {
-        four<T> f;
-        for (int j = 0; j < 4; j++)
-            narrow(x[i + j], &f.x[j]);
-        *(four<T> *)(to + column_of(i)) = f;
+    const int N = 16 / sizeof(T);
+    for (int i = 0; i < EACH; i += N) {
+        T group[N];
+        wide piece;
+        for (int j = 0; j < N; j++)
+            narrow(x[i + j], &group[j]);
+        memcpy(&piece, group, sizeof piece);
+        *(wide *)(to + column_of(i)) = piece;
     }
 }
 
