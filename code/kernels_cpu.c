@@ -320,6 +320,11 @@ static inline float tanh_slope(float x)
     return 1 - y * y;
 }
 
+static inline float relu_slope(float x)
+{
+    return x > 0 ? 1 : x <= 0 ? 0 : x;
+}
+
 static void activate_cpu(enum activation f, const real *x, real *y, size_t n)
 {
     #pragma omp parallel for if (n >= ALONE)
@@ -333,7 +338,7 @@ static void activate_cpu(enum activation f, const real *x, real *y, size_t n)
                 b[i] = gelu(a[i]);
         } else {
             for (int i = 0; i < count; i++)
-                b[i] = f == TANH ? tanhf(a[i]) : a[i] > 0 ? a[i] : 0;
+                b[i] = f == TANH ? tanhf(a[i]) : a[i] < 0 ? 0 : a[i];
         }
     }
 }
@@ -354,7 +359,7 @@ static void activate_gradient_cpu(enum activation f, const real *x, const real *
                 da[i] = db[i] * gelu_slope(a[i]);
         } else {
             for (int i = 0; i < count; i++)
-                da[i] = f == TANH ? db[i] * tanh_slope(a[i]) : a[i] > 0 ? db[i] : 0;
+                da[i] = db[i] * (f == TANH ? tanh_slope(a[i]) : relu_slope(a[i]));
         }
     }
     if (dbias)

@@ -1003,7 +1003,7 @@ static __device__ float apply(enum activation f, float x)
 {
     if (f == GELU)
         return x * 0.5f * (1 + erff(x * 0.70710678f));
-    return f == TANH ? tanhf(x) : fmaxf(x, 0.0f);
+    return f == TANH ? tanhf(x) : x < 0 ? 0.0f : x; /* fmaxf would hide a NaN */
 }
 
 static __device__ float slope(enum activation f, float x)
@@ -1013,7 +1013,7 @@ static __device__ float slope(enum activation f, float x)
                + x * 0.39894228f * expf(-0.5f * x * x);
     if (f == TANH)
         return 1 - tanhf(x) * tanhf(x);
-    return x > 0 ? 1.0f : 0.0f;
+    return x > 0 ? 1.0f : x <= 0 ? 0.0f : x;
 }
 
 template <class T>

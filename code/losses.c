@@ -2,6 +2,7 @@
 #include "losses.h"
 #include "fail.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* List the tokens at the positions that count */
@@ -227,6 +228,9 @@ void masked_lm_evaluate(struct model *model, const struct batch *batch,
     encoder_forward(model, batch, NULL);
     predict_words(model, NULL, batch, &words_alone, 1, false);
     read_values(model, &words_alone, values);
+    if (!isfinite(values->mlm))
+        fail("model", "guesses words with a loss of %g; expected a finite number",
+             values->mlm);
 }
 
 /* Classify sequences */
@@ -301,6 +305,17 @@ static void measure_numbers(struct model *model, const struct batch *batch, floa
     r->tokens += batch->tokens;
 }
 
+/* Fetch what a model answers */
+static void fetch_answers(const struct model *m, const real *from, float *logits,
+                          size_t n)
+{
+    encoder_fetch(m, from, logits, n);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(logits[i]))
+            fail("model", "answers with %g; expected finite numbers. It has diverged, "
+                 "for which a lower rate may help", logits[i]);
+}
+
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values)
 {
@@ -325,7 +340,7 @@ void classification_predict(struct model *model, const struct batch *batch,
 {
     encoder_forward(model, batch, NULL);
     classifier_forward(model);
-    encoder_fetch(model, model->classifier.logits, logits,
+    fetch_answers(model, model->classifier.logits, logits,
                   (size_t)batch->sequences * (size_t)model->classes);
 }
 
@@ -406,5 +421,5 @@ void span_predict(struct model *model, const struct batch *batch, float *logits)
 {
     encoder_forward(model, batch, NULL);
     span_forward(model);
-    encoder_fetch(model, model->span.logits, logits, 2 * (size_t)batch->tokens);
+    fetch_answers(model, model->span.logits, logits, 2 * (size_t)batch->tokens);
 }

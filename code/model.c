@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -277,6 +278,16 @@ static void check_shape(const struct safetensors *file, const struct tensor *ten
          tensor->name, found, p->columns);
 }
 
+/* Refuse weights that are no numbers */
+static void check_finite(const struct safetensors *file, const struct tensor *tensor,
+                         const float *values)
+{
+    for (size_t i = 0; i < tensor->count; i++)
+        if (!isfinite(values[i]))
+            fail(file->path, "tensor \"%s\" has %g for its element %zu; expected "
+                 "finite numbers", tensor->name, values[i], i);
+}
+
 void model_read(const char *folder, const struct parameters *plan, float *values,
                 bool *found)
 {
@@ -292,6 +303,7 @@ void model_read(const char *folder, const struct parameters *plan, float *values
             continue;
         check_shape(file, tensor, p);
         safetensors_floats(file, tensor, values + p->offset);
+        check_finite(file, tensor, values + p->offset);
     }
     safetensors_close(file);
 }

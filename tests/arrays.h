@@ -7,6 +7,7 @@
 #include "fail.h"
 #include "kernels.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static const struct kernels *k; /* the device under test */
@@ -149,6 +150,45 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     k->sum(f, 0, f);
     k->square_norm(f, 0, state);
     k->adamw(&adamw, state, f, f, f, f, b, 0);
+}
+
+/* nothing_hides_a_nan: a number that is none comes out of every operation that looks at it, here from x[1]. */
+static inline void nothing_hides_a_nan(void)
+{
+    double values[24], ones[24];
+    for (int i = 0; i < 24; i++) {
+        values[i] = i == 1 ? NAN : 0.1 * i;
+        ones[i] = 1;
+    }
+    static const int labels[2] = {1, 2}, offsets[2] = {0, 2}, visible[1] = {2};
+    real *x = reals(values, 24), *one = reals(ones, 24), *y = reals(ones, 24), *z = reals(ones, 24);
+    float *f = floats(ones, 24), *loss = floats(ones, 24);
+    struct attention attention = {1, 4, 1, 2, integers(offsets, 2), integers(visible, 1), {0, 0}};
+    struct softmax_loss softmax = {2, 4, 4, 1, 1, 1};
+    struct norm_sums sums = {f, f + 4, f + 8, false};
+    struct dropout none = {0};
+    for (int a = GELU; a <= RELU; a++) {
+        k->activate((enum activation)a, x, y, 8);
+        assert_true(isnan(of_reals(y, 8)[1]) && isfinite(of_reals(y, 8)[2]));
+        k->activate_gradient((enum activation)a, x, one, y, f, 2, 4, false);
+        assert_true(isnan(of_reals(y, 8)[1]) && isnan(of_floats(f, 4)[1]) && isfinite(of_floats(f, 4)[2]));
+    }
+    k->linear(x, one, NULL, y, 2, 4, 3);
+    assert_true(isnan(of_reals(y, 6)[2]) && isfinite(of_reals(y, 6)[3]));
+    k->norm(reals(values, 8), NULL, none, one, one, y, loss, loss + 2, 2, 4, 1e-3f);
+    assert_true(isnan(of_reals(y, 8)[0]) && isfinite(of_reals(y, 8)[4]));
+    k->norm_gradient(one, x, loss, loss + 2, one, none, y, NULL, &sums, 2, 4);
+    assert_true(isnan(of_reals(y, 8)[0]) && isnan(of_floats(f, 12)[0]) && isnan(of_floats(f, 12)[8]));
+    k->attention(&attention, x, y, loss);
+    assert_true(isnan(of_reals(y, 8)[0]));
+    k->attention_gradient(&attention, x, y, loss, one, z);
+    assert_true(isnan(of_reals(z, 24)[0]));
+    k->cosine_loss(x, one, NULL, y, 2, 4, 1, floats(ones, 1), loss);
+    assert_true(isnan(of_floats(loss, 2)[0]) && isfinite(of_floats(loss, 2)[1]));
+    k->softmax_loss(&softmax, reals(values, 8), one, integers(labels, 2), NULL, floats(ones, 1), loss, loss + 2, loss + 4);
+    assert_true(isnan(of_floats(loss, 6)[0]) && isnan(of_floats(loss, 6)[2]) && isfinite(of_floats(loss, 6)[1]));
+    k->squared_loss(reals(values, 2), f + 12, 2, 1, floats(ones, 1), loss);
+    assert_true(isnan(of_floats(loss, 2)[1]));
 }
 
 #endif

@@ -750,6 +750,16 @@ static void nothing_case(void)
     result_floats("state", state, STATE_SIZE, exact);
 }
 
+static void no_operation_hides_a_nan(void **state)
+{
+    (void)state;
+    for (int device = 0; device < 2; device++) {
+        k = device ? gpu : cpu;
+        nothing_hides_a_nan();
+        release_all(NULL);
+    }
+}
+
 static void empty_arrays_do_nothing(void **state)
 {
     (void)state;
@@ -1277,6 +1287,7 @@ int main(int argc, char **argv)
         TEST(squared_loss_is_right),
         TEST(optimiser_is_right),
         TEST(empty_arrays_do_nothing),
+        TEST(no_operation_hides_a_nan),
         TEST(models_are_right),
         TEST(bad_gradients_are_left_out),
         TEST(the_scale_grows_again),

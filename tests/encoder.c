@@ -126,6 +126,42 @@ static void test_refusals(void **unused)
     encoder_free(m);
 }
 
+/* A model that has diverged gets no score: whatever is compared with a NaN is false, and would be an answer. */
+static void expect_no_answer(const char *folder, enum head head, int classes)
+{
+    const int lengths[] = {5, 7};
+    float logits[24];
+    struct model *m = encoder_open(k, folder, head, classes, LEARN_NOTHING);
+    struct batch *batch = random_batch(lengths, 2, m->shape.vocabulary, 0);
+    float *values = calloc(m->parameters.size, sizeof *values);
+    encoder_download(m, values);
+    values[parameters_offset(&m->parameters, INNER_WEIGHT, 0)] = NAN;
+    encoder_upload(m, values);
+    if (head == HEAD_SPAN)
+        EXPECT_FAIL(span_predict(m, batch, logits), "model: answers with ");
+    else
+        EXPECT_FAIL(classification_predict(m, batch, logits), "model: answers with ");
+    free(values);
+    batch_free(batch);
+    encoder_free(m);
+}
+
+static void test_no_answers(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {5, 7};
+    expect_no_answer("tests/fixtures/bert-classifier", HEAD_CLASSIFIER, 3);
+    expect_no_answer("tests/fixtures/distilbert-classifier", HEAD_CLASSIFIER, 2);
+    expect_no_answer("tests/fixtures/distilbert-span", HEAD_SPAN, 0);
+    struct loss_values values;
+    struct model *m = encoder_open(k, BERT_FOLDER, HEAD_MLM, 0, LEARN_NOTHING);
+    struct batch *batch = random_batch(lengths, 2, m->shape.vocabulary, 0);
+    m->shape.epsilon = NAN;
+    EXPECT_FAIL(masked_lm_evaluate(m, batch, &values), "model: guesses words with a loss of ");
+    batch_free(batch);
+    encoder_free(m);
+}
+
 /* Dropout --------------------------------------------------------------------------------------------------------- */
 
 static void test_dropout_keys(void **unused)
@@ -394,7 +430,7 @@ int main(void)
         cmocka_unit_test(test_padding),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_reservation),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_no_answers),
         cmocka_unit_test(test_dropout_keys),
         cmocka_unit_test(test_dropout_gradient),
         cmocka_unit_test(test_same_bits),

@@ -964,6 +964,12 @@ static void adamw_is_right(void **state)
 
 /* ---- Promises that hold for all ---- */
 
+static void no_operation_hides_a_nan(void **state)
+{
+    (void)state;
+    nothing_hides_a_nan();
+}
+
 static void empty_arrays_do_nothing(void **state)
 {
     (void)state;
@@ -1078,6 +1084,7 @@ int main(void)
         TEST(overflow_leaves_the_step_out),
         TEST(adamw_is_right),
         TEST(empty_arrays_do_nothing),
+        TEST(no_operation_hides_a_nan),
         TEST(results_do_not_depend_on_threads),
     };
     k = kernels_open("cpu");

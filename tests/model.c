@@ -435,6 +435,25 @@ static void students_are_their_teachers_layers(void **state)
     free_read(&teacher);
 }
 
+/* A model that went astray before it was written. */
+static void broken_weights_are_refused(void **state)
+{
+    (void)state;
+    struct read r = read_folder(FIXTURES "bert-classifier", HEAD_CLASSIFIER, 3);
+    char *to = text_format("%s/broken", folder);
+    const struct parameter *p = &r.plan.list[3];
+    const float faults[] = {NAN, INFINITY, -INFINITY};
+    for (volatile int i = 0; i < 3; i++) {
+        r.values[p->offset + 7] = faults[i];
+        model_write(to, &r.shape, &r.plan, HEAD_CLASSIFIER, 3, r.values, FIXTURES "bert-classifier/vocab.txt");
+        char *message = text_format("tensor \"%s\" has %g for its element 7", p->name, faults[i]);
+        EXPECT_FAIL(model_read(to, &r.plan, r.values, NULL), message);
+        free(message);
+    }
+    free(to);
+    free_read(&r);
+}
+
 int main(void)
 {
     const char *keep = getenv("KEEP");
@@ -449,6 +468,7 @@ int main(void)
         cmocka_unit_test(every_dress_reads_alike),
         cmocka_unit_test(separate_decoders_are_read),
         cmocka_unit_test(missing_weights_are_named),
+        cmocka_unit_test(broken_weights_are_refused),
         cmocka_unit_test(fresh_weights_are_normal),
         cmocka_unit_test(written_folders_read_equal),
         cmocka_unit_test(lower_case_is_handed_on),
