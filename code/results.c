@@ -832,11 +832,16 @@ static void set_speed(const struct run *run, json_t *values)
     /* Say what the pass went over */
     const json_t *pass = json_object_get(run->bench, "pass");
     const char *passed = json_string_value(json_object_get(pass, "title"));
-    char *rows = number_text(record_number(pass, "rows"), 0);
+    double taken = record_number(pass, "rows"), all = record_number(pass, "whole");
+    char *rows = number_text(taken, 0), *whole_set = number_text(all, 0);
+    char *some = all > taken ? text_format("%s of ", rows) : text_format("%s", "");
     value_take(values,
-               passed ? text_format("the %s rows of %s's development set", rows, passed)
+               passed ? text_format("%sthe %s rows of %s's development set", some,
+                                    all > taken ? whole_set : rows, passed)
                       : text_format("rows that were not recorded"),
                "speed.pass");
+    free(some);
+    free(whole_set);
     free(rows);
     /* Compare the sizes */
     double before = record_number(teacher, "parameters"),
