@@ -383,7 +383,6 @@ int finetune_main(int argc, char **argv)
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));
-    settings_finish(stage.settings, f.sections);
     record_close(record);
     checkpoint_remove(&stage, name);
     end(&stage, &f);

@@ -83,6 +83,7 @@ void training_run(const struct stage *stage, const struct training *training,
                                                         steps);
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     double every = settings_number(stage->settings, "run", "checkpoint"); /* seconds */
+    settings_finish(stage->settings, training->sections);
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
     long step = checkpoint_read(stage, training->name, training->model, optimizer,
