@@ -25,4 +25,11 @@ check "in a student's" refused kl-position distill $(of slip) --student student-
     --student-alone.kl-position all
 check "in a task's" refused row finetune $(of slip) --task cola --model "$folder/slip/models/teacher" --name teacher \
     --seed 1 --finetune.row 9
+
+# the first stage refuses what only a later one would read
+check "a slip in a later stage's settings" refused row pretrain $(of slip) --teacher scratch --finetune.row 9
+check "or in a student's that has no turn yet" refused lawyers pretrain $(of slip) --teacher scratch --student-alone.lawyers 1
+printf '[mrcp]\nseeds = 1\n' >>"$folder/headed.settings"
+check "a section that nothing reads" run 1 pretrain $(of slip) --teacher scratch
+check "it is named" grep -qF "headed.settings: [mrcp] is no section that any stage reads" "$folder/err"
 exit $failed
