@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -233,6 +234,13 @@ void record_data(struct record *record, const char *path)
 }
 
 /* Close the record */
+/* Bytes of memory at the peak of this process; Linux counts them in kilobytes. */
+static json_int_t most_memory(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024 * (json_int_t)usage.ru_maxrss : 0;
+}
+
 void record_close(struct record *record)
 {
     json_t *object = record->object;
@@ -246,6 +254,7 @@ void record_close(struct record *record)
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
     json_object_set_new(object, "seconds", json_real(record_seconds(record)));
+    json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));
     json_object_set_new(object, "tokens", json_integer(record->tokens));
     json_object_set_new(object, "settings", settings_json(record->stage->settings));

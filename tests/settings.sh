@@ -10,6 +10,7 @@ of() { echo "--profile $folder/headed.settings --run $folder/$1 --data $folder/d
 
 check "a teacher is made" run 0 pretrain $(of scratch) --teacher scratch
 check "with its head it is adopted" run 0 pretrain $(of adopted) --teacher "$folder/scratch/models/teacher"
+check "the memory that it took is in the record" grep -qE '"memory": [0-9]{7,10},' "$folder/adopted/stages/teacher.json"
 check "its weights are what they were" cmp "$folder/scratch/models/teacher/model.safetensors" \
     "$folder/adopted/models/teacher/model.safetensors"
 check "that is in the record" grep -q '"beginning": "adopted"' "$folder/adopted/stages/teacher.json"
