@@ -45,6 +45,7 @@ do for [i = 0:panels - 1] {
     low = STATS_min
     stats scores using ($1 == i ? $5 : NaN) nooutput
     high = STATS_max
+    if (high - low < 0.1) { low = low - 1; high = high + 1 } # all scored the same
     stats scores using ($1 == i && $2 == 2) nooutput
     answered = STATS_sum
     stats scores using ($1 == i && $2 == 2 ? $3 : 0) nooutput
