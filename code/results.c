@@ -212,18 +212,31 @@ static json_t *list_cuts(const struct run *run)
     return cuts;
 }
 
-static void set_cuts(const struct run *run, json_t *values)
+/* At most so many cuts in a row; and how many more there are. */
+static char *cuts_text(const json_t *cuts, size_t most)
 {
-    json_t *cuts = list_cuts(run);
+    size_t count = json_array_size(cuts);
     char *text = text_format("%s", "");
-    for (size_t i = 0; i < json_array_size(cuts); i++) {
+    for (size_t i = 0; i < count && i < most; i++) {
         char *longer = text_format("%s%s%s", text, i ? "; " : "",
                                    json_string_value(json_array_get(cuts, i)));
         free(text);
         text = longer;
     }
+    if (count <= most)
+        return text;
+    char *longer = text_format("%s; and %zu more", text, count - most);
+    free(text);
+    return longer;
+}
+
+static void set_cuts(const struct run *run, json_t *values)
+{
+    enum { MOST_TOLD = 6 };
+    json_t *cuts = list_cuts(run);
     value_set(values, json_array_size(cuts) ? "yes" : "no", "cuts.known");
-    value_take(values, text, "cuts");
+    value_take(values, cuts_text(cuts, json_array_size(cuts)), "cuts");
+    value_take(values, cuts_text(cuts, MOST_TOLD), "cuts.brief");
     json_decref(cuts);
 }
 /* Leaves the first few words of a list, and the number of the others. */

@@ -7,7 +7,7 @@ speed = results . "/figures/speed.tsv"
 # Make room for the models
 stats names using 1 nooutput
 models = STATS_max
-height = 2.0 + 0.33 * (models < 7 ? 7 : models)
+height = 2.0 + (models < 7 ? 0.33 * 7 : models < 10 ? 0.33 * models : 0.29 * models)
 stats tasks using 1 nooutput
 panels = STATS_max + 1
 stats speed using (0) nooutput

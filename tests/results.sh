@@ -40,6 +40,12 @@ check "figures of the tests are taken over" is check.cosine.error 1.2e-9
 check "the day is that of the latest stage" is run.date 1849-01-01
 check "cuts are stated once" is cuts \
     "IMDb test: 80 of 25,000 rows; made-up corpus train: the first 400,000 of 1,000,000 tokens"
+check "a few cuts are told in full" is cuts.brief "$(value cuts)"
+sed -i 's/"cuts": \[\]/"cuts": ["a", "b", "c", "d", "e", "f"]/' "$run/stages/distill-student.json"
+results
+check "of many only the first few" is cuts.brief "a; b; c; d; e; f; and 2 more"
+fresh
+results
 check "an ablation that was not run says so" is ablation.mlm.sentence "was not measured in this run"
 check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
