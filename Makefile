@@ -141,18 +141,21 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 
-# $(call setting,SECTION,KEY): a value from the profile, with the indented lines that go on with it
-setting = $(shell awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
+# $(call setting,SECTION,KEY): a value from SET, or else from the profile, with the indented lines that go on with it
+setting = $(shell option= found=; for word in $(SET); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
+    [ -z "$$found" ] || { echo "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
 
 TASKS   := $(call setting,finetune,tasks)
 JOBS     = $(call setting,run,jobs)
-# $(call listed,SECTION): the models that the section of the profile lists. A task's own lists come before [finetune]'s.
-listed   = $(call setting,$(1),models) $(if $(filter 1,$(EXTENDED)),$(call setting,$(1),extended))
+# $(call listed,TASK): the models that are fine-tuned for it, or for all. A task's own lists come before [finetune]'s; a
+# task that has one of models has no others, unless it lists extended ones too
+listed   = $(or $(call setting,$(1),models),$(call setting,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
+    setting,$(if $(call setting,$(1),models)$(call setting,$(1),extended),$(1),finetune),extended))
 models   = $(MODELS.$(1))
 seeds    = $(SEEDS.$(1))
 ifneq ($(wildcard $(SETTINGS)),)
-$(foreach t,$(TASKS),$(eval MODELS.$(t) := $(or $(strip $(call listed,$(t))),$(call listed,finetune))))
+$(foreach t,$(TASKS),$(eval MODELS.$(t) := $(strip $(call listed,$(t)))))
 $(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
 endif
 # a student that is distilled twice begins as another one: $(call parent,STUDENT), its own name for all others
@@ -182,8 +185,14 @@ STAGE_CODE := main pretrain distill finetune results run measure tables values v
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
+# $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
+heard = teachers='$(call setting,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
+    [ $$seeds -ge $${teachers:-0} ] || { echo "$@: $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
+    "for each of its seeds" >&2; exit 1; };
+
 # the experiments that are due, and what comes of them
 define finish_run
+	$(Q)$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(if $(call twice,$(m)),$(call heard,$(t),$(m))))) :
 	@echo "$@: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data
@@ -289,7 +298,7 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(c
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
     --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
-BENCH_CODE    = $(wildcard code/bench.c code/estimate.[ch] code/watch.[ch] code/distill.[ch])
+BENCH_CODE    = $(wildcard code/bench.[ch] code/estimate.[ch] code/watch.[ch] code/distill.[ch])
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
 	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune $(TASKS) student)
@@ -313,8 +322,9 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))"))) \
-	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET)
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
+	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET) \
+	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 

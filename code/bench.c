@@ -1,4 +1,5 @@
 /* Tangled from chapters/58-bench.md; edit there. */
+#include "bench.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
@@ -23,11 +24,11 @@ static const char usage[] =
     "                    [--key HASH] [--SECTION.SETTING VALUE …]\n\n"
     "Measures, for the teacher in --model and the run's student, one pass over a\n"
     "development set (STS-B's, or else that of the first task of pairs), a row at a\n"
-    "time, on one core and on all; the steps of distillation and of fine-tuning;\n"
-    "and the rate of large products. Estimates how long the\n"
-    "experiment of the profile --full takes on a T4, by the limits in --published.\n"
-    "Writes bench.json in the run's folder, and bench/, the same work for another\n"
-    "program.\n";
+    "time, on one core and on all, with as many of its rows as fit into a minute;\n"
+    "the steps of distillation and of fine-tuning; and the rate of large products.\n"
+    "Estimates how long the experiment of the profile --full takes on a T4, by the\n"
+    "limits in --published. Writes bench.json in the run's folder, and bench/, the\n"
+    "same work for another program.\n";
 
 /* Choose a task of the profile */
 /* The task of that name, if the profile lists it; else its first task, or, of pairs,
@@ -93,8 +94,33 @@ static struct model *open_classifier(const struct kernels *k, const char *folder
     return model;
 }
 
+/* Choose the rows of a pass */
+enum { TENTHS = 10, MINUTE = 60 };
+
+/* `chosen` of count rows, evenly spread. */
+static int *spread_rows(int count, int chosen)
+{
+    int *rows = allocate((size_t)chosen, sizeof *rows);
+    for (int i = 0; i < chosen; i++)
+        rows[i] = (int)((long)count * i / chosen);
+    return rows;
+}
+
+int *bench_rows(int count, double each, int *chosen)
+{
+    double room = each > 0 ? MINUTE / each : count;
+    *chosen = room < TENTHS ? TENTHS : room < count ? (int)room : count;
+    *chosen = *chosen < count ? *chosen : count;
+    return spread_rows(count, *chosen);
+}
+
 /* Time a few rows, one at a time */
-enum { TENTHS = 10, MOST_CLASSES = 3 };
+enum { MOST_CLASSES = 3 };
+
+struct pass {
+    const struct examples *examples;
+    int *rows, count; /* which of them, in order */
+};
 
 /* A model on its way through the rows. */
 struct runner {
@@ -104,14 +130,13 @@ struct runner {
     double seconds[2][TENTHS]; /* on one core and on all; 0: not yet there */
 };
 
-/* Seconds for rows first .. end-1. */
-static double time_rows(struct runner *r, const struct examples *examples, int first,
-                        int end)
+/* Seconds for rows first .. end-1 of the pass. */
+static double time_rows(struct runner *r, const struct pass *pass, int first, int end)
 {
     float logits[MOST_CLASSES];
     double began = omp_get_wtime();
-    for (int i = first; i < end && i < examples->count; i++) {
-        examples_batch(examples, NULL, i, 1, r->batch, 0);
+    for (int i = first; i < end && i < pass->count; i++) {
+        examples_batch(pass->examples, pass->rows, i, 1, r->batch, 0);
         classification_predict(r->model, r->batch, logits);
     }
     return omp_get_wtime() - began;
@@ -119,17 +144,17 @@ static double time_rows(struct runner *r, const struct examples *examples, int f
 
 /* Go over all rows with both models */
 /* Takes one round, keeps what was quicker than before, and returns its seconds. */
-static double take_round(struct runner runners[2], const struct examples *examples)
+static double take_round(struct runner runners[2], const struct pass *pass)
 {
     double began = omp_get_wtime();
     for (int part = 0; part < TENTHS; part++) {
-        int first = (int)((long)examples->count * part / TENTHS);
-        int end = (int)((long)examples->count * (part + 1) / TENTHS);
+        int first = (int)((long)pass->count * part / TENTHS);
+        int end = (int)((long)pass->count * (part + 1) / TENTHS);
         for (int i = 0; i < 4; i++) {
             struct runner *r = &runners[i % 2];
             double *kept = &r->seconds[i / 2][part];
             omp_set_num_threads(i < 2 ? 1 : omp_get_num_procs());
-            double seconds = time_rows(r, examples, first, end);
+            double seconds = time_rows(r, pass, first, end);
             if (*kept == 0 || seconds < *kept)
                 *kept = seconds;
         }
@@ -138,6 +163,22 @@ static double take_round(struct runner runners[2], const struct examples *exampl
 }
 
 /* Time the teacher and the student */
+static struct pass plan_pass(struct runner runners[2], const struct examples *examples)
+{
+    enum { WARMING = 20 };
+    int few = examples->count < WARMING ? examples->count : WARMING;
+    struct pass warming = {examples, spread_rows(examples->count, few), few};
+    for (int i = 0; i < 2; i++)
+        time_rows(&runners[i], &warming, 0, few);
+    double seconds = take_round(runners, &warming);
+    struct pass pass = {.examples = examples};
+    pass.rows = bench_rows(examples->count, seconds / few, &pass.count);
+    memset(runners[0].seconds, 0, sizeof runners[0].seconds);
+    memset(runners[1].seconds, 0, sizeof runners[1].seconds);
+    free(warming.rows);
+    return pass;
+}
+
 static json_t *runner_json(const struct runner *r)
 {
     double one = 0, all = 0;
@@ -153,10 +194,11 @@ static json_t *runner_json(const struct runner *r)
                      "seconds_all_cores", all);
 }
 
+/* pass: takes which rows were gone over. */
 static json_t *time_models(const char *teacher, const char *student,
-                           const struct task *task, const struct examples *examples)
+                           const struct task *task, const struct examples *examples,
+                           struct pass *pass)
 {
-    const int warming = 20;      /* rows */
     const double patience = 10; /* seconds after which no other round begins */
     const struct kernels *cpu = kernels_open("cpu");
     const char *const folders[] = {teacher, student};
@@ -165,11 +207,13 @@ static json_t *time_models(const char *teacher, const char *student,
     for (int i = 0; i < 2; i++) {
         runners[i].model = open_classifier(cpu, folders[i], task, LEARN_NOTHING);
         runners[i].batch = batch_create(runners[i].model->shape.positions, 1);
-        time_rows(&runners[i], examples, 0, warming);
     }
+    *pass = plan_pass(runners, examples);
+    fprintf(stderr, "bench: %d of %d rows, one at a time\n", pass->count,
+            examples->count);
     double spent = 0;
     for (int round = 0; round < ROUNDS && spent < patience; round++)
-        spent += take_round(runners, examples);
+        spent += take_round(runners, pass);
     for (int i = 0; i < 2; i++) {
         json_object_set_new(models, runners[i].name, runner_json(&runners[i]));
         batch_free(runners[i].batch);
@@ -384,11 +428,14 @@ static const struct optimizer_settings pace = {
     .steps = STEPS,
 };
 
-/* Seconds of all steps, in the quickest round. */
-static double time_rounds(const struct timed *t, struct optimizer *optimizer)
+/* Seconds of all steps, in the quickest round. first: what they took to get ready; on a
+   slow machine it is all that is known. */
+static double time_rounds(const struct timed *t, struct optimizer *optimizer,
+                          double first)
 {
     const double patience = 10; /* seconds */
-    double best = 1e30, spent = 0;
+    bool slow = first >= patience;
+    double best = slow ? first : 1e30, spent = slow ? first : 0;
     for (int round = 0; round < ROUNDS && spent < patience; round++) {
         double began = omp_get_wtime();
         take_steps(t, optimizer, NULL);
@@ -404,8 +451,9 @@ static json_t *time_steps(const struct stage *stage, const struct timed *t,
                           const struct limits *limits)
 {
     struct optimizer *optimizer = optimizer_create(t->model, &pace);
+    double began = omp_get_wtime(), products;
     int tokens = take_steps(t, optimizer, stage);
-    double best = time_rounds(t, optimizer), products;
+    double best = time_rounds(t, optimizer, omp_get_wtime() - began);
     json_t *families = watch_steps(t, optimizer, limits, &products);
     optimizer_free(optimizer);
     return json_pack("{s:i, s:i, s:f, s:f, s:f, s:o}", "tokens", tokens, "steps", STEPS,
@@ -425,7 +473,7 @@ static json_t *time_distillation(const struct stage *stage, struct distillation 
         struct optimizer *optimizer = optimizer_create(d->student, &pace);
         d->batches = 0;
         json_object_set_new(object, "seconds_in_turn",
-                            json_real(time_rounds(&timed, optimizer)));
+                            json_real(time_rounds(&timed, optimizer, 0)));
         optimizer_free(optimizer);
     }
     return object;
@@ -520,8 +568,8 @@ static void print_bench(const json_t *object)
     /* Print the times of the pass */
     const json_t *models = json_object_get(object, "models");
     const json_t *pass = json_object_get(object, "pass");
-    printf("one pass over the %.0f rows of %s's development set, a row at a time\n",
-           number(object, "pass", "rows"),
+    printf("one pass over %.0f of the %.0f rows of %s's development set, a row at a time\n",
+           number(object, "pass", "rows"), number(object, "pass", "whole"),
            json_string_value(json_object_get(pass, "title")));
     for (int i = 0; i < 2; i++) {
         const char *name = i == 0 ? "teacher" : "student";
@@ -561,17 +609,19 @@ int bench_main(int argc, char **argv)
     char *student = stage_path(&stage, "models/%s", stage.student);
     const struct task *task = choose_task(&stage, "stsb", true);
     struct examples *examples = read_examples(&stage, task, DEV, 0);
-    int tokens = (int)examples->starts[examples->count];
-    struct batch *batch = batch_create(tokens, examples->count);
-    examples_batch(examples, NULL, 0, examples->count, batch, 0);
-    leave(&stage, batch, "pass");
+    struct pass pass;
     json_object_set_new(object, "models",
-                        time_models(stage.model, student, task, examples));
+                        time_models(stage.model, student, task, examples, &pass));
+    struct batch *batch = batch_create((int)examples->starts[examples->count], pass.count);
+    examples_batch(examples, pass.rows, 0, pass.count, batch, 0);
+    leave(&stage, batch, "pass");
     bool toy = !strcmp(settings_text(stage.settings, "run", "data"), "toyland");
     char *title = text_format(toy ? "toy %s" : "%s", task->title);
     json_object_set_new(object, "pass",
-                        json_pack("{s:s, s:i, s:i}", "title", title, "rows",
-                                  examples->count, "tokens", tokens));
+                        json_pack("{s:s, s:i, s:i, s:i}", "title", title, "rows",
+                                  pass.count, "whole", examples->count, "tokens",
+                                  batch->tokens));
+    free(pass.rows);
     examples_free(examples);
     batch_free(batch);
     free(student);
@@ -583,8 +633,10 @@ int bench_main(int argc, char **argv)
     json_object_set_new(object, "squares", time_squares(k, &rate));
     struct limits limits = find_limits(k, rate);
     json_object_set_new(object, "limits", limits_json(&limits));
+    fprintf(stderr, "bench: steps of distillation\n");
     json_object_set_new(object, "distillation", time_distillation(&stage, d, &limits));
     distillation_close(d);
+    fprintf(stderr, "bench: steps of fine-tuning\n");
     json_object_set_new(object, "finetuning", time_finetuning(&stage, k, &limits));
     /* Say for which batches the aim is */
     bool large = k->processors > number(object, "aims", "processors");

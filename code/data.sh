@@ -339,7 +339,8 @@ complain() {
         explain "$label" "$want" >&2
     done <"$work/missing"
     say "put it into $store/, or into a folder of your own and give DATA_DIR=FOLDER:"
-    say "files and archives alike, in the folders shown; or give DATA_MIRROR=URL"
+    say "files and archives alike, in the folders shown; or give DATA_MIRROR=URL;"
+    say "or do without, by a copy of the profile that lists fewer tasks and models"
     silent=$(sort -u "$work/dead" | xargs)
     [ -z "$silent" ] || say "there was no answer from $silent"
     command -v curl >/dev/null || say "curl is not installed; make deps installs it"

@@ -185,7 +185,6 @@ int distill_main(int argc, char **argv)
                 d->vocabulary);
     record_set(d->record, "parameters",
                json_integer((json_int_t)parameters_total(&d->parameters)));
-    settings_finish(stage.settings, d->sections);
     record_close(d->record);
     checkpoint_remove(&stage, d->name);
     free(values);

@@ -68,7 +68,8 @@ static struct model *open_teacher(const struct kernels *k, const char *folder,
     return encoder_open(k, folder, head, task->classes, LEARN_NOTHING);
 }
 
-static void hear(const struct ensemble *e, struct model *teacher, int size, float share)
+static void hear(const struct ensemble *e, struct model *teacher, int size, float share,
+                 struct record *record)
 {
     const struct examples *x = e->examples;
     bool spans = e->task->answer == A_SPAN;
@@ -80,6 +81,7 @@ static void hear(const struct ensemble *e, struct model *teacher, int size, floa
     struct batch *batch = batch_create(size * longest, size);
     float *logits = allocate(2 * (size_t)batch->token_room, sizeof *logits);
     for (int first = 0; first < x->count; first += size) {
+        record_part(record, "asks a teacher", first, x->count);
         examples_batch(x, NULL, first, size, batch, 0);
         if (spans)
             span_predict(teacher, batch, logits);
@@ -90,6 +92,7 @@ static void hear(const struct ensemble *e, struct model *teacher, int size, floa
                    logits + (spans ? 2 * batch->offsets[s] : s * e->task->classes),
                    share);
     }
+    record_part(record, "asks a teacher", x->count, x->count);
     free(logits);
     batch_free(batch);
 }
@@ -97,7 +100,8 @@ static void hear(const struct ensemble *e, struct model *teacher, int size, floa
 /* Ask the ensemble */
 struct ensemble *ensemble_ask(const struct kernels *k, char *const *folders, int count,
                               const struct task *task, const struct examples *examples,
-                              int size, int vocabulary, float share, float temperature)
+                              int size, int vocabulary, float share, float temperature,
+                              struct record *record)
 {
     struct ensemble *e = allocate(1, sizeof *e);
     *e = (struct ensemble){task, examples, share, temperature, NULL};
@@ -105,7 +109,7 @@ struct ensemble *ensemble_ask(const struct kernels *k, char *const *folders, int
     e->said = allocate(n, sizeof *e->said);
     for (int i = 0; i < count; i++) {
         struct model *teacher = open_teacher(k, folders[i], task, vocabulary);
-        hear(e, teacher, size, 1 / (float)count);
+        hear(e, teacher, size, 1 / (float)count, record);
         encoder_free(teacher);
     }
     if (task->answer != A_NUMBER)

@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "kernels.h"
+#include "record.h"
 #include "task.h"
 
 /* What fine-tuned teachers say of a task's examples, on average. */
@@ -14,11 +15,12 @@ struct ensemble;
    their classes and spans by temperature and averages them; numbers are averaged as
    they are. share: of the ensemble in the loss, from 0 to 1. vocabulary: pieces that
    the examples are made of. Fails, naming the folder, if there is no model of this task
-   and vocabulary in it. examples must live as long as the ensemble; the caller frees
-   it. */
+   and vocabulary in it. record: shows how far they are, or NULL. examples must live as
+   long as the ensemble; the caller frees it. */
 struct ensemble *ensemble_ask(const struct kernels *k, char *const *folders, int count,
                               const struct task *task, const struct examples *examples,
-                              int size, int vocabulary, float share, float temperature);
+                              int size, int vocabulary, float share, float temperature,
+                              struct record *record);
 void ensemble_free(struct ensemble *ensemble);
 
 /* ensemble_advise: gives a batch, filled by examples_batch with the same arguments,

@@ -16,6 +16,7 @@ struct feed_state {
     const struct tokenizer *tokenizer;
     struct loader *loader;
     struct batch *questions; /* of the validation set */
+    struct record *record;   /* shows how far the validation is */
     long per_epoch;  /* batches in an epoch */
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
@@ -121,6 +122,7 @@ struct feed feed_open(const struct stage *stage, const char *sections,
     feed.sequence_room = state->size;
     feed.token_room = state->size * (state->pad > length ? state->pad : length);
     state->tokenizer = feed.tokenizer;
+    state->record = record;
     state->per_epoch = feed.per_epoch;
     state->questions = batch_create(feed.token_room, feed.sequence_room);
     state->loader = loader_create(prepare, state, feed.token_room, feed.sequence_room);
@@ -140,8 +142,10 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
     struct feed_state *state = feed->state;
     double total = 0;
     long masked = 0, correct = 0;
-    for (int first = 0; first < state->validation->sequences; first += state->size) {
+    int sequences = state->validation->sequences;
+    for (int first = 0; first < sequences; first += state->size) {
         struct loss_values values = {0};
+        record_part(state->record, "validation", first, sequences);
         corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
         corpus_mask(feed->tokenizer, state->questions, ~state->seed, first,
                     MASKED_SHARE);
@@ -150,6 +154,7 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
         masked += values.masked;
         correct += values.correct;
     }
+    record_part(state->record, "validation", sequences, sequences);
     *loss = masked ? total / (double)masked : 0;
     *accuracy = masked ? (double)correct / (double)masked : 0;
 }

@@ -155,7 +155,7 @@ static void ask_teachers(const struct stage *stage, struct finetuning *f)
         fail(stage->name, "expected soft from 0 to 1 and temperature above 0");
     f->ensemble = ensemble_ask(stage_kernels(stage), folders, count, f->task, f->train,
                                f->size, f->shape.vocabulary, (float)share,
-                               (float)temperature);
+                               (float)temperature, f->record);
     for (int i = 0; i < count; i++)
         free(folders[i]);
     free(folders);
@@ -197,6 +197,7 @@ static void predict(struct finetuning *f, const struct examples *examples,
     int classes = f->task->classes;
     float *logits = allocate((size_t)f->size * (size_t)classes, sizeof *logits);
     for (int first = 0; first < examples->count; first += f->size) {
+        record_part(f->record, "exam", first, examples->count);
         examples_batch(examples, NULL, first, f->size, f->batch, 0);
         classification_predict(f->model, f->batch, logits);
         for (int i = 0; i < f->batch->sequences; i++) {
@@ -212,6 +213,7 @@ static void predict(struct finetuning *f, const struct examples *examples,
                 classes == 1 ? z[0] : exp((double)z[1] - z[best]) / total;
         }
     }
+    record_part(f->record, "exam", examples->count, examples->count);
     free(logits);
 }
 
@@ -222,6 +224,7 @@ static struct reply *find_answers(struct finetuning *f, const struct examples *e
     for (int i = 0; i < e->questions->count; i++)
         best[i].score = -INFINITY;
     for (int first = 0; first < e->count; first += f->size) {
+        record_part(f->record, "exam", first, e->count);
         examples_batch(e, NULL, first, f->size, f->batch, 0);
         span_predict(f->model, f->batch, logits);
         for (int s = 0; s < f->batch->sequences; s++) {
@@ -230,6 +233,7 @@ static struct reply *find_answers(struct finetuning *f, const struct examples *e
                         &best[window->question]);
         }
     }
+    record_part(f->record, "exam", e->count, e->count);
     free(logits);
     return best;
 }
@@ -379,7 +383,6 @@ int finetune_main(int argc, char **argv)
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));
-    settings_finish(stage.settings, f.sections);
     record_close(record);
     checkpoint_remove(&stage, name);
     end(&stage, &f);

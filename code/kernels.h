@@ -118,7 +118,7 @@ struct kernels {
     /* reserve: takes in one piece the bytes that all later allocations will need together;
        at most once. Where that piece ends, allocations are made one by one. Fails if the
        device has not so many bytes, with both numbers and advice, which says what to lower.
-       The CPU, whose memory is not taken until it is touched, does nothing. */
+       The CPU takes nothing yet; it only looks whether so much is there. */
     void (*reserve)(size_t bytes, const char *advice);
 
     /* allocate: device memory, all zero, aligned to 64 bytes, to be released by the caller.

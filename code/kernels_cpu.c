@@ -54,10 +54,27 @@ static void add_parts(const float *partial, size_t stride, int width, float *tot
 }
 
 /* Keep memory on the CPU */
+/* The bytes that programs can still have, swapped out or not; 0: nobody knows. */
+static size_t memory_left(void)
+{
+    char line[256];
+    unsigned long kilobytes, sum = 0;
+    FILE *stream = fopen("/proc/meminfo", "r");
+    while (stream && fgets(line, sizeof line, stream))
+        if (sscanf(line, "MemAvailable: %lu", &kilobytes) == 1
+            || sscanf(line, "SwapFree: %lu", &kilobytes) == 1)
+            sum += kilobytes;
+    if (stream)
+        fclose(stream);
+    return (size_t)sum * 1024;
+}
+
 static void reserve_cpu(size_t bytes, const char *advice)
 {
-    (void)bytes;
-    (void)advice;
+    size_t left = memory_left();
+    if (left > 0 && bytes > left)
+        fail("memory", "this run needs %zu bytes and the machine has %zu left; %s",
+             bytes, left, advice);
 }
 
 static void wait_cpu(void)

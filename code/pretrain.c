@@ -121,6 +121,7 @@ int pretrain_main(int argc, char **argv)
     struct pretraining p = {
         .seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
     begin(&stage, &p);
+    settings_text(stage.settings, "teacher", "source"); /* which make has read */
     const char *sections = p.beginning == SCRATCH ? "teacher" : "head";
     double epochs = settings_number(stage.settings, sections, "epochs");
     const struct kernels *k = stage_kernels(&stage);
@@ -160,8 +161,6 @@ int pretrain_main(int argc, char **argv)
         record_data(p.record, weights);
         free(weights);
     }
-    settings_text(stage.settings, "teacher", "source"); /* which make has read */
-    settings_finish(stage.settings, sections);
     record_close(p.record);
     checkpoint_remove(&stage, "teacher");
     encoder_free(p.model);

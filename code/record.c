@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct record {
     long steps, first_step; /* first_step: where this process began */
     double began, before;   /* seconds: the clock at the beginning; what earlier
                                processes have spent */
+    double started, part;   /* the clock when the first step began, and a part */
     double shown;           /* the clock when progress was last shown; 0: never */
     int64_t tokens;
     struct curve curves[2];
@@ -53,6 +55,7 @@ struct record *record_open(const struct stage *stage, const char *name)
 void record_expect(struct record *record, long steps)
 {
     record->steps = steps;
+    record->started = now();
 }
 
 double record_seconds(const struct record *record)
@@ -152,28 +155,66 @@ void record_free(struct record *record)
 }
 
 /* Show how far a stage is */
-void record_step(struct record *record, long step, int64_t tokens, double loss)
+static bool has_bar(const struct record *record)
+{
+    return !record->stage->lines && isatty(STDERR_FILENO);
+}
+
+/* How long the rest takes if what has been done took so many seconds; a new string. */
+static char *left_text(double seconds, long done, long rest)
+{
+    double each = done > 0 ? seconds / (double)done : 0;
+    long left = (long)(each * (double)rest + 0.5);
+    if (left < 3600)
+        return text_format("%ld:%02ld left", left / 60, left % 60);
+    return text_format("%ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
+}
+
+static bool is_time(const struct record *record)
+{
+    return now() - record->shown >= (has_bar(record) ? 0.2 : 10);
+}
+
+/* Takes over what and left. */
+static void show(struct record *record, long done, long whole, char *what, char *left)
 {
     enum { WIDTH = 30 };
+    int length = (int)(WIDTH * done / whole);
+    if (has_bar(record))
+        fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  %-12s %s ", record->name, length,
+                "##############################", WIDTH - length, "",
+                100 * done / whole, what, left);
+    else
+        fprintf(stderr, "%-28s %3ld %%  %s  %s\n", record->name, 100 * done / whole,
+                what, left);
+    record->shown = now();
+    free(what);
+    free(left);
+}
+
+void record_step(struct record *record, long step, int64_t tokens, double loss)
+{
+    bool last = step == record->steps;
     record->tokens += tokens;
-    bool bar = !record->stage->lines && isatty(STDERR_FILENO),
-         last = step == record->steps;
-    double clock = now();
-    if (record->shown && clock - record->shown < (bar ? 0.2 : 10) && !last)
+    if (!record->shown || is_time(record) || last)
+        show(record, step, record->steps, text_format("loss %.4f", loss),
+             left_text(now() - record->started, step - record->first_step,
+                       record->steps - step));
+    if (last && has_bar(record))
+        fputc('\n', stderr);
+}
+
+void record_part(struct record *record, const char *what, long done, long whole)
+{
+    if (!record)
         return;
-    record->shown = clock;
-    double per_step = (clock - record->began) / (double)(step - record->first_step);
-    long left = (long)(per_step * (double)(record->steps - step) + 0.5);
-    if (bar) {
-        int done = (int)(WIDTH * step / record->steps);
-        fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  loss %.4f  %ld:%02ld left ",
-                record->name, done, "##############################", WIDTH - done, "",
-                100 * step / record->steps, loss, left / 60, left % 60);
-        if (last)
-            fputc('\n', stderr);
-    } else {
-        fprintf(stderr, "%-28s %3ld %%  loss %.4f  %ld:%02ld left\n", record->name,
-                100 * step / record->steps, loss, left / 60, left % 60);
+    if (done == 0) {
+        record->part = record->shown = now();
+    } else if (done < whole && is_time(record)) {
+        show(record, done, whole, text_format("%s", what),
+             left_text(now() - record->part, done, whole - done));
+    } else if (done == whole && has_bar(record)) {
+        fprintf(stderr, "\r%*s\r", 90, "");
     }
 }
 
@@ -216,6 +257,13 @@ void record_data(struct record *record, const char *path)
 }
 
 /* Close the record */
+/* Bytes of memory at the peak of this process; Linux counts them in kilobytes. */
+static json_int_t most_memory(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024 * (json_int_t)usage.ru_maxrss : 0;
+}
+
 void record_close(struct record *record)
 {
     json_t *object = record->object;
@@ -229,6 +277,7 @@ void record_close(struct record *record)
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
     json_object_set_new(object, "seconds", json_real(record_seconds(record)));
+    json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));
     json_object_set_new(object, "tokens", json_integer(record->tokens));
     json_object_set_new(object, "settings", settings_json(record->stage->settings));

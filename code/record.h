@@ -11,7 +11,8 @@ struct record;
 /* record_open: starts the record of the stage called name. */
 struct record *record_open(const struct stage *stage, const char *name);
 
-/* record_expect: how many steps the stage will take; for the progress. */
+/* record_expect: how many steps the stage will take, of which the next begins now; for
+   the progress. */
 void record_expect(struct record *record, long steps);
 
 /* record_row: adds a row to a curve, "" for the stage's own or "-validation". columns:
@@ -22,6 +23,11 @@ void record_row(struct record *record, const char *curve, const char *columns,
 /* record_step: the stage has done `step` steps with `tokens` more tokens; shows the
    progress. */
 void record_step(struct record *record, long step, int64_t tokens, double loss);
+
+/* record_part: `done` of a `whole` of something that is not training are done; shows
+   the progress if it takes long. To be called with 0 when it begins, and with the whole
+   when it ends. record: NULL: nobody watches. */
+void record_part(struct record *record, const char *what, long done, long whole);
 
 /* Seconds and tokens since the stage began, over all its resumptions. */
 double record_seconds(const struct record *record);

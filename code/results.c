@@ -212,18 +212,31 @@ static json_t *list_cuts(const struct run *run)
     return cuts;
 }
 
-static void set_cuts(const struct run *run, json_t *values)
+/* At most so many cuts in a row; and how many more there are. */
+static char *cuts_text(const json_t *cuts, size_t most)
 {
-    json_t *cuts = list_cuts(run);
+    size_t count = json_array_size(cuts);
     char *text = text_format("%s", "");
-    for (size_t i = 0; i < json_array_size(cuts); i++) {
+    for (size_t i = 0; i < count && i < most; i++) {
         char *longer = text_format("%s%s%s", text, i ? "; " : "",
                                    json_string_value(json_array_get(cuts, i)));
         free(text);
         text = longer;
     }
+    if (count <= most)
+        return text;
+    char *longer = text_format("%s; and %zu more", text, count - most);
+    free(text);
+    return longer;
+}
+
+static void set_cuts(const struct run *run, json_t *values)
+{
+    enum { MOST_TOLD = 6 };
+    json_t *cuts = list_cuts(run);
     value_set(values, json_array_size(cuts) ? "yes" : "no", "cuts.known");
-    value_take(values, text, "cuts");
+    value_take(values, cuts_text(cuts, json_array_size(cuts)), "cuts");
+    value_take(values, cuts_text(cuts, MOST_TOLD), "cuts.brief");
     json_decref(cuts);
 }
 /* Leaves the first few words of a list, and the number of the others. */
@@ -832,11 +845,16 @@ static void set_speed(const struct run *run, json_t *values)
     /* Say what the pass went over */
     const json_t *pass = json_object_get(run->bench, "pass");
     const char *passed = json_string_value(json_object_get(pass, "title"));
-    char *rows = number_text(record_number(pass, "rows"), 0);
+    double taken = record_number(pass, "rows"), all = record_number(pass, "whole");
+    char *rows = number_text(taken, 0), *whole_set = number_text(all, 0);
+    char *some = all > taken ? text_format("%s of ", rows) : text_format("%s", "");
     value_take(values,
-               passed ? text_format("the %s rows of %s's development set", rows, passed)
+               passed ? text_format("%sthe %s rows of %s's development set", some,
+                                    all > taken ? whole_set : rows, passed)
                       : text_format("rows that were not recorded"),
                "speed.pass");
+    free(some);
+    free(whole_set);
     free(rows);
     /* Compare the sizes */
     double before = record_number(teacher, "parameters"),

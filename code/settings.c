@@ -239,6 +239,13 @@ bool settings_lists(struct settings *settings, const char *sections, const char 
 }
 
 /* Refuse settings that nobody asked for */
+__attribute__((noreturn)) static void refuse_unknown(const struct settings *settings,
+                                                     const struct setting *s)
+{
+    char *where = text_format(s->line ? "%s:%d" : "%s", settings->path, s->line);
+    fail(where, "the setting \"%s\" of [%s] is not known", s->key, s->section);
+}
+
 void settings_finish(struct settings *settings, const char *sections)
 {
     for (int i = 0; i < settings->count; i++) {
@@ -246,14 +253,28 @@ void settings_finish(struct settings *settings, const char *sections)
         for (const char *name = sections; *name && !s->asked;
              name += strspn(name, " ")) {
             size_t length = strcspn(name, " ");
-            char *where = text_format(s->line ? "%s:%d" : "%s", settings->path,
-                                      s->line);
             if (strlen(s->section) == length && !strncmp(s->section, name, length))
-                fail(where, "the setting \"%s\" of [%s] is not known", s->key,
-                     s->section);
-            free(where);
+                refuse_unknown(settings, s);
             name += length;
         }
+    }
+}
+
+void settings_limit(struct settings *settings,
+                    const char *(*keys_of)(const char *section))
+{
+    for (int i = 0; i < settings->count; i++) {
+        struct setting *s = &settings->list[i];
+        const char *keys = keys_of(s->section);
+        if (!keys)
+            fail(settings->path, "[%s] is no section that any stage reads", s->section);
+        size_t length = strlen(s->key);
+        const char *at = strstr(keys, s->key);
+        while (at
+               && ((at > keys && at[-1] != ' ') || (at[length] && at[length] != ' ')))
+            at = strstr(at + 1, s->key);
+        if (!at)
+            refuse_unknown(settings, s);
     }
 }
 

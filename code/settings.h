@@ -47,6 +47,12 @@ bool settings_lists(struct settings *settings, const char *sections, const char 
    otherwise be ignored. */
 void settings_finish(struct settings *settings, const char *sections);
 
+/* settings_limit: fails, naming file and line, on a section that keys_of does not know
+   and gives NULL for, and on a key that is not among those that it gives, separated by
+   spaces. */
+void settings_limit(struct settings *settings,
+                    const char *(*keys_of)(const char *section));
+
 /* settings_json: what has been asked for so far, {"section.key": "value"}; the caller
    owns it. */
 json_t *settings_json(const struct settings *settings);

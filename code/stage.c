@@ -1,6 +1,7 @@
 /* Tangled from chapters/50-stages.md; edit there. */
 #include "stage.h"
 #include "fail.h"
+#include "task.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -54,6 +55,44 @@ static void open_profile(struct stage *stage, const char *path)
     stage->profile = text_format("%.*s", (int)strcspn(name, "."), name);
 }
 
+/* List the keys of each kind of section */
+#define OPTIMISER                                                                      \
+    " epochs batch accumulate rate warmup schedule beta1 beta2 epsilon decay clip"
+#define CORPUS " train validation train-tokens validation-tokens"
+#define TEACHING " teachers soft temperature"
+#define TRIPLE                                                                         \
+    " initial folder layers mlm kl cosine temperature kl-positions kl-divisor"         \
+    " cosine-positions cosine-layers pad" OPTIMISER CORPUS
+
+static const char *const kinds[][2] = {
+    {"run", "seed jobs checkpoint device data"},
+    {"toyland", "paragraphs train dev"},
+    {"corpus", "length long" CORPUS},
+    {"teacher", "source vocabulary layers width heads inner positions dropout"
+                " classifier-dropout initializer pad" OPTIMISER CORPUS},
+    {"head", "pad" OPTIMISER CORPUS},
+    {"distill", TRIPLE},
+    {"student", "from" TRIPLE TEACHING},
+    {"finetune", "tasks models extended seeds length stride train-rows dev-rows"
+                 OPTIMISER TEACHING},
+};
+
+/* Look through the whole profile */
+/* The keys that a section may hold; NULL if there is no such section. */
+static const char *keys_of(const char *section)
+{
+    const char *kind = section;
+    if (!strncmp(section, "student", 7))
+        kind = "student";
+    for (const struct task *task = task_list; task->name; task++)
+        if (!strcmp(task->name, section))
+            kind = "finetune";
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(kinds[i][0], kind))
+            return kinds[i][1];
+    return NULL;
+}
+
 /* Read the options of a stage */
 struct stage stage_open(int argc, char **argv, const char *usage, const char *required)
 {
@@ -104,6 +143,8 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
         r += strlen(option);
         free(option);
     }
+    if (stage.settings)
+        settings_limit(stage.settings, keys_of);
     return stage;
 }
 

@@ -461,12 +461,15 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
                                     json_real(json_number_value(json_object_get(group, sums[i]))
                                               + json_number_value(json_object_get(record,
                                                                                   sums[i]))));
+            if (json_number_value(json_object_get(record, "memory"))
+                > json_number_value(json_object_get(group, "memory")))
+                json_object_set(group, "memory", json_object_get(record, "memory"));
             json_object_set_new(group, "runs",
                                 json_integer(json_integer_value(json_object_get(group, "runs"))
                                              + 1));
             free(kind);
         }
-    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "Time");
+    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
     json_object_foreach(groups, name, group) {
         /* Write the row of a group of stages */
         const char *const counts[] = {"runs", "steps", "tokens", "threads"};
@@ -476,8 +479,11 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
             fprintf(stream, "\t%s", count);
             free(count);
         }
+        double memory = json_number_value(json_object_get(group, "memory"));
         char *time = duration_text(json_number_value(json_object_get(group, "seconds")));
-        fprintf(stream, "\t%s\n", time);
+        char *most = memory > 0 ? significant_text(1e-9 * memory) : text_format("–");
+        fprintf(stream, "\t%s\t%s\n", most, time);
+        free(most);
         free(time);
     }
     json_decref(groups);

@@ -79,11 +79,11 @@ void training_run(const struct stage *stage, const struct training *training,
     enum { ROWS = 200, VALIDATIONS = 20 };
     int parts = parts_of(stage, training->sections);
     long steps = training_steps(stage, training->sections, training->batches);
-    record_expect(record, steps);
     struct optimizer_settings settings = optimizer_read(stage, training->sections,
                                                         steps);
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     double every = settings_number(stage->settings, "run", "checkpoint"); /* seconds */
+    settings_finish(stage->settings, training->sections);
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
     struct checkpoint *checkpoint = checkpoint_open(stage, training->name,
@@ -94,6 +94,7 @@ void training_run(const struct stage *stage, const struct training *training,
     struct loss_values values = {0};
     int64_t seen = record_tokens(record); /* at the last row, and the clock then */
     double clock = record_seconds(record), saved = clock;
+    record_expect(record, steps);
     while (step < steps) {
         bool due = (step + 1) % row == 0 || step + 1 == steps;
         int64_t tokens = take_step(training, optimizer, step, parts,

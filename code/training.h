@@ -25,7 +25,8 @@ struct training {
 long training_steps(const struct stage *stage, const char *sections, long batches);
 
 /* training_run: trains from the start, or from the last checkpoint if the stage
-   resumes, to the end. */
+   resumes, to the end. Whatever else the stage asks of these sections it has asked
+   before: what is still unknown is refused here. */
 void training_run(const struct stage *stage, const struct training *training,
                   struct record *record);
 

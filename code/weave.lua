@@ -160,6 +160,34 @@ local function add_values(path, key, tree)
   end
 end
 
+-- Let sentences go on with a paragraph
+-- marks the first paragraph as one that goes on
+local function join(blocks)
+  local first = blocks[1]
+  if first and first.t == "Para" then
+    first.content:insert(1, pandoc.Span({}, {class = "on"}))
+  end
+  return blocks
+end
+
+local going_on = {
+  Blocks = function(blocks)
+    local joined = pandoc.List()
+    for _, block in ipairs(blocks) do
+      local mark, last = block.t == "Para" and block.content[1], joined[#joined]
+      if mark and mark.t == "Span" and mark.classes[1] == "on" then
+        block.content:remove(1)
+        if last and last.t == "Para" then
+          block.content = last.content .. {pandoc.SoftBreak()} .. block.content
+          joined:remove()
+        end
+      end
+      joined:insert(block)
+    end
+    return joined
+  end,
+}
+
 -- Choose the paragraphs that apply
 local choose = {
   traverse = "topdown",
@@ -170,7 +198,7 @@ local choose = {
       for word in words:gmatch("%S+") do met = met or word == values[key] end
       if not met then return {} end
     end
-    return div.content
+    return div.classes[2] == "on" and join(div.content) or div.content
   end,
 }
 
@@ -583,12 +611,36 @@ local function row_of(cells)
   return out
 end
 
+-- Choose the size of a table
+-- how many letters the widest cells of all columns have together
+local function letters_of(simple)
+  local widest, sum = {}, 0
+  for _, row in ipairs({simple.header, table.unpack(simple.rows)}) do
+    for column, blocks in ipairs(row) do
+      local letters = utf8.len(pandoc.utils.stringify(blocks))
+      widest[column] = math.max(widest[column] or 0, letters)
+    end
+  end
+  for column, letters in ipairs(widest) do
+    sum = sum + (simple.widths[column] == 0 and letters or 0)
+  end
+  return sum
+end
+
+local function size_of(simple, long)
+  local large = long and letters_of(simple) or #simple.rows
+  if large > (long and 100 or 13) then return "\\scriptsize" end
+  return large > (long and 75 or 12) and "\\footnotesize" or nil
+end
+
 -- Put the parts of a table together
 function latex.table(simple, id, files)
   local long, out = #simple.rows > 45, pandoc.List()
   local source = files and latex.source(files) or ""
   local begin = "{" .. columns_of(simple) .. "}\n"
   local function put(text) out:insert(latex.raw(text)) end
+  local size = size_of(simple, long)
+  if long and size then put("{" .. size .. "\n") end
   put(long and "\\begin{longtable}" .. begin or "\\begin{table}[htbp]\\centering\n")
   put("\\caption[]{")
   out:extend(simple.caption)
@@ -604,12 +656,12 @@ function latex.table(simple, id, files)
     head("\\endhead")
     put("\\bottomrule\\endfoot\n")
   else
-    put("\n\\begin{fitted}" .. (#simple.rows > 12 and "[\\footnotesize]" or "") ..
+    put("\n\\begin{fitted}" .. (size and "[" .. size .. "]" or "") ..
       "\\begin{tabular}" .. begin)
     head("")
   end
   for _, row in ipairs(simple.rows) do out:extend(row_of(row)) end
-  put(long and "\\end{longtable}" .. source or
+  put(long and "\\end{longtable}" .. (size and "}" or "") .. source or
     "\\bottomrule\n\\end{tabular}\\end{fitted}\n" .. source .. "\n\\end{table}")
   return pandoc.Plain(out)
 end
@@ -1039,7 +1091,7 @@ local function weave(doc)
     path = pandoc.utils.stringify(path)
     add_values(path, nil, read_json(path))
   end
-  doc = doc:walk(choose)
+  doc = doc:walk(choose):walk(going_on)
   doc:walk(collect)
   connect(read_json(setting("xref")))
   if summary then keep_first_part(doc) end

@@ -7,7 +7,7 @@ speed = results . "/figures/speed.tsv"
 # Make room for the models
 stats names using 1 nooutput
 models = STATS_max
-height = 2.0 + 0.33 * (models < 7 ? 7 : models)
+height = 2.0 + (models < 7 ? 0.33 * 7 : models < 10 ? 0.33 * models : 0.29 * models)
 stats tasks using 1 nooutput
 panels = STATS_max + 1
 stats speed using (0) nooutput
@@ -45,6 +45,7 @@ do for [i = 0:panels - 1] {
     low = STATS_min
     stats scores using ($1 == i ? $5 : NaN) nooutput
     high = STATS_max
+    if (high - low < 0.1) { low = low - 1; high = high + 1 } # all scored the same
     stats scores using ($1 == i && $2 == 2) nooutput
     answered = STATS_sum
     stats scores using ($1 == i && $2 == 2 ? $3 : 0) nooutput

@@ -39,14 +39,14 @@ set lmargin at screen left(3)
 set rmargin at screen right(3)
 set title "guessed right, " . percent
 set yrange [*:*]
+array number[models]
+do for [i = 1:models] {
+    stats accuracy index i - 1 using 3 nooutput # before there is a range to be out of
+    number[i] = STATS_min
+}
 stats accuracy using 2 nooutput
 set yrange [0:STATS_max > 0 ? 1.05 * STATS_max : 1]
 set ytics 0, tick(STATS_max)
-array number[models]
-do for [i = 1:models] {
-    stats accuracy index i - 1 using 3 nooutput
-    number[i] = STATS_min
-}
 dash(i) = number[i] == 1 ? 2 : number[i] < 10 ? 1 : 3
 plot for [i = 1:models] accuracy index i - 1 using 1:2 with lines \
          linestyle number[i] dashtype dash(i)

@@ -29,8 +29,9 @@ check "it prints each family" same "$(grep -cE ' ms .* ms .* min$' "$folder/tabl
 check "it leaves the batches of both steps" same "$(ls "$run/bench" | sed 's/-.*//' | sort | uniq -c | xargs)" \
     "10 batch 1 pass.safetensors 10 task"
 check "it goes over the pairs where there is no STS-B" same \
-    "$(tr -d ' \n' <"$run/bench.json" | grep -o '"pass":{"rows":[0-9]*,"title":"[^"]*"')" \
-    '"pass":{"rows":40,"title":"toyMRPC"'
+    "$(tr -d ' \n' <"$run/bench.json" | grep -o '"pass":{"rows":[0-9]*,"title":"[^"]*","tokens":[0-9]*,"whole":[0-9]*}' |
+        sed 's/"tokens":[0-9]*,//')" '"pass":{"rows":40,"title":"toyMRPC","whole":40}'
+check "it says how many of the rows they are" printed "^one pass over 40 of the 40 rows of toy MRPC's development set, a row at a time"
 check "it times a pass by its tenths" awk -F '[: ,]+' '/parts_one_core/ { n = 0; while (getline && $2 + 0 > 0) { n++; sum += $2 } tenths += n }
     /seconds_one_core/ { seconds += $3 } END { exit tenths != 20 || (sum - seconds) ^ 2 > 1e-12 }' "$run/bench.json"
 check "it says that no GPU was measured" grep -q '"gpu": "no"' "$run/bench.json"

@@ -243,7 +243,7 @@ END
 begun=$(date +%s)
 data a:pair c:set/none.txt
 check "what cannot be had is listed" lacks "a: set/big set/small" "from $closed/y/big" "from $one/plain/set/none" \
-    "c: set/none.txt" DATA_DIR=FOLDER DATA_MIRROR=URL "no answer from 127.0.0.1:9"
+    "c: set/none.txt" DATA_DIR=FOLDER DATA_MIRROR=URL "fewer tasks and models" "no answer from 127.0.0.1:9"
 check "soon" [ $(($(date +%s) - begun)) -lt 4 ]
 
 # mirrors

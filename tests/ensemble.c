@@ -71,7 +71,7 @@ static void remove_teacher(char *folder)
 static struct batch *advice(char *const *folders, int count, const struct task *task)
 {
     struct examples x = examples();
-    struct ensemble *e = ensemble_ask(k, folders, count, task, &x, 2, 37, SHARE, TEMPERATURE);
+    struct ensemble *e = ensemble_ask(k, folders, count, task, &x, 2, 37, SHARE, TEMPERATURE, NULL);
     const int order[] = {3, 0, 4, 1, 2};
     struct batch *batch = batch_create(38, 5);
     examples_batch(&x, order, 0, 5, batch, 0);
@@ -233,9 +233,9 @@ static void a_teacher_must_be_there_and_know_the_task(void **state)
     struct examples x = examples();
     const struct task *cola = task_find("cola");
     char *nowhere = "/tmp/distil-no-such-teacher", *other = "tests/fixtures/distilbert-bare";
-    EXPECT_FAIL(ensemble_ask(k, &nowhere, 1, cola, &x, 2, 37, SHARE, TEMPERATURE), "/tmp/distil-no-such-teacher");
-    EXPECT_FAIL(ensemble_ask(k, &other, 1, cola, &x, 2, 37, SHARE, TEMPERATURE), "classifier");
-    EXPECT_FAIL(ensemble_ask(k, &other, 1, cola, &x, 2, 38, SHARE, TEMPERATURE), "knows 37 pieces; expected the student's 38");
+    EXPECT_FAIL(ensemble_ask(k, &nowhere, 1, cola, &x, 2, 37, SHARE, TEMPERATURE, NULL), "/tmp/distil-no-such-teacher");
+    EXPECT_FAIL(ensemble_ask(k, &other, 1, cola, &x, 2, 37, SHARE, TEMPERATURE, NULL), "classifier");
+    EXPECT_FAIL(ensemble_ask(k, &other, 1, cola, &x, 2, 38, SHARE, TEMPERATURE, NULL), "knows 37 pieces; expected the student's 38");
 }
 
 int main(void)

@@ -159,6 +159,10 @@ static void absurd_sizes_are_refused(void **state)
 {
     (void)state;
     EXPECT_FAIL(k->allocate(SIZE_MAX - 5), "could not be had");
+    k->reserve(1, "");
+    EXPECT_FAIL(k->reserve((size_t)1 << 60, "lower the batch"),
+                "memory: this run needs 1152921504606846976 bytes and the machine has ");
+    EXPECT_FAIL(k->reserve((size_t)1 << 60, "lower the batch"), " left; lower the batch");
 }
 
 static void unknown_device_is_named(void **state)

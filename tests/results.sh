@@ -40,6 +40,12 @@ check "figures of the tests are taken over" is check.cosine.error 1.2e-9
 check "the day is that of the latest stage" is run.date 1849-01-01
 check "cuts are stated once" is cuts \
     "IMDb test: 80 of 25,000 rows; made-up corpus train: the first 400,000 of 1,000,000 tokens"
+check "a few cuts are told in full" is cuts.brief "$(value cuts)"
+sed -i 's/"cuts": \[\]/"cuts": ["a", "b", "c", "d", "e", "f"]/' "$run/stages/distill-student.json"
+results
+check "of many only the first few" is cuts.brief "a; b; c; d; e; f; and 2 more"
+fresh
+results
 check "an ablation that was not run says so" is ablation.mlm.sentence "was not measured in this run"
 check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
@@ -48,6 +54,16 @@ check "no value is a NaN" no_nan
 check "without more of GLUE its table is the paper's" same "$(sed 's/\t.*//' "$run/tables/glue.tsv" | xargs)" \
     "Model paper: ELMo paper: BERT paper: DistilBERT"
 check "the pass is named" is speed.pass "the 48 rows of toy MRPC's development set"
+sed -i 's/"rows": 48/"rows": 48, "whole": 1500/' "$run/bench.json"
+results
+row() { grep -P "^finetune-cola-student\t" "$run/tables/stages.tsv" | cut -f 6; }
+check "memory that no record knows is not made up" same "$(row)" "–"
+sed -i 's/"seconds"/"memory": 4931000000, "seconds"/' "$run/stages/finetune-cola-student-2.json"
+results
+check "of the runs in a row the largest counts" same "$(row)" 4.93
+check "a pass over some of the rows is named so" is speed.pass "48 of the 1,500 rows of toy MRPC's development set"
+sed -i 's/, "whole": 1500//' "$run/bench.json"
+results
 check "the table of speed is the paper's and ours" same "$(sed 1d "$run/tables/speed.tsv" | cut -f 2- | tr '\t\n' ' /')" \
     "{{paper.table3.elmo.parameters}} {{paper.table3.elmo.seconds}} –/{{paper.table3.bert.parameters}} \
 {{paper.table3.bert.seconds}} 1/{{paper.table3.distilbert.parameters}} {{paper.table3.distilbert.seconds}} \

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -114,12 +115,34 @@ static void unknown_settings_are_refused(void **state)
     settings_close(s);
 }
 
+static const char *keys_of_a(const char *section)
+{
+    return strcmp(section, "a") ? NULL : "long-rate rate decay";
+}
+
+static void a_whole_profile_is_looked_through(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile("[a]\nrate = 1\ndecay = 2\nlong-rate = 3\n"));
+    settings_limit(s, keys_of_a);
+    settings_override(s, "a.long", "1");
+    EXPECT_FAIL(settings_limit(s, keys_of_a), "the setting \"long\" of [a] is not known");
+    settings_close(s);
+    s = settings_open(profile("[a]\nrate = 1\nrat = 2\n"));
+    EXPECT_FAIL(settings_limit(s, keys_of_a), ":3: the setting \"rat\" of [a] is not known");
+    settings_close(s);
+    s = settings_open(profile("[a]\nrate = 1\n[b]\nrate = 2\n"));
+    EXPECT_FAIL(settings_limit(s, keys_of_a), "[b] is no section that any stage reads");
+    settings_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_read),          cmocka_unit_test(special_section_wins),
         cmocka_unit_test(used_values_are_recorded), cmocka_unit_test(command_line_overrides),
         cmocka_unit_test(slips_are_refused),        cmocka_unit_test(unknown_settings_are_refused),
+        cmocka_unit_test(a_whole_profile_is_looked_through),
     };
     int failed = cmocka_run_group_tests_name("settings", tests, NULL, NULL);
     unlink(path);

@@ -57,8 +57,30 @@ check "the experiment runs with them from the beginning" experiment EXTENDED=1
 all=$(find results/tiny/stages -name 'finetune-*.json' | wc -l)
 check "then each teacher is trained once" same "$(scores)" "$all"
 
-# the same stages on a machine without make, by the plan that goes into the bundle; the results come home
+# lists come from SET before the profile, and a task's own before [finetune]'s
+set='--finetune.models "teacher student" --finetune.tasks "cola mrpc" --mrpc.seeds "2"'
 rm -r results build/tiny
+check "the experiment runs with lists from SET" experiment SET="$set"
+check "these are trained, and no others" same "$(find results/tiny/stages -name 'finetune-*.json' | sed 's:.*/finetune-::' | LC_ALL=C sort | xargs)" \
+    "cola-student-1.json cola-student-2.json cola-teacher-1.json cola-teacher-2.json mrpc-student-2.json mrpc-teacher-2.json"
+check "they are in the results" same "$(cut -f 1 results/tiny/tables/seeds.tsv | sed 1d | sort | uniq -c | xargs)" "2 toy CoLA 2 toy MRPC"
+printf '\n[imdb]\nextended = student-twice\n' >own.settings && cat tiny.settings >>own.settings
+listed() { make -pn help PROFILE=own.settings "$@" 2>/dev/null | sed -n 's/^MODELS.imdb := //p' | xargs; }
+check "a task that lists only extended models has those of all" same "$(listed)" "teacher student student-alone"
+check "and its own extended ones" same "$(listed EXTENDED=1)" "teacher student student-alone student-twice"
+check "a task that lists only models has no extended ones" same "$(sed -i 's/^extended = student-twice$/models = teacher/' own.settings
+    listed EXTENDED=1)" teacher
+refused() { ! make verify BUILD=build PROFILE=tiny.settings NVCC= CHECKED= "$@" >"$folder/said" 2>&1 && grep -qF "$message" "$folder/said" &&
+    ! grep -q loss "$folder/said" || { cat "$folder/said"; return 1; }; }
+rm -rf results
+message="student-ensemble hears 2 teachers of cola, which has 1"
+check "an ensemble larger than the seeds is refused before any training" refused EXTENDED=1 SET="--cola.seeds 1"
+message="student-ensemble hears 2 teachers of mrpc, which has 0"
+check "so is one of a task that has no teacher" refused EXTENDED=1 SET='--mrpc.models student --mrpc.extended student-ensemble'
+mkdir results
+
+# the same stages on a machine without make, by the plan that goes into the bundle; the results come home
+rm -rf results build/tiny
 set="--finetune.epochs 0.5"
 check "the stages are planned for another machine" make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= SET="$set"
 away=$folder/away

@@ -63,8 +63,27 @@ cp -r "$root/tests/fixtures/run" $all
 cp "$root/chapters/references.bib" chapters/
 "$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled chapters/*.md
 make -s BUILD=build PROFILE=$all/made-up-full.settings CHECKED= $all/summary.pdf >said-full 2>&1
+# and all students of an extended run of the profile full, which has not read all of the data
+every=results/made-up-every
+cp -r $all $every && rm -r $every/tables $every/figures
+students="student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled
+    student-paper student-first student-last student-ends student-twice student-ensemble"
+for model in $students; do
+    case $model in *-released | *-random) more='sst2 qqp stsb mnli mnlimm qnli rte wnli squad' ;; *-twice) more='stsb squad' ;; *) more= ;; esac
+    for task in cola mrpc imdb $more; do
+        cp $every/predictions/$task-student-1.tsv $every/predictions/$task-$model-1.tsv
+    done
+    case $model in *twice | *ensemble) continue ;; esac
+    cp $every/stages/distill-student.json $every/stages/distill-$model.json
+    cp $every/curves/distill-student-validation.tsv $every/curves/distill-$model-validation.tsv
+done
+sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings >$every/made-up-every.settings
+cuts=$(for task in CoLA MRPC IMDb SST-2 QQP STS-B MNLI QNLI RTE WNLI; do printf '"%s train: 6,000 of 60,000 rows", ' $task; done)
+sed -i "s/\"cuts\": \[\]/\"cuts\": [${cuts%, }]/" $every/stages/teacher.json
+"$root/${BUILD:-build}/distil" results --profile $every/made-up-every.settings --run $every --checks checks.tsv >/dev/null
+make -s BUILD=build PROFILE=$every/made-up-every.settings RUN=$every CHECKED= $every/summary.pdf >said-every 2>&1
 cd "$root" || exit 1
-for summary in "$one/summary.pdf" "$folder/one/$all/summary.pdf"; do
+for summary in "$one/summary.pdf" "$folder/one/$all/summary.pdf" "$folder/one/$every/summary.pdf"; do
     pdftotext -layout -l 5 "$summary" "$folder/pages"
     for table in 'Table 1: The paper’s table 1' 'Table 2: The paper’s table 2' 'Table 3: The paper’s table 3'; do
         check "$(basename "$(dirname "$summary")"): $table is within five pages" grep -q "$table" "$folder/pages"
@@ -72,6 +91,9 @@ for summary in "$one/summary.pdf" "$folder/one/$all/summary.pdf"; do
     check "and there are at most six" test "$(pdfinfo "$summary" | awk '/^Pages/ { print $2 }')" -le 6
 done
 check "all tasks weave without a complaint" same "$(cat "$folder/one/said-full")" "weave: $all/summary.pdf"
+check "all students do, too" same "$(cat "$folder/one/said-every")" "weave: $every/summary.pdf"
+pdftotext "$folder/one/$every/summary.pdf" - | tr '\n' ' ' >"$folder/flat"
+check "a sentence about one of them goes on with the one before" grep -q 'Without the soft targets the student [^.]*[.0-9 ]*[^.]*\.[^.]*\. Without the cosine' "$folder/flat"
 check "the report weaves without a complaint" same "$(cat "$folder/one/said")" \
     "$(printf 'weave: results/made-up/summary.pdf\nweave: results/made-up/report.pdf')"
 check "the summary has the same bytes in another folder" cmp "$one/summary.pdf" "$two/summary.pdf"
