@@ -54,6 +54,11 @@ struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
     return c;
 }
 
+size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parameters)
+{
+    return k == kernels_cpu() ? 3 * parameters->size * sizeof(float) : 0;
+}
+
 void checkpoint_close(struct checkpoint *c)
 {
     wait_for_writer(c);

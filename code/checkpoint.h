@@ -17,6 +17,10 @@ struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
                                    struct model *model, struct optimizer *optimizer,
                                    struct record *record);
 
+/* checkpoint_bytes: what that copy takes of a device's memory: nothing, unless the device
+   is the host. */
+size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parameters);
+
 /* checkpoint_write: copies the state after `step` steps and leaves the copy to the
    thread, which first saves the curves of the record, so that they are never behind.
    Returns false, having done nothing, if the last one is still being written. If one

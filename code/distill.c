@@ -1,5 +1,6 @@
 /* Tangled from chapters/53-distillation.md; edit there. */
 #include "distill.h"
+#include "checkpoint.h"
 #include "fail.h"
 #include "model.h"
 #include "training.h"
@@ -106,7 +107,7 @@ struct distillation *distillation_open(const struct stage *stage)
     int tokens = d->feed.token_room, sequences = d->feed.sequence_room;
     k->reserve(encoder_bytes(k, &teacher, HEAD_MLM, 0, LEARN_NOTHING, tokens, sequences)
                    + encoder_bytes(k, &shape, HEAD_MLM, 0, LEARN_ALL, tokens, sequences)
-                   + optimizer_bytes(&d->parameters),
+                   + optimizer_bytes(&d->parameters) + checkpoint_bytes(k, &d->parameters),
                "lower [distill] batch or [corpus] length");
     /* Open the teacher and build the student */
     d->teacher = encoder_open(k, folder, HEAD_MLM, 0, LEARN_NOTHING);

@@ -1,5 +1,6 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
 #include "ensemble.h"
+#include "checkpoint.h"
 #include "fail.h"
 #include "file.h"
 #include "loader.h"
@@ -127,7 +128,7 @@ static void place_model(const struct stage *stage, struct finetuning *f,
     size_t bytes = encoder_bytes(k, &f->shape, f->head, f->task->classes, learning,
                                  tokens, f->size);
     if (learning != LEARN_NOTHING)
-        bytes += optimizer_bytes(&f->parameters);
+        bytes += optimizer_bytes(&f->parameters) + checkpoint_bytes(k, &f->parameters);
     k->reserve(bytes, "lower [finetune] batch or length");
     f->batch = batch_create(tokens, f->size);
     f->model = encoder_create(k, &f->shape, f->head, f->task->classes, f->values,

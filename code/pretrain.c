@@ -1,4 +1,5 @@
 /* Tangled from chapters/52-pretraining.md; edit there. */
+#include "checkpoint.h"
 #include "fail.h"
 #include "feed.h"
 #include "file.h"
@@ -130,7 +131,8 @@ int pretrain_main(int argc, char **argv)
     p.feed = feed_open(&stage, sections, p.vocabulary, p.shape.positions, p.record);
     k->reserve(encoder_bytes(k, &p.shape, HEAD_MLM, 0, learning, p.feed.token_room,
                              p.feed.sequence_room)
-                   + optimizer_bytes(&p.parameters),
+                   + optimizer_bytes(&p.parameters)
+                   + checkpoint_bytes(k, &p.parameters),
                "lower [teacher] batch or [corpus] length");
     p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learning);
     if (p.beginning == ADOPTED) {
