@@ -19,6 +19,8 @@ struct settings {
     char *path;
     struct setting *list;
     int count;
+    char **sections; /* all, those too that set nothing */
+    int section_count;
 };
 
 /* Find a setting by section and key */
@@ -51,6 +53,16 @@ static void add(struct settings *settings, const char *section, const char *key,
     };
 }
 
+static void add_section(struct settings *settings, const char *section)
+{
+    size_t room = (size_t)(settings->section_count + 1) * sizeof *settings->sections;
+    char **sections = realloc(settings->sections, room);
+    if (!sections)
+        fail(settings->path, "is too large for memory");
+    settings->sections = sections;
+    sections[settings->section_count++] = text_format("%s", section);
+}
+
 /* Read the lines of a profile */
 static char *trim(char *text)
 {
@@ -79,6 +91,7 @@ struct settings *settings_open(const char *path)
         if (*text == '[' && end[-1] == ']') {
             end[-1] = '\0';
             section = text + 1;
+            add_section(settings, section);
             assigned = false;
         } else if (*text && indented && !equals && assigned) {
             /* Go on with the value above this line */
@@ -112,6 +125,9 @@ void settings_close(struct settings *settings)
         free(settings->list[i].key);
         free(settings->list[i].value);
     }
+    for (int i = 0; i < settings->section_count; i++)
+        free(settings->sections[i]);
+    free(settings->sections);
     free(settings->list);
     free(settings->path);
     free(settings);
@@ -128,10 +144,10 @@ void settings_override(struct settings *settings, const char *name, const char *
         old->value = text_format("%s", value);
         return;
     }
-    for (int i = 0; dot && i < settings->count; i++)
-        if (strlen(settings->list[i].section) == length
-            && !strncmp(settings->list[i].section, name, length)) {
-            add(settings, settings->list[i].section, dot + 1, value, 0);
+    for (int i = 0; dot && i < settings->section_count; i++)
+        if (strlen(settings->sections[i]) == length
+            && !strncmp(settings->sections[i], name, length)) {
+            add(settings, settings->sections[i], dot + 1, value, 0);
             return;
         }
     fail(settings->path, "has no section for the setting \"%s\"", name);

@@ -8,6 +8,7 @@
 #include "catch.h"
 #include "checkpoint.h"
 #include "folder.h"
+#include "model.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -187,9 +188,22 @@ static void another_key_is_passed_over(void **unused)
     end(&s);
 }
 
+/* What a checkpoint copies: the parameters and two moments. */
+static void its_copy_is_counted(void **unused)
+{
+    (void)unused;
+    struct shape shape = model_shape("tests/fixtures/distilbert-tiny");
+    struct parameters plan = parameters_plan(&shape, HEAD_MLM, 0);
+    struct kernels gpu = *k; /* whose memory is another */
+    assert_int_equal(checkpoint_bytes(k, &plan), 12 * plan.size);
+    assert_int_equal(checkpoint_bytes(&gpu, &plan), 0);
+    parameters_free(&plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(its_copy_is_counted),
         cmocka_unit_test_setup_teardown(steps_go_on_while_the_disk_stands_still, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(checkpoints_follow_one_another, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(another_key_is_passed_over, folder_make, folder_remove),

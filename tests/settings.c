@@ -82,6 +82,11 @@ static void command_line_overrides(void **state)
     EXPECT_FAIL(settings_override(s, "finetun.rate", "3"), "has no section for the setting \"finetun.rate\"");
     EXPECT_FAIL(settings_override(s, "rate", "3"), "has no section");
     settings_close(s);
+    s = settings_open(profile("[distill]\nepochs = 2\n[student]\n[other]\nepochs = 1\n"));
+    settings_override(s, "student.epochs", "3"); /* a section that sets nothing */
+    assert_int_equal(settings_count(s, "student distill", "epochs"), 3);
+    assert_int_equal(settings_count(s, "other distill", "epochs"), 1);
+    settings_close(s);
 }
 
 static void slips_are_refused(void **state)
