@@ -17,7 +17,7 @@ struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
                                    struct model *model, struct optimizer *optimizer,
                                    struct record *record);
 
-/* checkpoint_bytes: what that copy takes of a device's memory: nothing, unless the device
+/* checkpoint_bytes: what that copy takes of the device: nothing, unless the device
    is the host. */
 size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parameters);
 
