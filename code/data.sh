@@ -119,6 +119,26 @@ check() {
     fi
 }
 
+# Wait if a server asks for it
+longest_wait=120 # seconds
+
+# wait_as_asked STATUS HEADERS: sleeps as long as Retry-After says, and some; fails if it
+# says nothing, or too much
+wait_as_asked() {
+    case $1 in 429 | 503) ;; *) return 1 ;; esac
+    when=$(tr -d '\r' <"$2" | sed -n 's/^[Rr]etry-[Aa]fter: *//p' | tail -n 1)
+    case $when in
+    '') return 1 ;;
+    *[!0-9]*)
+        when=$(date -d "$when" +%s 2>/dev/null) || return 1
+        when=$((when - $(date +%s)))
+        ;;
+    esac
+    [ "$when" -le $longest_wait ] && [ "$when" -gt -$longest_wait ] || return 1
+    say "$3 asks to be left alone for $when seconds"
+    [ "$when" -le 0 ] || sleep "$when"
+}
+
 # Download a file from one home
 bytes() { if [ -f "$1" ]; then stat -c %s "$1"; else echo 0; fi; }
 
@@ -127,19 +147,21 @@ bytes() { if [ -f "$1" ]; then stat -c %s "$1"; else echo 0; fi; }
 download() {
     partial=$store/$2.$(echo "$1" | cksum | cut -d ' ' -f 1).partial
     mkdir -p "$(dirname "$partial")"
-    resumed=$(bytes "$partial") ranges=yes attempt=0
+    resumed=$(bytes "$partial") ranges=yes attempt=0 waits=0
     while [ $attempt -lt 20 ]; do
         attempt=$((attempt + 1))
         before=$(bytes "$partial")
         http=$(curl --fail --location $quiet --connect-timeout 5 --speed-limit 1 \
             --speed-time "$patience" --continue-at - --output "$partial" \
-            --write-out '%{http_code}' "$1" </dev/null)
+            --dump-header "$work/headers" --write-out '%{http_code}' "$1" </dev/null)
         status=$?
         [ $status != 0 ] || return 0
         after=$(bytes "$partial")
         if [ "$before" -gt 0 ] && { [ $status = 33 ] || [ "$http" = 416 ]; }; then
             rm -f "$partial"
             ranges=no
+        elif [ $waits -lt 3 ] && wait_as_asked "$http" "$work/headers" "$1"; then
+            waits=$((waits + 1))
         elif [ "$after" -le "$before" ] || [ $ranges = no ]; then
             [ "$http" != 000 ] || echo "$1" | cut -d / -f 3 | grep . >>"$work/dead"
             break

@@ -220,6 +220,19 @@ check "a page is no file" said "set/big: expected the file, found a web page, fr
 
 fresh <<END
 file set/big
+    home $one/never/set/big
+    home $one/soon/set/big
+file set/small
+    home $one/date/set/small
+END
+data a:set/big a:set/small
+check "a server that asks for patience is asked again when it said" had set/big set/small
+check "by seconds" said "$one/soon/set/big asks to be left alone for 1 seconds"
+check "or by a date" said "$one/date/set/small asks to be left alone for"
+check "but not for an hour" silent "$one/never/set/big asks"
+
+fresh <<END
+file set/big
     home $one/mute/set/big
     home $two/plain/set/big
 file set/small

@@ -12,7 +12,10 @@
    /wrong/…    sends the file with one byte changed
    /page/…     sends a page with an apology, status 200
    /moved/…    says that it is at /plain/… now
-   /busy/…     is unavailable, status 503 */
+   /busy/…     is unavailable, status 503
+   /soon/…     asks for patience, status 429, of a second; later as a server should
+   /date/…     the same, status 503, until a date
+   /never/…    asks for an hour of it */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,6 +25,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void die(const char *what)
@@ -52,6 +56,25 @@ static void send_bytes(FILE *out, const char *how, FILE *file, long first, long 
     }
 }
 
+/* ask_for_patience: with a file beside the served one, which says that it was asked for; false if it was before */
+static int ask_for_patience(FILE *out, const char *how, const char *full)
+{
+    char marker[2200], header[200];
+    snprintf(marker, sizeof marker, "%s.%s", full, how);
+    if (strcmp(how, "never") && access(marker, F_OK) == 0)
+        return 0;
+    FILE *file = fopen(marker, "w");
+    if (file)
+        fclose(file);
+    time_t then = time(NULL) + 2;
+    strftime(header, sizeof header, "Retry-After: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime(&then));
+    if (!strcmp(how, "date"))
+        answer(out, "503 Service Unavailable", header, "later\n");
+    else
+        answer(out, "429 Too Many Requests", !strcmp(how, "soon") ? "retry-after: 1\r\n" : "Retry-After: 3600\r\n", "later\n");
+    return 1;
+}
+
 static void serve(FILE *out, const char *root, const char *path, long first, unsigned patience)
 {
     char how[16] = "", name[1000] = "", full[2100];
@@ -63,6 +86,8 @@ static void serve(FILE *out, const char *root, const char *path, long first, uns
         sleep(patience);
     } else if (!strcmp(how, "page")) {
         answer(out, "200 OK", "Content-Type: text/html\r\n", "<!DOCTYPE html><html><body>Please log in.</body></html>\n");
+    } else if ((!strcmp(how, "soon") || !strcmp(how, "date") || !strcmp(how, "never")) && ask_for_patience(out, how, full)) {
+        return;
     } else if (!strcmp(how, "busy")) {
         answer(out, "503 Service Unavailable", "", "busy\n");
     } else if (!strcmp(how, "moved")) {
