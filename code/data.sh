@@ -122,7 +122,7 @@ check() {
 # Wait if a server asks for it
 longest_wait=120 # seconds
 
-# wait_as_asked STATUS HEADERS: sleeps as long as Retry-After says, and some; fails if it
+# wait_as_asked STATUS HEADERS ADDRESS: sleeps as long as Retry-After says; fails if it
 # says nothing, or too much
 wait_as_asked() {
     case $1 in 429 | 503) ;; *) return 1 ;; esac

@@ -309,6 +309,8 @@ static void read_table(const struct task *task, enum split split,
     char *text = file_read(path, &size), *end = text + size, *line = text, *next;
     char *header = layout->header ? text_format("%s", layout->header) : NULL;
     struct columns at = {0};
+    while (end > text && (end[-1] == '\n' || end[-1] == '\r'))
+        *--end = '\0'; /* an empty last line is no row */
     if (header)
         at = find_columns(task, header, layout->dev_ids, path);
     if (strncmp(line, mark, 3) == 0)

@@ -266,6 +266,15 @@ static void pieces_are_kept(void **state)
     free(cache);
 }
 
+static void empty_last_lines_are_no_rows(void **state)
+{
+    (void)state;
+    put("CoLA/train.tsv", "x\t0\t\tb\nx\t1\t\ta\r\n\n\r\n\n");
+    expect(read_split("cola", TRAIN, 0), 2, (int[]){0, 1}, 6, (int[]){CLS, B, SEP, CLS, A, SEP});
+    put("CoLA/train.tsv", "x\t0\t\tb");
+    expect(read_split("cola", TRAIN, 0), 1, (int[]){0}, 3, (int[]){CLS, B, SEP});
+}
+
 static void malformed_tables_are_refused_by_line(void **state)
 {
     (void)state;
@@ -401,6 +410,7 @@ int main(void)
         IN_FOLDER(the_others_of_glue_differ_in_their_columns),
         IN_FOLDER(a_new_task_is_a_row),
         IN_FOLDER(pieces_are_kept),
+        IN_FOLDER(empty_last_lines_are_no_rows),
         IN_FOLDER(malformed_tables_are_refused_by_line),
         IN_FOLDER(samples_are_balanced_and_repeatable),
         IN_FOLDER(batches_carry_classes),
