@@ -424,7 +424,10 @@ enum { MOST_LINES = 100000 };
 
 static bool goes_on(const char *text)
 {
-    return *text && text[strlen(text) - 1] == '\\';
+    size_t length = strlen(text);
+    while (length && is_blank(text + length - 1))
+        length--;
+    return length && text[length - 1] == '\\';
 }
 
 static void expand(struct output *output, const struct chunk *chunk, const char *indent)
@@ -458,6 +461,20 @@ static void print_committed(FILE *stream, const struct output *output)
         fprintf(stream, "%s\n", output->rows[i].text);
 }
 /* Print the compiled form */
+/* Tell where the compiler may have lost count */
+static bool loses_count(const char *text)
+{
+    static const char *const words[] = { "elif", "else", "endif", "line" };
+    text += strspn(text, " \t");
+    if (*text++ != '#')
+        return false;
+    text += strspn(text, " \t");
+    for (int i = 0; i < 4; i++)
+        if (!strncmp(text, words[i], strlen(words[i])))
+            return true;
+    return isdigit((unsigned char)*text);
+}
+
 /* print_string: the bytes as a string of C or of JSON. */
 static void print_string(FILE *stream, const char *bytes, size_t size)
 {
@@ -490,6 +507,8 @@ static void print_compiled(FILE *stream, const struct output *output)
         }
         fprintf(stream, "%s\n", row->text);
         number++;
+        if (!row->joined && loses_count(row->text))
+            path = "";
     }
 }
 

@@ -40,7 +40,7 @@ local function expand(name, indent, language, out)
   for _, line in ipairs(chunks[name]) do
     local space, mention = line:match("^([ \t]*)<<([^<].-)>>[ \t]*$")
     if mention and not mention:find(">>", 1, true) then
-      if not out[#out]:match("\\$") then
+      if not out[#out]:match("\\[ \t]*$") then
         out[#out + 1] = indent .. space .. comment(language, mention)
       end
       expand(mention, indent .. space, language, out)
