@@ -75,12 +75,14 @@ OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
 NUMBERED := $(BUILD)/src
+DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
 
 # code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
-# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself.
+# A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself; under make -n it
+# would never be.
 tangle: $(TANGLE) ## write code/ and figures/ from the chapters
 	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
-	$(Q)$(MAKE) --no-print-directory --question $(TANGLE) || $(MAKE) --no-print-directory tangle
+	$(Q)$(if $(DRY),:,[ ! code/tangle.c -nt $(TANGLE) ] || $(MAKE) --no-print-directory tangle)
 
 $(TANGLE): code/tangle.c
 	@mkdir -p $(@D)

@@ -109,24 +109,62 @@ static bool is_blank(const char *text)
     return !text[strspn(text, " \t")];
 }
 
-/* fence_open: how many backticks open a fence, and its language; 0: it is no fence. */
-static size_t fence_open(char *text, char **language)
-{
-    size_t ticks = strspn(text, "`");
-    if (ticks < 3 || strchr(text + ticks, '`'))
-        return 0;
-    *language = text + ticks + strspn(text + ticks, " \t");
-    size_t length = strlen(*language);
-    while (length && is_blank(*language + length - 1))
-        (*language)[--length] = 0;
-    return ticks;
-}
+struct fence {
+    const char *mark;     /* "`" or "~" */
+    size_t marks, indent; /* so many, behind so many spaces */
+    char *language;
+};
 
-static bool fence_closes(const char *text, size_t opened)
+/* fence_open: whether the line opens a fence. */
+static bool fence_open(char *text, struct fence *fence)
+{
+    fence->indent = strspn(text, " ");
+    char *start = text + fence->indent;
+    fence->mark = *start == '~' ? "~" : "`";
+    fence->marks = strspn(start, fence->mark);
+    start += fence->marks;
+    bool spans = *fence->mark == '`' && strchr(start, '`'); /* code in a line */
+    if (fence->indent > 3 || fence->marks < 3 || spans)
+        return false;
+    fence->language = start + strspn(start, " \t");
+    size_t length = strlen(fence->language);
+    while (length && is_blank(fence->language + length - 1))
+        fence->language[--length] = 0;
+    return true;
+}
+static bool fence_closes(const char *text, const struct fence *fence)
 {
     size_t spaces = strspn(text, " ");
-    size_t ticks = strspn(text + spaces, "`");
-    return spaces < 4 && ticks >= opened && is_blank(text + spaces + ticks);
+    size_t marks = strspn(text + spaces, fence->mark);
+    bool near = spaces < 4 || fence->indent;
+    return near && marks >= fence->marks && is_blank(text + spaces + marks);
+}
+/* span_end: behind the code in backticks that begins here, or behind those backticks. */
+static const char *span_end(const char *text)
+{
+    size_t ticks = strspn(text, "`"), closing = 0;
+    const char *end = text + ticks;
+    for (; (end = strchr(end, '`')); end += closing)
+        if ((closing = strspn(end, "`")) == ticks)
+            return end + ticks;
+    return text + ticks;
+}
+
+/* comment_open: whether a comment is open behind a line, if it was or was not before. */
+static bool comment_open(const char *text, bool open)
+{
+    while (*text) {
+        const char *mark = open ? "-->" : "<!--";
+        if (!open && *text == '`') {
+            text = span_end(text);
+        } else if (!strncmp(text, mark, strlen(mark))) {
+            text += strlen(mark);
+            open = !open;
+        } else {
+            text++;
+        }
+    }
+    return open;
 }
 /* header_parse: '=' or '+', and the name, of <<name>>= or <<name>>+=; else 0. */
 static char header_parse(char *text, const char **name)
@@ -180,6 +218,17 @@ static const char *name_fault(const char *name)
     return NULL;
 }
 /* Collect the chunks of a chapter */
+struct walk {
+    struct book *book;
+    const char *path;
+    int number; /* of the line at hand */
+    int opened; /* the line that opened the fence we are in; 0: in prose */
+    struct fence fence;
+    struct chunk *chunk; /* that the fence is a piece of; NULL: an example */
+    int comment;         /* the line that opened an HTML comment; 0: none is open */
+    bool fresh;          /* the line before was empty, or closed a fence */
+};
+
 /* Begin a piece of a chunk */
 static struct chunk *chunk_find(const struct book *book, const char *name)
 {
@@ -212,6 +261,17 @@ static void header_check(struct book *book, const char *path, int number, char s
         fault(book, path, number, "chunk \"%s\" is %s here, but %s at %s:%d", name,
               language, chunk->language, first->path, first->header);
 }
+/* Check that an example is none */
+static void example_check(struct book *book, const char *path, int number,
+                          const char *text, const char *language)
+{
+    text += strspn(text, " \t");
+    bool meant = !strncmp(text, "<<", 2) && text[2] != '<';
+    if (meant && (strstr(text, ">>=") || strstr(text, ">>+=")))
+        fault(book, path, number, "expected <<name>>= or <<name>>+= and no more");
+    if (*language != '{' && strpbrk(language, " \t"))
+        fault(book, path, number - 1, "a fence takes one word, its language");
+}
 
 /* piece_begin: the chunk that the first line of a fence begins or continues; NULL: the
    fence is an example. */
@@ -221,9 +281,7 @@ static struct chunk *piece_begin(struct book *book, const char *path, int number
     const char *name;
     char sign = header_parse(text, &name);
     if (!sign) {
-        bool meant = !strncmp(text, "<<", 2) && text[2] != '<';
-        if (meant && (strstr(text, ">>=") || strstr(text, ">>+=")))
-            fault(book, path, number, "expected <<name>>= or <<name>>+= and no more");
+        example_check(book, path, number, text, language);
         return NULL;
     }
     struct chunk *chunk = chunk_find(book, name);
@@ -250,30 +308,87 @@ static void line_add(struct book *book, struct chunk *chunk, int number, char *t
     chunk->lines = grow(chunk->lines, chunk->line_count, sizeof *chunk->lines);
     chunk->lines[chunk->line_count++] = line;
 }
+/* Walk over a line of prose */
+static void refuse_header(const struct walk *walk, char *text)
+{
+    const char *name;
+    while ((text = strstr(text, "<<")) && !header_parse(text, &name))
+        text++;
+    if (text && walk->comment)
+        fault(walk->book, walk->path, walk->number,
+              "chunk \"%s\" is inside the HTML comment that opens at line %d", name,
+              walk->comment);
+    else if (text)
+        fault(walk->book, walk->path, walk->number,
+              "chunk \"%s\" needs a fence, at most three spaces from the margin", name);
+}
+
+static void walk_prose(struct walk *walk, char *text)
+{
+    if (!walk->comment && fence_open(text, &walk->fence)) {
+        walk->opened = walk->number;
+        walk->chunk = NULL;
+        bool plain = !walk->fence.indent && *walk->fence.mark == '`';
+        if (!plain && !walk->fresh)
+            fault(walk->book, walk->path, walk->number,
+                  "a fence of tildes, or indented, needs an empty line above it");
+        return;
+    }
+    if (!comment_open(text, walk->comment))
+        walk->comment = 0;
+    else if (!walk->comment)
+        walk->comment = walk->number;
+    walk->fresh = is_blank(text);
+    refuse_header(walk, text);
+}
+/* Walk over a line inside a fence */
+static void walk_fenced(struct walk *walk, char *text)
+{
+    struct book *book = walk->book;
+    char *language = walk->fence.language;
+    const char *name;
+    size_t spaces = strspn(text, " "), indent = walk->fence.indent;
+    if (spaces < indent && !is_blank(text))
+        fault(book, walk->path, walk->number,
+              "a line stands left of its fence, which opens at line %d", walk->opened);
+    text += spaces < indent ? spaces : indent;
+    if (walk->number == walk->opened + 1)
+        walk->chunk = *language
+            ? piece_begin(book, walk->path, walk->number, text, language) : NULL;
+    else if (walk->chunk)
+        line_add(book, walk->chunk, walk->number, text);
+    else if (*language && header_parse(text, &name))
+        fault(book, walk->path, walk->number,
+              "chunk \"%s\" must be named on the first line of its fence", name);
+}
+/* Walk over the end of a fence */
+static void walk_end(struct walk *walk, const char *text)
+{
+    size_t indent = walk->fence.indent;
+    if (indent && strspn(text, " ") != indent)
+        fault(walk->book, walk->path, walk->number,
+              "the fence that opens at line %d must close at its indentation",
+              walk->opened);
+    if (walk->chunk)
+        walk->chunk->pieces[walk->chunk->piece_count - 1].end = walk->number;
+    walk->opened = 0;
+    walk->fresh = true;
+}
 
 static void chapter_read(struct book *book, const char *path, FILE *file)
 {
-    size_t fence = 0; /* backticks that opened it; 0: in prose */
-    char *text, *language = NULL;
-    struct chunk *chunk = NULL;
-    int number = 1, opened = 0;
-    for (; (text = line_read(book, path, number, file)); number++) {
-        if (!fence) {
-            fence = fence_open(text, &language);
-            opened = number;
-            chunk = NULL;
-        } else if (fence_closes(text, fence)) {
-            if (chunk)
-                chunk->pieces[chunk->piece_count - 1].end = number;
-            fence = 0;
-        } else if (number == opened + 1) {
-            chunk = *language ? piece_begin(book, path, number, text, language) : NULL;
-        } else if (chunk) {
-            line_add(book, chunk, number, text);
-        }
+    struct walk walk = { .book = book, .path = path, .number = 1 };
+    char *text;
+    for (; (text = line_read(book, path, walk.number, file)); walk.number++) {
+        if (!walk.opened)
+            walk_prose(&walk, text);
+        else if (fence_closes(text, &walk.fence))
+            walk_end(&walk, text);
+        else
+            walk_fenced(&walk, text);
     }
-    if (fence)
-        fault(book, path, opened, "the fence that opens here is never closed");
+    if (walk.opened)
+        fault(book, path, walk.opened, "the fence that opens here is never closed");
 }
 /* Check the book */
 static int smaller(int a, int b)
@@ -424,7 +539,10 @@ enum { MOST_LINES = 100000 };
 
 static bool goes_on(const char *text)
 {
-    return *text && text[strlen(text) - 1] == '\\';
+    size_t length = strlen(text);
+    while (length && is_blank(text + length - 1))
+        length--;
+    return length && text[length - 1] == '\\';
 }
 
 static void expand(struct output *output, const struct chunk *chunk, const char *indent)
@@ -458,6 +576,20 @@ static void print_committed(FILE *stream, const struct output *output)
         fprintf(stream, "%s\n", output->rows[i].text);
 }
 /* Print the compiled form */
+/* Tell where the compiler may have lost count */
+static bool loses_count(const char *text)
+{
+    static const char *const words[] = { "elif", "else", "endif", "line" };
+    text += strspn(text, " \t");
+    if (*text++ != '#')
+        return false;
+    text += strspn(text, " \t");
+    for (int i = 0; i < 4; i++)
+        if (!strncmp(text, words[i], strlen(words[i])))
+            return true;
+    return isdigit((unsigned char)*text);
+}
+
 /* print_string: the bytes as a string of C or of JSON. */
 static void print_string(FILE *stream, const char *bytes, size_t size)
 {
@@ -490,6 +622,8 @@ static void print_compiled(FILE *stream, const struct output *output)
         }
         fprintf(stream, "%s\n", row->text);
         number++;
+        if (!row->joined && loses_count(row->text))
+            path = "";
     }
 }
 

@@ -7,15 +7,21 @@ table.sort(chapters)
 
 local chunks, files = {}, {}
 for _, chapter in ipairs(chapters) do
-  local fence, language, header, chunk
+  local fence, indent, mark, language, header, chunk
   for line in io.lines(chapter) do
     line = line:gsub("\r+$", "")
     if not fence then
-      fence, language = line:match("^(```+)[ \t]*([^`]-)[ \t]*$")
-      header, chunk = language ~= "", nil
-    elseif #(line:match("^ ? ? ?(`+)[ \t]*$") or "") >= #fence then
+      indent, fence, language = line:match("^( ? ? ?)(```+)[ \t]*([^`]-)[ \t]*$")
+      if not fence then indent, fence, language = line:match("^( ? ? ?)(~~~+)[ \t]*(.-)[ \t]*$") end
+      mark, header, chunk = fence and fence:sub(1, 1), language ~= "", nil
+      goto continue
+    end
+    if #(line:match("^ ? ? ?(" .. mark .. "+)[ \t]*$") or "") >= #fence then
       fence = nil
-    elseif header then
+      goto continue
+    end
+    line = line:gsub("^" .. (" ?"):rep(#indent), "")
+    if header then
       header = false
       local name, sign = line:match("^<<([^<].-)>>(%+?=)[ \t]*$")
       if sign == "=" then
@@ -26,6 +32,7 @@ for _, chapter in ipairs(chapters) do
     elseif chunk then
       table.insert(chunk, line)
     end
+    ::continue::
   end
 end
 
@@ -40,7 +47,7 @@ local function expand(name, indent, language, out)
   for _, line in ipairs(chunks[name]) do
     local space, mention = line:match("^([ \t]*)<<([^<].-)>>[ \t]*$")
     if mention and not mention:find(">>", 1, true) then
-      if not out[#out]:match("\\$") then
+      if not out[#out]:match("\\[ \t]*$") then
         out[#out + 1] = indent .. space .. comment(language, mention)
       end
       expand(mention, indent .. space, language, out)
