@@ -81,7 +81,7 @@ struct distillation *distillation_open(const struct stage *stage)
     d->record = record_open(stage, d->name);
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
-    d->vocabulary = text_format("%s/vocab.txt", folder);
+    d->vocabulary = text_format("%s", folder);
     struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
     int layers[MAX_PAIRS], limit = teacher.layers;

@@ -315,9 +315,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     f.size = (int)settings_count(stage->settings, f.sections, "batch");
     if (f.size == 0)
         fail(f.sections, "expected a batch of at least one example");
-    char *vocabulary = text_format("%s/vocab.txt", stage->model);
-    f.tokenizer = tokenizer_open(vocabulary);
-    free(vocabulary);
+    f.tokenizer = tokenizer_open(stage->model);
     read_model(stage, &f, fresh);
     read_exams(stage, &f);
     return f;
@@ -375,11 +373,9 @@ int finetune_main(int argc, char **argv)
     take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {
-        char *vocabulary = text_format("%s/vocab.txt", stage.model);
         encoder_download(f.model, f.values);
         model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
-                    f.values, vocabulary);
-        free(vocabulary);
+                    f.values, stage.model);
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));

@@ -66,7 +66,7 @@ static void begin(const struct stage *stage, struct pretraining *p)
             "%s/%s", stage->data,
             settings_text(stage->settings, "teacher", "vocabulary"));
     else
-        p->vocabulary = text_format("%s/vocab.txt", stage->teacher);
+        p->vocabulary = text_format("%s", stage->teacher);
     struct tokenizer *tokenizer = tokenizer_open(p->vocabulary);
     p->shape = scratch ? scratch_shape(stage->settings, tokenizer->count)
                        : model_shape(stage->teacher);

@@ -179,7 +179,7 @@ static void strange_configs_are_refused(void **state)
     for (int i = 0; i < 38; i++)
         strcat(text, "a\n");
     write_text("vocab.txt", text);
-    check_refused("has 38 pieces, but the word table only 37 rows");
+    check_refused("has a vocabulary of 38 pieces, but its config.json a word table of only 37 rows");
     free(text);
     write_text("config.json", "[]");
     check_refused("is not a JSON object");
