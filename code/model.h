@@ -44,8 +44,9 @@ void model_initialise(const struct parameters *plan, float range, float *values,
 /* model_write: writes config.json, vocab.txt (the pieces of vocab_path, a file or a
    folder as vocabulary_read takes it), tokenizer_config.json and model.safetensors into
    the folder, made if it is missing. The weights come last and whole: a folder that has
-   them is complete. It loads with transformers' AutoTokenizer and, by the head, AutoModelForMaskedLM,
-   AutoModelForSequenceClassification or AutoModelForQuestionAnswering. */
+   them is complete. It loads with transformers' AutoTokenizer and, by the head,
+   AutoModelForMaskedLM, AutoModelForSequenceClassification or
+   AutoModelForQuestionAnswering. */
 void model_write(const char *folder, const struct shape *shape,
                  const struct parameters *plan, enum head head, int classes,
                  const float *values, const char *vocab_path);
