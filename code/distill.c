@@ -1,5 +1,6 @@
 /* Tangled from chapters/53-distillation.md; edit there. */
 #include "distill.h"
+#include "card.h"
 #include "fail.h"
 #include "model.h"
 #include "training.h"
@@ -181,6 +182,21 @@ int distill_main(int argc, char **argv)
     char *folder = stage_path(&stage, "models/%s", stage.student);
     float *values = allocate(d->parameters.size, sizeof *values);
     encoder_download(d->student, values);
+    /* Write the student's card */
+    feed_validate(&d->feed, d->student, &loss, &accuracy);
+    char *parent = stage.teacher ? text_format("%s", stage.teacher)
+                                 : stage_path(&stage, "models/teacher");
+    char *from = card_inherit(card_sources(&stage, d->sections, NULL), parent);
+    if (settings_choice(stage.settings, d->sections, "initial",
+                        "teacher random folder") == 2)
+        from = card_inherit(from, settings_text(stage.settings, d->sections, "folder"));
+    struct card_score score = {"validation text", "masked words found", 100 * accuracy};
+    card_write(folder, &stage,
+               &(struct card){stage.student, "It is a student, distilled from the run's "
+                              "teacher.", &d->student->shape, HEAD_MLM,
+                              parameters_total(&d->parameters), from, &score, 1});
+    free(parent);
+    free(from);
     model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values,
                 d->vocabulary);
     record_set(d->record, "parameters",

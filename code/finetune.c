@@ -1,4 +1,5 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
+#include "card.h"
 #include "ensemble.h"
 #include "fail.h"
 #include "file.h"
@@ -42,6 +43,7 @@ struct finetuning {
     struct exam {
         const struct task *task;
         struct examples *examples;
+        double score;
     } exams[MOST_EXAMS];        /* what is predicted in the end */
     int exam_count;
     struct batch *batch;
@@ -92,7 +94,7 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
             if (f->exam_count == MOST_EXAMS)
                 fail(task->name, "is one task of %s too many", f->task->name);
             f->exams[f->exam_count++] =
-                (struct exam){task, read_split(stage, f, task, DEV)};
+                (struct exam){task, read_split(stage, f, task, DEV), 0};
         }
 }
 
@@ -282,17 +284,17 @@ static double write_answers(struct finetuning *f, const struct exam *exam,
 }
 
 static void write_predictions(const struct stage *stage, struct finetuning *f,
-                              const struct exam *exam)
+                              struct exam *exam)
 {
     char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
                             stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
-    double score = exam->task->answer == A_SPAN
-                     ? write_replies(f, exam, file_stream(writer))
-                     : write_answers(f, exam, file_stream(writer));
+    exam->score = exam->task->answer == A_SPAN
+                      ? write_replies(f, exam, file_stream(writer))
+                      : write_answers(f, exam, file_stream(writer));
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
-            metric_name(exam->task->metric), score);
+            metric_name(exam->task->metric), exam->score);
     free(path);
 }
 
@@ -373,6 +375,24 @@ int finetune_main(int argc, char **argv)
     take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {
+        /* Write the card of the fine-tuned model */
+        struct card_score scores[MOST_EXAMS];
+        char *titles[MOST_EXAMS];
+        for (int i = 0; i < f.exam_count; i++)
+            scores[i] = (struct card_score){
+                titles[i] = card_data(&stage, f.exams[i].task->title),
+                metric_name(f.exams[i].task->metric), f.exams[i].score};
+        char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
+                                   stage.seed);
+        char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
+        card_write(stage.out, &stage,
+                   &(struct card){stage.name, making, &f.shape, f.head,
+                                  parameters_total(&f.parameters), from, scores,
+                                  f.exam_count});
+        for (int i = 0; i < f.exam_count; i++)
+            free(titles[i]);
+        free(making);
+        free(from);
         encoder_download(f.model, f.values);
         model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
                     f.values, stage.model);
