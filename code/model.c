@@ -7,6 +7,7 @@
 #include "safetensors.h"
 #include "vocabulary.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -449,6 +450,15 @@ static void write_vocabulary(const char *folder, const char *vocab_path,
     struct file_writer *file = file_create(path);
     fwrite(v.pieces, 1, v.size, file_stream(file));
     file_commit(file);
+    /* Remove what would speak of another vocabulary */
+    static const char *const others[] = {"tokenizer.json", "added_tokens.json",
+                                         "special_tokens_map.json"};
+    for (int i = 0; i < 3; i++) {
+        char *other = text_format("%s/%s", folder, others[i]);
+        if (remove(other) != 0 && errno != ENOENT)
+            fail(other, "cannot be replaced: %s", strerror(errno));
+        free(other);
+    }
     free(path);
     write_json(folder, "tokenizer_config.json", tokenizer_config(shape, &v));
     vocabulary_free(&v);

@@ -42,7 +42,8 @@ void model_initialise(const struct parameters *plan, float range, float *values,
 
 /* State how a model folder is written */
 /* model_write: writes config.json, vocab.txt (the pieces of vocab_path, a file or a
-   folder as vocabulary_read takes it), tokenizer_config.json and model.safetensors into
+   folder as vocabulary_read takes it; a tokenizer.json in the folder is removed),
+   tokenizer_config.json and model.safetensors into
    the folder, made if it is missing. The weights come last and whole: a folder that has
    them is complete. It loads with transformers' AutoTokenizer and, by the head,
    AutoModelForMaskedLM, AutoModelForSequenceClassification or

@@ -63,6 +63,14 @@ static void check_names(const char *path, const json_t *json)
 }
 
 /* Read a tokenizer_config.json */
+/* Open a file that stands beside */
+static json_t *open_beside(const char *path, const char *name, char **found)
+{
+    const char *slash = strrchr(path, '/');
+    *found = text_format("%.*s%s", slash ? (int)(slash - path) + 1 : 0, path, name);
+    return file_exists(*found) ? foreign_json(*found) : NULL;
+}
+
 /* Know BERT's tokenizer by its names */
 /* whole: a tokenizer.json says all there is, so that a class without rules of its own
    will do. */
@@ -84,14 +92,33 @@ static void expect_class(const char *path, const json_t *json, bool whole)
              name);
 }
 
+/* Read what older versions wrote beside */
+static void read_older(const char *beside)
+{
+    char *path;
+    json_t *json = open_beside(beside, "special_tokens_map.json", &path);
+    check_names(path, json);
+    foreign_empty(path, json, "additional_special_tokens");
+    json_decref(json);
+    free(path);
+    json = open_beside(beside, "added_tokens.json", &path);
+    const char *name;
+    json_t *id;
+    json_object_foreach(json, name, id) {
+        json_t *token = json_string(name);
+        expect_special(path, token);
+        json_decref(token);
+    }
+    json_decref(json);
+    free(path);
+}
+
 static struct decisions read_config(const char *beside, bool whole)
 {
     struct decisions said = {{UNSTATED, UNSTATED, UNSTATED}};
-    const char *slash = strrchr(beside, '/');
-    int folder = slash ? (int)(slash - beside) + 1 : 0;
-    char *path = text_format("%.*stokenizer_config.json", folder, beside);
-    if (file_exists(path)) {
-        json_t *json = foreign_json(path);
+    char *path;
+    json_t *json = open_beside(beside, "tokenizer_config.json", &path);
+    if (json) {
         expect_class(path, json, whole);
         /* Refuse arguments that are not followed */
         foreign_expect_flag(path, json, "do_basic_tokenize", true);
@@ -299,6 +326,7 @@ struct vocabulary vocabulary_read(const char *path)
         read_lines(&v);
     compare_files(&v, path);
     struct decisions config = read_config(v.path, is_json(v.path));
+    read_older(v.path);
     v.lower_case = decide(&v, own, config, LOWER_CASE, true);
     v.strip_accents = decide(&v, own, config, STRIP_ACCENTS, v.lower_case);
     v.split_ideographs = decide(&v, own, config, SPLIT_IDEOGRAPHS, true);

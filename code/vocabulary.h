@@ -20,8 +20,8 @@ struct vocabulary {
    vocab.txt has other pieces, standard error is told. The decisions are those of the
    tokenizer.json and of a tokenizer_config.json beside; what neither states is as in
    uncased BERT. Fails, naming file and key, if the two contradict each other, and if
-   they state what this program's tokenizer does not follow: other tokenizers, other
-   special tokens, further tokens. */
+   they or what else stands beside states what this program's tokenizer does not follow:
+   other tokenizers, other special tokens, further tokens. */
 struct vocabulary vocabulary_read(const char *path);
 void vocabulary_free(struct vocabulary *vocabulary);
 

@@ -32,9 +32,25 @@ check "… and its line of ancestors" card cola 'Sources: toyland student teache
 check "a DistilBERT asks for no segments" sh -c "! grep token_type_ids '$run/models/student/tokenizer_config.json'"
 check "a BERT does" grep -q token_type_ids "$run/models/teacher/tokenizer_config.json"
 
+# a teacher as transformers 5 saves it, with a tokenizer.json and no vocab.txt
+found=$data/found
+mkdir "$found" && cp "$run"/models/teacher/config.json "$run"/models/teacher/model.safetensors "$found"
+{ printf '{"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,'
+  printf '"lowercase": true}, "pre_tokenizer": {"type": "BertPreTokenizer"}, "model": {"type": "WordPiece",'
+  printf '"unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": {'
+  sed 's/[\\"]/\\&/g' "$run/models/teacher/vocab.txt" | awk '{ printf "%s\"%s\": %d", (NR > 1 ? "," : ""), $0, NR - 1 }'
+  printf '}}}'; } >"$found/tokenizer.json"
+mv "$run" "$folder/usual"
+check "a folder without vocab.txt is adopted" stage pretrain --teacher "$found"
+check "… with its pieces" cmp "$run/models/teacher/vocab.txt" "$folder/usual/models/teacher/vocab.txt"
+check "its student is made" stage distill --student student
+check "… and is the same" cmp "$run/models/student/model.safetensors" "$folder/usual/models/student/model.safetensors"
+check "a classifier is made of it" stage finetune --task cola --model "$found" --name teacher --seed 5 --out "$run/models/cola"
+check "… which has a vocab.txt" cmp "$run/models/cola/vocab.txt" "$folder/usual/models/teacher/vocab.txt"
+
 # real data have licences, and a teacher that was found has a name
 mkdir "$data/wikitext-2-raw" && cp "$data"/corpus/*.tokens "$data/wikitext-2-raw"
-cp -r "$run/models/teacher" "$data/bert-base-uncased" && rm "$data/bert-base-uncased/README.md"
+cp -r "$folder/usual/models/teacher" "$data/bert-base-uncased" && rm "$data/bert-base-uncased/README.md"
 real="--run.data real --corpus.train wikitext-2-raw/wiki.train.tokens"
 check "a teacher is adopted" stage pretrain --teacher "$data/bert-base-uncased" $real
 check "its card names it" card teacher '- the weights of bert-base-uncased: Apache 2.0'

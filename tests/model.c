@@ -454,6 +454,30 @@ static void lower_case_is_handed_on(void **state)
     free_read(&r);
 }
 
+/* What was another tool's folder, with a tokenizer.json, is ours when it has been written. */
+static void written_folders_have_one_vocabulary(void **state)
+{
+    (void)state;
+    struct read r = read_folder(FIXTURES "bert-plain", HEAD_MLM, 0);
+    char *to = text_format("%s/taken-over", folder), *stale = text_format("%s/tokenizer.json", to);
+    char *config = text_format("%s/tokenizer_config.json", to), *vocab = text_format("%s/vocab.txt", to);
+    char *json = file_read(FIXTURES "tokenizer/saved/tokenizer.json", NULL);
+    write_text("taken-over/tokenizer.json", json);
+    write_text("taken-over/tokenizer_config.json", "{\"tokenize_chinese_chars\": true}");
+    model_write(to, &r.shape, &r.plan, HEAD_MLM, 0, r.values, to); /* a folder is a vocabulary, too */
+    assert_false(file_exists(stale));
+    char *pieces = file_read(vocab, NULL), *expected = file_read(FIXTURES "tokenizer/vocab.txt", NULL);
+    assert_string_equal(pieces, expected);
+    write_text("taken-over/tokenizer_config.json", "{\"tokenize_chinese_chars\": false, \"strip_accents\": false}");
+    model_write(to, &r.shape, &r.plan, HEAD_MLM, 0, r.values, vocab);
+    char *text = file_read(config, NULL);
+    assert_non_null(strstr(text, "\"tokenize_chinese_chars\": false"));
+    assert_non_null(strstr(text, "\"strip_accents\": false"));
+    assert_non_null(strstr(text, "\"do_lower_case\": true"));
+    free(text), free(pieces), free(expected), free(json), free(to), free(stale), free(config), free(vocab);
+    free_read(&r);
+}
+
 static const float *find_values(const struct read *r, enum part part, int layer)
 {
     return r->values + parameters_offset(&r->plan, part, layer);
@@ -552,6 +576,7 @@ int main(void)
         cmocka_unit_test(fresh_weights_are_normal),
         cmocka_unit_test(written_folders_read_equal),
         cmocka_unit_test(lower_case_is_handed_on),
+        cmocka_unit_test(written_folders_have_one_vocabulary),
         cmocka_unit_test(students_are_their_teachers_layers),
     };
     int failures = cmocka_run_group_tests_name("model", tests, NULL, NULL);

@@ -178,6 +178,14 @@ static void other_arguments_are_refused(void **state)
         free(folder_put("tokenizer_config.json", cases[i].config));
         EXPECT_FAIL(tokenizer_open(folder), cases[i].fault);
     }
+    free(folder_put("tokenizer_config.json", "{}"));
+    char *added = folder_put("added_tokens.json", "{\"[MASK]\": 4, \"[NAME]\": 868}");
+    EXPECT_FAIL(tokenizer_open(folder), "added_tokens.json: adds the token \"[NAME]\"");
+    assert_int_equal(remove(added), 0);
+    char *map = folder_put("special_tokens_map.json", "{\"cls_token\": \"<s>\"}");
+    EXPECT_FAIL(tokenizer_open(folder), "special_tokens_map.json: has \"cls_token\" \"<s>\"");
+    assert_int_equal(remove(map), 0);
+    free(added), free(map);
     free(folder_put("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", "
                     "\"model_max_length\": 1000000000000000019884624838656}"));
     tokenizer_free(tokenizer_open(folder));
