@@ -287,7 +287,7 @@ static void configs_are_held_against_the_weights(void **state)
         {"\"type_vocab_size\": 2", "\"type_vocab_size\": 3", "is [2, 16]; expected [3, 16] by config.json"},
     };
     char *path = rename_tensor("bert-plain", "claims", "", ""), *config = file_read(FIXTURES "bert-plain/config.json", NULL);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *at = strstr(config, cases[i].part);
         assert_non_null(at);
         char *text = text_format("%.*s%s%s", (int)(at - config), config, cases[i].instead, at + strlen(cases[i].part));

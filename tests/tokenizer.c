@@ -147,7 +147,7 @@ static void other_tokenizers_are_refused(void **state)
         {"{", "", "tokenizer.json: is not JSON"},
         {"", "version https://git-lfs.github.com/spec/v1\n", "tokenizer.json: is a Git LFS pointer"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         free(saved(cases[i].part, cases[i].instead));
         EXPECT_FAIL(tokenizer_open(folder), cases[i].fault);
     }
@@ -174,7 +174,7 @@ static void other_arguments_are_refused(void **state)
         {"", "tokenizer_config.json: is empty"},
     };
     free(saved("", ""));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         free(folder_put("tokenizer_config.json", cases[i].config));
         EXPECT_FAIL(tokenizer_open(folder), cases[i].fault);
     }
