@@ -50,10 +50,12 @@ static void check_names(const char *path, const json_t *json)
                                                "sep_token", "mask_token"};
     for (int i = 0; i < SPECIALS; i++) {
         const json_t *token = json_object_get(json, keys[i]);
-        if (json_is_object(token))
+        if (json_is_object(token)) {
             foreign_expect_text(path, token, "content", specials[i]);
-        else
+            expect_special(path, token);
+        } else {
             foreign_expect_text(path, json, keys[i], specials[i]);
+        }
     }
     const char *id;
     json_t *token;
