@@ -47,7 +47,7 @@ struct loss_settings distillation_losses(struct settings *s, const char *section
 
 /* Make the student before training */
 static void initialise(const struct stage *stage, const struct distillation *d,
-                       const int *layers, float *values)
+                       const struct shape *shape, const int *layers, float *values)
 {
     struct settings *s = stage->settings;
     const struct model *teacher = d->teacher;
@@ -66,6 +66,10 @@ static void initialise(const struct stage *stage, const struct distillation *d,
     default: {
         char *folder = text_format("%s/%s", stage->data,
                                    settings_text(s, d->sections, "folder"));
+        int found = model_shape(folder).layers;
+        if (found != shape->layers)
+            fail(folder, "has %d layers; the profile's student has %d", found,
+                 shape->layers);
         model_read(folder, &d->parameters, values, NULL);
         free(folder);
     }
@@ -112,7 +116,7 @@ struct distillation *distillation_open(const struct stage *stage)
     /* Open the teacher and build the student */
     d->teacher = encoder_open(k, folder, HEAD_MLM, 0, LEARN_NOTHING);
     float *values = allocate(d->parameters.size, sizeof *values);
-    initialise(stage, d, layers, values);
+    initialise(stage, d, &shape, layers, values);
     d->student = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
     free(values);
     free(folder);

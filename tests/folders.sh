@@ -48,6 +48,13 @@ check "… and is the same" cmp "$run/models/student/model.safetensors" "$folder
 check "a classifier is made of it" stage finetune --task cola --model "$found" --name teacher --seed 5 --out "$run/models/cola"
 check "… which has a vocab.txt" cmp "$run/models/cola/vocab.txt" "$folder/usual/models/teacher/vocab.txt"
 
+# a student that begins as another model, which has to have its layers
+cp -r "$folder/usual/models/student" "$data/released"
+check "a student begins as a model of a folder" stage distill --student student --distill.initial folder --distill.folder released
+other() { ! stage distill --student student --distill.initial folder --distill.folder released --distill.layers "0 1" \
+    && grep -q "released: has 1 layers; the profile's student has 2" "$folder/err"; }
+check "… that has as many layers" other
+
 # real data have licences, and a teacher that was found has a name
 mkdir "$data/wikitext-2-raw" && cp "$data"/corpus/*.tokens "$data/wikitext-2-raw"
 cp -r "$folder/usual/models/teacher" "$data/bert-base-uncased" && rm "$data/bert-base-uncased/README.md"
