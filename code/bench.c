@@ -62,16 +62,14 @@ static struct examples *read_examples(const struct stage *stage,
                                       const struct task *task, enum split split,
                                       int limit)
 {
-    char *vocabulary = text_format("%s/vocab.txt", stage->model);
     char *sections = text_format("%s finetune", task->name);
-    struct tokenizer *tokenizer = tokenizer_open(vocabulary);
+    struct tokenizer *tokenizer = tokenizer_open(stage->model);
     int length = (int)settings_count(stage->settings, sections, "length");
     struct examples *examples =
         task_read(task, stage->data, split, tokenizer,
                   (struct reading){.length = length, .stride = length, .limit = limit});
     tokenizer_free(tokenizer);
     free(sections);
-    free(vocabulary);
     return examples;
 }
 

@@ -1,5 +1,6 @@
 /* Tangled from chapters/53-distillation.md; edit there. */
 #include "distill.h"
+#include "card.h"
 #include "checkpoint.h"
 #include "fail.h"
 #include "model.h"
@@ -47,7 +48,7 @@ struct loss_settings distillation_losses(struct settings *s, const char *section
 
 /* Make the student before training */
 static void initialise(const struct stage *stage, const struct distillation *d,
-                       const int *layers, float *values)
+                       const struct shape *shape, const int *layers, float *values)
 {
     struct settings *s = stage->settings;
     const struct model *teacher = d->teacher;
@@ -66,6 +67,10 @@ static void initialise(const struct stage *stage, const struct distillation *d,
     default: {
         char *folder = text_format("%s/%s", stage->data,
                                    settings_text(s, d->sections, "folder"));
+        int found = model_shape(folder).layers;
+        if (found != shape->layers)
+            fail(folder, "has %d layers; the profile's student has %d", found,
+                 shape->layers);
         model_read(folder, &d->parameters, values, NULL);
         free(folder);
     }
@@ -82,7 +87,7 @@ struct distillation *distillation_open(const struct stage *stage)
     d->record = record_open(stage, d->name);
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
-    d->vocabulary = text_format("%s/vocab.txt", folder);
+    d->vocabulary = text_format("%s", folder);
     struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
     int layers[MAX_PAIRS], limit = teacher.layers;
@@ -112,7 +117,7 @@ struct distillation *distillation_open(const struct stage *stage)
     /* Open the teacher and build the student */
     d->teacher = encoder_open(k, folder, HEAD_MLM, 0, LEARN_NOTHING);
     float *values = allocate(d->parameters.size, sizeof *values);
-    initialise(stage, d, layers, values);
+    initialise(stage, d, &shape, layers, values);
     d->student = encoder_create(k, &shape, HEAD_MLM, 0, values, LEARN_ALL);
     free(values);
     free(folder);
@@ -182,6 +187,21 @@ int distill_main(int argc, char **argv)
     char *folder = stage_path(&stage, "models/%s", stage.student);
     float *values = allocate(d->parameters.size, sizeof *values);
     encoder_download(d->student, values);
+    /* Write the student's card */
+    feed_validate(&d->feed, d->student, &loss, &accuracy);
+    char *parent = stage.teacher ? text_format("%s", stage.teacher)
+                                 : stage_path(&stage, "models/teacher");
+    char *from = card_inherit(card_sources(&stage, d->sections, NULL), parent);
+    if (settings_choice(stage.settings, d->sections, "initial",
+                        "teacher random folder") == 2)
+        from = card_inherit(from, settings_text(stage.settings, d->sections, "folder"));
+    struct card_score score = {"validation text", "masked words found", 100 * accuracy};
+    card_write(folder, &stage,
+               &(struct card){stage.student, "It is a student, distilled from the run's "
+                              "teacher.", &d->student->shape, HEAD_MLM,
+                              parameters_total(&d->parameters), from, &score, 1});
+    free(parent);
+    free(from);
     model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values,
                 d->vocabulary);
     record_set(d->record, "parameters",

@@ -8,7 +8,7 @@
 /* A distillation that is set up: a student before its first step. */
 struct distillation {
     char *name, *sections;          /* "distill-student"; where its settings stand */
-    char *vocabulary;               /* path of the teacher's vocab.txt */
+    char *vocabulary;               /* the teacher's folder */
     struct feed feed;
     const struct batch *batch;      /* worked on last */
     long batches, read;             /* in all; the one the teacher has read, or −1 */

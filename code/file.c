@@ -3,6 +3,7 @@
 #include "fail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,25 @@
 #include <unistd.h>
 
 /* Read a whole file */
+enum { DEVICE_LIMIT = 1 << 26 };
+
+static FILE *open_without_waiting(const char *path)
+{
+    int descriptor = open(path, O_RDONLY | O_NONBLOCK);
+    if (descriptor < 0 || fcntl(descriptor, F_SETFL, 0) != 0)
+        return NULL;
+    return fdopen(descriptor, "rb");
+}
+
+static bool is_regular(FILE *stream)
+{
+    struct stat status;
+    return fstat(fileno(stream), &status) == 0 && S_ISREG(status.st_mode);
+}
+
 char *file_read(const char *path, size_t *size)
 {
-    FILE *stream = fopen(path, "rb");
+    FILE *stream = open_without_waiting(path);
     if (!stream)
         fail(path, "cannot be opened: %s", strerror(errno));
     size_t room = 1 << 16, length = 0;
@@ -25,6 +42,8 @@ char *file_read(const char *path, size_t *size)
         if (!larger)
             fail(path, "is too large for memory at %zu bytes", length);
         bytes = larger;
+        if (length > DEVICE_LIMIT && !is_regular(stream))
+            fail(path, "gave %zu bytes and is no file that ends", length);
     }
     if (ferror(stream))
         fail(path, "cannot be read: %s", strerror(errno));

@@ -1,4 +1,5 @@
 /* Tangled from chapters/54-fine-tuning.md; edit there. */
+#include "card.h"
 #include "ensemble.h"
 #include "checkpoint.h"
 #include "fail.h"
@@ -43,6 +44,7 @@ struct finetuning {
     struct exam {
         const struct task *task;
         struct examples *examples;
+        double score;
     } exams[MOST_EXAMS];        /* what is predicted in the end */
     int exam_count;
     struct batch *batch;
@@ -93,7 +95,7 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
             if (f->exam_count == MOST_EXAMS)
                 fail(task->name, "is one task of %s too many", f->task->name);
             f->exams[f->exam_count++] =
-                (struct exam){task, read_split(stage, f, task, DEV)};
+                (struct exam){task, read_split(stage, f, task, DEV), 0};
         }
 }
 
@@ -283,17 +285,17 @@ static double write_answers(struct finetuning *f, const struct exam *exam,
 }
 
 static void write_predictions(const struct stage *stage, struct finetuning *f,
-                              const struct exam *exam)
+                              struct exam *exam)
 {
     char *path = stage_path(stage, "predictions/%s-%s-%ld.tsv", exam->task->name,
                             stage->name, stage->seed);
     struct file_writer *writer = file_create(path);
-    double score = exam->task->answer == A_SPAN
-                     ? write_replies(f, exam, file_stream(writer))
-                     : write_answers(f, exam, file_stream(writer));
+    exam->score = exam->task->answer == A_SPAN
+                      ? write_replies(f, exam, file_stream(writer))
+                      : write_answers(f, exam, file_stream(writer));
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
-            metric_name(exam->task->metric), score);
+            metric_name(exam->task->metric), exam->score);
     free(path);
 }
 
@@ -316,9 +318,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     f.size = (int)settings_count(stage->settings, f.sections, "batch");
     if (f.size == 0)
         fail(f.sections, "expected a batch of at least one example");
-    char *vocabulary = text_format("%s/vocab.txt", stage->model);
-    f.tokenizer = tokenizer_open(vocabulary);
-    free(vocabulary);
+    f.tokenizer = tokenizer_open(stage->model);
     read_model(stage, &f, fresh);
     read_exams(stage, &f);
     return f;
@@ -376,11 +376,27 @@ int finetune_main(int argc, char **argv)
     take_exams(&stage, &f);
     /* Keep the fine-tuned model if it was asked for */
     if (stage.out) {
-        char *vocabulary = text_format("%s/vocab.txt", stage.model);
+        /* Write the card of the fine-tuned model */
+        struct card_score scores[MOST_EXAMS];
+        char *titles[MOST_EXAMS];
+        for (int i = 0; i < f.exam_count; i++)
+            scores[i] = (struct card_score){
+                titles[i] = card_data(&stage, f.exams[i].task->title),
+                metric_name(f.exams[i].task->metric), f.exams[i].score};
+        char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
+                                   stage.seed);
+        char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
+        card_write(stage.out, &stage,
+                   &(struct card){stage.name, making, &f.shape, f.head,
+                                  parameters_total(&f.parameters), from, scores,
+                                  f.exam_count});
+        for (int i = 0; i < f.exam_count; i++)
+            free(titles[i]);
+        free(making);
+        free(from);
         encoder_download(f.model, f.values);
         model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
-                    f.values, vocabulary);
-        free(vocabulary);
+                    f.values, stage.model);
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));

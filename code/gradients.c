@@ -3,6 +3,7 @@
 #include "losses.h"
 #include "safetensors.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,38 +80,68 @@ static struct loss_settings settings_of(const struct choice *choice, int layers,
 }
 
 /* Read a batch from a file */
+/* Read an array of integers */
 static int *read_integers(const struct safetensors *file, const char *name,
-                          size_t *count)
+                          size_t shape[2])
 {
     const struct tensor *tensor = safetensors_find(file, name);
     if (!tensor)
         fail(file->path, "expected a tensor \"%s\"", name);
+    if (tensor->rank < 1 || tensor->rank > 2 || tensor->count > INT_MAX / 2)
+        fail(file->path, "has %zu \"%s\" in %d dimensions; expected fewer than %d in "
+             "one or two", tensor->count, name, tensor->rank, INT_MAX / 2);
     int *values = allocate(tensor->count, sizeof *values);
     safetensors_integers(file, tensor, values);
-    *count = tensor->count;
+    shape[0] = tensor->count ? tensor->shape[0] : 0;
+    shape[1] = tensor->count && tensor->rank == 2 ? tensor->shape[1] : 0;
     return values;
 }
 
-static struct batch *read_batch(const char *path)
+/* Check the values of a sequence */
+static void check_values(const char *path, size_t sequence, const int *ids,
+                         const int *labels, int length, int room,
+                         const struct shape *model)
+{
+    int last = model->vocabulary - 1;
+    if (room > model->positions)
+        fail(path, "sequence %zu has %d tokens; the models know %d positions", sequence,
+             room, model->positions);
+    for (int i = 0; i < room; i++) {
+        if (ids[i] < 0 || ids[i] > last)
+            fail(path, "sequence %zu: token %d has id %d; the models know 0 to %d",
+                 sequence, i, ids[i], last);
+        if (i >= length && ids[i] != 0)
+            fail(path, "sequence %zu: token %d has id %d beyond the length of %d",
+                 sequence, i, ids[i], length);
+        if (labels[i] != NO_LABEL && (labels[i] < 0 || labels[i] > last))
+            fail(path, "sequence %zu: token %d has label %d; expected %d or 0 to %d",
+                 sequence, i, labels[i], NO_LABEL, last);
+    }
+}
+
+static struct batch *read_batch(const char *path, const struct shape *model)
 {
     struct safetensors *file = safetensors_open(path);
-    size_t tokens, sequences, labelled;
-    int *ids = read_integers(file, "ids", &tokens);
-    int *labels = read_integers(file, "labels", &labelled);
-    int *lengths = read_integers(file, "lengths", &sequences);
-    const struct tensor *shape = safetensors_find(file, "ids");
-    int slots = shape->rank == 2 ? (int)shape->shape[1] : 0;
-    if (labelled != tokens)
-        fail(path, "has %zu labels for %zu ids", labelled, tokens);
+    size_t shape[2], labels_shape[2], lengths_shape[2];
+    int *ids = read_integers(file, "ids", shape);
+    int *labels = read_integers(file, "labels", labels_shape);
+    int *lengths = read_integers(file, "lengths", lengths_shape);
+    size_t slots = shape[1], tokens = shape[0] * (slots ? slots : 1), at = 0;
+    size_t sequences = lengths_shape[0];
+    /* Check that the arrays of a batch fit together */
+    if (labels_shape[0] != shape[0] || labels_shape[1] != slots)
+        fail(path, "has labels of another shape than its ids");
+    if (lengths_shape[1])
+        fail(path, "has lengths in two dimensions; expected one for each sequence");
     struct batch *batch = batch_create((int)tokens, (int)sequences);
-    size_t at = 0;
     for (size_t s = 0; s < sequences; s++) {
-        size_t room = slots ? (size_t)slots : (size_t)lengths[s];
+        size_t room = slots ? slots : (size_t)lengths[s];
         /* Append one sequence of the file */
         if (lengths[s] < 1 || (size_t)lengths[s] > room || at + room > tokens)
             fail(path, "sequence %zu: a length of %d does not fit the %zu ids", s, lengths[s],
                  tokens);
-        batch_append(batch, ids + at, lengths[s], lengths[s], slots);
+        check_values(path, s, ids + at, labels + at, lengths[s], (int)room, model);
+        batch_append(batch, ids + at, lengths[s], lengths[s], (int)slots);
         memcpy(batch->labels + batch->offsets[s], labels + at, room * sizeof *labels);
         at += room;
     }
@@ -176,7 +207,10 @@ int gradients_main(int argc, char **argv)
         return misused(loss);
     struct model *teacher = encoder_open(k, teacher_path, HEAD_MLM, 0, LEARN_NOTHING);
     struct model *student = encoder_open(k, student_path, HEAD_MLM, 0, LEARN_ALL);
-    struct batch *batch = read_batch(in);
+    struct shape both = student->shape;
+    if (teacher->shape.positions < both.positions)
+        both.positions = teacher->shape.positions;
+    struct batch *batch = read_batch(in, &both);
     struct loss_settings settings =
         settings_of(choice, student->shape.layers, teacher->shape.layers);
     struct loss_values values;

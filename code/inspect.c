@@ -52,9 +52,31 @@ static int count_lines(const char *text)
     return lines;
 }
 
-static struct batch *read_sequences(const char *path)
+/* Check a sequence against the model */
+static void check_sequence(const char *path, int line, const int *ids, int length,
+                           int first, const struct shape *shape)
 {
-    char *text = file_read(path, NULL), *rest = text;
+    if (length == 0)
+        fail(path, "line %d: expected a sequence, found an empty line", line);
+    if (first == length)
+        fail(path, "line %d: expected ids after the \"|\"", line);
+    if (first >= 0 && shape->types == 1)
+        fail(path, "line %d: has a second segment; the model knows one", line);
+    if (length > shape->positions)
+        fail(path, "line %d: has %d ids; the model knows %d positions", line, length,
+             shape->positions);
+    for (int i = 0; i < length; i++)
+        if (ids[i] >= shape->vocabulary)
+            fail(path, "line %d: token %d has id %d; the model knows 0 to %d", line, i,
+                 ids[i], shape->vocabulary - 1);
+}
+
+static struct batch *read_sequences(const char *path, const struct shape *shape)
+{
+    size_t size;
+    char *text = file_read(path, &size), *rest = text;
+    if (strlen(text) != size)
+        fail(path, "holds a byte of zero after %zu others", strlen(text));
     struct batch *batch = batch_create(count_words(text), count_lines(text));
     int *ids = allocate((size_t)batch->token_room, sizeof *ids);
     for (int line = 1; *rest; line++) {
@@ -74,8 +96,7 @@ static struct batch *read_sequences(const char *path)
             }
             rest = end;
         }
-        if (length == 0)
-            fail(path, "line %d: expected a sequence, found an empty line", line);
+        check_sequence(path, line, ids, length, first, shape);
         batch_append(batch, ids, length, first < 0 ? length : first, 0);
         rest += *rest == '\n';
     }
@@ -147,7 +168,7 @@ static void inspect(const struct kernels *k, const char *folder, const char *ids
     int classes;
     enum head head = model_head(folder, &classes);
     struct model *model = encoder_open(k, folder, head, classes, LEARN_NOTHING);
-    struct batch *batch = read_sequences(ids_path);
+    struct batch *batch = read_sequences(ids_path, &model->shape);
     size_t n = (size_t)batch->tokens * (size_t)model->shape.width;
     float *hidden = allocate(n * (size_t)(model->shape.layers + 1), sizeof *hidden);
     float *logits = NULL;

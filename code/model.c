@@ -2,10 +2,12 @@
 #include "model.h"
 #include "fail.h"
 #include "file.h"
+#include "foreign.h"
 #include "random.h"
 #include "safetensors.h"
-#include "tokenizer.h"
+#include "vocabulary.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -41,38 +43,87 @@ static float rate_of(const struct config *c, const char *key, float otherwise)
     return (float)value;
 }
 
-static bool flag_of(const struct config *c, const char *key, bool otherwise)
-{
-    json_t *flag = json_object_get(c->json, key);
-    return flag ? json_is_true(flag) : otherwise;
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* Read the shape of a model */
-/* Open a config */
-static json_t *load_json(const char *path)
+/* Find a tensor by any of its names */
+static const struct tensor *find_tensor(const struct safetensors *file,
+                                        const char *name)
 {
-    size_t size;
-    char *text = file_read(path, &size);
-    json_error_t error;
-    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    free(text);
-    if (!json)
-        fail(path, "is not JSON: line %d: %s", error.line, error.text);
-    if (!json_is_object(json))
-        fail(path, "is not a JSON object");
-    return json;
+    bool prefixed = strncmp(name, "bert.", strlen("bert.")) == 0
+                 || strncmp(name, "distilbert.", strlen("distilbert.")) == 0;
+    const char *names[] = {name, prefixed ? strchr(name, '.') + 1 : name};
+    for (int i = 0; i < 2; i++) {
+        const char *now = names[i];
+        const struct tensor *tensor = safetensors_find(file, now);
+        char *old = text_format("%s", now);
+        if (ends_with(now, "LayerNorm.weight"))
+            strcpy(old + strlen(old) - strlen("weight"), "gamma");
+        if (ends_with(now, "LayerNorm.bias"))
+            strcpy(old + strlen(old) - strlen("bias"), "beta");
+        if (!tensor)
+            tensor = safetensors_find(file, old);
+        free(old);
+        if (tensor)
+            return tensor;
+    }
+    return NULL;
 }
 
+static const struct tensor *find_part(const struct safetensors *file,
+                                      const struct parameter *p, bool tied)
+{
+    const struct tensor *tensor = NULL;
+    if (strcmp(p->name, "cls.predictions.bias") == 0)
+        tensor = safetensors_find(file, "cls.predictions.decoder.bias");
+    if (!tensor)
+        tensor = find_tensor(file, p->name);
+    if (!tensor && tied && p->part == WORD_TABLE)
+        tensor = find_tensor(file, strncmp(p->name, "bert.", 5) == 0
+                                       ? "cls.predictions.decoder.weight"
+                                       : "vocab_projector.weight");
+    return tensor;
+}
+
+static const struct tensor *require_part(const struct safetensors *file,
+                                         const struct parameter *p, bool tied)
+{
+    const struct tensor *tensor = find_part(file, p, tied);
+    if (!tensor)
+        fail(file->path, "has no tensor \"%s\"", p->name);
+    return tensor;
+}
+
+/* Check the shape of a tensor */
+static void check_shape(const struct safetensors *file, const struct tensor *tensor,
+                        const struct parameter *p)
+{
+    int rank = p->matrix ? 2 : 1;
+    bool equal = tensor->rank == rank
+              && tensor->shape[rank - 1] == (size_t)p->columns
+              && (rank == 1 || tensor->shape[0] == (size_t)p->rows);
+    if (equal)
+        return;
+    char found[200] = "";
+    for (int i = 0; i < tensor->rank; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%zu",
+                 i ? ", " : "", tensor->shape[i]);
+    if (p->matrix)
+        fail(file->path, "tensor \"%s\" is [%s]; expected [%d, %d] by config.json",
+             tensor->name, found, p->rows, p->columns);
+    fail(file->path, "tensor \"%s\" is [%s]; expected [%d] by config.json",
+         tensor->name, found, p->columns);
+}
+
+/* Read the shape of a model */
+/* Open a config */
 static struct config open_config(const char *folder)
 {
     struct config c = {.path = text_format("%s/config.json", folder)};
-    c.json = load_json(c.path);
+    c.json = foreign_json(c.path);
     const char *type = json_string_value(json_object_get(c.json, "model_type"));
     if (!type)
         fail(c.path, "has no \"model_type\"; expected \"bert\" or \"distilbert\"");
@@ -89,59 +140,73 @@ static void close_config(struct config *c)
 }
 
 /* Refuse what is not computed here */
-static void expect_text(const struct config *c, const char *key, const char *expected)
-{
-    const char *text = json_string_value(json_object_get(c->json, key));
-    if (text && strcmp(text, expected) != 0)
-        fail(c->path, "has \"%s\" \"%s\"; only \"%s\" is computed here", key, text,
-             expected);
-}
-
 static void refuse_unknown(const struct config *c)
 {
-    expect_text(c, c->family == BERT ? "hidden_act" : "activation", "gelu");
-    expect_text(c, "position_embedding_type", "absolute");
-    if (flag_of(c, "is_decoder", false))
-        fail(c->path, "is of a decoder; an encoder was expected");
+    static const char *const flags[] = {"add_cross_attention", "is_encoder_decoder",
+                                        "sinusoidal_pos_embds"};
+    static const char *const changes[] = {"pruned_heads", "auto_map",
+                                          "quantization_config"};
+    foreign_expect_text(c->path, c->json,
+                        c->family == BERT ? "hidden_act" : "activation", "gelu");
+    foreign_expect_text(c->path, c->json, "position_embedding_type", "absolute");
+    foreign_expect_number(c->path, c->json, "pad_token_id", 0);
+    if (foreign_flag(c->path, c->json, "is_decoder", false))
+        fail(c->path, "is of a decoder (\"is_decoder\"); an encoder was expected");
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        foreign_expect_flag(c->path, c->json, flags[i], false);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        foreign_empty(c->path, c->json, changes[i]);
 }
 
-static bool decoder_differs(const char *folder)
+static bool decoder_differs(const struct safetensors *file, const char *words_name,
+                            const char *decoder_name)
+{
+    const struct tensor *words = find_tensor(file, words_name);
+    const struct tensor *decoder = safetensors_find(file, decoder_name);
+    return words && decoder && (words->bytes != decoder->bytes
+              || memcmp(words->data, decoder->data, words->bytes) != 0);
+}
+
+/* Refuse layers beyond the last */
+static void refuse_layers(const struct safetensors *file, const struct shape *shape)
+{
+    const char *mark = shape->family == BERT ? "encoder.layer." : "transformer.layer.";
+    for (int i = 0; i < file->count; i++) {
+        const char *at = strstr(file->list[i].name, mark), *name = file->list[i].name;
+        if (at && strtol(at + strlen(mark), NULL, 10) >= shape->layers)
+            fail(file->path, "has \"%s\", but config.json only %d layers", name,
+                 shape->layers);
+    }
+}
+
+static void hold_against_weights(const char *folder, struct shape *shape)
 {
     char *path = text_format("%s/model.safetensors", folder);
-    bool differs = false;
     if (file_exists(path)) {
         struct safetensors *file = safetensors_open(path);
-        const struct tensor *words = NULL, *decoder = NULL;
-        for (int i = 0; i < file->count; i++) {
-            if (ends_with(file->list[i].name, "embeddings.word_embeddings.weight"))
-                words = &file->list[i];
-            if (strcmp(file->list[i].name, "cls.predictions.decoder.weight") == 0
-                || strcmp(file->list[i].name, "vocab_projector.weight") == 0)
-                decoder = &file->list[i];
-        }
-        differs = words && decoder && (words->bytes != decoder->bytes
-                  || memcmp(words->data, decoder->data, words->bytes) != 0);
+        struct shape untied = *shape;
+        untied.tied = false;
+        struct parameters plan = parameters_plan(&untied, HEAD_MLM, 0);
+        for (int i = 0; i < plan.count; i++)
+            if (plan.list[i].part < TRANSFORM_WEIGHT)
+                check_shape(file, require_part(file, &plan.list[i], shape->tied),
+                            &plan.list[i]);
+        refuse_layers(file, shape);
+        if (decoder_differs(file, parameters_find(&plan, WORD_TABLE, 0)->name,
+                            parameters_find(&plan, DECODER_WEIGHT, 0)->name))
+            shape->tied = false;
+        parameters_free(&plan);
         safetensors_close(file);
     }
     free(path);
-    return differs;
 }
 
 static void check_vocabulary(const char *folder, const struct shape *shape)
 {
-    char *path = text_format("%s/vocab.txt", folder);
-    if (file_exists(path)) {
-        size_t size;
-        int pieces = 0;
-        char *text = file_read(path, &size);
-        for (size_t i = 0; i < size; i++)
-            pieces += text[i] == '\n' || i + 1 == size;
-        if (pieces > shape->vocabulary)
-            fail(path, "has %d pieces, but the word table only %d rows", pieces,
-                 shape->vocabulary);
-        free(text);
-    }
-    free(path);
+    int pieces = vocabulary_count(folder);
+    if (pieces > shape->vocabulary)
+        fail(folder, "has a vocabulary of %d pieces, but its config.json a word table "
+             "of only %d rows", pieces, shape->vocabulary);
 }
 
 struct shape model_shape(const char *folder)
@@ -171,8 +236,9 @@ struct shape model_shape(const char *folder)
     if (shape.width % shape.heads)
         fail(c.path, "has %d attention heads, which do not divide the width %d",
              shape.heads, shape.width);
-    shape.tied = flag_of(&c, "tie_word_embeddings", true) && !decoder_differs(folder);
+    shape.tied = foreign_flag(c.path, c.json, "tie_word_embeddings", true);
     check_vocabulary(folder, &shape);
+    hold_against_weights(folder, &shape);
     close_config(&c);
     return shape;
 }
@@ -190,45 +256,14 @@ enum head model_head(const char *folder, int *classes)
     if (name && ends_with(name, "ForSequenceClassification")) {
         json_t *labels = json_object_get(c.json, "id2label");
         head = HEAD_CLASSIFIER;
+        if (labels && json_object_size(labels) == 0)
+            fail(c.path, "has an \"id2label\" that names no classes");
         *classes = labels ? (int)json_object_size(labels) : 2;
     }
     if (name && ends_with(name, "ForQuestionAnswering"))
         head = HEAD_SPAN;
     close_config(&c);
     return head;
-}
-
-/* Find a tensor by any of its names */
-static const struct tensor *find_tensor(const struct safetensors *file,
-                                        const char *name)
-{
-    bool prefixed = strncmp(name, "bert.", strlen("bert.")) == 0
-                 || strncmp(name, "distilbert.", strlen("distilbert.")) == 0;
-    const char *names[] = {name, prefixed ? strchr(name, '.') + 1 : name};
-    for (int i = 0; i < 2; i++) {
-        const char *now = names[i];
-        const struct tensor *tensor = safetensors_find(file, now);
-        char *old = text_format("%s", now);
-        if (ends_with(now, "LayerNorm.weight"))
-            strcpy(old + strlen(old) - strlen("weight"), "gamma");
-        if (ends_with(now, "LayerNorm.bias"))
-            strcpy(old + strlen(old) - strlen("bias"), "beta");
-        if (!tensor)
-            tensor = safetensors_find(file, old);
-        free(old);
-        if (tensor)
-            return tensor;
-    }
-    return NULL;
-}
-
-static const struct tensor *find_part(const struct safetensors *file,
-                                      const struct parameter *p)
-{
-    const struct tensor *tensor = NULL;
-    if (strcmp(p->name, "cls.predictions.bias") == 0)
-        tensor = safetensors_find(file, "cls.predictions.decoder.bias");
-    return tensor ? tensor : find_tensor(file, p->name);
 }
 
 /* Read the weights of a model */
@@ -257,27 +292,6 @@ static struct safetensors *open_weights(const char *folder)
     return file;
 }
 
-/* Check the shape of a tensor */
-static void check_shape(const struct safetensors *file, const struct tensor *tensor,
-                        const struct parameter *p)
-{
-    int rank = p->matrix ? 2 : 1;
-    bool equal = tensor->rank == rank
-              && tensor->shape[rank - 1] == (size_t)p->columns
-              && (rank == 1 || tensor->shape[0] == (size_t)p->rows);
-    if (equal)
-        return;
-    char found[200] = "";
-    for (int i = 0; i < tensor->rank; i++)
-        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%zu",
-                 i ? ", " : "", tensor->shape[i]);
-    if (p->matrix)
-        fail(file->path, "tensor \"%s\" is [%s]; expected [%d, %d] by config.json",
-             tensor->name, found, p->rows, p->columns);
-    fail(file->path, "tensor \"%s\" is [%s]; expected [%d] by config.json",
-         tensor->name, found, p->columns);
-}
-
 /* Refuse weights that are no numbers */
 static void check_finite(const struct safetensors *file, const struct tensor *tensor,
                          const float *values)
@@ -292,11 +306,12 @@ void model_read(const char *folder, const struct parameters *plan, float *values
                 bool *found)
 {
     struct safetensors *file = open_weights(folder);
+    bool tied = !parameters_find(plan, DECODER_WEIGHT, 0);
     for (int i = 0; i < plan->count; i++) {
         const struct parameter *p = &plan->list[i];
-        const struct tensor *tensor = find_part(file, p);
-        if (!tensor && (!found || p->part < TRANSFORM_WEIGHT))
-            fail(file->path, "has no tensor \"%s\"", p->name);
+        bool needed = !found || p->part < TRANSFORM_WEIGHT;
+        const struct tensor *tensor = needed ? require_part(file, p, tied)
+                                             : find_part(file, p, tied);
         if (found)
             found[i] = tensor != NULL;
         if (!tensor)
@@ -412,20 +427,41 @@ static void write_json(const char *folder, const char *name, json_t *json)
 }
 
 /* Copy the vocabulary into a folder */
-static void write_vocabulary(const char *folder, const char *vocab_path, int positions)
+/* Say how the tokenizer works */
+static json_t *tokenizer_config(const struct shape *shape, const struct vocabulary *v)
 {
-    bool lower = tokenizer_lower_case(vocab_path);
-    size_t size;
-    char *text = file_read(vocab_path, &size);
+    json_t *inputs = json_pack("[s, s]", "input_ids", "attention_mask");
+    if (shape->types)
+        json_array_insert_new(inputs, 1, json_string("token_type_ids"));
+    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:o}",
+                     "tokenizer_class", "BertTokenizer",
+                     "do_lower_case", v->lower_case,
+                     "strip_accents", v->strip_accents,
+                     "tokenize_chinese_chars", v->split_ideographs,
+                     "model_max_length", shape->positions,
+                     "model_input_names", inputs);
+}
+
+static void write_vocabulary(const char *folder, const char *vocab_path,
+                             const struct shape *shape)
+{
+    struct vocabulary v = vocabulary_read(vocab_path);
     char *path = text_format("%s/vocab.txt", folder);
     struct file_writer *file = file_create(path);
-    fwrite(text, 1, size, file_stream(file));
+    fwrite(v.pieces, 1, v.size, file_stream(file));
     file_commit(file);
-    free(text);
+    /* Remove what would speak of another vocabulary */
+    static const char *const others[] = {"tokenizer.json", "added_tokens.json",
+                                         "special_tokens_map.json"};
+    for (int i = 0; i < 3; i++) {
+        char *other = text_format("%s/%s", folder, others[i]);
+        if (remove(other) != 0 && errno != ENOENT)
+            fail(other, "cannot be replaced: %s", strerror(errno));
+        free(other);
+    }
     free(path);
-    write_json(folder, "tokenizer_config.json",
-               json_pack("{s:s, s:b, s:i}", "tokenizer_class", "BertTokenizer",
-                         "do_lower_case", lower, "model_max_length", positions));
+    write_json(folder, "tokenizer_config.json", tokenizer_config(shape, &v));
+    vocabulary_free(&v);
 }
 
 /* Write the weights into a folder */
@@ -457,7 +493,7 @@ void model_write(const char *folder, const struct shape *shape,
                  const float *values, const char *vocab_path)
 {
     write_json(folder, "config.json", config_of(shape, head, classes));
-    write_vocabulary(folder, vocab_path, shape->positions);
+    write_vocabulary(folder, vocab_path, shape);
     write_weights(folder, shape, plan, values);
 }
 

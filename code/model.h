@@ -14,7 +14,8 @@
 /* model_shape: the shape that the folder's config.json states; BERT or DistilBERT.
    Fails, naming the key, where one is missing or asks for what this program does not
    compute (another family, an activation other than GELU, relative positions, a
-   decoder), and if vocab.txt has more pieces than the word table has rows. */
+   decoder, pruned heads), if the vocabulary has more pieces than the word table has
+   rows, and if the folder has weights whose encoder is not of that shape. */
 struct shape model_shape(const char *folder);
 
 /* model_head: the head with which the folder was saved, by its "architectures";
@@ -40,11 +41,13 @@ void model_initialise(const struct parameters *plan, float range, float *values,
                       const bool *found, uint64_t seed);
 
 /* State how a model folder is written */
-/* model_write: writes config.json, vocab.txt (a copy of vocab_path),
-   tokenizer_config.json and model.safetensors into the folder, made if it is missing.
-   The weights come last and whole: a folder that has them is complete. It loads with
-   transformers' AutoTokenizer and, by the head, AutoModelForMaskedLM,
-   AutoModelForSequenceClassification or AutoModelForQuestionAnswering. */
+/* model_write: writes config.json, vocab.txt (the pieces of vocab_path, a file or a
+   folder as vocabulary_read takes it; a tokenizer.json in the folder is removed),
+   tokenizer_config.json and model.safetensors into
+   the folder, made if it is missing. The weights come last and whole: a folder that has
+   them is complete. It loads with transformers' AutoTokenizer and, by the head,
+   AutoModelForMaskedLM, AutoModelForSequenceClassification or
+   AutoModelForQuestionAnswering. */
 void model_write(const char *folder, const struct shape *shape,
                  const struct parameters *plan, enum head head, int classes,
                  const float *values, const char *vocab_path);

@@ -1,4 +1,5 @@
 /* Tangled from chapters/52-pretraining.md; edit there. */
+#include "card.h"
 #include "checkpoint.h"
 #include "fail.h"
 #include "feed.h"
@@ -67,7 +68,7 @@ static void begin(const struct stage *stage, struct pretraining *p)
             "%s/%s", stage->data,
             settings_text(stage->settings, "teacher", "vocabulary"));
     else
-        p->vocabulary = text_format("%s/vocab.txt", stage->teacher);
+        p->vocabulary = text_format("%s", stage->teacher);
     struct tokenizer *tokenizer = tokenizer_open(p->vocabulary);
     p->shape = scratch ? scratch_shape(stage->settings, tokenizer->count)
                        : model_shape(stage->teacher);
@@ -154,6 +155,20 @@ int pretrain_main(int argc, char **argv)
     static const char *const beginnings[] = {"adopted", "given a head", "from scratch"};
     char *folder = stage_path(&stage, "models/teacher");
     encoder_download(p.model, p.values);
+    /* Write the teacher's card */
+    double loss, accuracy;
+    feed_validate(&p.feed, p.model, &loss, &accuracy);
+    char *making = text_format("It is a teacher, %s, on the way to a student.",
+                               beginnings[p.beginning]);
+    char *from = card_sources(&stage, p.beginning == ADOPTED ? NULL : sections, NULL);
+    if (p.beginning != SCRATCH)
+        from = card_inherit(from, stage.teacher);
+    struct card_score score = {"validation text", "masked words found", 100 * accuracy};
+    card_write(folder, &stage,
+               &(struct card){"teacher", making, &p.shape, HEAD_MLM,
+                              parameters_total(&p.parameters), from, &score, 1});
+    free(making);
+    free(from);
     model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
     record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
     record_set(p.record, "parameters",

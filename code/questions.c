@@ -2,6 +2,7 @@
 #include "questions.h"
 #include "cache.h"
 #include "fail.h"
+#include "foreign.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -90,10 +91,7 @@ static void add_questions(struct questions *q, const char *path,
 struct questions *questions_read(const char *path)
 {
     struct questions *q = allocate(1, sizeof *q);
-    json_error_t error;
-    q->file = json_load_file(path, 0, &error);
-    if (!q->file)
-        fail(path, "line %d: %s", error.line, error.text);
+    q->file = foreign_json(path);
     const json_t *articles = need_list(path, q->file, "data");
     for (size_t a = 0; a < json_array_size(articles); a++) {
         const json_t *list =

@@ -2,6 +2,7 @@
 #include "safetensors.h"
 #include "fail.h"
 #include "file.h"
+#include "foreign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,10 +64,26 @@ static size_t header_size(const struct safetensors *file)
     return (size_t)length;
 }
 
+/* Count a character of the header */
+enum { TENSOR_LIMIT = 1 << 16 };
+
+static size_t count_bytes(const struct safetensors *file, char c, size_t length)
+{
+    const char *header = (const char *)file->map + 8, *end = header + length;
+    size_t count = 0;
+    while (header < end && (header = memchr(header, c, (size_t)(end - header)))) {
+        header++;
+        count++;
+    }
+    return count;
+}
+
 static bool read_header(struct safetensors *file)
 {
     if (file->size < 8)
         return refuse(file, "is too short to be safetensors: %zu bytes", file->size);
+    if (foreign_pointer(file->map, file->size))
+        return refuse(file, POINTER_FAULT);
     size_t length = header_size(file);
     if (length > 100000000)
         return refuse(file, "claims a header of %zu bytes; at most 100,000,000 may be",
@@ -74,6 +91,9 @@ static bool read_header(struct safetensors *file)
     if (length > file->size - 8)
         return refuse(file, "claims a header of %zu bytes, but only %zu follow", length,
                       file->size - 8);
+    if (count_bytes(file, '{', length) > TENSOR_LIMIT
+        || count_bytes(file, ',', length) > TENSOR_LIMIT * (TENSOR_RANK + 4))
+        return refuse(file, "has a header of more than %d tensors", TENSOR_LIMIT);
     /* Parse the header as JSON */
     json_error_t error;
     const char *text = (const char *)file->map + 8;
@@ -209,7 +229,7 @@ struct safetensors *safetensors_open(const char *path)
     struct safetensors *file = allocate(1, sizeof *file);
     file->path = text_format("%s", path);
     /* Map the file */
-    int descriptor = open(path, O_RDONLY);
+    int descriptor = open(path, O_RDONLY | O_NONBLOCK);
     struct stat status;
     if (descriptor < 0 || fstat(descriptor, &status) != 0)
         fail(path, "cannot be opened: %s", strerror(errno));

@@ -13,7 +13,8 @@ static const char usage[] =
     "Reads lines from standard input and prints the ids of their pieces, separated by\n"
     "spaces, with [CLS] and [SEP].\n"
     "\n"
-    "  --vocab FILE   vocabulary, one piece a line, as in BERT's vocab.txt\n"
+    "  --vocab FILE   vocabulary, one piece a line, as in BERT's vocab.txt; or a\n"
+    "                 tokenizer.json; or a model folder with one of them\n"
     "  --pair         each line holds two texts, separated by a tab\n";
 
 static int misused(const char *option)

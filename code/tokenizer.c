@@ -2,9 +2,8 @@
 #include "tokenizer.h"
 #include "cache.h"
 #include "fail.h"
-#include "file.h"
+#include "vocabulary.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -170,12 +169,25 @@ static bool is_punctuation(int32_t c, utf8proc_category_t category)
         || (symbol && c < 128);
 }
 
+/* Put a letter into the word, in lower case if that is wanted */
+static void add_letter(struct encoding *encoding, int32_t c, int combining_class)
+{
+    enum { I_WITH_DOT = 0x130, DOT_ABOVE = 0x307 };
+    bool lower_case = encoding->tokenizer->lower_case;
+    if (lower_case && c == I_WITH_DOT) {
+        add_character(encoding, 'i', 0);
+        add_character(encoding, DOT_ABOVE, 0);
+    } else {
+        add_character(encoding, lower_case ? utf8proc_tolower(c) : c, combining_class);
+    }
+}
+
 static void add_parts(struct encoding *encoding, int32_t c)
 {
-    bool lower_case = encoding->tokenizer->lower_case;
+    bool strip = encoding->tokenizer->strip_accents;
     int32_t parts[8] = {c};
     int count = 1, boundary = 0;
-    if (lower_case)
+    if (strip)
         count = (int)utf8proc_decompose_char(c, parts, 8, UTF8PROC_DECOMPOSE,
                                              &boundary);
     for (int i = 0; i < count; i++) {
@@ -185,10 +197,10 @@ static void add_parts(struct encoding *encoding, int32_t c)
             finish_word(encoding);
             add_character(encoding, parts[i], 0);
             finish_word(encoding);
-        } else if (!lower_case) {
-            add_character(encoding, parts[i], 0);
+        } else if (!strip) {
+            add_letter(encoding, parts[i], 0);
         } else if (property->category != UTF8PROC_CATEGORY_MN) {
-            add_character(encoding, utf8proc_tolower(parts[i]), class);
+            add_letter(encoding, parts[i], class);
         } else if (class == 0) {
             encoding->settled = encoding->length;
         }
@@ -210,7 +222,7 @@ static void take(struct encoding *encoding, int32_t c)
     if (c == '\t' || c == '\n' || c == '\r'
         || (category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP)) {
         finish_word(encoding);
-    } else if (is_ideograph(c)) {
+    } else if (is_ideograph(c) && encoding->tokenizer->split_ideographs) {
         finish_word(encoding);
         add_parts(encoding, c);
         finish_word(encoding);
@@ -309,25 +321,6 @@ int tokenizer_encode_pair(const struct tokenizer *t, const char *a, const char *
     return b ? *first + b_length + 1 : *first;
 }
 
-/* Ask the model's folder whether case matters */
-bool tokenizer_lower_case(const char *vocab_path)
-{
-    const char *slash = strrchr(vocab_path, '/');
-    int folder = slash ? (int)(slash - vocab_path) + 1 : 0;
-    char *path = text_format("%.*stokenizer_config.json", folder, vocab_path);
-    bool lower_case = true;
-    if (file_exists(path)) {
-        json_error_t error;
-        json_t *config = json_load_file(path, 0, &error);
-        if (!config)
-            fail(path, "line %d: %s", error.line, error.text);
-        lower_case = !json_is_false(json_object_get(config, "do_lower_case"));
-        json_decref(config);
-    }
-    free(path);
-    return lower_case;
-}
-
 /* Open a tokenizer */
 /* Make an empty tree with room for a vocabulary */
 static struct trie *trie_create(size_t bytes)
@@ -350,22 +343,21 @@ static int find_special(const struct tokenizer *t, const char *name, const char 
     for (const char *p = name; *p && node != NO_NODE; p++)
         node = trie_step(t->pieces, node, (uint8_t)*p);
     if (node == NO_NODE || t->pieces->ids[node] == NO_PIECE)
-        fail(path, "has no line %s, which every BERT vocabulary has", name);
+        fail(path, "has no piece %s, which every BERT vocabulary has", name);
     return t->pieces->ids[node];
 }
 
 struct tokenizer *tokenizer_open(const char *vocab_path)
 {
-    size_t size;
-    char *vocabulary = file_read(vocab_path, &size), *end = vocabulary + size;
+    struct vocabulary v = vocabulary_read(vocab_path);
     struct tokenizer *t = allocate(1, sizeof *t);
-    if (size > 1 << 23)
-        fail(vocab_path, "has %zu bytes; a vocabulary has at most 8 million", size);
-    t->pieces = trie_create(size);
-    t->hash = cache_hash(CACHE_START, vocabulary, size);
+    if (v.size > 1 << 23)
+        fail(v.path, "has %zu bytes; a vocabulary has at most 8 million", v.size);
+    t->pieces = trie_create(v.size);
     /* Add each line of the vocabulary to the tree */
-    for (char *line = vocabulary; line < end; t->count++) {
-        char *newline = memchr(line, '\n', (size_t)(end - line)), *next = newline;
+    const char *end = v.pieces + v.size;
+    for (const char *line = v.pieces; line < end; t->count++) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line)), *next = newline;
         next = newline ? newline + 1 : end;
         size_t length = (size_t)((newline ? newline : end) - line);
         if (length > 0 && line[length - 1] == '\r')
@@ -378,12 +370,17 @@ struct tokenizer *tokenizer_open(const char *vocab_path)
     }
     int *ids[5] = {&t->pad, &t->unk, &t->cls, &t->sep, &t->mask};
     for (int i = 0; i < 5; i++)
-        *ids[i] = find_special(t, special_names[i], vocab_path);
+        *ids[i] = find_special(t, special_names[i], v.path);
     if (t->pad != 0)
-        fail(vocab_path, "has [PAD] on line %d; it must be the first", t->pad + 1);
-    t->lower_case = tokenizer_lower_case(vocab_path);
-    t->hash = cache_hash(t->hash, &t->lower_case, sizeof t->lower_case);
-    free(vocabulary);
+        fail(v.path, "has [PAD] on line %d; it must be the first", t->pad + 1);
+    /* Take over what the files decide */
+    t->lower_case = v.lower_case;
+    t->strip_accents = v.strip_accents;
+    t->split_ideographs = v.split_ideographs;
+    const bool decisions[] = {t->lower_case, t->strip_accents, t->split_ideographs};
+    t->hash = cache_hash(CACHE_START, v.pieces, v.size);
+    t->hash = cache_hash(t->hash, decisions, sizeof decisions);
+    vocabulary_free(&v);
     return t;
 }
 

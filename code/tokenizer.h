@@ -10,8 +10,9 @@
 struct tokenizer {
     int count;                      /* pieces in the vocabulary: ids are 0 .. count-1 */
     int pad, unk, cls, sep, mask;   /* the five special tokens; pad is always 0 */
-    bool lower_case;                /* strips accents too, as uncased BERT does */
-    uint64_t hash;                  /* of the vocabulary and the case, for cache.h */
+    bool lower_case, strip_accents; /* uncased BERT does both */
+    bool split_ideographs;          /* each Chinese character is a word */
+    uint64_t hash;                  /* of the vocabulary and the three, for cache.h */
     struct trie *pieces;            /* the vocabulary, private */
 };
 
@@ -21,14 +22,12 @@ struct extent {
 };
 
 /* State what can be done with a tokenizer */
-/* tokenizer_open: reads a vocab.txt, one piece a line, its id the line's number from 0.
-   Lower-cases unless a tokenizer_config.json beside it says "do_lower_case": false.
-   Fails, naming the file, when a special token is missing or [PAD] is not first. */
+/* tokenizer_open: reads a vocab.txt, one piece a line, its id the line's number from 0,
+   a tokenizer.json, or the one that a model folder has, and what stands beside about
+   case, accents and ideographs (vocabulary.h). Fails, naming the file, when a special
+   token is missing or [PAD] is not first. */
 struct tokenizer *tokenizer_open(const char *vocab_path);
 void tokenizer_free(struct tokenizer *tokenizer);
-
-/* tokenizer_lower_case: whether a tokenizer would lower-case, without opening it. */
-bool tokenizer_lower_case(const char *vocab_path);
 
 /* tokenizer_special: whether id is one of the five special tokens. */
 bool tokenizer_special(const struct tokenizer *tokenizer, int id);

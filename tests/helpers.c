@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -137,6 +138,27 @@ static void threads_write_files_at_once(void **state)
     assert_int_equal(system(command), 0);
     free(command);
 }
+static void what_never_ends_is_not_waited_for(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    size_t size = 1;
+    free(file_read(path, &size));
+    assert_int_equal(size, 0);
+    int ends[2];
+    assert_int_equal(pipe(ends), 0); /* somebody has it open: this one is waited for */
+    assert_int_equal(write(ends[1], "word", 4), 4);
+    close(ends[1]);
+    char *own = text_format("/dev/fd/%d", ends[0]), *text = file_read(own, &size);
+    assert_string_equal(text, "word");
+    EXPECT_FAIL(file_read("/dev/zero", NULL), "/dev/zero: gave 134217728 bytes and is no file that ends");
+    unlink(path), rmdir(folder), close(ends[0]);
+    free(path), free(own), free(text);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -148,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
         cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
+        cmocka_unit_test(what_never_ends_is_not_waited_for),
         cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
     };

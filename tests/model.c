@@ -155,6 +155,16 @@ static void strange_configs_are_refused(void **state)
         {8, "\"hidden_act\":\"relu\"", "\"hidden_act\" \"relu\"; only \"gelu\""},
         {8, "\"position_embedding_type\":\"relative_key\"", "only \"absolute\" is computed"},
         {8, "\"is_decoder\":true", "is of a decoder"},
+        {8, "\"is_decoder\":\"yes\"", "a \"is_decoder\" that is neither true nor false"},
+        {8, "\"hidden_act\":7", "a \"hidden_act\" that is no text"},
+        {8, "\"tie_word_embeddings\":\"false\"", "a \"tie_word_embeddings\" that is neither"},
+        {8, "\"add_cross_attention\":true", "\"add_cross_attention\" true, which is not followed"},
+        {8, "\"sinusoidal_pos_embds\":true", "\"sinusoidal_pos_embds\" true, which is not followed"},
+        {8, "\"pad_token_id\":3", "has \"pad_token_id\" 3; only 0 is followed"},
+        {8, "\"pad_token_id\":\"0\"", "has a \"pad_token_id\" that is no whole number"},
+        {8, "\"pruned_heads\":{\"0\":[1]}", "has \"pruned_heads\", which is not followed"},
+        {8, "\"auto_map\":{\"AutoModel\":\"own.Model\"}", "has \"auto_map\", which is not followed"},
+        {8, "\"quantization_config\":{\"bits\":4}", "has \"quantization_config\", which is not followed"},
         {9, "\"hidden_dropout_prob\":1.5", "a \"hidden_dropout_prob\" that is not a number"},
         {9, "\"hidden_dropout_prob\":\"x\"", "a \"hidden_dropout_prob\" that is not a number"},
         {9, "\"x\":", "is not JSON: line 1"},
@@ -179,7 +189,7 @@ static void strange_configs_are_refused(void **state)
     for (int i = 0; i < 38; i++)
         strcat(text, "a\n");
     write_text("vocab.txt", text);
-    check_refused("has 38 pieces, but the word table only 37 rows");
+    check_refused("has a vocabulary of 38 pieces, but its config.json a word table of only 37 rows");
     free(text);
     write_text("config.json", "[]");
     check_refused("is not a JSON object");
@@ -217,6 +227,74 @@ static void every_dress_reads_alike(void **state)
     assert_memory_equal(plain.values, bare.values, plain.plan.size * sizeof(float));
     free_read(&plain);
     free_read(&bare);
+}
+
+/* The weights of a fixture with one tensor under another name, and its config, in a folder of this name. */
+static char *rename_tensor(const char *fixture, const char *name, const char *from, const char *to)
+{
+    char *config_path = text_format(FIXTURES "%s/config.json", fixture), *config = file_read(config_path, NULL);
+    char *weights = text_format(FIXTURES "%s/model.safetensors", fixture), *path = text_format("%s/%s", folder, name);
+    char *config_name = text_format("%s/config.json", name), *copy = text_format("%s/model.safetensors", path);
+    write_text(config_name, config);
+    struct safetensors *file = safetensors_open(weights);
+    struct safetensors_writer *writer = safetensors_create(copy);
+    for (int i = 0; i < file->count; i++) {
+        const struct tensor *t = &file->list[i];
+        safetensors_add(writer, strcmp(t->name, from) == 0 ? to : t->name, t->type, t->rank, t->shape, t->data);
+    }
+    safetensors_commit(writer);
+    safetensors_close(file);
+    free(config_path), free(config), free(weights), free(config_name), free(copy);
+    return path;
+}
+
+static void tied_tables_are_found_under_either_name(void **state)
+{
+    (void)state;
+    const char *names[][3] = {
+        {"bert-plain", "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"},
+        {"distilbert-plain", "distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight"},
+        {"bert-untied", "bert.embeddings.word_embeddings.weight", "embeddings"},
+        {"bert-untied", "cls.predictions.decoder.weight", "decoder"},
+    };
+    for (volatile int i = 0; i < 4; i++) {
+        char *path = rename_tensor(names[i][0], "renamed", names[i][1], names[i][2]), *fixture;
+        if (i < 2) {
+            struct read renamed = read_folder(path, HEAD_MLM, 0);
+            struct read plain = read_folder(fixture = text_format(FIXTURES "%s", names[i][0]), HEAD_MLM, 0);
+            assert_int_equal(count_found(&renamed), renamed.plan.count);
+            assert_memory_equal(plain.values, renamed.values, plain.plan.size * sizeof(float));
+            free_read(&renamed), free_read(&plain), free(fixture);
+        } else {
+            struct shape shape = {.tied = false};
+            EXPECT_FAIL(shape = model_shape(path); struct parameters plan = parameters_plan(&shape, HEAD_MLM, 0);
+                        float *values = allocate(plan.size, sizeof *values); model_read(path, &plan, values, NULL),
+                        i == 2 ? "has no tensor \"bert.embeddings.word" : "has no tensor \"cls.predictions.decoder");
+        }
+    }
+}
+
+static void configs_are_held_against_the_weights(void **state)
+{
+    (void)state;
+    const struct {
+        const char *part, *instead, *fault;
+    } cases[] = {
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "but config.json only 1 layers"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "has no tensor \"bert.encoder.layer.2."},
+        {"\"vocab_size\": 37", "\"vocab_size\": 16000000", "is [37, 16]; expected [16000000, 16] by config.json"},
+        {"\"hidden_size\": 16", "\"hidden_size\": 65536", "is [37, 16]; expected [37, 65536] by config.json"},
+        {"\"type_vocab_size\": 2", "\"type_vocab_size\": 3", "is [2, 16]; expected [3, 16] by config.json"},
+    };
+    char *path = rename_tensor("bert-plain", "claims", "", ""), *config = file_read(FIXTURES "bert-plain/config.json", NULL);
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *at = strstr(config, cases[i].part);
+        assert_non_null(at);
+        char *text = text_format("%.*s%s%s", (int)(at - config), config, cases[i].instead, at + strlen(cases[i].part));
+        write_text("claims/config.json", text);
+        free(text);
+        EXPECT_FAIL(model_shape(path), cases[i].fault);
+    }
 }
 
 static void separate_decoders_are_read(void **state)
@@ -376,6 +454,30 @@ static void lower_case_is_handed_on(void **state)
     free_read(&r);
 }
 
+/* What was another tool's folder, with a tokenizer.json, is ours when it has been written. */
+static void written_folders_have_one_vocabulary(void **state)
+{
+    (void)state;
+    struct read r = read_folder(FIXTURES "bert-plain", HEAD_MLM, 0);
+    char *to = text_format("%s/taken-over", folder), *stale = text_format("%s/tokenizer.json", to);
+    char *config = text_format("%s/tokenizer_config.json", to), *vocab = text_format("%s/vocab.txt", to);
+    char *json = file_read(FIXTURES "tokenizer/saved/tokenizer.json", NULL);
+    write_text("taken-over/tokenizer.json", json);
+    write_text("taken-over/tokenizer_config.json", "{\"tokenize_chinese_chars\": true}");
+    model_write(to, &r.shape, &r.plan, HEAD_MLM, 0, r.values, to); /* a folder is a vocabulary, too */
+    assert_false(file_exists(stale));
+    char *pieces = file_read(vocab, NULL), *expected = file_read(FIXTURES "tokenizer/vocab.txt", NULL);
+    assert_string_equal(pieces, expected);
+    write_text("taken-over/tokenizer_config.json", "{\"tokenize_chinese_chars\": false, \"strip_accents\": false}");
+    model_write(to, &r.shape, &r.plan, HEAD_MLM, 0, r.values, vocab);
+    char *text = file_read(config, NULL);
+    assert_non_null(strstr(text, "\"tokenize_chinese_chars\": false"));
+    assert_non_null(strstr(text, "\"strip_accents\": false"));
+    assert_non_null(strstr(text, "\"do_lower_case\": true"));
+    free(text), free(pieces), free(expected), free(json), free(to), free(stale), free(config), free(vocab);
+    free_read(&r);
+}
+
 static const float *find_values(const struct read *r, enum part part, int layer)
 {
     return r->values + parameters_offset(&r->plan, part, layer);
@@ -467,11 +569,14 @@ int main(void)
         cmocka_unit_test(strange_configs_are_refused),
         cmocka_unit_test(every_dress_reads_alike),
         cmocka_unit_test(separate_decoders_are_read),
+        cmocka_unit_test(tied_tables_are_found_under_either_name),
+        cmocka_unit_test(configs_are_held_against_the_weights),
         cmocka_unit_test(missing_weights_are_named),
         cmocka_unit_test(broken_weights_are_refused),
         cmocka_unit_test(fresh_weights_are_normal),
         cmocka_unit_test(written_folders_read_equal),
         cmocka_unit_test(lower_case_is_handed_on),
+        cmocka_unit_test(written_folders_have_one_vocabulary),
         cmocka_unit_test(students_are_their_teachers_layers),
     };
     int failures = cmocka_run_group_tests_name("model", tests, NULL, NULL);

@@ -42,4 +42,35 @@ fresh bert-plain; config 's/"model_type": "bert"/"model_type": "roberta"/'
 check "another family" refuses 'model/config.json: is of a "roberta"; expected "bert" or "distilbert"'
 fresh distilbert-plain; config '/"dim"/d'
 check "a size that is not stated" refuses 'model/config.json: has no whole number "dim"'
+
+fresh bert-plain; printf 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n' >model/model.safetensors
+check "a pointer of Git LFS" refuses 'model/model.safetensors: is a Git LFS pointer'
+fresh bert-plain; echo "version https://git-lfs.github.com/spec/v1" >model/config.json
+check "… in the place of a config" refuses 'model/config.json: is a Git LFS pointer'
+for file in config.json model.safetensors; do
+    fresh bert-plain; rm model/$file; mkfifo model/$file
+    check "a pipe in the place of $file is not waited for" refuses "model/$file: is "
+done
+fresh bert-plain; config 's/"num_hidden_layers": 2/"num_hidden_layers": 1/'
+check "a layer too many" refuses 'but config.json only 1 layers'
+fresh bert-plain; config 's/"pad_token_id": 0/"pad_token_id": 3/'
+check "another padding" refuses 'model/config.json: has "pad_token_id" 3; only 0 is followed here'
+fresh bert-plain; config 's/"vocab_size": 37/"vocab_size": 16000000/; s/"hidden_size": 16/"hidden_size": 65536/'
+small() { (ulimit -v 4000000; refuses 'is [37, 16]; expected [16000000, 65536] by config.json'); }
+check "sizes that no file has, before there is memory for them" small
+
+# A folder as transformers 5 saves it: tokenizer.json and no vocab.txt
+fresh bert-plain; mv model/vocab.txt .; cp "$fixtures"/tokenizer/saved/* model
+check "a vocabulary larger than the word table" refuses 'model: has a vocabulary of 868 pieces, but its config.json a word table of only 37'
+rm -rf saved out; cp -r "$fixtures/tokenizer/saved" saved
+encode() { "$distil" tokenize --vocab "$1" <"$fixtures/tokenizer/lines.txt" 2>said | cmp -s - "$fixtures/tokenizer/$2"; }
+check "a folder without vocab.txt is read" encode saved lines.ids
+check "… and its tokenizer.json" encode saved/tokenizer.json lines.ids
+cp "$fixtures/tokenizer/vocab.txt" saved; encode saved lines.ids
+check "a vocab.txt that agrees is not spoken of" test ! -s said
+sed '20s/$/x/' "$fixtures/tokenizer/vocab.txt" >saved/vocab.txt; encode saved lines.ids
+check "one that does not is not followed, which is said" grep -q '^distil: saved/tokenizer.json: warning: differs from the vocab.txt beside from piece 19 on' said
+sed 's/"lowercase": true/"lowercase": false/' "$fixtures/tokenizer/saved/tokenizer.json" >saved/tokenizer.json
+encode saved lines.ids
+check "two files that contradict each other are refused" grep -q '"lowercase" false, and the tokenizer_config.json beside it' said
 exit $failed

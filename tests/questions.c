@@ -283,7 +283,7 @@ static void refuse(const char *text, const char *fault)
 static void other_formats_are_refused(void **state)
 {
     (void)state;
-    refuse("{", "squad.json: line 1: ");
+    refuse("{", "squad.json: is not JSON: line 1: ");
     refuse("{\"data\": 1}", "squad.json: expected a list \"data\"");
     refuse("{\"data\": [{}]}", "expected a list \"paragraphs\"");
     refuse("{\"data\": [{\"paragraphs\": [{\"qas\": []}]}]}", "question 0: expected a text \"context\"");

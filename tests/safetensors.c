@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "catch.h"
@@ -59,6 +60,40 @@ static void truncated_files_are_refused(void **state)
     check_refused("claims a header of 100000001 bytes");
     write_bytes("{}", 2, UINT64_MAX - 5, 0);
     check_refused("claims a header of 18446744073709551610 bytes");
+}
+
+static void what_is_no_weights_is_called_by_its_name(void **state)
+{
+    (void)state;
+    FILE *stream = fopen(path, "wb");
+    fputs("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 267954768\n", stream);
+    fclose(stream);
+    check_refused("is a Git LFS pointer, not the file itself");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    check_refused("is not a file");
+    assert_int_equal(unlink(path), 0);
+    EXPECT_FAIL(safetensors_open("/dev/zero"), "is not a file");
+}
+
+/* A million tensors without a byte, and a tensor of a million dimensions. */
+static void endless_headers_are_refused_early(void **state)
+{
+    (void)state;
+    size_t room = 64000000, length = 0;
+    char *header = malloc(room);
+    for (int i = 0; i < 1000000; i++)
+        length += (size_t)sprintf(header + length, "%c" TENSOR("%d", "F32", "0", "0", "0"), i ? ',' : '{', i);
+    header[length++] = '}';
+    write_bytes(header, length, length, 0);
+    check_refused("has a header of more than 65536 tensors");
+    length = (size_t)sprintf(header, "{\"a\":{\"dtype\":\"F32\",\"shape\":[1");
+    for (int i = 0; i < 1000000; i++)
+        length += (size_t)sprintf(header + length, ",1");
+    length += (size_t)sprintf(header + length, "],\"data_offsets\":[0,4]}}");
+    write_bytes(header, length, length, 4);
+    check_refused("has a header of more than 65536 tensors");
+    free(header);
 }
 
 static void broken_headers_are_refused(void **state)
@@ -319,6 +354,8 @@ int main(int argc, char **argv)
         return 1;
     close(descriptor);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_no_weights_is_called_by_its_name),
+        cmocka_unit_test(endless_headers_are_refused_early),
         cmocka_unit_test(truncated_files_are_refused), cmocka_unit_test(broken_headers_are_refused),
         cmocka_unit_test(broken_entries_are_refused),  cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(overlaps_and_gaps_are_refused), cmocka_unit_test(oddities_are_accepted),

@@ -41,13 +41,13 @@ static int read_ids(char *line, int *ids)
     return count;
 }
 
-static void lines_equal_transformers(void **state)
+/* The difficult lines through the tokenizer of a path; returns how many there are. */
+static int compare_lines(const char *path, const char *ids_path)
 {
-    (void)state;
     size_t size, ids_size;
     char *lines = file_read(FIXTURES "lines.txt", &size), *line = lines;
-    char *wanted_ids = file_read(FIXTURES "lines.ids", &ids_size), *wanted_line = wanted_ids;
-    struct tokenizer *t = tokenizer_open(FIXTURES "vocab.txt");
+    char *wanted_ids = file_read(ids_path, &ids_size), *wanted_line = wanted_ids;
+    struct tokenizer *t = tokenizer_open(path);
     static int ids[ROOM], expected[ROOM];
     int number = 0;
     for (char *found; (found = take_line(&line, lines + size)); number++) {
@@ -60,10 +60,135 @@ static void lines_equal_transformers(void **state)
     }
     assert_true(number >= 300);
     assert_ptr_equal(wanted_line, wanted_ids + ids_size);
-    check_report("check.tokenizer.lines", "%.0f", number);
     tokenizer_free(t);
     free(lines);
     free(wanted_ids);
+    return number;
+}
+
+static void lines_equal_transformers(void **state)
+{
+    (void)state;
+    int number = compare_lines(FIXTURES "vocab.txt", FIXTURES "lines.ids");
+    check_report("check.tokenizer.lines", "%.0f", number);
+    compare_lines(FIXTURES "saved", FIXTURES "lines.ids");
+    compare_lines(FIXTURES "saved/tokenizer.json", FIXTURES "lines.ids");
+}
+
+static char *replace(const char *text, const char *part, const char *instead)
+{
+    const char *at = strstr(text, part);
+    if (!at)
+        fail_msg("no %s in %s", part, text);
+    return text_format("%.*s%s%s", (int)(at - text), text, instead, at + strlen(part));
+}
+
+static char *saved(const char *part, const char *instead)
+{
+    char *json = file_read(FIXTURES "saved/tokenizer.json", NULL), *changed = replace(json, part, instead);
+    char *path = folder_put("tokenizer.json", changed);
+    free(json);
+    free(changed);
+    return path;
+}
+
+/* Case, accents and ideographs as a tokenizer_config.json or a tokenizer.json decides. */
+static void decisions_equal_transformers(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name, *config, *part, *instead;
+    } variants[] = {
+        {"cased", "{\"do_lower_case\": false}", "\"lowercase\": true", "\"lowercase\": false"},
+        {"lower", "{\"strip_accents\": false}", "\"strip_accents\": null", "\"strip_accents\": false"},
+        {"stripped", "{\"do_lower_case\": false, \"strip_accents\": true}",
+         "\"strip_accents\": null,\n    \"lowercase\": true", "\"strip_accents\": true,\n    \"lowercase\": false"},
+        {"unsplit", "{\"tokenize_chinese_chars\": false}", "\"handle_chinese_chars\": true",
+         "\"handle_chinese_chars\": false"},
+    };
+    char *vocabulary = file_read(FIXTURES "vocab.txt", NULL), *path = folder_put("vocab.txt", vocabulary);
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        char *ids = text_format(FIXTURES "lines-%s.ids", variants[i].name);
+        char *config = folder_put("tokenizer_config.json", variants[i].config);
+        compare_lines(path, ids);
+        assert_int_equal(remove(config), 0);
+        char *json = saved(variants[i].part, variants[i].instead);
+        compare_lines(json, ids);
+        compare_lines(folder, ids); /* a tokenizer.json comes before a vocab.txt */
+        assert_int_equal(remove(json), 0);
+        free(ids), free(config), free(json);
+    }
+    free(vocabulary), free(path);
+}
+
+static void other_tokenizers_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *part, *instead, *fault;
+    } cases[] = {
+        {"\"WordPiece\",\n    \"unk", "\"Unigram\",\n    \"unk", "has the model \"Unigram\"; only \"WordPiece\""},
+        {"\"##\",\n    \"max", "\"@@\",\n    \"max", "has \"continuing_subword_prefix\" \"@@\"; only \"##\""},
+        {"_word\": 100", "_word\": 200", "has \"max_input_chars_per_word\" 200; only 100"},
+        {"\"unk_token\": \"[UNK]\"", "\"unk_token\": \"<unk>\"", "has \"unk_token\" \"<unk>\""},
+        {"\"BertNormalizer\"", "\"Lowercase\"", "has the normalizer \"Lowercase\"; only \"BertNormalizer\""},
+        {"\"normalizer\"", "\"x\"", "has no \"normalizer\"; \"BertNormalizer\" was expected"},
+        {"\"clean_text\": true", "\"clean_text\": false", "has \"clean_text\" false, which is not followed"},
+        {"\"lowercase\": true", "\"lowercase\": \"yes\"", "has a \"lowercase\" that is neither true nor false"},
+        {"\"BertPreTokenizer\"", "\"Whitespace\"", "has the pre_tokenizer \"Whitespace\""},
+        {"\"id\": \"[CLS]\"", "\"id\": \"[SEP]\"", "has a post_processor of another kind"},
+        {"\"content\": \"[MASK]\"", "\"content\": \"[NAME]\"", "adds the token \"[NAME]\", which is not followed"},
+        {"\"lstrip\": false", "\"lstrip\": true", "has \"lstrip\" true"},
+        {"\"id\": 4", "\"id\": 5", "has the token [MASK] under two ids"},
+        {"\": 6,", "\": 5,", "the same id"},
+        {"\": 6,", "\": 6.5,", "whose id is not 0 to 8"},
+        {"\": 6,", "\": 400000,", "whose id is not 0 to 8"},
+        {"\"vocab\"", "\"words\"", "has no \"vocab\" of pieces"},
+        {"{", "", "tokenizer.json: is not JSON"},
+        {"", "version https://git-lfs.github.com/spec/v1\n", "tokenizer.json: is a Git LFS pointer"},
+    };
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        free(saved(cases[i].part, cases[i].instead));
+        EXPECT_FAIL(tokenizer_open(folder), cases[i].fault);
+    }
+}
+
+static void other_arguments_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *config, *fault;
+    } cases[] = {
+        {"{\"do_lower_case\": \"false\"}", "has a \"do_lower_case\" that is neither true nor false"},
+        {"{\"strip_accents\": 0}", "has a \"strip_accents\" that is neither"},
+        {"{\"do_lower_case\": false}", "has \"lowercase\" true, and the tokenizer_config.json beside it"},
+        {"{\"do_basic_tokenize\": false}", "has \"do_basic_tokenize\" false"},
+        {"{\"never_split\": [\"a\"]}", "has \"never_split\", which is not followed"},
+        {"{\"additional_special_tokens\": [\"[A]\"]}", "has \"additional_special_tokens\""},
+        {"{\"mask_token\": \"<mask>\"}", "has \"mask_token\" \"<mask>\"; only \"[MASK]\""},
+        {"{\"mask_token\": {\"content\": \"<mask>\"}}", "has \"content\" \"<mask>\"; only \"[MASK]\""},
+        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"[A]\"}}}", "adds the token \"[A]\""},
+        {"{\"tokenizer_class\": \"RobertaTokenizer\"}", "the \"tokenizer_class\" \"RobertaTokenizer\""},
+        {"{\"truncation_side\": \"left\"}", "has \"truncation_side\" \"left\""},
+        {"{\"do_lower_case\": true, \"do_lower_case\": false}", "is not JSON: line 1: duplicate"},
+        {"", "tokenizer_config.json: is empty"},
+    };
+    free(saved("", ""));
+    for (volatile size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        free(folder_put("tokenizer_config.json", cases[i].config));
+        EXPECT_FAIL(tokenizer_open(folder), cases[i].fault);
+    }
+    free(folder_put("tokenizer_config.json", "{}"));
+    char *added = folder_put("added_tokens.json", "{\"[MASK]\": 4, \"[NAME]\": 868}");
+    EXPECT_FAIL(tokenizer_open(folder), "added_tokens.json: adds the token \"[NAME]\"");
+    assert_int_equal(remove(added), 0);
+    char *map = folder_put("special_tokens_map.json", "{\"cls_token\": \"<s>\"}");
+    EXPECT_FAIL(tokenizer_open(folder), "special_tokens_map.json: has \"cls_token\" \"<s>\"");
+    assert_int_equal(remove(map), 0);
+    free(added), free(map);
+    free(folder_put("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", "
+                    "\"model_max_length\": 1000000000000000019884624838656}"));
+    tokenizer_free(tokenizer_open(folder));
 }
 
 static void pieces_know_where_they_stand(void **state)
@@ -242,7 +367,7 @@ static void config_decides_about_case(void **state)
     assert_int_equal(ids[0], 6);
     tokenizer_free(t);
     free(folder_put("tokenizer_config.json", "{"));
-    EXPECT_FAIL(tokenizer_open(path), "tokenizer_config.json: line 1");
+    EXPECT_FAIL(tokenizer_open(path), "tokenizer_config.json: is not JSON: line 1");
     free(path);
 }
 
@@ -250,11 +375,11 @@ static void unfit_vocabularies_are_refused(void **state)
 {
     (void)state;
     char *path = folder_put("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
-    EXPECT_FAIL(tokenizer_open(path), "has no line [MASK]");
+    EXPECT_FAIL(tokenizer_open(path), "has no piece [MASK]");
     free(folder_put("vocab.txt", "a\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
     EXPECT_FAIL(tokenizer_open(path), "has [PAD] on line 2; it must be the first");
     free(folder_put("vocab.txt", ""));
-    EXPECT_FAIL(tokenizer_open(path), "has no line [PAD]");
+    EXPECT_FAIL(tokenizer_open(path), "has no piece [PAD]");
     EXPECT_FAIL(tokenizer_open("/nowhere/vocab.txt"), "/nowhere/vocab.txt: cannot be opened");
     assert_int_equal(truncate(path, (1 << 23) + 1), 0);
     EXPECT_FAIL(tokenizer_open(path), "a vocabulary has at most 8 million");
@@ -267,6 +392,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_equal_transformers),
+        IN_FOLDER(decisions_equal_transformers),
+        IN_FOLDER(other_tokenizers_are_refused),
+        IN_FOLDER(other_arguments_are_refused),
         cmocka_unit_test(pieces_know_where_they_stand),
         cmocka_unit_test(pairs_equal_transformers),
         cmocka_unit_test(code_points_equal_transformers),

@@ -8,19 +8,26 @@ and holds the program against transformers and the safetensors package:
 
 The second loads the folders that the test wrote: no tensor may be missing or left over, the tokenizer must come
 along, and the logits must be those of the fixture, or of a student built here from the teacher's layers.
-The fixtures are committed; neither command is needed by `make test`."""
+    python tests/reference/model.py use FOLDER …
+
+takes folders that the program wrote as anybody would, through the tokenizer that comes along and a pipeline, and holds
+ids and logits against the program's own. For transformers 4 and 5.
+The fixtures are committed; none of the commands is needed by `make test`."""
 
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 
 import torch
 from safetensors.torch import load_file, save_file
+import transformers
 from transformers import (AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
                           AutoTokenizer, BertConfig, BertForMaskedLM, BertForQuestionAnswering,
                           BertForSequenceClassification, BertModel, DistilBertConfig, DistilBertForMaskedLM,
-                          DistilBertForQuestionAnswering, DistilBertForSequenceClassification)
+                          DistilBertForQuestionAnswering, DistilBertForSequenceClassification, pipeline)
 
 FIXTURES = "tests/fixtures"
 
@@ -107,6 +114,41 @@ def fixtures():
     write("distilbert-span", fill(DistilBertForQuestionAnswering(DistilBertConfig(**distil)), 12))
 
 
+TEXTS = ["the dog sees a red book .", "She likes the Öld, 中文 house!", "a b"]
+
+
+def use(folder):
+    """A folder in the hands of a user: what goes in is text."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, left = load(folder)
+    assert not left, left
+    kind = type(model).__name__
+    coded = [tokenizer(text, return_tensors="pt") for text in TEXTS]
+    own = subprocess.run(["build/distil", "tokenize", "--vocab", folder], input="\n".join(TEXTS), capture_output=True, text=True,
+                         check=True).stdout.splitlines()
+    ours = [[int(i) for i in line.split()] for line in own]
+    assert ours == [c["input_ids"][0].tolist() for c in coded], (ours, coded)
+    with tempfile.TemporaryDirectory() as place, torch.no_grad():
+        with open(f"{place}/ids", "w") as out:
+            print(*own, sep="\n", file=out)
+        subprocess.run(["build/distil", "inspect", "--model", folder, "--ids", f"{place}/ids", "--out", f"{place}/out"],
+                       check=True)
+        wanted = load_file(f"{place}/out")["logits"]
+        results = [model(**c) for c in coded]  # what the tokenizer gives, all of it
+    rows = [torch.stack((r.start_logits[0], r.end_logits[0]), 1) if "Question" in kind else r.logits[0].reshape(
+        -1, wanted.shape[1]) for r in results]
+    difference = (torch.cat(rows) - wanted).abs().max().item()
+    assert difference < 1e-4, difference
+    task = {"MaskedLM": "fill-mask", "Classification": "text-classification", "Answering": "question-answering"}
+    task = next(t for end, t in task.items() if kind.endswith(end))
+    said = ""
+    if task == "fill-mask":
+        said = [a["token_str"] for a in pipeline(task, folder)(f"the {tokenizer.mask_token} sees a book .")]
+    elif task == "text-classification":
+        said = pipeline(task, folder)(TEXTS[0])
+    print(f"transformers {transformers.__version__}: {kind}: ids equal, logits within {difference:.1e}, {task}: {said}")
+
+
 def load(folder):
     with open(f"{folder}/config.json") as config:
         kind = json.load(config)["architectures"][0]
@@ -168,4 +210,8 @@ def check(folder):
 
 
 if __name__ == "__main__":
-    {"fixtures": fixtures, "check": check}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "use":
+        for folder in sys.argv[2:]:
+            use(folder)
+    else:
+        {"fixtures": fixtures, "check": check}[sys.argv[1]](*sys.argv[2:])

@@ -8,6 +8,8 @@ vocab.txt        nearly nine hundred pieces
 lines.txt, .ids  one text a line, in bytes (some are not UTF-8), and the ids with [CLS] and [SEP]
 lines.extents    the bytes from-to of the line that each piece stands for; ? for a line that is not UTF-8
 pairs.tsv, .ids  max_length, text, text; and the length of the first segment, then the ids
+lines-OPTIONS.ids  the same for a tokenizer with other decisions about characters, as VARIANTS has them
+saved/           the tokenizer.json and the tokenizer_config.json that transformers saves for it
 ab.txt           a vocabulary of "a", "b" and "ab" for code-points.tsv:
 code-points.tsv  first and last code point (hexadecimal), and what becomes of it between a and b:
                  gone, space, word (by itself) or letter. Only characters assigned in Unicode 14 (Python's
@@ -36,6 +38,13 @@ box; it was wrapped in oilcloth and sealed with wax, and it ticked. Measurements
 one keeps them or one does not. Unhappily, the instruments were undependable, the readings irreproducible, and the
 tokenization of observations into numbers untrustworthy. She measured again, recalculated, and went on measuring.
 """
+
+VARIANTS = {
+    "cased": dict(do_lower_case=False),
+    "lower": dict(strip_accents=False),
+    "stripped": dict(do_lower_case=False, strip_accents=True),
+    "unsplit": dict(tokenize_chinese_chars=False),
+}
 
 random.seed(1910)
 
@@ -112,9 +121,9 @@ def hard_pairs():
     return [(n, a.replace("\r", " ").replace("\0", " "), b.replace("\r", " ").replace("\0", " ")) for n, a, b in pairs]
 
 
-def open_vocabulary(path):
+def open_vocabulary(path, **options):
     # the tokenizer proper; transformers' class around it only adds [CLS], [SEP] and truncation
-    return BertTokenizer(vocab=path)
+    return BertTokenizer(vocab=path, **options)
 
 
 def encode(tokenizer, line):
@@ -170,6 +179,12 @@ def write_fixtures():
             out.write(line + b"\n")
             print(*encode(tokenizer, line), file=ids)
             print(*extents(tokenizer, line), file=places)
+    for name, options in VARIANTS.items():
+        variant = open_vocabulary(FOLDER + "vocab.txt", **options)
+        with open(f"{FOLDER}lines-{name}.ids", "w") as ids:
+            for line in lines:
+                print(*encode(variant, line), file=ids)
+    tokenizer.save_pretrained(FOLDER + "saved")
     with open(FOLDER + "pairs.tsv", "w", newline="\n") as out, open(FOLDER + "pairs.ids", "w") as ids:
         for length, a, b in pairs:
             # as a batch of one: transformers takes an empty second text for none only when called for a single pair

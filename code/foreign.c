@@ -1,0 +1,106 @@
+/* Tangled from chapters/29-foreign.md; edit there. */
+#include "foreign.h"
+#include "fail.h"
+#include "file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Know the pointers of Git LFS */
+bool foreign_pointer(const void *bytes, size_t size)
+{
+    static const char start[] = "version https://git-lfs.github.com/spec/";
+    return size >= strlen(start) && memcmp(bytes, start, strlen(start)) == 0;
+}
+
+/* Read a JSON object from a file */
+json_t *foreign_json(const char *path)
+{
+    size_t size;
+    char *text = file_read(path, &size);
+    if (foreign_pointer(text, size))
+        fail(path, POINTER_FAULT);
+    if (size == 0)
+        fail(path, "is empty");
+    json_error_t error;
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    if (!json && json_error_code(&error) == json_error_numeric_overflow)
+        json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+                          &error);
+    free(text);
+    if (!json)
+        fail(path, "is not JSON: line %d: %s", error.line, error.text);
+    if (!json_is_object(json))
+        fail(path, "is not a JSON object");
+    return json;
+}
+
+/* Ask for options */
+int foreign_truth(const char *path, const json_t *json, const char *key)
+{
+    const json_t *flag = json_object_get(json, key);
+    if (!flag || json_is_null(flag))
+        return UNSTATED;
+    if (!json_is_boolean(flag))
+        fail(path, "has a \"%s\" that is neither true nor false", key);
+    return json_is_true(flag);
+}
+
+bool foreign_flag(const char *path, const json_t *json, const char *key,
+                  bool otherwise)
+{
+    int truth = foreign_truth(path, json, key);
+    return truth == UNSTATED ? otherwise : truth;
+}
+
+const char *foreign_text(const char *path, const json_t *json, const char *key)
+{
+    const json_t *text = json_object_get(json, key);
+    if (text && !json_is_null(text) && !json_is_string(text))
+        fail(path, "has a \"%s\" that is no text", key);
+    return json_string_value(text);
+}
+
+/* Refuse options that are not followed */
+void foreign_expect_flag(const char *path, const json_t *json, const char *key,
+                         bool only)
+{
+    if (foreign_flag(path, json, key, only) != only)
+        fail(path, "has \"%s\" %s, which is not followed here", key,
+             only ? "false" : "true");
+}
+
+void foreign_expect_text(const char *path, const json_t *json, const char *key,
+                         const char *only)
+{
+    const char *text = foreign_text(path, json, key);
+    if (text && strcmp(text, only) != 0)
+        fail(path, "has \"%s\" \"%s\"; only \"%s\" is computed here", key, text, only);
+}
+
+void foreign_expect_number(const char *path, const json_t *json, const char *key,
+                           int only)
+{
+    const json_t *number = json_object_get(json, key);
+    if (!number || json_is_null(number))
+        return;
+    if (!json_is_integer(number))
+        fail(path, "has a \"%s\" that is no whole number", key);
+    if (json_integer_value(number) != only)
+        fail(path, "has \"%s\" %lld; only %d is followed here", key,
+             (long long)json_integer_value(number), only);
+}
+
+void foreign_empty(const char *path, const json_t *json, const char *key)
+{
+    const json_t *value = json_object_get(json, key);
+    bool empty = !value || json_is_null(value) || json_is_false(value);
+    if (json_is_array(value))
+        empty = json_array_size(value) == 0;
+    if (json_is_object(value))
+        empty = json_object_size(value) == 0;
+    if (json_is_string(value))
+        empty = json_string_length(value) == 0;
+    if (!empty)
+        fail(path, "has \"%s\", which is not followed here", key);
+}
