@@ -139,7 +139,7 @@ static bool fence_closes(const char *text, const struct fence *fence)
     bool near = spaces < 4 || fence->indent;
     return near && marks >= fence->marks && is_blank(text + spaces + marks);
 }
-/* span_end: behind the code in backticks that begins here, or behind the backticks. */
+/* span_end: behind the code that begins at these backticks, or behind them alone. */
 static const char *span_end(const char *text)
 {
     size_t ticks = strspn(text, "`"), closing = 0;
@@ -150,7 +150,7 @@ static const char *span_end(const char *text)
     return text + ticks;
 }
 
-/* comment_open: whether a comment is open behind a line, given if it was before. */
+/* comment_open: whether a comment is open behind a line, given that before it. */
 static bool comment_open(const char *text, bool open)
 {
     while (*text) {

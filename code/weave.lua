@@ -247,9 +247,10 @@ end
 
 -- Note a chunk
 local function note_chunk(block)
-  local name = block.text:match("^<<(.-)>>%+?=")
+  local name = (block.text .. "\n"):match("^<<([^<\n][^\n]-)>>%+?=[ \t]*\n")
   if not name or not block.classes[1] then return end
-  local piece = {name = name, label = "chunk:" .. #pieces + 1, links = {}}
+  local piece = {name = name, label = "chunk:" .. #pieces + 1, links = {},
+    text = block.text}
   table.insert(pieces, piece)
   chunks[name] = chunks[name] or {}
   table.insert(chunks[name], piece)
@@ -287,6 +288,54 @@ local collect = {
     note_chunk(block)
   end,
 }
+
+-- Compare the chunks with the tangler's
+-- Read a piece as the tangler does
+-- bare: text without white space at the ends of its lines
+local function bare(text)
+  return (text:gsub("[ \t\r]*\n[ \t]*", "\n"):gsub("^[ \t]+", ""):gsub("[ \t\r]+$", ""))
+end
+
+-- text_of: the lines of the piece at a place, the first of that order
+local function text_of(place, order)
+  local out = {}
+  for i = 0, tonumber(place["end"]) - tonumber(place.line) - 1 do
+    table.insert(out, lines[order + i].text)
+  end
+  return bare(table.concat(out, "\n"))
+end
+
+-- compare: notes where pandoc and the tangler see different chunks
+local function compare(xref)
+  local orders, known = {}, {}
+  for order, line in ipairs(lines) do orders[line.place] = order end
+  for _, chunk in ipairs(xref.chunks) do
+    local seen = {table.unpack(chunks[chunk.name] or {})}
+    for _, place in ipairs(chunk.definitions) do
+      local order = orders[place.file .. ":" .. place.line .. ": "]
+      local piece = order and table.remove(seen, 1)
+      if order and not (piece and bare(piece.text) == text_of(place, order)) then
+        note(order, lines[order].place, 'chunk "' .. chunk.name ..
+          '" is program to the tangler, but not to pandoc')
+        seen = {}
+        break
+      end
+    end
+    -- Complain of pieces that the tangler does not know
+    if #seen > 0 then
+      problem("<<" .. chunk.name .. ">>", 'chunk "' .. chunk.name ..
+        '" has more pieces to pandoc than to the tangler')
+    end
+    known[chunk.name] = true
+  end
+  -- Complain of chunks that the tangler does not know
+  for name in pairs(chunks) do
+    if not known[name] then
+      problem("<<" .. name .. ">>", 'chunk "' .. name ..
+        '" is program to pandoc, but not to the tangler')
+    end
+  end
+end
 
 -- Connect the chunks and the identifiers
 local users, identifiers = {}, {}
@@ -1093,7 +1142,9 @@ local function weave(doc)
   end
   doc = doc:walk(choose):walk(going_on)
   doc:walk(collect)
-  connect(read_json(setting("xref")))
+  local xref = read_json(setting("xref"))
+  compare(xref)
+  connect(xref)
   if summary then keep_first_part(doc) end
   doc = doc:walk(replace)
   check_citations(doc)

@@ -13,7 +13,7 @@ complain() {
 
 # the book has room for 88 columns of code; what is longer would be broken where nobody chose to
 complain "prose keeps to 120 columns and code to 88" "$(awk '
-    /^```/ { code = !code } { gsub(/[\200-\277]/, "") }
+    /^ ? ? ?(```|~~~)/ { code = !code } { gsub(/[\200-\277]/, "") }
     length > (code ? 88 : 120) && !/^\|/ && !/https?:/ { print FILENAME ":" FNR ": " length " columns" }' chapters/*.md)"
 complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh)"
 complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"

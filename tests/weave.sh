@@ -27,6 +27,16 @@ for case in tests/weave/*/; do
     cd "$root" || exit 1
 done
 
+# cross references that lack what pandoc sees
+cd "$folder/weave/parts" || exit 1
+echo '{"chunks": [], "identifiers": []}' >nothing.json
+cp ../chunk-and-use/1.md chunks.md
+pandoc --lua-filter "$root/code/weave.lua" -M values=values.json -M values=published.json -M bibliography=references.bib \
+    -M results=run -M figures=figures -M xref=nothing.json -M command='make report' -t latex chunks.md >out 2>messages
+check "chunks that only pandoc sees are refused by line" \
+    grep -q '^chunks.md:[0-9]*: error: chunk ".*" is program to pandoc, but not to the tangler$' messages
+cd "$root" || exit 1
+
 # an older pandoc, and a run without results
 lua5.4 -e 'PANDOC_VERSION = "2.9.2"' code/weave.lua >"$folder/old" 2>&1
 check "an old pandoc is refused by number" \
