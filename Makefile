@@ -37,6 +37,10 @@ V        ?= 0
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
 
+# every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
+export LC_ALL := C.UTF-8
+unexport LANGUAGE
+
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
@@ -65,12 +69,17 @@ deps: ## install what is missing, by apt-get; safe to repeat
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing
 
 # The program -------------------------------------------------------------------------------------------------------
+# Whatever can be interrupted makes $@.new, and a file is there whole or not at all. An object's list of what it includes
+# comes first: without it a changed header would be missed.
+whole    = mv $@.new $@
+compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
+included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
 LIBS     := -lopenblas -ljansson -lutf8proc -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
-SOURCES   = $(filter-out code/tangle.c,$(wildcard code/*.c))
+SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
@@ -86,7 +95,7 @@ tangle: $(TANGLE) ## write code/ and figures/ from the chapters
 
 $(TANGLE): code/tangle.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -O2 -o $@ $<
+	$(Q)$(CC) -O2 -o $@.new $< && $(whole)
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
@@ -116,26 +125,25 @@ newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc version
 endef
 
 $(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
-	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@ $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS))
+	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
 	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
 
 # An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -MMD -MP -c -o $@ $(NUMBERED)/$*.c
-	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(BUILD)/$*.d
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) $(compiled) -c $(NUMBERED)/$*.c && $(included) && $(whole)
 
 $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/fail.h
 	@mkdir -p $(@D)
 	$(Q)$(if $(filter none,$(HOSTCXX)),$(need_host))
-	$(Q)$(NVCC) $(CCBIN) -O3 -std=c++17 -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),$(call gencode,$(a))) -Icode -c -o $@ $(NUMBERED)/kernels_cuda.cu
+	$(Q)$(NVCC) $(CCBIN) -O3 -std=c++17 -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),$(call gencode,$(a))) -Icode -c -o $@.new $(NUMBERED)/kernels_cuda.cu && $(whole)
 
 # Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 
 # The experiment ----------------------------------------------------------------------------------------------------
-# Each stage is a target. What it runs, its settings and its data make its key; a changed key runs it again. The rules
-# name their targets: a key that only an implicit rule mentions is intermediate, and make would run its stage again.
+# Each stage is a target. What it runs, its settings and its data make its key; a record with another key, or none, runs it
+# again (chapter 50). Times decide nothing here, so all of it is looked at each time.
 
 SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -184,7 +192,7 @@ endif
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
 STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
-ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(wildcard code/*.[ch] code/*.cu))
+ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
 # $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
@@ -211,12 +219,10 @@ verify: build ## run the experiments that are due, then say for each claim PASS,
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
 
-# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it. The
-# lists in a profile say which stages there are, not what one does: a seed more trains only itself.
-key = { cat $(ENGINE) $(1); awk -v sections=' $(2) ' '{ sub(/[\#].*/, "") } \
-    /^\[/ { inside = index(sections, " " substr($$1, 2, length($$1) - 2) " ") } /^[^ ]/ { lists = /^(tasks|models|extended|seeds) *=/ } \
-    inside && NF && !lists' $(SETTINGS); echo '$(SET) $(3)'; cat $(filter %.key,$^); } | sha256sum | cut -c1-16 >$@.new; \
-    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
+key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(SET) $(3)
+# the record of a stage, unless it has the stage's key: $(run) COMMAND
+run = OMP_NUM_THREADS=$(THREADS) sh code/due.sh run $@ $<
 
 $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
@@ -229,16 +235,17 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo '$(TEACHER) $(CORPUS)'; [ $(TEACHER) = scratch ] || sha256sum <$(TEACHER_PATH)/model.safetensors; } >$@.new; \
-	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	$(Q){ echo 'corpus $(CORPUS)'; [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
+	$(Q)mv $@.new $@
 
+ADOPTED    = model.safetensors config.json vocab.txt
 PRETRAINED = $(if $(CORPUS),--teacher.train "$(CORPUS)") --teacher $(TEACHER_PATH)
 
-$(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key
-	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
+$(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key FORCE
+	$(Q)$(run) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
 
-$(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json
-	$(Q)OMP_NUM_THREADS=$(THREADS) $(DISTIL) distill $(OPTIONS) --student $*
+$(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json FORCE
+	$(Q)$(run) $(DISTIL) distill $(OPTIONS) --student $*
 
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
@@ -248,18 +255,17 @@ data: build ## make ready the data that the profile needs: DATA_DIR, or download
 
 ifeq ($(filter-out toyland,$(call setting,run,data)),)
 $(WORK)/keys/toyland.key: FORCE
-	@mkdir -p $(@D)
-	$(Q)$(call key,code/toyland.c,toyland)
+	$(Q)$(call key,code/toyland.c,run toyland)
 
-$(DATA)/vocab.txt: $(WORK)/keys/toyland.key
-	$(Q)rm -rf $(DATA)
-	$(Q)$(DISTIL) toyland --out $(DATA) --seed $(call setting,run,seed) $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n)))
-
-$(WORK)/keys/data.key: $(DATA)/vocab.txt
-	$(Q)cd $(DATA) && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@)
+# a folder that is there whole or not at all, with the key that it was made from
+$(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
+	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@).new
+	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
-	$(Q)cmp -s $< $@ || cp $< $@
+	$(Q)cp $< $@.new && mv $@.new $@
 else
 $(WORK)/keys/data.key: FORCE
 	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
@@ -271,28 +277,23 @@ endif
 
 # fine-tuning: one target for each task, model and seed; one key for each task and model
 tuned = --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
-tune  = OMP_NUM_THREADS=$$(THREADS) $$(DISTIL) finetune $$(OPTIONS) $(call tuned,$(1),$(2),$(3))
+tune  = $$(DISTIL) finetune $$(OPTIONS) $(call tuned,$(1),$(2),$(3))
 define finetune_key
 $(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
     $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
-	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)),$(if $(call twice,$(2)),$(call seeds,$(1))))
+	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)),$(if $(call twice,$(2)),--$(2).heard '$(call seeds,$(1))'))
 endef
 define finetune
 $(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key \
     $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).json \
-    $(if $(call twice,$(2)),$(foreach s,$(call seeds,$(1)),$(RUN)/teachers/$(1)-$(s)/config.json))
-	$$(Q)$(call tune,$(1),$(2),$(3)) $(if $(filter teacher,$(2)),$(call keep,$(1),$(3)))
+    $(if $(call twice,$(2)),$(foreach s,$(call seeds,$(1)),$(RUN)/stages/finetune-$(1)-teacher-$(s).json)) FORCE
+	$$(Q)$(if $(filter teacher,$(2)),$(call keep,$(1),$(3))) $$(run) $(call tune,$(1),$(2),$(3)) $$$${KEPT:+--out $$$$KEPT}
 endef
 # teachers of a task that is distilled a second time are kept; those that went before are trained again
-keep = $(if $(strip $(foreach m,$(call models,$(1)),$(call twice,$(m)))),--out $(RUN)/teachers/$(1)-$(2))
-define teacher
-$(RUN)/teachers/$(1)-$(2)/config.json: $(WORK)/keys/finetune-$(1)-teacher.key $(RUN)/stages/finetune-$(1)-teacher-$(2).json
-	$$(Q)[ $$@ -nt $$< ] || $(call tune,$(1),teacher,$(2)) --out $$(@D)
-endef
+keep = $(if $(strip $(foreach m,$(call models,$(1)),$(call twice,$(m)))),export KEPT=$(RUN)/teachers/$(1)-$(2);)
 ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))
 $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call finetune,$(t),$(m),$(s))))))
-$(foreach t,$(TASKS),$(if $(call keep,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call teacher,$(t),$(s))))))
 endif
 
 FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
@@ -300,13 +301,13 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(c
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
     --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
-BENCH_CODE    = $(wildcard code/bench.[ch] code/estimate.[ch] code/watch.[ch] code/distill.[ch])
+BENCH_CODE    = $(foreach c,bench estimate watch distill,code/$(c).c code/$(c).h)
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
 	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune $(TASKS) student)
 
-$(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json
-	$(Q)$(BENCH_COMMAND) --key $$(cat $<) >/dev/null
+$(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json FORCE
+	$(Q)sh code/due.sh run $@ $< $(BENCH_COMMAND) --key $$(cat $<) >/dev/null
 
 PYTHON ?= python3
 bench: build ## measure latency and throughput, beside PyTorch where it is installed
@@ -316,14 +317,15 @@ bench: build ## measure latency and throughput, beside PyTorch where it is insta
 	else $(BENCH_COMMAND); fi
 
 # figures that the book quotes from its tests: {{check.…}}
-CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l check_report tests/*.c))
+CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(shell grep -l check_report tests/*.c)))
 
 $(WORK)/checks.tsv: $(CHECKED)
 	@mkdir -p $(@D)
 	$(Q): >$@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
-	$(Q)LC_ALL=C sort -u $@.new >$@; rm $@.new
+	$(Q)LC_ALL=C sort -u -o $@.new $@.new && $(whole)
 
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
+	$(Q)rm -f $@ # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
@@ -334,7 +336,7 @@ stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
 
 export TITLE AUTHOR COURSE
-DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(wildcard figures/*.gp)))
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(sort $(wildcard figures/*.gp))))
 PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
     -M command='make report PROFILE=$(NAME)'
@@ -353,13 +355,13 @@ $(WORK)/weave/key: FORCE
 	@mkdir -p $(@D)
 	$(Q){ echo "$$TITLE, $$AUTHOR, $$COURSE"; cat $(RUN)/values.json $(BUILD)/xref.json; \
 	    find $(RUN)/tables $(RUN)/figures -type f | LC_ALL=C sort | xargs cat; } | sha256sum >$@.new; \
-	    cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	    cmp -s $@.new $@ && rm $@.new || $(whole)
 
-PLOT = gnuplot -e "results='$(RUN)'; output='$@'; terminal='$(1)'" $<
+PLOT = gnuplot -e "results='$(RUN)'; output='$@.new'; terminal='$(1)'" $< && $(whole)
 
 $(WORK)/weave/gnuplot-lua-tikz.sty:
-	@mkdir -p $(@D)
-	$(Q)cd $(@D) && gnuplot -e 'set terminal tikz createstyle'
+	$(Q)rm -rf $@.new && mkdir -p $@.new && (cd $@.new && gnuplot -e 'set terminal tikz createstyle')
+	$(Q)mv $$(ls $@.new/* | grep -v '/$(@F)$$') $(@D) && mv $@.new/$(@F) $@ && rmdir $@.new
 
 $(WORK)/weave/%.tikz: figures/%.gp figures/style.gp $(WORK)/weave/key
 	$(Q)$(call PLOT,tikz)
@@ -371,13 +373,15 @@ $(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
 $(foreach f,tile banks,$(WORK)/weave/$(f).tikz $(WORK)/weave/$(f).svg): code/kernels.h code/kernels_cuda.cu
 
 $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
-	$(Q)cd $(@D) && $(PDFLATEX) -jobname $* $(abspath code/figure.tex) >/dev/null || { grep -A 4 '^!' $*.log >&2; exit 1; }
+	$(Q)cd $(@D) && mkdir -p $*.new && $(PDFLATEX) -output-directory $*.new -jobname $* $(abspath code/figure.tex) >/dev/null || \
+	    { grep -A 4 '^!' $*.new/$*.log >&2; exit 1; }
+	$(Q)mv $(@D)/$*.new/$*.pdf $@
 
 $(WORK)/weave/book.tex: $(WOVEN) code/book.tex
-	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@ $(CHAPTERS)
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@.new $(CHAPTERS) && $(whole)
 
 $(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
-	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@ $(CHAPTERS)
+	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@.new $(CHAPTERS) && $(whole)
 
 # neither the time nor the folder of the run may show in a PDF
 PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
@@ -393,49 +397,55 @@ endef
 
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,book)
-	$(Q)cp $(WORK)/weave/book.pdf $@
+	$(Q)cp $(WORK)/weave/book.pdf $@.new && $(whole)
 	@echo "weave: $@"
 
 $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,summary)
-	$(Q)cp $(WORK)/weave/summary.pdf $@
+	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
 	@echo "weave: $@"
 
 $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
-	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@ $(CHAPTERS)
+	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
 	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------
 
 RACE_TESTS = $(BUILD)/tests/races $(BUILD)/tests/harness-races
-TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(wildcard tests/*.c))) $(BUILD)/tests/harness \
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(sort $(wildcard tests/*.c)))) $(BUILD)/tests/harness \
         $(RACE_TESTS)
 
-link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests -MMD -MP -o $@ $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS)
+# $(call link_test,OPTIONS)
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o,$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(1) && \
+    $(included) && $(whole)
+CAUGHT = $(BUILD)/tests/catch.o $(OBJECTS)
 
-$(BUILD)/tests/%: tests/%.c tests/catch.c $(OBJECTS)
+$(BUILD)/tests/catch.o: tests/catch.c
 	@mkdir -p $(@D)
-	$(Q)$(link_test)
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) -c $< && $(included) && $(whole)
+
+$(BUILD)/tests/%: tests/%.c $(CAUGHT)
+	@mkdir -p $(@D)
+	$(Q)$(call link_test)
 
 # The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed. -fPIC: a block's shared memory is a thread's
 # own storage here, and gcc 14 folds offsets into its addresses that the linker cannot hold unless they are looked up.
 HARNESS = $(CXX) $(CFLAGS) -fPIC -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -Wno-unknown-pragmas -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
-    -Itests/cuda -Icode -Itests -MMD -MP -c -o $@
+    -Itests/cuda -Icode -Itests $(compiled) -c
 
 $(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu
 	@mkdir -p $(@D)
-	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu
-	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
+	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu && $(included) && $(whole)
 
 $(BUILD)/tests/harness-tests.o: tests/harness.cc
 	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $<
+	$(Q)$(HARNESS) $< && $(included) && $(whole)
 
-$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c tests/catch.c $(BUILD)/tests/cuda-harness.o $(OBJECTS)
-	$(Q)$(link_test) -lstdc++
+$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
+	$(Q)$(call link_test,-lstdc++)
 
 $(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
-	$(Q)$(link_test) -lstdc++
+	$(Q)$(call link_test,-lstdc++)
 
 # The same under watch for races: before each access the compiler has a function of the harness called; no library of
 # the sanitizer's is linked.
@@ -443,25 +453,24 @@ RACES = -O2 -g -fsanitize=thread --param tsan-instrument-func-entry-exit=0
 
 $(BUILD)/tests/cuda-races.o: code/kernels_cuda.cu
 	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $(RACES) -x c++ $(NUMBERED)/kernels_cuda.cu
-	$(Q)sed -i 's:$(NUMBERED)/:code/:g' $(@:.o=.d)
+	$(Q)$(HARNESS) $(RACES) -x c++ $(NUMBERED)/kernels_cuda.cu && $(included) && $(whole)
 
 $(BUILD)/tests/harness-tests-races.o: tests/harness.cc
 	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $(RACES) $<
+	$(Q)$(HARNESS) $(RACES) $< && $(included) && $(whole)
 
-$(BUILD)/tests/races: tests/cuda.c tests/catch.c $(BUILD)/tests/cuda-races.o $(OBJECTS)
-	$(Q)$(link_test) -DRACES -lstdc++
+$(BUILD)/tests/races: tests/cuda.c $(BUILD)/tests/cuda-races.o $(CAUGHT)
+	$(Q)$(call link_test,-DRACES -lstdc++)
 
 $(BUILD)/tests/harness-races: $(BUILD)/tests/harness-tests-races.o $(BUILD)/tests/cuda-races.o tests/catch.c $(OBJECTS)
-	$(Q)$(link_test) -lstdc++
+	$(Q)$(call link_test,-lstdc++)
 
 # Where there is a GPU, the same tests on it; tests/gpu.sh runs them.
 GPU_TESTS = $(if $(GPU),$(if $(NVCC),$(BUILD)/tests/cuda-gpu))
 
-$(BUILD)/tests/cuda-gpu: tests/cuda.c tests/catch.c $(CUDA_OBJECT) $(OBJECTS)
+$(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
 	@mkdir -p $(@D)
-	$(Q)$(link_test) $(CUDA_LIBS)
+	$(Q)$(call link_test,$(CUDA_LIBS))
 
 test: build ## run every test
 	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
@@ -535,14 +544,14 @@ valgrind: $(filter-out %/harness %/cuda %/dry $(RACE_TESTS),$(TESTS))
 
 $(BUILD)/fuzz/tangle: code/tangle.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/catch.c $(BUILD)/fuzz/library.a
-	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@ $< tests/catch.c \
-	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS))
+	$(Q)clang -g -O1 -fsanitize=fuzzer $(SANITIZE) -D_POSIX_C_SOURCE=200809L -Icode -Itests -o $@.new $< tests/catch.c \
+	    $(BUILD)/fuzz/library.a $(filter-out -lopenblas,$(LIBS)) && $(whole)
 
 $(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
 	$(Q)rm -rf $(BUILD)/fuzz && mkdir -p $(BUILD)/fuzz/objects
 	$(Q)cd $(BUILD)/fuzz/objects && clang -c -g -O1 -fsanitize=fuzzer-no-link $(SANITIZE) -std=c11 -D_POSIX_C_SOURCE=200809L \
 	    -Wno-unknown-pragmas -I$(abspath code) $(abspath $(FUZZED))
-	$(Q)ar rc $@ $(BUILD)/fuzz/objects/*.o
+	$(Q)ar rc $@.new $(BUILD)/fuzz/objects/*.o && $(whole)
 
 clean: ## remove what was built; results/ stays
 	rm -rf $(BUILD)

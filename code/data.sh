@@ -66,9 +66,9 @@ archives() {
 # sum FILE: puts its SHA-256 into $sum, and into $new whether it was not known before
 sum() {
     if [ -d "$1" ]; then
-        state=$(find -L "$1" -type f -printf '%P %s %T@\n' | sort | sha256sum)
+        state=$(find -L "$1" -type f -printf '%P %s %T@ %C@ %i\n' | sort | sha256sum)
     else
-        state=$(stat -L -c '%s %y' "$1")
+        state=$(stat -L -c '%s %.9Y %.9Z %i' "$1")
     fi
     line="$state $1"
     sum=$(line=$line awk '

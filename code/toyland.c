@@ -751,7 +751,6 @@ void toyland_write(const struct toyland *toyland)
     struct dice dice[TEXTS] = {{0, 0}};
     for (int i = 0; i < TEXTS; i++)
         dice[i].key = random_key(toyland->seed, UINT64_MAX, (uint64_t)i);
-    write_vocabulary(toyland);
     write_corpus(toyland, "train", TRAINING_TEXT, toyland->paragraphs);
     write_corpus(toyland, "valid", VALIDATION_TEXT, (toyland->paragraphs + 19) / 20);
     write_acceptability(toyland, "train", toyland->train, &dice[ACCEPTABILITY], &seen);
@@ -761,6 +760,7 @@ void toyland_write(const struct toyland *toyland)
     write_development_ids(toyland, 2 * toyland->train + 1);
     write_reviews(toyland, "train", toyland->train, &dice[REVIEW], &seen);
     write_reviews(toyland, "test", toyland->dev, &dice[REVIEW], &seen);
+    write_vocabulary(toyland);
     free(seen.slots);
 }
 static int usage(FILE *stream, int status)

@@ -1,0 +1,121 @@
+# Tangled from chapters/50-stages.md; edit there.
+# usage: sh code/due.sh key KEY SETTINGS SECTIONS CODE KEYS [--SECTION.SETTING VALUE...]
+#        sh code/due.sh run RECORD KEY COMMAND...
+# key: writes what a stage is made from into KEY with the ending .from, and the sum of
+# that into KEY, unless it is there: these SECTIONS of the profile, their overrides, the
+# files of CODE, and other KEYS, each list in one word.
+# run: has COMMAND make RECORD, unless RECORD says that it was made from KEY; says why.
+# KEPT in the environment: a folder that COMMAND makes, too, which then gets the key.
+set -u -f
+export LC_ALL=C
+
+# Put a file in its place
+# replace NEW FILE: gives NEW the name FILE, unless FILE is there and the same
+replace() { if cmp -s "$1" "$2"; then rm -f "$1"; else mv "$1" "$2"; fi; }
+
+# copy FROM TO: makes TO the same as FROM, whole or not at all
+copy() { cp "$1" "$2.new" && mv "$2.new" "$2"; }
+
+# List what a stage is made from
+# List the settings of some sections
+idle='^(tasks|models|extended|seeds|jobs|checkpoint)$'
+
+# settings FILE SECTIONS: the settings of these sections, without comments
+settings() {
+    awk -v sections="$2" -v idle="$idle" '
+        { sub(/[#].*/, "") }
+        /^\[/ {
+            section = $1
+            inside = index(sections, " " substr(section, 2, length(section) - 2) " ")
+            next
+        }
+        /^[^ \t]/ { name = $0; sub(/[ \t]*=.*/, "", name) }
+        inside && NF && name !~ idle { $1 = $1; print section, $0 }' "$1"
+}
+
+# overrides SECTIONS [--SECTION.SETTING VALUE...]: the same of what overrides them
+overrides() {
+    sections=" $1 "
+    shift
+    while [ $# -gt 1 ]; do
+        section=${1%%.*} setting=${1#*.}
+        case $sections in *" ${section#--} "*)
+            echo "$setting" | grep -qE "$idle" ||
+                printf '[%s] %s = %s\n' "${section#--}" "$setting" "$2" ;;
+        esac
+        shift 2
+    done
+}
+
+# made_from SETTINGS SECTIONS CODE KEYS OVERRIDE...: a line for each thing
+made_from() {
+    settings "$1" " $2 "
+    list=$2 code=$3 keys=$4
+    shift 4
+    overrides "$list" "$@"
+    sha256sum $code | awk '{ print $2, substr($1, 1, 16) }'
+    awk '{ name = FILENAME; sub(/.*\//, "", name); sub(/\.key$/, "", name)
+           print name, $0 }' $keys /dev/null
+}
+
+# Say why a stage is due
+# Tell what has changed
+# first MARK DIFF: the first line with this mark, in the first place that differs
+first() {
+    echo "$2" | awk -v mark="$1" '/^[0-9]/ && place++ { exit }
+        $1 == mark { print substr($0, 3); exit }'
+}
+
+# changed DIFF: the first difference between the two lists
+changed() {
+    was=$(first '<' "$1") is=$(first '>' "$1")
+    case ${is:-$was} in
+    '['*) echo "${is:-${was%%=*}is no longer set}${was:+, was${was#*=}}" ;;
+    code/*)
+        file=${is:-$was} file=${file%% *}
+        echo "$file has changed, $(grep -so 'chapters/[^;]*' "$file" | head -n 1)" ;;
+    data-*) echo "the data of ${is:-$was}" | sed 's/data-//; s/ [0-9a-f]\{16,\} */ /
+        s/ *-*$/ have changed/' ;;
+    *) echo "${is:-$was}, was ${was#* }" ;;
+    esac
+}
+
+# reason: why the stage is due; nothing if it is not
+reason() {
+    now=${key%.key}.from
+    if grep -qs "^  \"key\": \"$(cat "$key")\",\$" "$record"; then
+        [ -z "$kept" ] || cmp -s "$key" "$kept/key" || echo "$kept is to be kept"
+    elif [ -f "$from" ] && ! cmp -s "$from" "$now"; then
+        changed "$(diff "$from" "$now")"
+    elif [ -f "$record" ]; then
+        echo "its record has another key"
+    else
+        [ -f "$from" ] && echo "it was not finished" || echo "it is new"
+    fi
+}
+
+case $1 in
+key)
+    # Write the key of a stage
+    key=$2 from=${2%.key}.from
+    shift 2
+    mkdir -p "$(dirname "$key")"
+    made_from "$@" >"$from.new"
+    sha256sum <"$from.new" | cut -c 1-16 >"$key.new"
+    replace "$from.new" "$from"
+    replace "$key.new" "$key"
+    ;;
+run)
+    # Run a stage if it is due
+    record=$2 key=$3 from=${2%.json}.from kept=${KEPT:-}
+    shift 3
+    why=$(reason)
+    [ -n "$why" ] || exit 0
+    echo "due: $(basename "$record" .json): $why" >&2
+    mkdir -p "$(dirname "$record")"
+    rm -f "$record"
+    copy "${key%.key}.from" "$from"
+    "$@" || exit
+    [ -z "$kept" ] || copy "$key" "$kept/key"
+    ;;
+esac
