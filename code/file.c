@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,16 @@
 #include <unistd.h>
 
 /* Read a whole file */
-enum { DEVICE_LIMIT = 1 << 26 };
+enum { DEVICE_LIMIT = 1 << 26, PATIENCE = 1000 /* milliseconds */ };
 
 static FILE *open_without_waiting(const char *path)
 {
     int descriptor = open(path, O_RDONLY | O_NONBLOCK);
-    if (descriptor < 0 || fcntl(descriptor, F_SETFL, 0) != 0)
+    struct pollfd wait = {.fd = descriptor, .events = POLLIN};
+    if (descriptor < 0)
+        return NULL;
+    poll(&wait, 1, PATIENCE);
+    if (fcntl(descriptor, F_SETFL, 0) != 0)
         return NULL;
     return fdopen(descriptor, "rb");
 }

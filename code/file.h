@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 /* file_read: the whole file, with a NUL after its last byte, for the caller to free;
-   its length without the NUL goes to *size unless size is NULL. A named pipe that
-   nobody writes to is empty. Fails, naming path, if it cannot be read, and if it is a
-   pipe or a device and has more than 64 MB. */
+   its length without the NUL goes to *size unless size is NULL. A named pipe to which
+   nobody writes within a second is empty. Fails, naming path, if it cannot be read, and
+   if it is a pipe or a device and has more than 64 MB. */
 char *file_read(const char *path, size_t *size);
 
 /* file_exists: whether path names a file or folder that can be read. */
