@@ -64,10 +64,13 @@ static int number_of(const struct model *m, enum part part, int layer)
     return (int)(parameters_find(&m->parameters, part, layer) - m->parameters.list);
 }
 
-static void clear(const struct model *m, int number)
+/* clear_forgotten: leaves zeros where an earlier step has left something. */
+static void clear_forgotten(const struct model *m, int number)
 {
     const struct parameter *list = m->parameters.list;
     int next = number + 1;
+    if (m->filling[number] != FORGOTTEN)
+        return;
     while (next < m->parameters.count
            && (list[next].part == KEY_WEIGHT || list[next].part == VALUE_WEIGHT
                || list[next].part == KEY_BIAS || list[next].part == VALUE_BIAS))
@@ -86,8 +89,8 @@ static bool begin(const struct model *m, int layer, int count, const enum part *
         begun |= m->filling[number_of(m, parts[i], layer)] == BEGUN;
     for (int i = 0; i < count; i++) {
         int number = number_of(m, parts[i], layer);
-        if (begun && m->filling[number] == FORGOTTEN)
-            clear(m, number);
+        if (begun)
+            clear_forgotten(m, number);
         m->filling[number] = BEGUN;
     }
     return begun;
@@ -96,8 +99,7 @@ static bool begin(const struct model *m, int layer, int count, const enum part *
 void encoder_settle_gradient(struct model *m)
 {
     for (int i = 0; i < m->parameters.count; i++)
-        if (m->filling[i] == FORGOTTEN)
-            clear(m, i);
+        clear_forgotten(m, i);
 }
 
 void encoder_forget_gradient(struct model *m)
@@ -585,7 +587,8 @@ static void normalise(const struct model *m, const struct normed *norm,
 
 /* Where a norm's gradient puts its sums: for its gain, its bias, and the bias of the
    dense map whose output it was given, if there is one. */
-static struct norm_sums norm_sums(const struct model *m, enum part gain, int layer)
+static struct norm_sums sums_of_norm(const struct model *m, enum part gain,
+                                     int layer)
 {
     bool mapped = gain == ATTENTION_NORM_GAIN || gain == OUTER_NORM_GAIN;
     enum part before = gain == ATTENTION_NORM_GAIN ? ATTENTION_BIAS : OUTER_BIAS;
@@ -606,7 +609,7 @@ static real *normalise_gradient(struct model *m, const struct normed *norm,
 {
     struct backward *b = &m->backward;
     real *dense = dropout.rate > 0 ? b->dense : NULL;
-    struct norm_sums sums = norm_sums(m, gain, layer);
+    struct norm_sums sums = sums_of_norm(m, gain, layer);
     m->k->norm_gradient(b->hidden, norm->sum, norm->mean, norm->deviation,
                         weights(m, gain, layer), dropout, b->hidden, dense, &sums,
                         m->input.tokens, m->shape.width);
@@ -713,8 +716,7 @@ void encoder_layer_gradient(struct model *m, int l)
 static float *table_gradient(const struct model *m, enum part table)
 {
     int number = number_of(m, table, 0);
-    if (m->filling[number] == FORGOTTEN)
-        clear(m, number);
+    clear_forgotten(m, number);
     m->filling[number] = BEGUN;
     return gradient(m, table, 0);
 }
@@ -772,7 +774,7 @@ void mlm_backward(struct model *m, int first, int rows)
                                      NULL, rows, 1, head->classes_room,
                                      begin(m, 0, 1, (const enum part[]){DECODER_BIAS}));
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
-    struct norm_sums sums = norm_sums(m, TRANSFORM_NORM_GAIN, 0);
+    struct norm_sums sums = sums_of_norm(m, TRANSFORM_NORM_GAIN, 0);
     m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
                         weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL, &sums,
                         rows, width);
