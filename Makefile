@@ -91,17 +91,19 @@ DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
 # would never be.
 tangle: $(TANGLE) ## write code/ and figures/ from the chapters
 	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
-	$(Q)$(if $(DRY),:,[ ! code/tangle.c -nt $(TANGLE) ] || $(MAKE) --no-print-directory tangle)
+	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle)
 
-$(TANGLE): code/tangle.c
+$(TANGLE): code/tangle.c FORCE
 	@mkdir -p $(@D)
-	$(Q)$(CC) -O2 -o $@.new $< && $(whole)
+	$(Q)[ -x $@ ] && cmp -s $< $@.c || { cp $< $@.new.c && $(CC) -O2 -o $@.new $@.new.c && rm -f $@.c && $(whole) && mv $@.new.c $@.c; }
 
 build: tangle ## compile the trainer
 	$(Q)$(MAKE) --no-print-directory compile
 
-compile: $(DISTIL)
-	@:
+# times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
+compile:
+	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
+	$(Q)$(MAKE) --no-print-directory $(DISTIL)
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.

@@ -1,11 +1,14 @@
 # Tangled from chapters/50-stages.md; edit there.
 # usage: sh code/due.sh key KEY SETTINGS SECTIONS CODE KEYS [--SECTION.SETTING VALUE...]
 #        sh code/due.sh run RECORD KEY COMMAND...
+#        sh code/due.sh objects BUILD COMPILER CUDA_COMPILER
 # key: writes what a stage is made from into KEY with the ending .from, and the sum of
 # that into KEY, unless it is there: these SECTIONS of the profile, their overrides, the
 # files of CODE, and other KEYS, each list in one word.
 # run: has COMMAND make RECORD, unless RECORD says that it was made from KEY; says why.
 # KEPT in the environment: a folder that COMMAND makes, too, which then gets the key.
+# objects: removes from BUILD what was compiled from other code or by another compiler,
+# and has the times of the rest say that nothing is to be compiled.
 set -u -f
 export LC_ALL=C
 
@@ -117,5 +120,36 @@ run)
     copy "${key%.key}.from" "$from"
     "$@" || exit
     [ -z "$kept" ] || copy "$key" "$kept/key"
+    ;;
+objects)
+    # Hold the objects to the code
+    built=$2 note=$2/compiled.from
+    set +f
+    mkdir -p "$built"
+    {
+        echo "compiler $3"
+        echo "code/kernels_cuda.cu $4"
+        sha256sum code/*.[ch] code/*.cu | awk '{ print $2, $1 }'
+    } >"$note.new"
+    [ -f "$note" ] || rm -f "$built"/*.o
+    changes=$(diff -N "$note" "$note.new" | awk '/^[<>]/ { print $2 }' | sort -u)
+    if [ -n "$changes" ]; then
+        # Remove the objects of what has changed
+        for file in $changes; do
+            case $file in
+            compiler) rm -f "$built"/*.o ;;
+            *.cu | *.h) rm -f "$built/kernels_cuda.o" ;;
+            esac
+            for list in $(grep -lF "$file" "$built"/*.d); do rm -f "${list%.d}.o"; done
+        done
+        rm -f "$built/distil"
+    else
+        # Let the times agree
+        find "$built" -maxdepth 1 -name '*.o' -newer "$built/distil" \
+            -exec touch -r "$built/distil" {} + 2>/dev/null
+        oldest=$(ls -tr "$built"/*.o 2>/dev/null | head -n 1)
+        [ -z "$oldest" ] || find code -type f -newer "$oldest" -exec touch -r "$oldest" {} +
+    fi
+    mv "$note.new" "$note"
     ;;
 esac

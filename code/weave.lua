@@ -977,9 +977,10 @@ function html.parts() end
 
 -- Set the indexes
 local function index_of(list)
-  for _, one in ipairs(list) do
+  for order, one in ipairs(list) do
     local first = one.name:match("^%w+/") and "1" or "2"
     one.key = first .. one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
+      .. ("\t%6d"):format(order)
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   local out = {}

@@ -16,7 +16,7 @@ house() { # house NAME: a tree of its own, with the program built unless it is p
     if [ -n "$whole" ]; then
         find "$folder/$1/code" -name '*.c' ! -name tangle.c -delete
     else
-        cp -a "$build"/*.o "$build"/*.d "$build/distil" "$build/tangle" "$folder/$1/build"
+        cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/$1/build"
         rm "$folder/$1/build/batch.o" "$folder/$1/build/tangle" # so something is left to be compiled
         sed -i 's/^tasks = .*/tasks = cola/; s/^models = .*/models = teacher student/; s/^seeds = .*/seeds = 1/' "$folder/$1/tiny.settings"
     fi

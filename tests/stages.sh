@@ -5,7 +5,7 @@ export OMP_NUM_THREADS=1
 build=${BUILD:-build}
 mkdir "$folder/tree" "$folder/tree/build"
 cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/distil" "$build/tangle" "$folder/tree/build"
+cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/tree/build"
 cp tests/fixtures/tiny.settings "$folder/tree"
 cd "$folder/tree" || exit 1
 
