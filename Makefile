@@ -19,6 +19,7 @@ CFLAGS   ?= -O3 -march=native
 NVCC     ?= $(firstword $(wildcard $(addsuffix /nvcc,$(subst :, ,$(PATH)) /usr/local/cuda/bin)))
 CUDA_ARCH ?= $(if $(GPU),native,75)
 V        ?= 0
+WAIT     ?=
 
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
@@ -33,6 +34,7 @@ V        ?= 0
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2"
 # V         1 shows every command
+# WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
@@ -46,6 +48,15 @@ export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
 export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
+# Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
+# to it (chapter 50). What is done then is the target with .alone behind its name.
+RUNNING  := report verify bench weave html data
+PACKING  := gpu-plan gpu-bundle
+BUILDING := tangle build compile check
+DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
+alone     = $(if $(DRY),,$(1:%=sh code/lock.sh %))
+export WAIT
+
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
@@ -54,10 +65,12 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps test stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+# commands that are given together are run one after the other, whatever -j says: make deps report
+$(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F '([.]alone)?:.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install what is missing, by apt-get; safe to repeat
 	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
@@ -84,24 +97,23 @@ OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
 NUMBERED := $(BUILD)/src
-DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
 
 # code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
 # A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself; under make -n it
 # would never be.
-tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
 	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
-	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle)
+	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle.alone)
 
 $(TANGLE): code/tangle.c FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -x $@ ] && cmp -s $< $@.c || { cp $< $@.new.c && $(CC) -O2 -o $@.new $@.new.c && rm -f $@.c && $(whole) && mv $@.new.c $@.c; }
 
-build: tangle ## compile the trainer
-	$(Q)$(MAKE) --no-print-directory compile
+build.alone: tangle.alone ## compile the trainer
+	$(Q)$(MAKE) --no-print-directory compile.alone
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
-compile:
+compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
 	$(Q)$(MAKE) --no-print-directory $(DISTIL)
 
@@ -153,6 +165,15 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 
+$(RUNNING):
+	$(Q)$(call alone,$(RUN)) $(MAKE) --no-print-directory $@.alone
+
+$(BUILDING):
+	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $@.alone
+
+$(PACKING):
+	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
+
 # $(call setting,SECTION,KEY): a value from SET, or else from the profile, with the indented lines that go on with it
 setting = $(shell option= found=; for word in $(SET); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
     [ -z "$$found" ] || { echo "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
@@ -199,25 +220,26 @@ OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $
 
 # $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
 heard = teachers='$(call setting,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
-    [ $$seeds -ge $${teachers:-0} ] || { echo "$@: $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
+    [ $$seeds -ge $${teachers:-0} ] || { echo "$(basename $@): $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
     "for each of its seeds" >&2; exit 1; };
 
 # the experiments that are due, and what comes of them
 define finish_run
 	$(Q)$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(if $(call twice,$(m)),$(call heard,$(t),$(m))))) :
-	@echo "$@: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
+	@echo "$(basename $@): profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
-	$(Q)$(MAKE) --no-print-directory data
+	$(Q)$(MAKE) --no-print-directory data.alone
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
+	$(Q)$(if $(CHECKED),$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(CHECKED))
 	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
 endef
 
-report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+report.alone: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
 	$(Q)lua5.4 -e "PANDOC_VERSION = '$$(pandoc --version | awk 'NR == 1 { print $$2 }')'" code/weave.lua # hours before it is needed
 	$(finish_run)
-	$(Q)$(MAKE) --no-print-directory weave
+	$(Q)$(MAKE) --no-print-directory weave.alone
 
-verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
 
@@ -252,7 +274,7 @@ $(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
 # Data: generated for mini; for the others found, fetched and unpacked by data.sh (chapter 35)
-data: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
+data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
 
 ifeq ($(filter-out toyland,$(call setting,run,data)),)
@@ -271,7 +293,7 @@ $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.
 else
 $(WORK)/keys/data.key: FORCE
 	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
-	    sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
+	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
@@ -312,7 +334,7 @@ $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json FOR
 	$(Q)sh code/due.sh run $@ $< $(BENCH_COMMAND) --key $$(cat $<) >/dev/null
 
 PYTHON ?= python3
-bench: build ## measure latency and throughput, beside PyTorch where it is installed
+bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
 	$(Q)$(MAKE) --no-print-directory $(RUN)/stages/distill-student.json
 	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
 	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(call MODEL_PATH,teacher) -- $(BENCH_COMMAND); \
@@ -344,11 +366,11 @@ PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
-weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
+weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
 	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
-html: tangle ## the same as one HTML file, results/PROFILE/report.html
+html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
 	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
@@ -475,7 +497,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
 	$(Q)$(call link_test,$(CUDA_LIBS))
 
 test: build ## run every test
-	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
+	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
 	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
@@ -494,8 +516,8 @@ PLANNED   = 'teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(SET)' \
 PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
 
-gpu-plan: build
-	$(Q)$(MAKE) --no-print-directory data
+gpu-plan.alone: build
+	$(Q)$(MAKE) --no-print-directory data.alone
 	$(Q)$(MAKE) --no-print-directory $(PLANNED_KEYS)
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
 	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
@@ -503,8 +525,8 @@ gpu-plan: build
 	$(Q)$(if $(ELSEWHERE),cp -rL $(ELSEWHERE) $(GPU_DAY)/data/teacher)
 	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
 
-gpu-bundle: gpu-plan ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
-	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile
+gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
+	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
 	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
 	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/distil $(BUILD)/portable/distil
@@ -522,9 +544,9 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
-check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
 	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
-	$(Q)$(MAKE) --no-print-directory build
+	$(Q)$(MAKE) --no-print-directory build.alone
 	$(Q)sh tests/lint.sh
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
@@ -556,6 +578,6 @@ $(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
 	$(Q)ar rc $@.new $(BUILD)/fuzz/objects/*.o && $(whole)
 
 clean: ## remove what was built; results/ stays
-	rm -rf $(BUILD)
+	sh code/lock.sh $(BUILD) rm -rf $(BUILD)
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d)
