@@ -32,9 +32,19 @@ WAIT     ?=
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
-# SET       settings to override, say SET="--distill.epochs 2"
+# SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
+#           SET="--distill.epochs 2 --finetune.seeds '1 2'"
 # V         1 shows every command
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
+
+# What is typed is taken as it is: a dollar in it is no variable of make's. A text reaches the shell as $(call quoted,TEXT).
+$(foreach v,TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR,\
+    $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
+quoted   = '$(subst ','\'',$(1))'
+# $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
+MEANING := ; & | < > ( ) ` ' " \ * ? [ ] { } ! $$ \#
+plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error $(1): expected plain words or numbers, found $(2)))$(2)
+path     = $(if $(word 2,$(2)),$(error $(1): expected one path without spaces, found $(2)))$(call plain,$(1),$(2))
 
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
@@ -159,7 +169,9 @@ $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 # Each stage is a target. What it runs, its settings and its data make its key; a record with another key, or none, runs it
 # again (chapter 50). Times decide nothing here, so all of it is looked at each time.
 
-SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
+SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
+# the words of SET, each quoted for the shell
+WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 NAME     := $(basename $(notdir $(PROFILE)))
 RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
@@ -175,30 +187,32 @@ $(PACKING):
 	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
 
 # $(call setting,SECTION,KEY): a value from SET, or else from the profile, with the indented lines that go on with it
-setting = $(shell option= found=; for word in $(SET); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
-    [ -z "$$found" ] || { echo "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
+setting = $(shell option= found=; for word in $(WORDS); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
+    [ -z "$$found" ] || { printf '%s\n' "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+# the same, of words or numbers
+names   = $(call plain,[$(1)] $(2),$(call setting,$(1),$(2)))
 
-TASKS   := $(call setting,finetune,tasks)
-JOBS     = $(call setting,run,jobs)
+TASKS   := $(call names,finetune,tasks)
+JOBS     = $(call names,run,jobs)
 # $(call listed,TASK): the models that are fine-tuned for it, or for all. A task's own lists come before [finetune]'s; a
 # task that has one of models has no others, unless it lists extended ones too
-listed   = $(or $(call setting,$(1),models),$(call setting,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
-    setting,$(if $(call setting,$(1),models)$(call setting,$(1),extended),$(1),finetune),extended))
+listed   = $(or $(call names,$(1),models),$(call names,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
+    names,$(if $(call names,$(1),models)$(call names,$(1),extended),$(1),finetune),extended))
 models   = $(MODELS.$(1))
 seeds    = $(SEEDS.$(1))
 ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(eval MODELS.$(t) := $(strip $(call listed,$(t)))))
-$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
+$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call names,$(t),seeds),$(call names,finetune,seeds))))
 endif
 # a student that is distilled twice begins as another one: $(call parent,STUDENT), its own name for all others
 LISTED  := $(sort $(foreach t,$(TASKS),$(MODELS.$(t))))
-$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call setting,$(m),from),$(m))))
+$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call names,$(m),from),$(m))))
 parent   = $(PARENT.$(1))
 twice    = $(filter-out $(call parent,$(1)),$(1))
 STUDENTS = $(sort $(foreach m,$(LISTED),$(filter student%,$(call parent,$(m)))))
 CORES   := $(shell nproc)
-TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
+TEACHER_FOLDER = $(if $(filter scratch,$(call path,TEACHER,$(TEACHER))),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
 TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(or $(call parent,$(1)),$(1)),$(TEACHER_PATH))
@@ -216,10 +230,10 @@ sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
 STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
-OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
+OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
 # $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
-heard = teachers='$(call setting,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
+heard = teachers='$(call names,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
     [ $$seeds -ge $${teachers:-0} ] || { echo "$(basename $@): $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
     "for each of its seeds" >&2; exit 1; };
 
@@ -244,7 +258,7 @@ verify.alone: build ## run the experiments that are due, then say for each claim
 	$(Q)$(DISTIL) verify --run $(RUN)
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
-key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(SET) $(3)
+key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(WORDS) $(3)
 # the record of a stage, unless it has the stage's key: $(run) COMMAND
 run = OMP_NUM_THREADS=$(THREADS) sh code/due.sh run $@ $<
 
@@ -259,11 +273,11 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo 'corpus $(CORPUS)'; [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
+	$(Q){ printf '%s\n' $(call quoted,corpus $(CORPUS)); [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
 	$(Q)mv $@.new $@
 
 ADOPTED    = model.safetensors config.json vocab.txt
-PRETRAINED = $(if $(CORPUS),--teacher.train "$(CORPUS)") --teacher $(TEACHER_PATH)
+PRETRAINED = $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS))) --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key FORCE
 	$(Q)$(run) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
@@ -283,8 +297,8 @@ $(WORK)/keys/toyland.key: FORCE
 
 # a folder that is there whole or not at all, with the key that it was made from
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call names,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call names,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
 	$(Q)cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@).new
 	$(Q)mv $@.new $@
 
@@ -292,8 +306,8 @@ $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.
 	$(Q)cp $< $@.new && mv $@.new $@
 else
 $(WORK)/keys/data.key: FORCE
-	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
-	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
+	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
+	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),$(call quoted,$(w)))
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
@@ -324,7 +338,7 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(c
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
+    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(WORDS)
 BENCH_CODE    = $(foreach c,bench estimate watch distill,code/$(c).c code/$(c).h)
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
@@ -351,7 +365,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 	$(Q)rm -f $@ # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET) \
+	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(WORDS) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
@@ -509,10 +523,10 @@ PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstati
 packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
 ELSEWHERE = $(filter-out scratch $(DATA)/%,$(TEACHER_PATH))
 PACKED_AT = $(patsubst $(DATA)/%,data/%,$(if $(ELSEWHERE),$(patsubst $(ELSEWHERE),data/teacher,$(1)),$(1)))
-PLANNED   = 'teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(SET)' \
-    $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s) $(SET)') \
+PLANNED   = $(call quoted,teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(WORDS)) \
+    $(foreach s,$(STUDENTS),$(call quoted,distill-$(s) distill --student $(s) $(WORDS))) \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(foreach s,$(call seeds,$(t)),\
-    'finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(SET)')))
+    $(call quoted,finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(WORDS)))))
 PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
 
@@ -523,7 +537,7 @@ gpu-plan.alone: build
 	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
 	$(Q)cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
 	$(Q)$(if $(ELSEWHERE),cp -rL $(ELSEWHERE) $(GPU_DAY)/data/teacher)
-	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
+	$(Q)printf '%s\n' $(PLANNED) | sed 's/ *$$//' >$(GPU_DAY)/stages/$(NAME)
 
 gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
 	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
