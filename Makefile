@@ -249,7 +249,7 @@ define finish_run
 endef
 
 report.alone: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
-	$(Q)lua5.4 -e "PANDOC_VERSION = '$$(pandoc --version | awk 'NR == 1 { print $$2 }')'" code/weave.lua # hours before it is needed
+	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave.alone
 
@@ -382,10 +382,12 @@ WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib ch
 
 weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
 	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)sh code/ready.sh book $(WORK)/ready
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
 	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)sh code/ready.sh page
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
