@@ -75,9 +75,10 @@ static void see_to_addresses(int argc, char **argv, char **environment)
     char line[200];
     int length = snprintf(line, sizeof line,
                           "distil: memory: expected %ld MB of address space for %ld "
-                          "threads, found a limit of %llu; raise ulimit -v or lower "
-                          "OMP_NUM_THREADS\n",
-                          needed, threads, (unsigned long long)limit.rlim_cur / 1000000);
+                          "threads, found a limit of %llu; raise ulimit -v or "
+                          "lower OMP_NUM_THREADS\n",
+                          needed, threads,
+                          (unsigned long long)limit.rlim_cur / 1000000);
     _exit(write(STDERR_FILENO, line, (size_t)length) == length ? 1 : 2);
 }
 
