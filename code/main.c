@@ -11,6 +11,7 @@ int gradients_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
+int room_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
@@ -27,6 +28,7 @@ static const struct command {
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
+    {"room", room_main, "say how much of the disk a run will take; see that it fits"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
     {"verify", verify_main, "print what a run says of each claim: PASS, FAIL, not decided"},
     {"bench", bench_main, "measure latency, and the throughput of distillation"},
