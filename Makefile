@@ -38,7 +38,7 @@ WAIT     ?=
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
 # What is typed is taken as it is: a dollar in it is no variable of make's. A text reaches the shell as $(call quoted,TEXT).
-$(foreach v,TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR,\
+$(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR,\
     $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
 quoted   = '$(subst ','\'',$(1))'
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
@@ -240,7 +240,7 @@ heard = teachers='$(call names,$(2),teachers)'; seeds=$(words $(and $(filter tea
 # the experiments that are due, and what comes of them
 define finish_run
 	$(Q)$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(if $(call twice,$(m)),$(call heard,$(t),$(m))))) :
-	@echo "$(basename $@): profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
+	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data.alone
 	$(Q)$(MAKE) --no-print-directory room

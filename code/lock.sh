@@ -41,7 +41,12 @@ refuse() {
 mkdir -p "${lock%/*}" && touch "$lock" ||
     refuse "expected to write ${lock##*/} beside it"
 take -n "$@"
-[ $status = 75 ] || exit $status
+case $status in
+127) refuse "expected the program flock, of the package util-linux" ;;
+6[4-9] | 7[0-4]) refuse "expected a disk where flock can lock ${lock##*/}" ;;
+75) ;;
+*) exit $status ;;
+esac
 # Wait for the lock, or give up
 describe
 if [ "${WAIT:-}" = 1 ] || [ "$held" != : ]; then

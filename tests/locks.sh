@@ -107,4 +107,7 @@ check "and so does the other" ends $second second
 check "with the same results" same_run tiny other
 nowhere() { ! make weave RUN=/proc/nowhere BUILD=build NVCC= CHECKED= >refusal 2>&1 && cat refusal && grep -q '^lock: /proc/nowhere: expected to write' refusal; }
 check "a folder that takes no lock is named" nowhere
+mkdir bin && printf '#!/bin/sh\necho "flock: $5: No locks available" >&2\nexit 71\n' >bin/flock && chmod +x bin/flock
+lockless() { ! (PATH=$PWD/bin:$PATH && experiment tiny) >refusal 2>&1 && cat refusal && grep -q '^lock: results/tiny: expected a disk where flock' refusal; }
+check "so is a disk that knows no locks" lockless
 exit $failed

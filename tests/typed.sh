@@ -56,7 +56,8 @@ check "a value without its setting" refused 'SET: expected --SECTION.SETTING VAL
 check "a setting without its value" refused 'SET: expected a value after --run.jobs' SET=--run.jobs
 check "a quote that is left open" refused 'SET: expected a closing quote' SET='--run.jobs "1'
 check "a teacher with a semicolon" refused 'TEACHER: expected plain words' TEACHER='x;touch${IFS}bad'
-check "a profile of two words" eval '! make verify PROFILE="x touch" >said 2>&1 && grep "PROFILE: expected one path without spaces" said'
+check "a teacher that make would run" refused 'TEACHER: expected one path' TEACHER='$(shell touch bad)'
+check "a profile of two words" eval '! make verify PROFILE="\$(shell touch bad)" >said 2>&1 && grep "PROFILE: expected one path without spaces" said'
 check "and nothing of all this has run" test ! -e bad
 
 # the page, small books of the weaver's golden cases
