@@ -48,7 +48,7 @@ export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c
 
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
-        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
+        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
@@ -76,7 +76,7 @@ compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
-LIBS     := -lopenblas -ljansson -lutf8proc -lm
+LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
