@@ -193,7 +193,7 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 

@@ -206,6 +206,7 @@ int distill_main(int argc, char **argv)
                 d->vocabulary);
     record_set(d->record, "parameters",
                json_integer((json_int_t)parameters_total(&d->parameters)));
+    record_left_model(d->record, folder);
     record_close(d->record);
     checkpoint_remove(&stage, d->name);
     free(values);

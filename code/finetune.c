@@ -296,6 +296,8 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
             metric_name(exam->task->metric), exam->score);
+    if (f->record)
+        record_left(f->record, path);
     free(path);
 }
 
@@ -397,6 +399,7 @@ int finetune_main(int argc, char **argv)
         encoder_download(f.model, f.values);
         model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
                     f.values, stage.model);
+        record_left_model(record, stage.out);
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));

@@ -61,7 +61,17 @@ void record_data(struct record *record, const char *path);
 void record_cut(struct record *record, int64_t used, int64_t whole, const char *unit,
                 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* record_close: writes curves and stages/NAME.json, and frees the record. */
+/* record_left: notes the sum of a file that the stage left, whole, in the folder of its
+   run; of a file elsewhere nothing. record_left_model: the same of the files of a model
+   folder. */
+void record_left(struct record *record, const char *path);
+void record_left_model(struct record *record, const char *folder);
+
+/* stage_left: what record_left does, for a stage that has no such record: into
+   files. */
+void stage_left(const struct stage *stage, json_t *files, const char *path);
+
+/* record_close: writes curves and stages/NAME.json (seal.h), and frees the record. */
 void record_close(struct record *record);
 
 #endif

@@ -1,0 +1,20 @@
+/* Tangled from chapters/57-trust.md; edit there. */
+#ifndef TRUST_H
+#define TRUST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* trust_fault: holds the files of a folder to sums, {"path below the folder": sum}.
+   Says what is wrong with the first that has not its sum, "curves/teacher.tsv is
+   damaged", "… is missing", for the caller to free; NULL if nothing is. weights: false:
+   the folder is packed, and may lack files that end in .safetensors. */
+char *trust_fault(const char *folder, const json_t *sums, bool weights);
+
+/* trust_is_weights: whether a file, by its name, holds a model's numbers. */
+bool trust_is_weights(const char *name);
+
+/* due_main: the command `distil due`; argv[0] is "due". */
+int due_main(int argc, char **argv);
+
+#endif
