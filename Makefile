@@ -54,7 +54,7 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report verify artifact weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -217,9 +217,27 @@ report: build ## run the experiments that are due, then weave results/PROFILE/re
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
 
-verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+# ARTIFACT  a run that somebody sent, a folder or an archive that make artifact packed: it is held to its own claims
+ifeq ($(ARTIFACT),)
+verify: build ## run the experiments that are due, hold the run to its records, say for each claim PASS, FAIL or not decided; or ARTIFACT=
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
+else
+verify: build
+	$(Q)sh code/unpacked.sh '$(ARTIFACT)' $(BUILD)/artifact $(DISTIL) verify --run
+endif
+
+artifact: build ## pack the finished run for a grader: results/PROFILE/artifact.tar.xz, which make verify ARTIFACT=FILE checks
+	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory weave
+	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
+
+# the same run gives the same bytes: files in order, and no time or user
+$(RUN)/artifact.tar.xz: FORCE
+	$(Q)rm -rf $(WORK)/artifact && $(DISTIL) artifact --run $(RUN) --out $(WORK)/artifact/$(NAME) --title "$$TITLE" --author "$$AUTHOR"
+	$(Q)tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf $(WORK)/artifact.tar \
+	    -C $(WORK)/artifact $(NAME) && xz -c -T1 $(WORK)/artifact.tar >$@.new && rm $(WORK)/artifact.tar && $(whole)
+	@echo "artifact: $@, $$(du -k $@ | cut -f1) KiB"
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
 key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(SET) $(3)
@@ -259,11 +277,13 @@ ifeq ($(filter-out toyland,$(call setting,run,data)),)
 $(WORK)/keys/toyland.key: FORCE
 	$(Q)$(call key,code/toyland.c,run toyland)
 
-# a folder that is there whole or not at all, with the key that it was made from
+# a folder that is there whole or not at all, with the key that it was made from, and as it was made
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@).new
+	$(Q)cmp -s $< $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
+	    $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && \
+	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)sha256sum <$(DATA)/.sums >$@.new
 	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key

@@ -642,7 +642,7 @@ int bench_main(int argc, char **argv)
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "gpu", json_string(k == kernels_cpu() ? "no" : "yes"));
     json_object_set_new(object, "threads", json_integer(omp_get_num_procs()));
-    json_object_set_new(object, "files", json_object()); /* its batches are no results */
+    json_object_set_new(object, "files", json_object()); /* its batches are no result */
     write_bench(&stage, object);
     print_bench(object);
     json_decref(object);

@@ -6,8 +6,8 @@
 # that into KEY, unless it is there: these SECTIONS of the profile, their overrides, the
 # files of CODE, and other KEYS, each list in one word.
 # run: has COMMAND, which begins with the program, make RECORD, unless RECORD was made
-# from KEY and all that it tells of is there; says why. KEPT in the environment: a folder
-# that COMMAND makes, too.
+# from KEY and all that it tells of is there; says why. KEPT in the environment: a
+# folder that COMMAND makes, too.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
 set -u -f

@@ -31,7 +31,7 @@ static const struct command {
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
-    {"verdicts", verdicts_main, "print what a run says of each claim: PASS, FAIL, or neither"},
+    {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},
     {"verify", verify_main, "hold a run to its own records, and compute its numbers again"},
     {"due", due_main, "say why a stage is due, if it is"},
     {"artifact", artifact_main, "put a finished run into a folder, for a grader"},

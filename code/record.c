@@ -103,23 +103,22 @@ static char *curve_path(const struct record *record, const struct curve *curve)
     return stage_path(record->stage, "curves/%s%s.tsv", record->name, curve->suffix);
 }
 
-void record_resume(struct record *record, long step, double seconds, int64_t tokens)
+const char *record_curve(const struct record *record, const char *suffix)
+{
+    const char *text = record->curves[*suffix ? 1 : 0].text;
+    return text ? text : "";
+}
+
+void record_resume(struct record *record, long step, double seconds, int64_t tokens,
+                   const char *curve, const char *validation)
 {
     record->first_step = step;
     record->before = seconds;
     record->tokens = tokens;
-    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
-        char *path = curve_path(record, curve);
-        if (file_exists(path)) {
-            char *text = file_read(path, NULL), *row = strchr(text, '\n');
-            while (row && row[1] && strtol(row + 1, NULL, 10) <= step)
-                row = strchr(row + 1, '\n');
-            if (row)
-                row[1] = '\0';
-            curve->text = text;
-        }
-        free(path);
-    }
+    if (*curve)
+        record->curves[0].text = text_format("%s", curve);
+    if (*validation)
+        record->curves[1].text = text_format("%s", validation);
 }
 
 void record_save(struct record *record)

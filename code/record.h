@@ -35,8 +35,12 @@ int64_t record_tokens(const struct record *record);
 
 /* State how a record is kept over a pause */
 /* record_resume: the stage goes on after `step` steps that took `seconds` and saw
-   `tokens`; keeps the rows of its curves up to there and drops later ones. */
-void record_resume(struct record *record, long step, double seconds, int64_t tokens);
+   `tokens`, with its two curves as record_curve gave them then. */
+void record_resume(struct record *record, long step, double seconds, int64_t tokens,
+                   const char *curve, const char *validation);
+
+/* record_curve: the text of a curve so far, "" if it has no row; the record's. */
+const char *record_curve(const struct record *record, const char *curve);
 
 /* record_save: writes the curves as they stand. */
 void record_save(struct record *record);

@@ -368,9 +368,10 @@ static void hold_list(struct trial *t)
 static const char usage[] =
     "usage: distil verify --run DIR\n"
     "\n"
-    "Holds a run to its own records: each file that a stage left to its sum, and each\n"
-    "result to what comes out when it is computed again from the predictions; a packed\n"
-    "run, which has no models, also to its SHA256SUMS. Then prints the verdicts.\n"
+    "Holds a run to its own records: each file that a stage left to its sum, and\n"
+    "each result to what comes out when it is computed again from the predictions;\n"
+    "a packed run, which has no models, also to its SHA256SUMS. Then prints the\n"
+    "verdicts. "
     "Nothing is trained.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say, or one that was unpacked\n";
