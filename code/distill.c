@@ -88,6 +88,7 @@ struct distillation *distillation_open(const struct stage *stage)
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
     d->vocabulary = text_format("%s", folder);
+    record_from(d->record, folder);
     struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
     int layers[MAX_PAIRS], limit = teacher.layers;

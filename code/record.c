@@ -29,7 +29,7 @@ struct record {
     double shown;           /* the clock when progress was last shown; 0: never */
     int64_t tokens;
     struct curve curves[2];
-    json_t *object, *data, *cuts, *files;
+    json_t *object, *data, *cuts, *files, *from;
 };
 
 /* Open the record of a stage */
@@ -52,6 +52,7 @@ struct record *record_open(const struct stage *stage, const char *name)
     record->data = json_object();
     record->cuts = json_array();
     record->files = json_object();
+    record->from = json_object();
     return record;
 }
 
@@ -139,7 +140,7 @@ struct record *record_copy(const struct record *record)
 {
     struct record *copy = allocate(1, sizeof *copy);
     *copy = *record;
-    copy->object = copy->data = copy->cuts = copy->files = NULL;
+    copy->object = copy->data = copy->cuts = copy->files = copy->from = NULL;
     copy->name = text_format("%s", record->name);
     for (struct curve *curve = copy->curves; curve < copy->curves + 2; curve++)
         if (curve->text)
@@ -264,6 +265,13 @@ void record_left(struct record *record, const char *path)
     stage_left(record->stage, record->files, path);
 }
 
+void record_from(struct record *record, const char *folder)
+{
+    char *path = text_format("%s/model.safetensors", folder);
+    stage_left(record->stage, record->from, path);
+    free(path);
+}
+
 void record_left_model(struct record *record, const char *folder)
 {
     static const char *const names[] = {"README.md", "config.json", "vocab.txt",
@@ -303,6 +311,7 @@ void record_close(struct record *record)
     json_object_set_new(object, "data", record->data);
     json_object_set_new(object, "cuts", record->cuts);
     json_object_set_new(object, "files", record->files);
+    json_object_set_new(object, "from", record->from);
     record_save(record);
     /* Note the sums of the curves */
     for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {

@@ -71,6 +71,10 @@ void record_cut(struct record *record, int64_t used, int64_t whole, const char *
 void record_left(struct record *record, const char *path);
 void record_left_model(struct record *record, const char *folder);
 
+/* record_from: notes the sum of the weights in a model folder of the run, which the
+   stage begins with; of a folder elsewhere nothing. */
+void record_from(struct record *record, const char *folder);
+
 /* stage_left: what record_left does, for a stage that has no such record: into
    files. */
 void stage_left(const struct stage *stage, json_t *files, const char *path);

@@ -146,7 +146,7 @@ static void set_provenance(const struct run *run, struct settings *settings,
             char *key = text_format("stage.%s", name);
             json_t *copy = json_copy(record);
             for (const char *const *part =
-                     (const char *const[]){"settings", "data", "files", "sum", NULL};
+                     (const char *const[]){"settings", "data", "files", "from", "sum", NULL};
                  *part; part++)
                 json_object_del(copy, *part);
             set_flat(values, copy, key);

@@ -6,6 +6,7 @@
 #include "stage.h"
 #include "sum.h"
 
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,12 +48,43 @@ char *trust_fault(const char *folder, const json_t *sums, bool weights)
     return NULL;
 }
 
+/* Hold a stage to what it was made from */
+char *trust_origin(const json_t *from, const json_t *left)
+{
+    const char *name;
+    json_t *sum;
+    json_object_foreach((json_t *)from, name, sum) {
+        const json_t *now = json_object_get(left, name);
+        if (now && !json_equal(sum, now))
+            return text_format("%s is another than it was made from", name);
+    }
+    return NULL;
+}
+
+/* What all stages of a run have left, {path: sum}; the caller releases it. */
+static json_t *all_left(const char *run)
+{
+    json_t *left = json_object();
+    char *pattern = text_format("%s/stages/*.json", run);
+    glob_t found;
+    bool any = glob(pattern, 0, NULL, &found) == 0;
+    for (size_t i = 0; any && i < found.gl_pathc; i++) {
+        json_t *record = json_load_file(found.gl_pathv[i], 0, NULL);
+        json_object_update(left, json_object_get(record, "files"));
+        json_decref(record);
+    }
+    if (any)
+        globfree(&found);
+    free(pattern);
+    return left;
+}
+
 /* Say why a record is not enough */
 static const char due_usage[] =
     "usage: distil due --record FILE --key HASH [--out DIR]\n"
     "\n"
-    "Says why a stage is due; nothing if its record has the key and all that the\n"
-    "stage left is as the record says.\n"
+    "Says why a stage is due; nothing if its record has the key, and all that the\n"
+    "stage left, and the models that it began with, are as the record says.\n"
     "\n"
     "  --record FILE  RUN/stages/NAME.json or RUN/bench.json\n"
     "  --key HASH     the hash of what the stage is made from\n"
@@ -102,6 +134,12 @@ static char *due_reason(const char *path, const char *key, const char *kept)
         reason = text_format("%s is to be kept", kept);
     else
         reason = trust_fault(run, files, true);
+    json_t *from = json_object_get(record, "from");
+    if (!reason && json_object_size(from) > 0) {
+        json_t *left = all_left(run);
+        reason = trust_origin(from, left);
+        json_decref(left);
+    }
     free(run);
     json_decref(record);
     json_decref(sealed);

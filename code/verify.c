@@ -24,6 +24,7 @@ struct trial {
     const char *folder;
     bool weights;
     json_t *files; /* all that its stages left, and their records, {path: sum} */
+    json_t *from;  /* what each record was made from, {record: {path: sum}} */
     int stages, scores;
 };
 
@@ -57,6 +58,8 @@ static void hold_record(struct trial *t, const char *name)
         refuse(t, name, "%s", fault);
     json_object_update(t->files, files);
     json_object_set_new(t->files, name, json_string(sum_file(path).digits));
+    if (json_object_get(record, "from"))
+        json_object_set(t->from, name, json_object_get(record, "from"));
     json_decref(record);
     free(path);
 }
@@ -99,6 +102,13 @@ static void hold_stages(struct trial *t, struct settings *settings)
     if (file_exists(bench))
         hold_record(t, "bench.json");
     free(bench);
+    const char *name;
+    json_t *from;
+    json_object_foreach(t->from, name, from) {
+        char *fault = trust_origin(from, t->files);
+        if (fault)
+            refuse(t, name, "%s", fault);
+    }
     refuse_strays(t, settings, "predictions");
     refuse_strays(t, settings, "curves");
 }
@@ -250,7 +260,8 @@ static void expect_results(const struct trial *t, const json_t *files)
 
 json_t *verify_run(const char *folder, bool weights)
 {
-    struct trial t = {.folder = folder, .weights = weights, .files = json_object()};
+    struct trial t = {.folder = folder, .weights = weights, .files = json_object(),
+                      .from = json_object()};
     char *path = text_format("%s/results.json", folder),
          *profile = text_format("%s/run.settings", folder);
     hold_record(&t, "results.json");
@@ -266,6 +277,7 @@ json_t *verify_run(const char *folder, bool weights)
            t.stages, json_object_size(t.files), t.scores, json_object_size(files) - 4);
     settings_close(settings);
     json_decref(given);
+    json_decref(t.from);
     free(profile);
     free(path);
     return t.files;

@@ -27,6 +27,12 @@ flip() { # flip FILE: another byte in its middle
     byte=$(od -An -tu1 -j $at -N 1 "$1" | tr -d ' ')
     printf "$(printf '\\%03o' $((byte ^ 1)))" | dd of="$1" bs=1 seek=$at conv=notrunc 2>/dev/null
 }
+reseal() { # reseal RECORD FILE: gives the record the sum that a file of its run has now, and a sum of its own
+    of=${1%/*} of=${of%/stages} is=$(sha256sum <"$of/$2" | cut -d ' ' -f 1) zeros=$(printf %064d 0)
+    sed -i "s:\(\"$2\"\: \"\)[0-9a-f]*:\1$is:; s/^\(  \"sum\": \"\)[0-9a-f]*/\1$zeros/" "$1"
+    own=$(sha256sum <"$1" | cut -d ' ' -f 1)
+    sed -i "s/^\(  \"sum\": \"\)[0-9a-f]*/\1$own/" "$1"
+}
 halve() { truncate -s $(($(wc -c <"$1") / 2)) "$1"; }
 
 # A run at home ------------------------------------------------------------------------------------------------------
@@ -55,6 +61,14 @@ check "predictions that are gone" mended rm predictions/mrpc-student-1.tsv "fine
 check "a curve" mended flip curves/teacher.tsv "teacher: curves/teacher.tsv is damaged"
 check "a record" mended change stages/distill-student.json "distill-student: its record is damaged"
 check "the record of the benchmark" mended change bench.json "bench: its record is damaged"
+
+# made again, but to other bits: another student in the place of the one that the fine-tuning began with
+build/distil distill --profile tiny.settings --run other --data build/tiny/data --teacher $run/models/teacher --student student \
+    --run.seed 12 2>said && cp other/models/student/model.safetensors $run/models/student && rm -r other
+reseal $run/stages/distill-student.json models/student/model.safetensors
+check "what it touches is named" eval 'run 1 verify --run $run; grep "stages/finetune-mrpc-student-1.json: models/student/model.safetensors is another" "$folder/err"'
+check "and is made again" eval 'experiment && grep "^due" said && grep -qx "due: finetune-mrpc-student-1: models/student/model.safetensors is another than it was made from" said'
+check "alone" same "$(grep -c '^due' said)" 1
 
 # results are computed anew each time, so damage does not last; verify names it all the same
 results="tables/scores.tsv figures/seeds.tsv summary.json values.json verdicts.json run.settings results.json"
@@ -143,19 +157,12 @@ change sent/tiny/stages/teacher.json
 check "a record to its own sum" forged stages/teacher.json "stages/teacher.json: is damaged"
 change sent/tiny/summary.json
 check "the summary to the record of the results" forged summary.json "summary.json is damaged"
-reseal() { # reseal RECORD FILE: gives the record the sum that the file has now, and a sum of its own
-    is=$(sha256sum <"sent/tiny/$2" | cut -d ' ' -f 1) zeros=$(printf %064d 0)
-    sed -i "s:\(\"$2\"\: \"\)[0-9a-f]*:\1$is:; s/^\(  \"sum\": \"\)[0-9a-f]*/\1$zeros/" "sent/tiny/$1"
-    own=$(sha256sum <"sent/tiny/$1" | cut -d ' ' -f 1)
-    sed -i "s/^\(  \"sum\": \"\)[0-9a-f]*/\1$own/" "sent/tiny/$1"
-    again "$1"
-}
 sed -i 's/"rows": 40/"rows": 41/' sent/tiny/summary.json
-reseal results.json summary.json
+reseal sent/tiny/results.json summary.json && again results.json
 check "and a number to what comes out of the predictions" forged summary.json "tasks.mrpc.rows is 41, but 40 comes out"
 sed -i '2s/\t[01]\t\([01]\)\t/\t0\t\1\t/; 3s/\t[01]\t\([01]\)\t/\t1\t\1\t/; 4s/\t[01]\t/\t1\t/' sent/tiny/predictions/mrpc-student-1.tsv
 check "so is every prediction" eval 'again predictions/mrpc-student-1.tsv;
-    reseal stages/finetune-mrpc-student-1.json predictions/mrpc-student-1.tsv;
+    reseal sent/tiny/stages/finetune-mrpc-student-1.json predictions/mrpc-student-1.tsv; again stages/finetune-mrpc-student-1.json;
     forged predictions/mrpc-student-1.tsv "expected the rows and labels of the other\|comes out"'
 change sent/tiny/CITATION.cff
 check "a sum that only the list knows is not believed" eval 'is=$(sha256sum <sent/tiny/CITATION.cff | cut -d " " -f 1);
