@@ -30,6 +30,7 @@ V        ?= 0
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
+# ARTIFACT  for make verify: a run that somebody sent, its folder, or the archive that make artifact packed
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2"
 # V         1 shows every command
@@ -217,9 +218,8 @@ report: build ## run the experiments that are due, then weave results/PROFILE/re
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
 
-# ARTIFACT  a run that somebody sent, a folder or an archive that make artifact packed: it is held to its own claims
 ifeq ($(ARTIFACT),)
-verify: build ## run the experiments that are due, hold the run to its records, say for each claim PASS, FAIL or not decided; or ARTIFACT=
+verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
 else
@@ -227,7 +227,7 @@ verify: build
 	$(Q)sh code/unpacked.sh '$(ARTIFACT)' $(BUILD)/artifact $(DISTIL) verify --run
 endif
 
-artifact: build ## pack the finished run for a grader: results/PROFILE/artifact.tar.xz, which make verify ARTIFACT=FILE checks
+artifact: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
 	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory weave
 	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
@@ -364,12 +364,23 @@ PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
+# results are what `distil results` left, by the sums in results.json; committed ones have no such record
+define sound_results
+	$(Q)[ -f $(RUN)/values.json ] || { echo "$@: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)[ ! -f $(RUN)/results.json ] || sed -n 's/^    "\([^"]*\)": "\([0-9a-f]\{64\}\)",*$$/\2  \1/p' $(RUN)/results.json | \
+	    (cd $(RUN) && sha256sum --strict --quiet -c -) || { echo "$@: $(RUN) is damaged; 'make report PROFILE=$(PROFILE)' mends it" >&2; exit 1; }
+endef
+
+# a PDF that is not the one that was set is set again
+set_again = [ ! -f $(RUN)/$(1) ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$@: $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
+
 weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
-	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
+	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html: tangle ## the same as one HTML file, results/PROFILE/report.html
-	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
@@ -417,14 +428,16 @@ awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing
     /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
 endef
 
+put_pdf = sha256sum <$(WORK)/weave/$(1).pdf >$(WORK)/weave/$(@F).sum && cp $(WORK)/weave/$(1).pdf $@.new && $(whole)
+
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,book)
-	$(Q)cp $(WORK)/weave/book.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,book)
 	@echo "weave: $@"
 
 $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,summary)
-	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,summary)
 	@echo "weave: $@"
 
 $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)

@@ -11,9 +11,9 @@
    the folder is packed, and may lack files that end in .safetensors. */
 char *trust_fault(const char *folder, const json_t *sums, bool weights);
 
-/* trust_origin: holds what a stage was made from, {path: sum}, to what the stages of the
-   run have left since. Says which file is another one, for the caller to free; NULL if
-   none is. */
+/* trust_origin: holds what a stage was made from, {path: sum}, to what the stages of
+   the run have left since. Says which file is another one, for the caller to free; NULL
+   if none is. */
 char *trust_origin(const json_t *from, const json_t *left);
 
 /* trust_is_weights: whether a file, by its name, holds a model's numbers. */
