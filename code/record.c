@@ -318,6 +318,8 @@ void record_close(struct record *record)
         char *path = curve_path(record, curve);
         if (curve->text)
             record_left(record, path);
+        else
+            unlink(path);
         free(path);
     }
     char *path = stage_path(record->stage, "stages/%s.json", record->name);

@@ -64,7 +64,7 @@ static void hold_record(struct trial *t, const char *name)
     free(path);
 }
 
-/* Refuses a file of a table that the results would take and no stage has left. */
+/* Refuses a table that the results would take and no stage has left. */
 static void refuse_strays(const struct trial *t, struct settings *settings,
                           const char *kind)
 {
@@ -73,8 +73,10 @@ static void refuse_strays(const struct trial *t, struct settings *settings,
     char **names = run_files(folder, ".tsv", &count);
     for (int i = 0; i < count; i++) {
         char *name = text_format("%s/%s.tsv", kind, names[i]);
+        char *path = text_format("%s/%s", t->folder, name);
         if (run_asks(settings, names[i]) && !json_object_get(t->files, name))
-            refuse(t, name, "no record says that a stage left it");
+            fail(path, "is of no stage: no record tells of it; remove it");
+        free(path);
         free(name);
         free(names[i]);
     }

@@ -86,6 +86,12 @@ echo "step	loss" >$run/predictions/mrpc-teacher-1.tsv.partial
 cp $run/predictions/mrpc-teacher-1.tsv $run/curves/teacher.tsv.other
 check "what nobody reads is nobody's business" run 0 verify --run $run
 rm $run/predictions/*.partial $run/curves/*.other
+record=stages/finetune-mrpc-student-1.json
+cp $run/$record kept
+sed -i 's/^    "curves.finetune-mrpc-student-1.tsv": .*//' $run/$record
+reseal $run/$record predictions/mrpc-student-1.tsv
+check "what no stage left is not believed" eval 'run 1 verify --run $run; grep "curves/finetune-mrpc-student-1.tsv: is of no stage: .*; remove it" "$folder/err"'
+cp kept $run/$record
 
 # the data that were generated
 flip build/tiny/data/vocab.txt
