@@ -15,7 +15,7 @@
 /* An artifact that is being filled. */
 struct artifact {
     const struct stage *stage; /* run: where from; out: where to */
-    json_t *sums;              /* of what is in it, {name: sum} */
+    json_t *sums, *sizes;      /* of what is in it, {name: sum}, {name: bytes} */
     json_t *values, *given;    /* values.json and results.json of the run */
 };
 
@@ -27,6 +27,7 @@ static void put(struct artifact *a, const char *name, const char *bytes, size_t 
     fwrite(bytes, 1, size, file_stream(writer));
     file_commit(writer);
     json_object_set_new(a->sums, name, json_string(sum_bytes(bytes, size).digits));
+    json_object_set_new(a->sizes, name, json_sprintf("%zu", size));
     free(path);
 }
 
@@ -158,9 +159,11 @@ static void add_files(const struct artifact *a, json_t *graph, json_t *parts)
     json_t *sum;
     json_object_foreach(a->sums, name, sum) {
         json_array_append_new(parts, link_to(name));
-        json_array_append_new(graph, json_pack("{s:s, s:s, s:s, s:O}", "@id", name,
+        json_array_append_new(graph, json_pack("{s:s, s:s, s:s, s:O, s:O}", "@id", name,
                                                "@type", "File", "encodingFormat",
-                                               format_of(name), "sha256", sum));
+                                               format_of(name), "contentSize",
+                                               json_object_get(a->sizes, name),
+                                               "sha256", sum));
     }
 }
 
@@ -287,7 +290,8 @@ int artifact_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage, "--run --out --title");
     if (file_exists(stage.out))
         fail(stage.out, "is there already; expected a folder that is to be made");
-    struct artifact a = {.stage = &stage, .sums = json_object()};
+    struct artifact a = {.stage = &stage, .sums = json_object(),
+                         .sizes = json_object()};
     /* Verify the run and read what describes it */
     json_t *files = verify_run(stage.run, true);
     char *values = stage_path(&stage, "values.json"),
@@ -313,6 +317,7 @@ int artifact_main(int argc, char **argv)
     json_decref(a.values);
     json_decref(a.given);
     json_decref(a.sums);
+    json_decref(a.sizes);
     stage_close(&stage);
     return 0;
 }
