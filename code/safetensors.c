@@ -292,7 +292,7 @@ struct safetensors *safetensors_try(const char *path, char **fault)
 
 struct safetensors *safetensors_open(const char *path)
 {
-    char *fault, said[sizeof (struct safetensors){0}.fault];
+    char *fault, said[FAULT_ROOM];
     struct safetensors *file = safetensors_try(path, &fault);
     if (file)
         return file;
