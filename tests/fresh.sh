@@ -23,7 +23,8 @@ unpacked() { # as from an archive that keeps no times
     (cd "$folder" && tar -cf tree.tar --mtime=1999-01-01 tree && rm -rf tree && tar -xf tree.tar && rm tree.tar)
     cd "$folder/tree" && nothing
 }
-moved() { (cd "$folder" && cp -r tree copy && rm -rf tree && mkdir -p some/where && mv copy some/where/else); cd "$folder/some/where/else" && nothing; }
+elsewhere="$folder/it's a \"Größe\" & \$HOME"
+moved() { (cd "$folder" && cp -r tree copy && rm -rf tree && mv copy "$elsewhere"); cd "$elsewhere" && nothing; }
 touched() { find . -type f | awk -v to="$1" 'NR % 2 == to' | xargs touch -d "$2"; nothing; }
 
 check "an experiment runs" experiment
