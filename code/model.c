@@ -126,8 +126,8 @@ static struct config open_config(const char *folder)
     struct config c = {.path = text_format("%s/config.json", folder)};
     char *adapter = text_format("%s/adapter_config.json", folder);
     if (file_exists(adapter) && !file_exists(c.path))
-        fail(folder, "is an adapter, a change to a model that lies elsewhere; merge the "
-                     "two and save the model");
+        fail(folder, "is an adapter, a change to a model that lies elsewhere; merge "
+                     "the two and save the model");
     free(adapter);
     c.json = foreign_json(c.path);
     const char *type = json_string_value(json_object_get(c.json, "model_type"));
