@@ -39,7 +39,7 @@ Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
 export LC_ALL := C.UTF-8
-unexport LANGUAGE
+unexport LANGUAGE CDPATH # with a CDPATH, cd speaks
 
 # these reach the scripts by the environment, which takes them as they are, $ included
 override DATA_DIR := $(value DATA_DIR)

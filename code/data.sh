@@ -16,7 +16,7 @@ derived=${DATA_DERIVED:-build/data}
 patience=${DATA_PATIENCE:-30} # seconds without a byte, after which a home is given up
 sources=${DATA_SOURCES:-code/data.sources}
 
-work=$(mktemp -d)
+work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$derived" "$keys"

@@ -32,6 +32,8 @@ check "it is done" nothing
 check "in another locale" in_locale
 check "in another time zone" eval TZ=Asia/Kolkata nothing
 check "with another umask" strict
+check "with folders that cd looks through" eval CDPATH=.:.. nothing
+check "with tools that keep to POSIX" eval POSIXLY_CORRECT=1 nothing
 check "with another shell" nothing SHELL=/bin/bash
 check "on another number of cores" taskset -c 0 make -s verify PROFILE=tiny.settings BUILD=build NVCC= CHECKED=
 check "with more stages side by side, and fewer checkpoints" nothing SET="--run.jobs 2 --run.checkpoint 60"
