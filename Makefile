@@ -417,8 +417,11 @@ $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
 	@echo "weave: $@"
 
+# what pandoc 2.19 and newer call the wish for one file with all that it shows
+ONE_FILE = $(if $(shell pandoc --help | grep -e --embed-resources),--embed-resources,--self-contained)
+
 $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
-	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
+	$(Q)$(PANDOC) -t html5 -s $(ONE_FILE) --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
 	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------
