@@ -30,6 +30,7 @@ V        ?= 0
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
+# ARTIFACT  for make verify: a run that somebody sent, its folder, or the archive that make artifact packed
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2"
 # V         1 shows every command
@@ -53,13 +54,13 @@ export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c
 
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
-        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
+        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps report verify artifact weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -81,7 +82,7 @@ compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
-LIBS     := -lopenblas -ljansson -lutf8proc -lm
+LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
@@ -203,7 +204,7 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
 
@@ -227,9 +228,26 @@ report: build ## run the experiments that are due, then weave results/PROFILE/re
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave
 
-verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+ifeq ($(ARTIFACT),)
+verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
+else
+verify: build
+	$(Q)sh code/unpacked.sh '$(ARTIFACT)' $(BUILD)/artifact $(DISTIL) verify --run
+endif
+
+artifact: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
+	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory weave
+	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
+
+# the same run gives the same bytes: files in order, and no time or user
+$(RUN)/artifact.tar.xz: FORCE
+	$(Q)rm -rf $(WORK)/artifact && $(DISTIL) artifact --run $(RUN) --out $(WORK)/artifact/$(NAME) --title "$$TITLE" --author "$$AUTHOR"
+	$(Q)tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf $(WORK)/artifact.tar \
+	    -C $(WORK)/artifact $(NAME) && xz -c -T1 $(WORK)/artifact.tar >$@.new && rm $(WORK)/artifact.tar && $(whole)
+	@echo "artifact: $@, $$(du -k $@ | cut -f1) KiB"
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
 key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(SET) $(3)
@@ -269,11 +287,13 @@ ifeq ($(filter-out toyland,$(call setting,run,data)),)
 $(WORK)/keys/toyland.key: FORCE
 	$(Q)$(call key,code/toyland.c,run toyland)
 
-# a folder that is there whole or not at all, with the key that it was made from
+# a folder that is there whole or not at all, with the key that it was made from, and as it was made
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)(cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum) | sha256sum >$@.new
+	$(Q)cmp -s $< $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
+	    $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && \
+	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)sha256sum <$(DATA)/.sums >$@.new
 	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
@@ -353,12 +373,23 @@ PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
+# results are what `distil results` left, by the sums in results.json; committed ones have no such record
+define sound_results
+	$(Q)[ -f $(RUN)/values.json ] || { echo "$@: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)[ ! -f $(RUN)/results.json ] || sed -n 's/^    "\([^"]*\)": "\([0-9a-f]\{64\}\)",*$$/\2  \1/p' $(RUN)/results.json | \
+	    (cd $(RUN) && sha256sum --strict --quiet -c -) || { echo "$@: $(RUN) is damaged; 'make report PROFILE=$(PROFILE)' mends it" >&2; exit 1; }
+endef
+
+# a PDF that is not the one that was set is set again
+set_again = [ ! -f $(RUN)/$(1) ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$@: $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
+
 weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
-	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
+	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html: tangle ## the same as one HTML file, results/PROFILE/report.html
-	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
@@ -407,14 +438,16 @@ awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing
     /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
 endef
 
+put_pdf = sha256sum <$(WORK)/weave/$(1).pdf >$(WORK)/weave/$(@F).sum && cp $(WORK)/weave/$(1).pdf $@.new && $(whole)
+
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,book)
-	$(Q)cp $(WORK)/weave/book.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,book)
 	@echo "weave: $@"
 
 $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,summary)
-	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,summary)
 	@echo "weave: $@"
 
 # what pandoc 2.19 and newer call the wish for one file with all that it shows
