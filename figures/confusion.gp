@@ -3,7 +3,18 @@ width = 14.6
 height = 3.2
 load "figures/style.gp"
 confusion = results . "/figures/confusion.tsv"
-tasks = results . "/figures/tasks.tsv"
+stats confusion using (0) nooutput
+# Leave the picture empty where there is nothing to draw
+if (STATS_records < 2) {
+    load "figures/style.gp"
+    unset border
+    unset tics
+    set xrange [0:1]
+    set yrange [0:1]
+    plot NaN notitle
+    exit
+}
+tasks = results . "/figures/classes.tsv"
 array model = ["teacher", "student"]
 stats tasks using 1 nooutput
 matrices = 2 * (STATS_max + 1)
