@@ -4,7 +4,7 @@
 set -u
 . tests/check.sh
 export OMP_NUM_THREADS=1
-printf 'check.toyland.denial\t0\n' >"$folder/checks.tsv"
+grep -oh '{{check\.[^}]*}}' chapters/*.md | sed 's/[{}]//g; s/$/\t0/' | sort -u >"$folder/checks.tsv"
 "${BUILD:-build}/tangle" --xref "$folder/xref.json" -o "$folder/tangled" chapters/*.md 2>/dev/null
 
 # answers TASK QUALITY: rows of predictions. QUALITY: a number of a hundred, or "constant" for a model that says the same of
@@ -67,18 +67,26 @@ make_up() {
             done
         done
     done
-    sed "$([ "$6" != 0 ] || echo 1q)" tests/fixtures/run/curves/distill-student.tsv >"$run/curves/distill-student.tsv"
+    [ "$6" = 0 ] || cp tests/fixtures/run/curves/distill-student.tsv "$run/curves"
     case $7 in *bare*) rm -r "$run/curves" "$run/bench.json" ;; esac
+}
+
+# book NAME ARGUMENT …: the chapters with the numbers of a run, in HTML
+book() {
+    name=$1
+    shift
+    pandoc --wrap=none --lua-filter code/weave.lua --citeproc -M bibliography=chapters/references.bib -M figures=. \
+        -M values="$folder/$name/values.json" -M values=chapters/published.json -M results="$folder/$name" \
+        -M xref="$folder/xref.json" -M command='make report' -t html "$@" chapters/*.md 2>"$folder/$name/warnings"
+    ! grep error "$folder/$name/warnings"
 }
 
 # weave NAME: its summary as plain text, a paragraph a line
 weave() {
-    "$distil" results --profile "$folder/$1/made-up.settings" --run "$folder/$1" --checks "$folder/checks.tsv" >"$folder/$1/said" &&
-    pandoc --wrap=none --lua-filter code/weave.lua --citeproc -M bibliography=chapters/references.bib \
-        -M values="$folder/$1/values.json" -M values=chapters/published.json -M results="$folder/$1" -M xref="$folder/xref.json" \
-        -M command='make report' -M figures=. -M summary=true -t html chapters/*.md 2>"$folder/$1/warnings" |
-        pandoc -f html -t plain --wrap=none 2>/dev/null | sed 's/\xC2\xA0/ /g' >"$folder/$1/text"
-    ! grep error "$folder/$1/warnings" && [ -s "$folder/$1/text" ]
+    "$distil" results --profile "$folder/$1/made-up.settings" --run "$folder/$1" --checks "$folder/checks.tsv" &&
+        book "$1" -M summary=true >"$folder/summary.html" &&
+        pandoc -f html -t plain --wrap=none "$folder/summary.html" 2>/dev/null | sed 's/\xC2\xA0/ /g' >"$folder/$1/text" &&
+        [ -s "$folder/$1/text" ]
 }
 
 # The text in three parts: what is prose; what of it is about this run, and not about the paper; and one of its sentences a line.
@@ -195,6 +203,8 @@ check "further tasks stand apart" says beyond "The other tasks of GLUE are in ta
 check "one toy task" says toy-one "On toy MRPC our student keeps" "Without the soft targets the student"
 check "without benchmark and curves" says bare "The size and the speed of the student were not measured." "kept no curve of the student’s training"
 check "without a student" says teacher "is not defined: RTE was not answered by the student." "This run has no student"
+whole() { book "$1" >"$folder/book.html" && grep -q 'id="sec:results-program"' "$folder/book.html"; }
+check "the whole book weaves with as little" whole teacher
 check "without a teacher" says student "is not defined: RTE and WNLI were not answered by the teacher."
 check "ten tasks and fifteen models" says every "and SQuAD our student keeps" "above a constant answer on all 11 tasks" \
     "MRPC (Dolan and Brockett 2005) and QQP (Wang et al. 2019) by the mean of accuracy and F1" "Taught by several, the student"
