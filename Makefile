@@ -39,7 +39,12 @@ Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
 export LC_ALL := C.UTF-8
-unexport LANGUAGE
+unexport LANGUAGE CDPATH # with a CDPATH, cd speaks
+
+# these reach the scripts by the environment, which takes them as they are, $ included
+override DATA_DIR := $(value DATA_DIR)
+override DATA_MIRROR := $(value DATA_MIRROR)
+export DATA_DIR DATA_MIRROR
 
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
@@ -103,7 +108,7 @@ build: tangle ## compile the trainer
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) --no-print-directory $(DISTIL)
+	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -157,6 +162,11 @@ DATA     := $(WORK)/data
 setting = $(shell option= found=; for word in $(SET); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
     [ -z "$$found" ] || { echo "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+
+# make itself takes words for names, so these paths have none of what parts words
+APOSTROPHE := '
+$(foreach v,PROFILE TEACHER BUILD,$(if $(filter-out 0 1,$(words $($v)))$(findstring ",$($v))$(findstring $(APOSTROPHE),$($v)),\
+    $(error $v=$($v): expected a path without spaces and quotes)))
 
 TASKS   := $(call setting,finetune,tasks)
 JOBS     = $(call setting,run,jobs)
@@ -263,15 +273,14 @@ $(WORK)/keys/toyland.key: FORCE
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
 	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
 	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@).new
+	$(Q)(cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum) | sha256sum >$@.new
 	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	$(Q)cp $< $@.new && mv $@.new $@
 else
 $(WORK)/keys/data.key: FORCE
-	$(Q)DATA_DIR='$(DATA_DIR)' DATA_MIRROR='$(DATA_MIRROR)' DATA_DERIVED=$(BUILD)/data \
-	    sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
+	$(Q)DATA_DERIVED=$(BUILD)/data sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
@@ -375,7 +384,8 @@ $(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
 $(foreach f,tile banks,$(WORK)/weave/$(f).tikz $(WORK)/weave/$(f).svg): code/kernels.h code/kernels_cuda.cu
 
 $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
-	$(Q)cd $(@D) && mkdir -p $*.new && $(PDFLATEX) -output-directory $*.new -jobname $* $(abspath code/figure.tex) >/dev/null || \
+	$(Q)mkdir -p $(@D)/$*.new && cp code/figure.tex $(@D)/$*.new
+	$(Q)cd $(@D) && $(PDFLATEX) -output-directory $*.new -jobname $* $*.new/figure.tex >/dev/null || \
 	    { grep -A 4 '^!' $*.new/$*.log >&2; exit 1; }
 	$(Q)mv $(@D)/$*.new/$*.pdf $@
 
@@ -407,8 +417,11 @@ $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
 	@echo "weave: $@"
 
+# what pandoc 2.19 and newer call the wish for one file with all that it shows
+ONE_FILE = $(if $(shell pandoc --help | grep -e --embed-resources),--embed-resources,--self-contained)
+
 $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
-	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
+	$(Q)$(PANDOC) -t html5 -s $(ONE_FILE) --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
 	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ void record_resume(struct record *record, long step, double seconds, int64_t tok
     for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
         char *path = curve_path(record, curve);
         if (file_exists(path)) {
-            char *text = file_read(path, NULL), *row = strchr(text, '\n');
+            char *text = file_text(path, NULL), *row = strchr(text, '\n');
             while (row && row[1] && strtol(row + 1, NULL, 10) <= step)
                 row = strchr(row + 1, '\n');
             if (row)

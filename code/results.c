@@ -1226,7 +1226,7 @@ static void set_checks(const char *path, json_t *values)
 {
     if (!path || !file_exists(path))
         return;
-    char *text = file_read(path, NULL);
+    char *text = file_text(path, NULL);
     for (char *line = text, *next; *line; line = next) {
         next = line + strcspn(line, "\n");
         if (*next)

@@ -22,7 +22,7 @@ struct grid *grid_read(const char *path)
 {
     struct grid *grid = allocate(1, sizeof *grid);
     grid->path = text_format("%s", path);
-    grid->text = file_read(path, NULL);
+    grid->text = file_text(path, NULL);
     grid->columns = count_cells(grid->text);
     int lines = 0;
     for (char *c = grid->text; *c; c++)

@@ -88,7 +88,7 @@ struct settings *settings_open(const char *path)
 {
     struct settings *settings = allocate(1, sizeof *settings);
     settings->path = text_format("%s", path);
-    char *bytes = file_read(path, NULL), *rest = bytes, *section = "";
+    char *bytes = file_text(path, NULL), *rest = bytes, *section = "";
     bool assigned = false; /* a value stands above, in this section */
     for (int line = 1; rest; line++) {
         char *text = rest, *where = text_format("%s:%d", path, line);

@@ -249,7 +249,7 @@ static struct pairs read_pairs(char *path)
     if (!path)
         return pairs;
     size_t size;
-    pairs.text = file_read(path, &size);
+    pairs.text = file_text(path, &size);
     pairs.lines = allocate(size, sizeof *pairs.lines);
     for (char *line = strtok(pairs.text, "\r\n"); line; line = strtok(NULL, "\r\n"))
         pairs.lines[pairs.count++] = line;
@@ -324,17 +324,14 @@ static void read_table(const struct task *task, enum split split,
                        const struct layout *layout, struct pairs *pairs,
                        const char *path, struct rows *rows)
 {
-    static const char mark[] = "\xEF\xBB\xBF";
     size_t size;
-    char *text = file_read(path, &size), *end = text + size, *line = text, *next;
+    char *text = file_text(path, &size), *end = text + size, *line = text, *next;
     char *header = layout->header ? text_format("%s", layout->header) : NULL;
     struct columns at = {0};
     while (end > text && (end[-1] == '\n' || end[-1] == '\r'))
         *--end = '\0'; /* an empty last line is no row */
     if (header)
         at = find_columns(task, header, layout->dev_ids, path);
-    if (strncmp(line, mark, 3) == 0)
-        line += 3;
     for (long number = 1; line < end; number++, line = next) {
         char *newline = memchr(line, '\n', (size_t)(end - line));
         next = newline ? newline + 1 : end;
@@ -392,7 +389,7 @@ static void read_folder(const char *path, int class, struct rows *rows)
         fail(path, "expected a folder with .txt files in it");
     for (int i = 0; i < count; i++) {
         char *file = text_format("%s/%s", path, entries[i]->d_name);
-        add_row(rows, class, file_read(file, NULL), NULL);
+        add_row(rows, class, file_text(file, NULL), NULL);
         free(file);
         free(entries[i]);
     }

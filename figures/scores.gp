@@ -72,7 +72,7 @@ do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
     plot tasks every ::i::i using ((low + high) / 2):(1):x2ticlabels(2) with dots \
              axes x2y1 linecolor rgb "#ffffff", \
          for [m = 1:models] scores using ($1 == i && $2 == m ? $3 : NaN):2:4:5 \
-             with xerrorbars linestyle m pointsize 0.7, \
+             with xerrorbars linetype m pointsize 0.7, \
          seeds using ($1 == i ? $3 : NaN):($2 + 0.3) with points pointtype 7 \
              pointsize 0.2 linecolor rgb "#777777"
     unset arrow
@@ -99,8 +99,8 @@ if (timed) {
     highest = STATS_max > first_highest ? STATS_max : first_highest
     set yrange [0:1.3 * highest]
     set ytics 0, tick(highest)
-    plot speed every ::1 using 2:3 with points linestyle 1, \
-         speed every ::1 using 2:4 with points linestyle 2, \
+    plot speed every ::1 using 2:3 with points linetype 1, \
+         speed every ::1 using 2:4 with points linetype 2, \
          speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9
 }
 unset multiplot
