@@ -1,6 +1,6 @@
 # Tangled from chapters/12-weaver.md; edit there.
-if (!exists("width")) width = 14.6
-if (!exists("height")) height = 5
+if (!exists("width")) { width = 14.6 }
+if (!exists("height")) { height = 5 }
 paper = terminal eq "tikz"
 options = paper ? sprintf(" font '\\footnotesize' size %gcm,%gcm", width, height) \
     : sprintf(" font 'serif,12' size %d,%d", 50 * width, 50 * height)

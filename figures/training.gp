@@ -1,6 +1,17 @@
 # Tangled from chapters/57-figures.md; edit there.
 losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
+stats losses using (0) nooutput
+# Leave the picture empty where there is nothing to draw
+if (STATS_records < 2) {
+    load "figures/style.gp"
+    unset border
+    unset tics
+    set xrange [0:1]
+    set yrange [0:1]
+    plot NaN notitle
+    exit
+}
 # Make room for the key
 stats accuracy using 1 nooutput
 models = STATS_blocks
