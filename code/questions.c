@@ -44,6 +44,8 @@ static struct question read_question(const char *path, const json_t *json,
         .index = index,
         .answer_count = (int)json_array_size(answers),
     };
+    if (strpbrk(q.id, "\t\n\r"))
+        fail(path, "question %d: expected an id without tabs and line ends", index);
     if (q.answer_count == 0)
         fail(path, "question %d: expected an answer; SQuAD 1.1 has one to each", index);
     q.answers = allocate((size_t)q.answer_count, sizeof *q.answers);

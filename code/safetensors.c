@@ -83,8 +83,9 @@ static bool read_header(struct safetensors *file)
 {
     if (file->size < 8)
         return refuse(file, "is too short to be safetensors: %zu bytes", file->size);
-    if (foreign_pointer(file->map, file->size))
-        return refuse(file, POINTER_FAULT);
+    const char *fault = foreign_fault(file->map, file->size);
+    if (fault)
+        return refuse(file, "%s", fault);
     size_t length = header_size(file);
     if (length > 100000000)
         return refuse(file, "claims a header of %zu bytes; at most 100,000,000 may be",

@@ -37,9 +37,19 @@ static struct setting *find(const struct settings *settings, const char *section
 }
 
 /* Add a setting */
+static void refuse_negative(const struct settings *settings, const char *section,
+                            const char *key, const char *value, int line)
+{
+    char *end, *where = text_format(line ? "%s:%d" : "%s", settings->path, line);
+    if (strtod(value, &end) < 0 && !*end)
+        fail(where, "[%s] %s: expected nothing below 0, found \"%s\"", section, key,
+             value);
+    free(where);
+}
 static void add(struct settings *settings, const char *section, const char *key,
                 const char *value, int line)
 {
+    refuse_negative(settings, section, key, value, line);
     size_t room = (size_t)(settings->count + 1) * sizeof *settings->list;
     struct setting *list = realloc(settings->list, room);
     if (!list)
@@ -78,7 +88,7 @@ struct settings *settings_open(const char *path)
 {
     struct settings *settings = allocate(1, sizeof *settings);
     settings->path = text_format("%s", path);
-    char *bytes = file_read(path, NULL), *rest = bytes, *section = "";
+    char *bytes = file_text(path, NULL), *rest = bytes, *section = "";
     bool assigned = false; /* a value stands above, in this section */
     for (int line = 1; rest; line++) {
         char *text = rest, *where = text_format("%s:%d", path, line);
@@ -140,6 +150,7 @@ void settings_override(struct settings *settings, const char *name, const char *
     size_t length = dot ? (size_t)(dot - name) : 0;
     struct setting *old = dot ? find(settings, name, length, dot + 1) : NULL;
     if (old) {
+        refuse_negative(settings, old->section, old->key, value, 0);
         free(old->value);
         old->value = text_format("%s", value);
         return;

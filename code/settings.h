@@ -9,8 +9,8 @@
 struct settings;
 
 /* settings_open: reads a profile. Fails, naming file and line, on a line that is
-   neither a section, a comment nor "key = value", and on a key that is given twice. The
-   caller closes it. */
+   neither a section, a comment nor "key = value", on a key that is given twice, and on
+   a negative number. The caller closes it. */
 struct settings *settings_open(const char *path);
 void settings_close(struct settings *settings);
 

@@ -34,6 +34,10 @@ struct noise {
 };
 extern const struct noise noise[]; /* the one after the last has a NULL task */
 
+/* claims_are_of: whether tasks, a list of names, are those of the claims: the course
+   project's three. */
+bool claims_are_of(const json_t *tasks);
+
 /* claim_tolerance: the half-width of a 95 % interval of the claimed retention, in
    points, from the published noise. Formula: chapter "Verdicts". */
 double claim_tolerance(const struct claim *claim);

@@ -291,7 +291,7 @@ json_t *verify_run(const char *folder, bool weights)
 static json_t *read_sums(const char *path)
 {
     json_t *sums = json_object();
-    char *text = file_read(path, NULL);
+    char *text = file_text(path, NULL);
     int number = 0;
     for (char *line = text, *next; *line; line = next) {
         next = line + strcspn(line, "\n");

@@ -160,6 +160,27 @@ static void what_never_ends_is_not_waited_for(void **state)
     free(path), free(own), free(text);
 }
 
+static char *text_of(const char *path, const char *bytes, size_t size)
+{
+    FILE *stream = fopen(path, "wb");
+    fwrite(bytes, 1, size, stream);
+    fclose(stream);
+    return file_text(path, NULL);
+}
+
+static void texts_end_where_they_end(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/text", folder), *text = text_of(path, "\xEF\xBB\xBFwords\n", 9);
+    assert_string_equal(text, "words\n");
+    free(text);
+    EXPECT_FAIL(text_of(path, "one\ntwo\0three\n", 14), "line 2: holds a byte of zero; expected text in UTF-8");
+    EXPECT_FAIL(text_of(path, "\xFF\xFEo\0n\0", 6), "is UTF-16; expected UTF-8");
+    free(path);
+}
+
 /* FIPS 180-4's examples, in one piece and in many, and from a file. */
 static void sha256_known_answers(void **state)
 {
@@ -198,8 +219,9 @@ int main(void)
         cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
         cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
         cmocka_unit_test(what_never_ends_is_not_waited_for),
-        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(missing_file_is_named),
-        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
+        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(texts_end_where_they_end),
+        cmocka_unit_test(sha256_known_answers),         cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
     };
     return cmocka_run_group_tests_name("helpers", tests, NULL, NULL);
 }

@@ -290,6 +290,9 @@ static void other_formats_are_refused(void **state)
     refuse(FILE_WITH("1"), "expected a list \"qas\"");
     refuse(FILE_WITH("[{\"id\": \"1\"}]"), "question 0: expected a text \"question\"");
     refuse(QUESTION("[]"), "question 0: expected an answer");
+    refuse(FILE_WITH("[{\"id\": \"a\\tb\", \"question\": \"?\", \"answers\": []}]"),
+           "question 0: expected an id without tabs and line ends");
+    refuse(FILE_WITH("[{\"id\": \"a\\n\", \"question\": \"?\", \"answers\": []}]"), "expected an id without tabs");
     refuse(QUESTION("[{\"answer_start\": 0}]"), "question 0: expected a text \"text\"");
     refuse(QUESTION("[{\"text\": \"b\"}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": -1}]"), "expected an \"answer_start\" within the context");

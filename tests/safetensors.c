@@ -69,6 +69,14 @@ static void what_is_no_weights_is_called_by_its_name(void **state)
     fputs("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 267954768\n", stream);
     fclose(stream);
     check_refused("is a Git LFS pointer, not the file itself");
+    stream = fopen(path, "wb");
+    fputs("<!DOCTYPE html><title>Log in</title>", stream);
+    fclose(stream);
+    check_refused("is a web page, not the file itself");
+    stream = fopen(path, "wb");
+    fputs("PK\003\004 archive/data.pkl", stream);
+    fclose(stream);
+    check_refused("is a zip archive, perhaps what torch.save wrote");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     check_refused("is not a file");

@@ -98,7 +98,11 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(settings_open(profile("  1\n")), ":1: expected \"key = value\"");
     EXPECT_FAIL(settings_open(profile("[a]\nx = 1\nx = 2\n")), ":3: \"x\" is given twice in [a]");
     EXPECT_FAIL(settings_open("/nowhere.settings"), "/nowhere.settings: cannot be opened");
-    struct settings *s = settings_open(profile("[a]\nx = one\ny = -1\nz = 1 b\nw = 1e999\n"));
+    EXPECT_FAIL(settings_open(profile("[a]\nepochs = -1\n")), ":2: [a] epochs: expected nothing below 0, found \"-1\"");
+    EXPECT_FAIL(settings_open(profile("[a]\n\ndecay = -1e-9 # small\n")), ":3: [a] decay: expected nothing below 0");
+    struct settings *s = settings_open(profile("[a]\nx = one\ny = 1.5\nz = 1 b\nw = 1e999\n"));
+    EXPECT_FAIL(settings_override(s, "a.w", "-2"), "[a] w: expected nothing below 0, found \"-2\"");
+    EXPECT_FAIL(settings_override(s, "a.clip", "-inf"), "[a] clip: expected nothing below 0");
     EXPECT_FAIL(settings_number(s, "a", "x"), "[a] x: expected a number, found \"one\"");
     EXPECT_FAIL(settings_number(s, "a", "w"), "expected a number");
     EXPECT_FAIL(settings_count(s, "a", "y"), "expected a whole number");
