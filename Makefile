@@ -19,6 +19,7 @@ CFLAGS   ?= -O3 -march=native
 NVCC     ?= $(firstword $(wildcard $(addsuffix /nvcc,$(subst :, ,$(PATH)) /usr/local/cuda/bin)))
 CUDA_ARCH ?= $(if $(GPU),native,75)
 V        ?= 0
+WAIT     ?=
 
 # PROFILE   mini, compact, full, or a settings file of your own
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
@@ -30,9 +31,21 @@ V        ?= 0
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
+# ARTIFACT  for make verify: a run that somebody sent, its folder, or the archive that make artifact packed
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
-# SET       settings to override, say SET="--distill.epochs 2"
+# SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
+#           SET="--distill.epochs 2 --finetune.seeds '1 2'"
 # V         1 shows every command
+# WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
+
+# What is typed is taken as it is: a dollar in it is no variable of make's. A text reaches the shell as $(call quoted,TEXT).
+$(foreach v,TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR ARTIFACT,\
+    $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
+quoted   = '$(subst ','\'',$(1))'
+# $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
+MEANING := ; & | < > ( ) ` ' " \ * ? [ ] { } ! $$ \#
+plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error $(1): expected plain words or numbers, found $(2)))$(2)
+path     = $(if $(word 2,$(2)),$(error $(1): expected one path without spaces, found $(2)))$(call plain,$(1),$(2))
 
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 Q   := $(if $(filter 1,$(V)),,@)
@@ -41,28 +54,34 @@ Q   := $(if $(filter 1,$(V)),,@)
 export LC_ALL := C.UTF-8
 unexport LANGUAGE CDPATH # with a CDPATH, cd speaks
 
-# these reach the scripts by the environment, which takes them as they are, $ included
-override DATA_DIR := $(value DATA_DIR)
-override DATA_MIRROR := $(value DATA_MIRROR)
-export DATA_DIR DATA_MIRROR
-
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
-export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
+export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
+
+# Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
+# to it (chapter 50). What is done then is the target with .alone behind its name.
+RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data
+PACKING  := gpu-plan gpu-bundle
+BUILDING := tangle build compile check
+DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
+alone     = $(if $(DRY),,$(1:%=sh code/lock.sh %))
+export WAIT
 
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
-        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
+        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps report verify weave html test check bench data gpu-plan gpu-bundle tangle build compile stages sanitized valgrind clean FORCE
+.PHONY: help deps test stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+# commands that are given together are run one after the other, whatever -j says: make deps report
+$(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F '([.]alone)?:.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install what is missing, by apt-get; safe to repeat
 	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
@@ -81,7 +100,7 @@ compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
-LIBS     := -lopenblas -ljansson -lutf8proc -lm
+LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
@@ -89,24 +108,23 @@ OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
 NUMBERED := $(BUILD)/src
-DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
 
 # code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
 # A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself; under make -n it
 # would never be.
-tangle: $(TANGLE) ## write code/ and figures/ from the chapters
+tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
 	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
-	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle)
+	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle.alone)
 
 $(TANGLE): code/tangle.c FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -x $@ ] && cmp -s $< $@.c || { cp $< $@.new.c && $(CC) -O2 -o $@.new $@.new.c && rm -f $@.c && $(whole) && mv $@.new.c $@.c; }
 
-build: tangle ## compile the trainer
-	$(Q)$(MAKE) --no-print-directory compile
+build.alone: tangle.alone ## compile the trainer
+	$(Q)$(MAKE) --no-print-directory compile.alone
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
-compile:
+compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
 	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
@@ -114,7 +132,7 @@ COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
 CUDA_HOME   = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 CUDA_OBJECT = $(if $(NVCC),$(BUILD)/kernels_cuda.o)
-CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -lstdc++ -lpthread -ldl -lrt
+CUDA_LIBS   = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart_static -lstdc++ -lpthread -ldl -lrt
 gencode     = $(if $(filter native,$(1)),-arch=native,$(if $(filter %-ptx,$(1)),-gencode arch=compute_$(1:%-ptx=%)$(COMMA)code=compute_$(1:%-ptx=%),\
               -gencode arch=compute_$(1)$(COMMA)code=[sm_$(1)$(COMMA)compute_$(1)]))
 
@@ -152,42 +170,50 @@ $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 # Each stage is a target. What it runs, its settings and its data make its key; a record with another key, or none, runs it
 # again (chapter 50). Times decide nothing here, so all of it is looked at each time.
 
-SETTINGS := $(if $(filter %.settings,$(PROFILE)),$(PROFILE),code/$(PROFILE).settings)
+SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
+# the words of SET, each quoted for the shell
+WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 NAME     := $(basename $(notdir $(PROFILE)))
 RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 
+$(RUNNING):
+	$(Q)$(call alone,$(RUN)) $(MAKE) --no-print-directory $@.alone
+
+$(BUILDING):
+	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $@.alone
+
+$(PACKING):
+	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
+
 # $(call setting,SECTION,KEY): a value from SET, or else from the profile, with the indented lines that go on with it
-setting = $(shell option= found=; for word in $(SET); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
-    [ -z "$$found" ] || { echo "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
+setting = $(shell option= found=; for word in $(WORDS); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
+    [ -z "$$found" ] || { printf '%s\n' "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
     goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
+# the same, of words or numbers
+names   = $(call plain,[$(1)] $(2),$(call setting,$(1),$(2)))
 
-# make itself takes words for names, so these paths have none of what parts words
-APOSTROPHE := '
-$(foreach v,PROFILE TEACHER BUILD,$(if $(filter-out 0 1,$(words $($v)))$(findstring ",$($v))$(findstring $(APOSTROPHE),$($v)),\
-    $(error $v=$($v): expected a path without spaces and quotes)))
-
-TASKS   := $(call setting,finetune,tasks)
-JOBS     = $(call setting,run,jobs)
+TASKS   := $(call names,finetune,tasks)
+JOBS     = $(call names,run,jobs)
 # $(call listed,TASK): the models that are fine-tuned for it, or for all. A task's own lists come before [finetune]'s; a
 # task that has one of models has no others, unless it lists extended ones too
-listed   = $(or $(call setting,$(1),models),$(call setting,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
-    setting,$(if $(call setting,$(1),models)$(call setting,$(1),extended),$(1),finetune),extended))
+listed   = $(or $(call names,$(1),models),$(call names,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
+    names,$(if $(call names,$(1),models)$(call names,$(1),extended),$(1),finetune),extended))
 models   = $(MODELS.$(1))
 seeds    = $(SEEDS.$(1))
 ifneq ($(wildcard $(SETTINGS)),)
 $(foreach t,$(TASKS),$(eval MODELS.$(t) := $(strip $(call listed,$(t)))))
-$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call setting,$(t),seeds),$(call setting,finetune,seeds))))
+$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call names,$(t),seeds),$(call names,finetune,seeds))))
 endif
 # a student that is distilled twice begins as another one: $(call parent,STUDENT), its own name for all others
 LISTED  := $(sort $(foreach t,$(TASKS),$(MODELS.$(t))))
-$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call setting,$(m),from),$(m))))
+$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call names,$(m),from),$(m))))
 parent   = $(PARENT.$(1))
 twice    = $(filter-out $(call parent,$(1)),$(1))
 STUDENTS = $(sort $(foreach m,$(LISTED),$(filter student%,$(call parent,$(m)))))
 CORES   := $(shell nproc)
-TEACHER_FOLDER = $(if $(filter scratch,$(TEACHER)),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
+TEACHER_FOLDER = $(if $(filter scratch,$(call path,TEACHER,$(TEACHER))),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
 TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
 # an adopted teacher is fine-tuned from its own folder, which has its pooler
 MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(or $(call parent,$(1)),$(1)),$(TEACHER_PATH))
@@ -203,36 +229,54 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
-OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(SET)
+OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
 # $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
-heard = teachers='$(call setting,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
-    [ $$seeds -ge $${teachers:-0} ] || { echo "$@: $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
+heard = teachers='$(call names,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
+    [ $$seeds -ge $${teachers:-0} ] || { echo "$(basename $@): $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
     "for each of its seeds" >&2; exit 1; };
 
 # the experiments that are due, and what comes of them
 define finish_run
 	$(Q)$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(if $(call twice,$(m)),$(call heard,$(t),$(m))))) :
-	@echo "$@: profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
+	@echo "$(basename $@): profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
-	$(Q)$(MAKE) --no-print-directory data
+	$(Q)$(MAKE) --no-print-directory data.alone
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
+	$(Q)$(if $(CHECKED),$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(CHECKED))
 	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
 endef
 
-report: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
-	$(Q)lua5.4 -e "PANDOC_VERSION = '$$(pandoc --version | awk 'NR == 1 { print $$2 }')'" code/weave.lua # hours before it is needed
+report.alone: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
 	$(finish_run)
-	$(Q)$(MAKE) --no-print-directory weave
+	$(Q)$(MAKE) --no-print-directory weave.alone
 
-verify: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+ifeq ($(ARTIFACT),)
+verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
+else
+verify: build
+	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/artifact $(DISTIL) verify --run
+endif
+
+artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
+	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory weave.alone
+	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
+
+# the same run gives the same bytes: files in order, and no time or user
+$(RUN)/artifact.tar.xz: FORCE
+	$(Q)rm -rf $(WORK)/artifact && $(DISTIL) artifact --run $(RUN) --out $(WORK)/artifact/$(NAME) --title "$$TITLE" --author "$$AUTHOR"
+	$(Q)tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf $(WORK)/artifact.tar \
+	    -C $(WORK)/artifact $(NAME) && xz -c -T1 $(WORK)/artifact.tar >$@.new && rm $(WORK)/artifact.tar && $(whole)
+	@echo "artifact: $@, $$(du -k $@ | cut -f1) KiB"
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
-key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(SET) $(3)
+key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(WORDS) $(3)
 # the record of a stage, unless it has the stage's key: $(run) COMMAND
 run = OMP_NUM_THREADS=$(THREADS) sh code/due.sh run $@ $<
 
@@ -247,11 +291,11 @@ $(WORK)/keys/weights.key: FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
 	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ echo 'corpus $(CORPUS)'; [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
+	$(Q){ printf '%s\n' $(call quoted,corpus $(CORPUS)); [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
 	$(Q)mv $@.new $@
 
 ADOPTED    = model.safetensors config.json vocab.txt
-PRETRAINED = $(if $(CORPUS),--teacher.train "$(CORPUS)") --teacher $(TEACHER_PATH)
+PRETRAINED = $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS))) --teacher $(TEACHER_PATH)
 
 $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key FORCE
 	$(Q)$(run) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
@@ -262,25 +306,28 @@ $(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK
 THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 
 # Data: generated for mini; for the others found, fetched and unpacked by data.sh (chapter 35)
-data: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
+data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
 
 ifeq ($(filter-out toyland,$(call setting,run,data)),)
 $(WORK)/keys/toyland.key: FORCE
 	$(Q)$(call key,code/toyland.c,run toyland)
 
-# a folder that is there whole or not at all, with the key that it was made from
+# a folder that is there whole or not at all, with the key that it was made from, and as it was made
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call setting,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call setting,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)(cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum) | sha256sum >$@.new
+	$(Q)cmp -s $< $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
+	    $(DISTIL) toyland --out $(DATA).new --seed $(call names,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call names,toyland,$(n))) && cp $< $(DATA).new/.key && \
+	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)sha256sum <$(DATA)/.sums >$@.new
 	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	$(Q)cp $< $@.new && mv $@.new $@
 else
 $(WORK)/keys/data.key: FORCE
-	$(Q)DATA_DERIVED=$(BUILD)/data sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),'$(w)')
+	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
+	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),$(call quoted,$(w)))
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
 	@:
@@ -311,7 +358,7 @@ FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(c
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(SET)
+    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(WORDS)
 BENCH_CODE    = $(foreach c,bench estimate watch distill,code/$(c).c code/$(c).h)
 
 $(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
@@ -321,7 +368,7 @@ $(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json FOR
 	$(Q)sh code/due.sh run $@ $< $(BENCH_COMMAND) --key $$(cat $<) >/dev/null
 
 PYTHON ?= python3
-bench: build ## measure latency and throughput, beside PyTorch where it is installed
+bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
 	$(Q)$(MAKE) --no-print-directory $(RUN)/stages/distill-student.json
 	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
 	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(call MODEL_PATH,teacher) -- $(BENCH_COMMAND); \
@@ -338,7 +385,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 	$(Q)rm -f $@ # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(SET) \
+	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(WORDS) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
 stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
@@ -353,12 +400,25 @@ PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
-weave: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
-	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+# results are what `distil results` left, by the sums in results.json; committed ones have no such record
+define sound_results
+	$(Q)[ -f $(RUN)/values.json ] || { echo "$(basename $@): $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)[ ! -f $(RUN)/results.json ] || sed -n 's/^    "\([^"]*\)": "\([0-9a-f]\{64\}\)",*$$/\2  \1/p' $(RUN)/results.json | \
+	    (cd $(RUN) && sha256sum --strict --quiet -c -) || { echo "$(basename $@): $(RUN) is damaged; 'make report PROFILE=$(PROFILE)' mends it" >&2; exit 1; }
+endef
+
+# a PDF that is not the one that was set is set again
+set_again = [ ! -f $(RUN)/$(1) ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$(basename $@): $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
+
+weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
+	$(sound_results)
+	$(Q)sh code/ready.sh book $(WORK)/ready
+	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
-html: tangle ## the same as one HTML file, results/PROFILE/report.html
-	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
+	$(sound_results)
+	$(Q)sh code/ready.sh page
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
@@ -407,14 +467,16 @@ awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing
     /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
 endef
 
+put_pdf = sha256sum <$(WORK)/weave/$(1).pdf >$(WORK)/weave/$(@F).sum && cp $(WORK)/weave/$(1).pdf $@.new && $(whole)
+
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,book)
-	$(Q)cp $(WORK)/weave/book.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,book)
 	@echo "weave: $@"
 
 $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,summary)
-	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,summary)
 	@echo "weave: $@"
 
 # what pandoc 2.19 and newer call the wish for one file with all that it shows
@@ -488,7 +550,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
 	$(Q)$(call link_test,$(CUDA_LIBS))
 
 test: build ## run every test
-	$(Q)$(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
+	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
 	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
@@ -500,24 +562,24 @@ PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstati
 packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
 ELSEWHERE = $(filter-out scratch $(DATA)/%,$(TEACHER_PATH))
 PACKED_AT = $(patsubst $(DATA)/%,data/%,$(if $(ELSEWHERE),$(patsubst $(ELSEWHERE),data/teacher,$(1)),$(1)))
-PLANNED   = 'teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(SET)' \
-    $(foreach s,$(STUDENTS),'distill-$(s) distill --student $(s) $(SET)') \
+PLANNED   = $(call quoted,teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(WORDS)) \
+    $(foreach s,$(STUDENTS),$(call quoted,distill-$(s) distill --student $(s) $(WORDS))) \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(foreach s,$(call seeds,$(t)),\
-    'finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(SET)')))
+    $(call quoted,finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(WORDS)))))
 PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
     $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
 
-gpu-plan: build
-	$(Q)$(MAKE) --no-print-directory data
+gpu-plan.alone: build
+	$(Q)$(MAKE) --no-print-directory data.alone
 	$(Q)$(MAKE) --no-print-directory $(PLANNED_KEYS)
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
 	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
 	$(Q)cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
 	$(Q)$(if $(ELSEWHERE),cp -rL $(ELSEWHERE) $(GPU_DAY)/data/teacher)
-	$(Q)printf '%s\n' $(PLANNED) >$(GPU_DAY)/stages/$(NAME)
+	$(Q)printf '%s\n' $(PLANNED) | sed 's/ *$$//' >$(GPU_DAY)/stages/$(NAME)
 
-gpu-bundle: gpu-plan ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
-	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile
+gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
+	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
 	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
 	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/distil $(BUILD)/portable/distil
@@ -535,9 +597,9 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
-check: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
+check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
 	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
-	$(Q)$(MAKE) --no-print-directory build
+	$(Q)$(MAKE) --no-print-directory build.alone
 	$(Q)sh tests/lint.sh
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
@@ -569,6 +631,6 @@ $(BUILD)/fuzz/library.a: $(FUZZED) $(wildcard code/*.h)
 	$(Q)ar rc $@.new $(BUILD)/fuzz/objects/*.o && $(whole)
 
 clean: ## remove what was built; results/ stays
-	rm -rf $(BUILD)
+	sh code/lock.sh $(BUILD) rm -rf $(BUILD)
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d)

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* Look inside a real */
 static inline const float *in(const real *x)
@@ -53,7 +55,54 @@ static void add_parts(const float *partial, size_t stride, int width, float *tot
             total[k] += partial[part * stride + k];
 }
 
+/* See that OpenBLAS can start */
+/* Address space in megabytes: of the program, and of OpenBLAS for each thread. */
+enum { PROGRAM_MB = 400, BUFFER_MB = 140 };
+
+static void see_to_addresses(int argc, char **argv, char **environment)
+{
+    (void)argc, (void)argv;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    long threads = sysconf(_SC_NPROCESSORS_ONLN);
+    for (char **e = environment; *e; e++)
+        if (!strncmp(*e, "OMP_NUM_THREADS=", 16) && atol(*e + 16) > 0)
+            threads = atol(*e + 16);
+    long needed = PROGRAM_MB + BUFFER_MB * threads;
+    if (limit.rlim_cur / 1000000 >= (rlim_t)needed)
+        return;
+    char line[200];
+    int length = snprintf(line, sizeof line,
+                          "distil: memory: expected %ld MB of address space for %ld "
+                          "threads, found a limit of %llu; raise ulimit -v or "
+                          "lower OMP_NUM_THREADS\n",
+                          needed, threads,
+                          (unsigned long long)limit.rlim_cur / 1000000);
+    _exit(write(STDERR_FILENO, line, (size_t)length) == length ? 1 : 2);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const first_of_all)(
+    int, char **, char **) = see_to_addresses;
+
 /* Keep memory on the CPU */
+/* The bytes of addresses that a limit leaves when each thread has its buffer. */
+static size_t addresses_left(void)
+{
+    struct rlimit limit;
+    unsigned long pages = 0;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    FILE *stream = fopen("/proc/self/statm", "r");
+    if (stream && fscanf(stream, "%lu", &pages) != 1)
+        pages = 0;
+    if (stream)
+        fclose(stream);
+    size_t taken = pages * (size_t)sysconf(_SC_PAGESIZE)
+                   + (size_t)omp_get_max_threads() * BUFFER_MB * 1000000;
+    return limit.rlim_cur > taken ? limit.rlim_cur - taken : 0;
+}
+
 /* The bytes that programs can still have, swapped out or not; 0: nobody knows. */
 static size_t memory_left(void)
 {
@@ -71,8 +120,10 @@ static size_t memory_left(void)
 
 static void reserve_cpu(size_t bytes, const char *advice)
 {
-    size_t left = memory_left();
-    if (left > 0 && bytes > left)
+    size_t left = memory_left(), addresses = addresses_left();
+    if (left == 0 || addresses < left)
+        left = addresses;
+    if (bytes > left)
         fail("memory", "this run needs %zu bytes and the machine has %zu left; %s",
              bytes, left, advice);
 }

@@ -8,6 +8,7 @@ extern "C" {
 #include <cublasLt.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <mma.h>
 
 #include <array>
@@ -90,6 +91,40 @@ static void check(cublasStatus_t status)
 {
     if (status != CUBLAS_STATUS_SUCCESS)
         fail("cuda", "cuBLASLt failed with status %d", (int)status);
+}
+
+/* Look up the library of products */
+#ifndef LIBRARY
+#define TEXT(number) #number
+#define NUMBERED(name, number) name TEXT(number)
+#define LIBRARY NUMBERED("libcublasLt.so.", CUBLAS_VER_MAJOR)
+#define FIND(library, name) dlsym(library, #name)
+#endif
+
+#define EACH(USE)                                                              \
+    USE(Create) USE(Matmul) USE(MatmulAlgoGetHeuristic) USE(MatmulDescCreate)  \
+    USE(MatmulDescSetAttribute) USE(MatmulPreferenceCreate)                    \
+    USE(MatmulPreferenceDestroy) USE(MatmulPreferenceSetAttribute)             \
+    USE(MatrixLayoutCreate)
+
+/* cuBLASLt's functions, each by its name without what all begin with. */
+static struct {
+#define DECLARE(name) decltype(&cublasLt##name) name;
+    EACH(DECLARE)
+} lt;
+
+/* look_up: NULL if the functions are there, or why they are not. */
+static const char *look_up(void)
+{
+    static void *library;
+    if (!library)
+        library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return dlerror();
+#define ASSIGN(name) lt.name = (decltype(lt.name))FIND(library, cublasLt##name);
+    EACH(ASSIGN)
+#define MISSES(name) !lt.name ||
+    return EACH(MISSES) false ? "libcublasLt lacks a function that is needed" : NULL;
 }
 
 /* Launch a kernel */
@@ -523,23 +558,23 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     cublasOperation_t op_a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    check(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    check(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA,
+    check(lt.MatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    check(lt.MatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA,
                                          &op_a, sizeof op_a));
-    check(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB,
+    check(lt.MatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB,
                                          &op_b, sizeof op_b));
     if (p->bias) {
-        check(cublasLtMatmulDescSetAttribute(
+        check(lt.MatmulDescSetAttribute(
             plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-        check(cublasLtMatmulDescSetAttribute(plan.operation,
+        check(lt.MatmulDescSetAttribute(plan.operation,
                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                              &some_bias, sizeof some_bias));
     }
-    check(cublasLtMatrixLayoutCreate(&plan.a, p->in, p->transpose_a ? p->k : p->m,
+    check(lt.MatrixLayoutCreate(&plan.a, p->in, p->transpose_a ? p->k : p->m,
                                      p->transpose_a ? p->m : p->k, p->lda));
-    check(cublasLtMatrixLayoutCreate(&plan.b, p->in, p->transpose_b ? p->n : p->k,
+    check(lt.MatrixLayoutCreate(&plan.b, p->in, p->transpose_b ? p->n : p->k,
                                      p->transpose_b ? p->k : p->n, p->ldb));
-    check(cublasLtMatrixLayoutCreate(&plan.d, p->out, p->m, p->n, p->ldd));
+    check(lt.MatrixLayoutCreate(&plan.d, p->out, p->m, p->n, p->ldd));
     /* Ask the library for an algorithm */
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t found;
@@ -548,11 +583,11 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     uint32_t out = p->aligned ? 16 : p->out == CUDA_R_16F ? 2 : 4;
     uint32_t alignments[] = {in, in, out, out};
     uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    check(cublasLtMatmulPreferenceCreate(&preference));
-    check(cublasLtMatmulPreferenceSetAttribute(
+    check(lt.MatmulPreferenceCreate(&preference));
+    check(lt.MatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES,
         sizeof WORKSPACE_BYTES));
-    check(cublasLtMatmulPreferenceSetAttribute(
+    check(lt.MatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
         sizeof reduction));
     static const cublasLtMatmulPreferenceAttributes_t arrays[] = {
@@ -561,12 +596,12 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     for (int i = 0; i < 4; i++)
-        check(cublasLtMatmulPreferenceSetAttribute(preference, arrays[i],
+        check(lt.MatmulPreferenceSetAttribute(preference, arrays[i],
                                                    &alignments[i], sizeof alignments[i]));
-    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+    cublasStatus_t status = lt.MatmulAlgoGetHeuristic(
         blas, plan.operation, plan.a, plan.b, plan.d, plan.d, preference, 1, &found,
         &count);
-    check(cublasLtMatmulPreferenceDestroy(preference));
+    check(lt.MatmulPreferenceDestroy(preference));
     plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0;
     if (plan.found)
         plan.algorithm = found.algo;
@@ -679,10 +714,10 @@ static void multiply(struct product p, const void *a, const void *b, const void 
     /* Have the library multiply */
     const float alpha = 1, beta = p.accumulate;
     if (plan->bias)
-        check(cublasLtMatmulDescSetAttribute(plan->operation,
+        check(lt.MatmulDescSetAttribute(plan->operation,
                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
                                              sizeof bias));
-    check(cublasLtMatmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
+    check(lt.Matmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
                          plan->d, d, plan->d, &plan->algorithm, workspace, WORKSPACE_BYTES,
                          stream));
     if (bias && !plan->bias)
@@ -2153,13 +2188,15 @@ static void open_device(void)
     check(error);
     if (count == 0)
         check(cudaErrorNoDevice);
+    if (const char *why = look_up())
+        fail("cuda", "%s", why);
     check(cudaDeviceGetStreamPriorityRange(&least, &most));
     check(cudaGetDeviceProperties(&device, 0));
     lanes[0] = open_lane(least);
     if (device.multiProcessorCount > MANY_PROCESSORS)
         lanes[1] = open_lane(most);
     enter(&lanes[0]);
-    check(cublasLtCreate(&blas));
+    check(lt.Create(&blas));
     check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
     for (size_t i = 0; i < SLOTS; i++)
         check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
@@ -2232,5 +2269,8 @@ extern "C" bool kernels_cuda_found(void)
     FILE *gpu = unusable ? fopen("/dev/nvidiactl", "r") : NULL;
     if (gpu)
         fclose(gpu);
-    return gpu || (error == cudaSuccess && count > 0);
+    const char *why = look_up();
+    if (why)
+        fprintf(stderr, "distil: cuda: %s; the CPU computes instead\n", why);
+    return !why && (gpu || (error == cudaSuccess && count > 0));
 }

@@ -3,7 +3,8 @@
 #include "fail.h"
 #include "file.h"
 #include "model.h"
-#include "run.h"
+#include "record.h"
+#include "seal.h"
 #include "stage.h"
 #include "tables.h"
 #include "values.h"
@@ -14,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utf8proc.h>
 
 /* Set values from any JSON */
@@ -84,14 +86,22 @@ static void set_numbered(json_t *values, const char *text, const char *what,
 }
 
 /* Say which software it was */
-static void set_versions(json_t *values)
+static json_t *find_versions(void)
 {
-    char blas[128];
-    snprintf(blas, sizeof blas, "%s", openblas_get_config());
-    value_set(values, __VERSION__, "version.gcc");
-    value_set(values, blas, "version.openblas");
-    value_set(values, jansson_version_str(), "version.jansson");
-    value_set(values, utf8proc_version(), "version.utf8proc");
+    return json_pack("{s:s, s:s, s:s, s:s}", "gcc", __VERSION__, "openblas",
+                     openblas_get_config(), "jansson", jansson_version_str(),
+                     "utf8proc", utf8proc_version());
+}
+
+/* Sets a value for each text of an object. */
+static void set_texts(const json_t *texts, const char *prefix, json_t *values)
+{
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)texts, name, text) {
+        if (json_is_string(text))
+            value_set(values, json_string_value(text), "%s%s", prefix, name);
+    }
 }
 
 /* Merge the settings of all stages */
@@ -133,8 +143,8 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static void set_provenance(const struct run *run, const struct stage *stage,
-                           json_t *values)
+static void set_provenance(const struct run *run, struct settings *settings,
+                           const json_t *given, json_t *values)
 {
     const char *name, *date = "";
     json_t *record, *devices = json_object();
@@ -149,20 +159,25 @@ static void set_provenance(const struct run *run, const struct stage *stage,
         if (strncmp(name, "finetune-", 9)) {
             char *key = text_format("stage.%s", name);
             json_t *copy = json_copy(record);
-            json_object_del(copy, "settings");
-            json_object_del(copy, "data");
+            for (const char *const *part =
+                     (const char *const[]){"settings", "data", "files", "from", "sum", NULL};
+                 *part; part++)
+                json_object_del(copy, *part);
             set_flat(values, copy, key);
             json_decref(copy);
             free(key);
         }
     }
-    value_set(values, last_part(run->folder), "run.profile");
+    for (const char *const *key = (const char *const[]){"profile", "code", NULL}; *key;
+         key++) {
+        const char *text = json_string_value(json_object_get(given, *key));
+        value_set(values, text ? text : "not recorded", "run.%s", *key);
+    }
     value_set(values, *date ? date : "a day not recorded", "run.date");
-    value_set(values, *stage->key ? stage->key : "not recorded", "run.code");
-    value_set(values, settings_text(stage->settings, "run", "data"), "run.data");
+    value_set(values, settings_text(settings, "run", "data"), "run.data");
     set_list(values, devices, "run.device");
     json_decref(devices);
-    set_versions(values);
+    set_texts(json_object_get(given, "versions"), "version.", values);
     set_long_settings(values);
 }
 
@@ -1063,8 +1078,10 @@ static void set_speed(const struct run *run, json_t *values)
     else
         value_set(values, "The size and the speed of the student were not measured",
                   "speed.sentence");
-    if (run->bench)
-        set_flat(values, run->bench, "bench");
+    json_t *bench = json_copy(run->bench);
+    json_object_del(bench, "sum");
+    set_flat(values, bench, "bench");
+    json_decref(bench);
 }
 
 /* Set what the benchmark of the steps found */
@@ -1163,26 +1180,29 @@ static void set_fast(const struct run *run, json_t *values)
             record_number(json_object_get(bench, "estimate"), "minutes"), true);
 }
 
-/* Finds the benchmark of a committed run on a GPU, and keeps it in run->gpu. */
-static void find_gpu(struct run *run, const char *reference, json_t *values)
+/* The benchmark of a committed run on a GPU, {"run": its name, "bench": …}; {} without
+   one. */
+static json_t *find_gpu(const char *reference)
 {
+    json_t *gpu = json_object();
     char *pattern = text_format("%s/*/bench.json", reference ? reference : "");
     glob_t found;
     bool any = reference && glob(pattern, 0, NULL, &found) == 0;
-    for (size_t i = 0; any && !run->gpu && i < found.gl_pathc; i++) {
+    for (size_t i = 0; any && !json_object_size(gpu) && i < found.gl_pathc; i++) {
         const char *name = found.gl_pathv[i] + strlen(reference) + 1;
         json_t *bench = run_json(found.gl_pathv[i]);
-        const char *gpu = json_string_value(json_object_get(bench, "gpu"));
-        if (gpu && !strcmp(gpu, "yes")) {
-            run->gpu = json_incref(bench);
-            value_take(values, text_format("%.*s", (int)strcspn(name, "/"), name),
-                       "gpu.run");
+        const char *known = json_string_value(json_object_get(bench, "gpu"));
+        if (known && !strcmp(known, "yes")) {
+            json_object_set_new(gpu, "run",
+                                json_stringn(name, strcspn(name, "/")));
+            json_object_set(gpu, "bench", bench);
         }
         json_decref(bench);
     }
     if (any)
         globfree(&found);
     free(pattern);
+    return gpu;
 }
 
 static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
@@ -1202,15 +1222,16 @@ static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
     value_take(values, number_text(1e3 * counted / steps, 1), "gpu.%s.counted", step);
 }
 
-static void set_gpu(struct run *run, const char *reference, json_t *values)
+static void set_gpu(struct run *run, const json_t *gpu, json_t *values)
 {
     const char *name;
     json_t *family;
     double minutes = 0;
-    find_gpu(run, reference, values);
+    run->gpu = json_incref(json_object_get(gpu, "bench"));
     value_set(values, run->gpu ? "yes" : "no", "gpu.known");
     if (!run->gpu)
         return;
+    value_set(values, json_string_value(json_object_get(gpu, "run")), "gpu.run");
     const json_t *estimate = json_object_get(run->gpu, "estimate");
     json_object_foreach(json_object_get(estimate, "families"), name, family)
         minutes += stretched_minutes(run->gpu, name);
@@ -1226,10 +1247,11 @@ static void set_gpu(struct run *run, const char *reference, json_t *values)
 }
 
 /* Take over what the tests measured */
-static void set_checks(const char *path, json_t *values)
+static json_t *read_checks(const char *path)
 {
+    json_t *checks = json_object();
     if (!path || !file_exists(path))
-        return;
+        return checks;
     char *text = file_text(path, NULL);
     for (char *line = text, *next; *line; line = next) {
         next = line + strcspn(line, "\n");
@@ -1239,17 +1261,17 @@ static void set_checks(const char *path, json_t *values)
         if (!tab)
             fail(path, "expected a key, a tab and a text, found \"%s\"", line);
         *tab = '\0';
-        value_set(values, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
+        value_set(checks, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
                   line);
     }
     free(text);
+    return checks;
 }
 
 /* Write the summary */
-static void write_json(const struct stage *stage, const char *name,
-                       const json_t *object)
+static void write_json(const char *folder, const char *name, const json_t *object)
 {
-    char *path = stage_path(stage, "%s", name);
+    char *path = text_format("%s/%s", folder, name);
     struct file_writer *writer = file_create(path);
     json_dumpf(object, file_stream(writer),
                JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
@@ -1318,6 +1340,117 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     json_object_set_new(summary, "students", retention);
 }
 
+/* Compute the results */
+struct results results_compute(const char *folder, struct settings *settings,
+                               const json_t *given)
+{
+    struct run *run = run_open(folder, settings);
+    if (run->count == 0)
+        fail(folder,
+             "expected predictions of at least one model in predictions/, found none");
+    json_t *values = json_object(), *summary = json_object();
+    /* Compute all values */
+    json_t *merged = merge_settings(run, settings);
+    set_flat(values, merged, "setting");
+    json_object_set_new(summary, "settings", merged);
+    set_provenance(run, settings, given, values);
+    set_models(run, settings, values);
+    set_cuts(run, values);
+    set_missing(run, settings, values);
+    set_times(run, values);
+    set_scores(run, values);
+    set_lessons(run, values);
+    json_t *retention = json_object();
+    set_retention(run, "student", values, retention);
+    for (int i = 0; i < run->model_count; i++)
+        if (model_rank(run->models[i]) > model_rank("student"))
+            set_retention(run, run->models[i], values, retention);
+    set_cells(values);
+    set_sentences(run, values);
+    json_object_set_new(summary, "ablations", set_ablations(run, values));
+    set_training(run, values);
+    set_speed(run, values);
+    set_fast(run, values);
+    set_gpu(run, json_object_get(given, "gpu"), values);
+    set_texts(json_object_get(given, "checks"), "", values);
+    fill_summary(run, values, retention, summary);
+    json_t *verdicts = verdicts_judge(summary, json_object_get(given, "references"),
+                                      value_get(values, "run.data"));
+    verdicts_set(verdicts, values);
+    return (struct results){run, summary, verdicts, values};
+}
+
+void results_free(struct results *results)
+{
+    json_decref(results->values);
+    json_decref(results->verdicts);
+    json_decref(results->summary);
+    run_free(results->run);
+}
+
+void results_write(const struct results *results, const char *folder)
+{
+    write_json(folder, "summary.json", results->summary);
+    write_json(folder, "verdicts.json", results->verdicts);
+    tables_write(results->run, results->values, folder);
+    verdicts_tables(results->verdicts, folder);
+    write_json(folder, "values.json", results->values);
+}
+
+/* Gather what the results are given */
+static json_t *gather(const struct stage *stage)
+{
+    const char *profile = last_part(stage->run);
+    json_t *references = stage->reference
+                             ? verdicts_references(stage->reference, profile)
+                             : json_object();
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "profile", profile, "code",
+                     *stage->key ? stage->key : "not recorded", "versions",
+                     find_versions(), "checks", read_checks(stage->checks),
+                     "references", references, "gpu", find_gpu(stage->reference));
+}
+
+/* Leave what the results were computed from */
+static void remove_tables(const struct stage *stage)
+{
+    for (const char *const *kind = (const char *const[]){"tables", "figures", NULL};
+         *kind; kind++) {
+        char *pattern = stage_path(stage, "%s/*.tsv", *kind);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            for (size_t i = 0; i < found.gl_pathc; i++)
+                unlink(found.gl_pathv[i]);
+            globfree(&found);
+        }
+        free(pattern);
+    }
+}
+
+static void leave_grounds(const struct stage *stage, json_t *given)
+{
+    static const char *const patterns[] = {"run.settings",  "summary.json",
+                                           "verdicts.json", "values.json",
+                                           "tables/*.tsv",  "figures/*.tsv"};
+    json_t *files = json_object();
+    char *settings = stage_path(stage, "run.settings"),
+         *record = stage_path(stage, "results.json");
+    settings_write(stage->settings, settings);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char *pattern = stage_path(stage, "%s", patterns[i]);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            for (size_t j = 0; j < found.gl_pathc; j++)
+                stage_left(stage, files, found.gl_pathv[j]);
+            globfree(&found);
+        }
+        free(pattern);
+    }
+    json_object_set_new(given, "files", files);
+    seal_write(record, given);
+    free(settings);
+    free(record);
+}
+
 /* Run the command */
 static const char usage[] =
     "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
@@ -1336,54 +1469,15 @@ static const char usage[] =
 int results_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
-    struct run *run = run_open(stage.run, stage.settings);
-    if (run->count == 0)
-        fail(stage.run,
-             "expected predictions of at least one model in predictions/, found none");
-    json_t *values = json_object(), *summary = json_object();
-    /* Compute all values */
-    json_t *settings = merge_settings(run, stage.settings);
-    set_flat(values, settings, "setting");
-    json_object_set_new(summary, "settings", settings);
-    set_provenance(run, &stage, values);
-    set_models(run, stage.settings, values);
-    set_cuts(run, values);
-    set_missing(run, stage.settings, values);
-    set_times(run, values);
-    set_scores(run, values);
-    set_lessons(run, values);
-    json_t *retention = json_object();
-    set_retention(run, "student", values, retention);
-    for (int i = 0; i < run->model_count; i++)
-        if (model_rank(run->models[i]) > model_rank("student"))
-            set_retention(run, run->models[i], values, retention);
-    set_cells(values);
-    set_sentences(run, values);
-    json_object_set_new(summary, "ablations", set_ablations(run, values));
-    set_training(run, values);
-    set_speed(run, values);
-    set_fast(run, values);
-    set_gpu(run, stage.reference, values);
-    set_checks(stage.checks, values);
-    fill_summary(run, values, retention, summary);
-    json_t *references = stage.reference
-                             ? verdicts_references(stage.reference,
-                                                   value_get(values, "run.profile"))
-                             : json_object();
-    json_t *verdicts =
-        verdicts_judge(summary, references, value_get(values, "run.data"));
-    verdicts_set(verdicts, values);
-    json_decref(references);
-    write_json(&stage, "summary.json", summary);
-    write_json(&stage, "verdicts.json", verdicts);
-    write_json(&stage, "values.json", values);
-    tables_write(run, values);
-    verdicts_tables(verdicts, stage.run);
-    printf("results: the student %s\n", value_get(values, "retention.sentence"));
-    json_decref(values);
-    json_decref(verdicts);
-    json_decref(summary);
-    run_free(run);
+    json_t *given = gather(&stage);
+    struct results results = results_compute(stage.run, stage.settings, given);
+    remove_tables(&stage);
+    results_write(&results, stage.run);
+    leave_grounds(&stage, given);
+    printf("results: the student %s\n",
+           value_get(results.values, "retention.sentence"));
+    results_free(&results);
+    json_decref(given);
     stage_close(&stage);
     return 0;
 }

@@ -139,9 +139,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder that end in suffix, without it, sorted; none if there is no
-   folder. */
-static char **list_files(const char *folder, const char *suffix, int *count)
+char **run_files(const char *folder, const char *suffix, int *count)
 {
     char **names = allocate(1, sizeof *names);
     *count = 0;
@@ -246,8 +244,7 @@ static bool student_listed(struct settings *settings, const char *name, size_t l
     return found;
 }
 
-/* Whether a stage or a file of predictions, by its name, belongs to the run. */
-static bool asked_for(struct settings *settings, const char *name)
+bool run_asks(struct settings *settings, const char *name)
 {
     if (!strncmp(name, "distill-", 8))
         return student_listed(settings, name + 8, strlen(name + 8));
@@ -431,10 +428,10 @@ struct run *run_open(const char *folder, struct settings *settings)
     /* Read the records of the stages */
     int records;
     char *stages = text_format("%s/stages", folder),
-         **record = list_files(stages, ".json", &records);
+         **record = run_files(stages, ".json", &records);
     for (int i = 0; i < records; i++) {
         char *path = text_format("%s/%s.json", stages, record[i]);
-        if (asked_for(settings, record[i]))
+        if (run_asks(settings, record[i]))
             json_object_set_new(run->stages, record[i], run_json(path));
         free(path);
         free(record[i]);
@@ -447,9 +444,9 @@ struct run *run_open(const char *folder, struct settings *settings)
     /* Read the predictions of all models */
     int files;
     char *predictions = text_format("%s/predictions", folder);
-    char **file = list_files(predictions, ".tsv", &files);
+    char **file = run_files(predictions, ".tsv", &files);
     for (int i = 0; i < files; i++) {
-        if (asked_for(settings, file[i]))
+        if (run_asks(settings, file[i]))
             read_answers(run, settings, file[i]);
         free(file[i]);
     }

@@ -78,6 +78,14 @@ void run_free(struct run *run);
    name: "cola finetune". The caller frees them. NULL if the run does not have it. */
 char *run_sections(struct settings *settings, const char *name, size_t length);
 
+/* run_asks: whether a stage or a file of predictions, by its name, belongs to the run
+   of these settings. */
+bool run_asks(struct settings *settings, const char *name);
+
+/* run_files: the names in a folder that end in suffix, without it, sorted; *count of
+   them, none if there is no folder. The caller frees each and the list. */
+char **run_files(const char *folder, const char *suffix, int *count);
+
 /* run_curve: curves/NAME.tsv, or NULL if the run left none of that name. */
 struct grid *run_curve(const struct run *run, const char *name);
 

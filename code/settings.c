@@ -318,3 +318,19 @@ json_t *settings_json(const struct settings *settings)
     }
     return object;
 }
+
+void settings_write(const struct settings *settings, const char *path)
+{
+    struct file_writer *writer = file_create(path);
+    FILE *stream = file_stream(writer);
+    fprintf(stream, "# The settings of this run, with what overrode its profile.\n");
+    for (int i = 0; i < settings->section_count; i++) {
+        const char *section = settings->sections[i];
+        fprintf(stream, "\n[%s]\n", section);
+        for (int j = 0; j < settings->count; j++)
+            if (!strcmp(settings->list[j].section, section))
+                fprintf(stream, "%s = %s\n", settings->list[j].key,
+                        settings->list[j].value);
+    }
+    file_commit(writer);
+}

@@ -57,4 +57,8 @@ void settings_limit(struct settings *settings,
    owns it. */
 json_t *settings_json(const struct settings *settings);
 
+/* settings_write: writes all settings, with what overrides them, as a profile of its
+   own, whole or not at all. */
+void settings_write(const struct settings *settings, const char *path);
+
 #endif

@@ -20,10 +20,10 @@ static void write_cells(FILE *stream, const char *const *cells)
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Start a table */
-static struct file_writer *start(const struct run *run, const char *folder,
+static struct file_writer *start(const char *folder, const char *kind,
                                  const char *name, FILE **stream)
 {
-    char *path = text_format("%s/%s/%s.tsv", run->folder, folder, name);
+    char *path = text_format("%s/%s/%s.tsv", folder, kind, name);
     struct file_writer *writer = file_create(path);
     *stream = file_stream(writer);
     free(path);
@@ -757,7 +757,7 @@ static void plot_speed(const struct run *run, FILE *stream)
 }
 
 /* Write all tables */
-void tables_write(const struct run *run, const json_t *values)
+void tables_write(const struct run *run, const json_t *values, const char *folder)
 {
     static const struct {
         const char *name;
@@ -780,12 +780,12 @@ void tables_write(const struct run *run, const json_t *values)
                    {"classes", plot_classes}};
     FILE *stream;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        struct file_writer *writer = start(run, "tables", tables[i].name, &stream);
+        struct file_writer *writer = start(folder, "tables", tables[i].name, &stream);
         tables[i].write(run, values, stream);
         file_commit(writer);
     }
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        struct file_writer *writer = start(run, "figures", figures[i].name, &stream);
+        struct file_writer *writer = start(folder, "figures", figures[i].name, &stream);
         figures[i].plot(run, stream);
         file_commit(writer);
     }

@@ -593,21 +593,16 @@ static void print_list(const json_t *verdicts, const json_t *list)
 }
 
 /* Print the verdicts */
-static const char verify_usage[] =
-    "usage: distil verify --run DIR\n"
+static const char verdicts_usage[] =
+    "usage: distil verdicts --run DIR\n"
     "\n"
     "Prints the verdict on each claim, and on the agreement with committed runs of\n"
     "the same profile, that `distil results` left in the run's verdicts.json.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
 
-int verify_main(int argc, char **argv)
+void verdicts_print(const json_t *verdicts)
 {
-    struct stage stage = stage_open(argc, argv, verify_usage, "--run");
-    char *path = stage_path(&stage, "verdicts.json");
-    if (!file_exists(path))
-        fail(path, "expected the verdicts of a finished run; make verify finishes one");
-    json_t *verdicts = run_json(path);
     /* Say which run it is and print its two lists */
     static const char *const lists[] = {"claims", "agreement"};
     printf("profile %s on %s, finished on %s\n%s\n",
@@ -624,6 +619,16 @@ int verify_main(int argc, char **argv)
         printf("\n%s: %s\n", lists[i], counts);
         free(counts);
     }
+}
+
+int verdicts_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, verdicts_usage, "--run");
+    char *path = stage_path(&stage, "verdicts.json");
+    if (!file_exists(path))
+        fail(path, "expected the verdicts of a finished run; make verify finishes one");
+    json_t *verdicts = run_json(path);
+    verdicts_print(verdicts);
     json_decref(verdicts);
     free(path);
     stage_close(&stage);

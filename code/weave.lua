@@ -1104,6 +1104,9 @@ local function write_title(meta)
   for _, name in ipairs {"title", "author", "course"} do
     local text = os.getenv(name:upper())
     if text and text ~= "" then meta[name] = text end
+    for letter in (text or ""):gmatch("[\xC2-\xF4][\x80-\xBF]+") do
+      if symbols[letter] then letters[letter] = true end
+    end
   end
   local function value(key) return select(2, find(key, true)) or "" end
   meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..

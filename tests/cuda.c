@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -1267,7 +1268,7 @@ static const bool trains = false;
 static const bool trains = true;
 #endif
 
-/* cuda [DEVICE [TEST]]: all tests, those of one device, or one of them. On a GPU a test that loses the device would take
+/* cuda [DEVICE [TEST]]: all tests, those of one device, or one of them; cuda auto says what device that is. On a GPU a test that loses the device would take
    the others with it; tests/gpu-day.sh gives each a process of its own. */
 int main(int argc, char **argv)
 {
@@ -1301,6 +1302,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest last[] = {TEST(memory_is_planned)}; /* a program does it once */
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     int failed = 0;
+    if (argc > 1 && !strcmp(argv[1], "auto"))
+        return puts(kernels_open("auto")->name) < 0;
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
     for (int i = 0; i < 2; i++) {

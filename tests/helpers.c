@@ -14,6 +14,7 @@
 #include "fail.h"
 #include "file.h"
 #include "random.h"
+#include "sum.h"
 
 static void philox_known_answers(void **state)
 {
@@ -180,6 +181,32 @@ static void texts_end_where_they_end(void **state)
     free(path);
 }
 
+/* FIPS 180-4's examples, in one piece and in many, and from a file. */
+static void sha256_known_answers(void **state)
+{
+    (void)state;
+    char *million = malloc(1000000), path[] = "/tmp/sum-XXXXXX";
+    memset(million, 'a', 1000000);
+    assert_string_equal(sum_bytes("", 0).digits, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(sum_bytes("abc", 3).digits, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    const char *sum = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+    assert_string_equal(sum_bytes(million, 1000000).digits, sum);
+    struct summing *summing = sum_begin();
+    for (size_t at = 0, piece = 1; at < 1000000; at += piece, piece = 3 * piece % 997 + 1)
+        sum_add(summing, million + at, at + piece > 1000000 ? 1000000 - at : piece);
+    assert_string_equal(sum_end(summing).digits, sum);
+    int file = mkstemp(path);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(write(file, million, 1000000), 1000000);
+    assert_int_equal(ftruncate(file, 1000000), 0);
+    close(file);
+    assert_string_equal(sum_file(path).digits, sum);
+    unlink(path);
+    EXPECT_FAIL(sum_file(path), "cannot be opened");
+    EXPECT_FAIL(sum_file("/tmp"), "is not a file");
+    free(million);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -192,7 +219,8 @@ int main(void)
         cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
         cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
         cmocka_unit_test(what_never_ends_is_not_waited_for),
-        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(texts_end_where_they_end), cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(texts_end_where_they_end),
+        cmocka_unit_test(sha256_known_answers),         cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
     };
     return cmocka_run_group_tests_name("helpers", tests, NULL, NULL);

@@ -50,7 +50,7 @@ killed() {
 
 # what a clock measured is no part of the comparison: speeds, times, memory
 measured='s/\t[^\t]*$//'
-timeless() { sed '/^  "\(seconds\|memory\|finished\)":/d' "$1"; }
+timeless() { sed '/^  "\(seconds\|memory\|finished\|sum\)":/d; /^    "curves\//d' "$1"; }
 equals_whole() { # equals_whole FOLDER: whether what the two runs left there is the same
     (cd "$folder/alone/results/tiny" && find $1 -type f | LC_ALL=C sort) >"$folder/files"
     (cd "$folder/$dead/results/tiny" && find $1 -type f | LC_ALL=C sort) | diff "$folder/files" - || return 1

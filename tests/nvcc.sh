@@ -53,4 +53,21 @@ check "one that takes none does not compile" refused 0
 check "and it is said what would help" grep -q \
     '^build: nvcc 11.8 does not take g++ 98.7.6: install g++-0 (or older), or say NVCC= to leave CUDA out$' "$folder/said"
 check "nothing is left of it" test ! -e "$folder/build/kernels_cuda.o"
+
+# a program with CUDA, then without, then with it again; the nvcc of this part has compiled the kernels before
+if [ -n "${NVCC:-}" ]; then
+    house=$folder/house build=$PWD/${BUILD:-build}
+    mkdir -p "$house/build" && cp -a Makefile chapters code figures "$house"
+    cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/tangle" "$build/distil" "$house/build"
+    printf '#!/bin/sh\nwhile [ $# -gt 1 ]; do [ "$1" != -o ] || [ "$2" = /dev/null ] || cp "%s" "$2"; shift; done\n' \
+        "$build/kernels_cuda.o" >"$bin/nvcc"
+    cd "$house" || exit 1
+    linked() { make build BUILD=build NVCC="$1" CUDA_HOME="$CUDA_HOME" >said 2>&1 || { cat said; return 1; }; }
+    check "a build with CUDA" linked "$bin/nvcc"
+    check "has CUDA" grep -q 'libcublasLt\.so' build/distil
+    check "then one without" linked ""
+    check "has none" eval '! grep -q "libcublasLt\.so" build/distil'
+    check "with it again" linked "$bin/nvcc"
+    check "it has it again" grep -q 'libcublasLt\.so' build/distil
+fi
 exit $failed

@@ -77,7 +77,7 @@ message="student-ensemble hears 2 teachers of cola, which has 1"
 check "an ensemble larger than the seeds is refused before any training" refused EXTENDED=1 SET="--cola.seeds 1"
 message="student-ensemble hears 2 teachers of mrpc, which has 0"
 check "so is one of a task that has no teacher" refused EXTENDED=1 SET='--mrpc.models student --mrpc.extended student-ensemble'
-mkdir results
+mkdir -p results
 
 # the same stages on a machine without make, by the plan that goes into the bundle; the results come home
 rm -rf results build/tiny
@@ -86,7 +86,7 @@ check "the stages are planned for another machine" make gpu-plan BUILD=build PRO
 away=$folder/away
 cp -a build/gpu "$away" && cp build/distil "$away/build" && mkdir "$away/tests" && cp "$root/tests/gpu-day.sh" "$away/tests"
 check "they run there" sh -c "cd '$away' && sh tests/gpu-day.sh experiments"
-mkdir results && cp -a "$away/results/tiny" results
+mkdir -p results && cp -a "$away/results/tiny" results
 mark
 check "the experiment goes on at home" experiment SET="$set"
 check "nothing that ran there is due" same "$(trained)" ""

@@ -7,6 +7,7 @@
      bias      refuses to add a bias
      absent    has no algorithm when it is asked for the first time, and every tenth time after that
      rounds    rounds a product to fp16 before it adds a bias or what was there (an H100 does)
+     missing   cannot be found
      truncates cuts partial sums of eight products to fp32, towards zero, as tensor cores do */
 #ifndef CUBLASLT_H
 #define CUBLASLT_H
@@ -84,6 +85,10 @@ inline bool hostile(const char *how)
     const char *words = getenv("CUBLASLT_HOSTILE");
     return words && strstr(words, how);
 }
+
+/* The functions are part of the test, which is where they are looked up. */
+#define LIBRARY (harness::hostile("missing") ? "libcublasLt.so.missing" : NULL)
+#define FIND(library, name) ((void)(library), &name)
 
 /* set: copies an attribute, whose size the caller must know. */
 template <class T> cublasStatus_t set(T *attribute, const void *value, size_t bytes)

@@ -1,0 +1,55 @@
+# Tangled from chapters/50-start.md; edit there.
+# usage: sh code/lock.sh FOLDER COMMAND...
+# Runs COMMAND while nobody else who asks holds FOLDER, and exits with its status. If
+# somebody does, says who, and exits with 1; with WAIT=1, or if the caller holds another
+# folder already, waits. A folder that the caller holds is not asked for again.
+# DISTIL_LOCKS in the environment: the locks that are held, each between colons.
+set -u
+folder=$1
+shift
+real=$(readlink -m "$folder")
+lock=${real%/*}/.${real##*/}.lock
+held=${DISTIL_LOCKS:-:}
+case $held in *":$lock:"*) exec "$@" ;; esac
+export DISTIL_LOCKS="$held$lock:"
+
+# Run a command under the lock
+# take OPTIONS COMMAND...: runs COMMAND under the lock, which flock takes with these
+# options, and puts its status into $status; 75 if somebody else has the lock
+take() {
+    options=$1
+    shift
+    flock -E 75 $options "$lock" sh -c '
+        echo "$$ $(date "+%Y-%m-%d %H:%M:%S")" >"$0" && exec "$@"' "$lock" "$@"
+    status=$?
+}
+
+# describe: puts into $owner and $who what the lock says of its owner
+describe() {
+    [ -s "$lock" ] || sleep 1 # it was taken, but not yet written
+    read -r owner since <"$lock"
+    who="process $owner, since $since"
+    [ -d "/proc/$owner" ] || who="what process $owner, of $since, has left running"
+}
+
+# refuse WHY: ends with 1
+refuse() {
+    echo "lock: $folder: $1" >&2
+    exit 1
+}
+
+mkdir -p "${lock%/*}" && touch "$lock" ||
+    refuse "expected to write ${lock##*/} beside it"
+take -n "$@"
+[ $status = 75 ] || exit $status
+# Wait for the lock, or give up
+describe
+if [ "${WAIT:-}" = 1 ] || [ "$held" != : ]; then
+    echo "lock: $folder: waiting for $who" >&2
+    take "" "$@"
+elif [ ! -d "/proc/$owner" ]; then
+    take "-w 5" "$@"
+fi
+[ $status = 75 ] || exit $status
+describe
+refuse "is in use by $who; WAIT=1 waits for it"
