@@ -293,11 +293,13 @@ struct safetensors *safetensors_try(const char *path, char **fault)
 
 struct safetensors *safetensors_open(const char *path)
 {
-    char *fault;
+    char *fault, said[FAULT_ROOM];
     struct safetensors *file = safetensors_try(path, &fault);
-    if (!file)
-        fail(path, "%s", fault);
-    return file;
+    if (file)
+        return file;
+    snprintf(said, sizeof said, "%s", fault);
+    free(fault);
+    fail(path, "%s", said);
 }
 
 void safetensors_close(struct safetensors *file)

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TENSOR_RANK = 8 };   /* a tensor has at most this many dimensions */
+enum { TENSOR_RANK = 8, FAULT_ROOM = 256 }; /* most dimensions; letters of a fault */
 
 /* State what a safetensors file holds */
 struct tensor {
@@ -28,7 +28,7 @@ struct safetensors {
     size_t size;                  /* its length in bytes */
     struct json_t *header;        /* owns the names */
     bool summed;                  /* it carries a sum, and has it */
-    char fault[256];              /* why the file was refused */
+    char fault[FAULT_ROOM];       /* why the file was refused */
 };
 
 /* State how a safetensors file is read */

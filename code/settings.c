@@ -146,22 +146,28 @@ void settings_close(struct settings *settings)
 /* Override a setting */
 void settings_override(struct settings *settings, const char *name, const char *value)
 {
+    if (value[strcspn(value, "#\n")])
+        fail(name, "expected a value as in a profile, on one line and without #, found "
+             "\"%s\"", value);
     const char *dot = strchr(name, '.');
     size_t length = dot ? (size_t)(dot - name) : 0;
     struct setting *old = dot ? find(settings, name, length, dot + 1) : NULL;
+    char *own = text_format("%s", value);
+    bool found = old;
     if (old) {
-        refuse_negative(settings, old->section, old->key, value, 0);
+        refuse_negative(settings, old->section, old->key, trim(own), 0);
         free(old->value);
-        old->value = text_format("%s", value);
-        return;
+        old->value = text_format("%s", trim(own));
     }
-    for (int i = 0; dot && i < settings->section_count; i++)
+    for (int i = 0; dot && !found && i < settings->section_count; i++)
         if (strlen(settings->sections[i]) == length
             && !strncmp(settings->sections[i], name, length)) {
-            add(settings, settings->sections[i], dot + 1, value, 0);
-            return;
+            add(settings, settings->sections[i], dot + 1, trim(own), 0);
+            found = true;
         }
-    fail(settings->path, "has no section for the setting \"%s\"", name);
+    free(own);
+    if (!found)
+        fail(settings->path, "has no section for the setting \"%s\"", name);
 }
 
 /* Look a key up in several sections */
