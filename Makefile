@@ -76,7 +76,7 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test room stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -229,7 +229,7 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
@@ -244,6 +244,7 @@ define finish_run
 	@echo "$(basename $@): profile $(NAME)$(if $(filter command,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data.alone
+	$(Q)$(MAKE) --no-print-directory room
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
 	$(Q)$(if $(CHECKED),$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(CHECKED))
 	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
@@ -388,7 +389,15 @@ $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(WORDS) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
-stages: $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
+RECORDS = $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
+stages: $(RECORDS)
+
+# memory and disk for the stages that have left no record yet
+MISSING = $(filter-out $(wildcard $(RUN)/stages/*.json),$(RECORDS))
+KEPT_TEACHERS = $(foreach t,$(TASKS),$(if $(strip $(foreach m,$(call models,$(t)),$(call twice,$(m)))),$(addprefix $(t)-,$(call seeds,$(t)))))
+room:
+	$(Q)$(if $(and $(MISSING),$(TEACHER_PATH)),sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(words $(MISSING)) $(DISTIL) room \
+	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) --teacher $(TEACHER_PATH) --student '$(STUDENTS)' --name '$(KEPT_TEACHERS)' $(WORDS),:)
 
 # Weaving -----------------------------------------------------------------------------------------------------------
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.

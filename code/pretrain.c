@@ -5,6 +5,7 @@
 #include "feed.h"
 #include "file.h"
 #include "model.h"
+#include "pretrain.h"
 #include "training.h"
 
 #include <math.h>
@@ -37,7 +38,7 @@ struct pretraining {
 };
 
 /* Choose the shape of a teacher from scratch */
-static struct shape scratch_shape(struct settings *s, int vocabulary)
+struct shape scratch_shape(struct settings *s, int vocabulary)
 {
     float dropout = (float)settings_number(s, "teacher", "dropout");
     return (struct shape){

@@ -910,6 +910,10 @@ static json_t *set_ablations(const struct run *run, json_t *values)
         if (!model_name(model_rank(run->models[j])))
             set_ablation(run, values, run->models[j], changes);
     value_set(values, json_object_size(changes) ? "yes" : "no", "ablation.known");
+    set_known(values,
+              (const char *const[]){"random", "mlm", "kl", "cosine", "alone",
+                                    "undistilled", NULL},
+              "parts");
     set_known(values, (const char *const[]){"paper", "first", "last", "ends", NULL},
               "layers");
     set_known(values, (const char *const[]){"twice", "ensemble", NULL}, "second");

@@ -1,0 +1,31 @@
+# Tangled from chapters/50-start.md; edit there.
+# usage: sh code/room.sh RUN DATA CACHE RECORDS COMMAND...
+# Refuses a run for which the disk is too small: COMMAND prints the bytes of its models,
+# RECORDS stages leave theirs in RUN, and the texts in DATA their pieces in CACHE.
+set -u
+run=$1 data=$2 cache=$3 records=$4
+shift 4
+models=$("$@") || exit 1
+mkdir -p "$run" "$cache"
+results=$((models / 1024 + records * 300 + 20000))
+texts=$(find -L "$data" -type f ! -name '*.safetensors' -printf '%s\n' |
+    awk '{ sum += $1 } END { printf "%d", sum / 1024 }')
+pieces=$((texts - $(du -sk "$cache" | cut -f 1)))
+[ $pieces -gt 0 ] || pieces=0
+
+# fits FOLDER KILOBYTES: whether so many are free there, or else says so
+fits() {
+    free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
+    [ "$free" -ge "$2" ] || {
+        echo "room: $1: this run needs $(($2 / 1000)) MB more on the disk," \
+            "and $((free / 1000)) MB are free" >&2
+        exit 1
+    }
+}
+
+if [ "$(stat -c %d "$run")" = "$(stat -c %d "$cache")" ]; then
+    fits "$run" $((results + pieces))
+else
+    fits "$run" $results
+    fits "$cache" $pieces
+fi
