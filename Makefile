@@ -31,6 +31,7 @@ WAIT     ?=
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
 #           once, as in CUDA_ARCH="75 90"
 # NVCC      the CUDA compiler; empty: leave CUDA out
+# ARTIFACT  for make verify: a run that somebody sent, its folder, or the archive that make artifact packed
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
 #           SET="--distill.epochs 2 --finetune.seeds '1 2'"
@@ -38,7 +39,7 @@ WAIT     ?=
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
 # What is typed is taken as it is: a dollar in it is no variable of make's. A text reaches the shell as $(call quoted,TEXT).
-$(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR,\
+$(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR ARTIFACT,\
     $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
 quoted   = '$(subst ','\'',$(1))'
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
@@ -51,16 +52,16 @@ Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
 export LC_ALL := C.UTF-8
-unexport LANGUAGE
+unexport LANGUAGE CDPATH # with a CDPATH, cd speaks
 
 # threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
-export DISTIL_CACHE := $(BUILD)/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
+export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
 # to it (chapter 50). What is done then is the target with .alone behind its name.
-RUNNING  := report verify bench weave html data
+RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle build compile check
 DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
@@ -69,7 +70,7 @@ export WAIT
 
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
-        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libcmocka-dev
+        libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 
 .DEFAULT_GOAL := help
@@ -99,7 +100,7 @@ compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
-LIBS     := -lopenblas -ljansson -lutf8proc -lm
+LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
 SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
@@ -125,7 +126,7 @@ build.alone: tangle.alone ## compile the trainer
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) --no-print-directory $(DISTIL)
+	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -228,7 +229,7 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
@@ -254,9 +255,26 @@ report.alone: build ## run the experiments that are due, then weave results/PROF
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave.alone
 
-verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided
+ifeq ($(ARTIFACT),)
+verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
 	$(finish_run)
 	$(Q)$(DISTIL) verify --run $(RUN)
+else
+verify: build
+	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/artifact $(DISTIL) verify --run
+endif
+
+artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
+	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory weave.alone
+	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
+
+# the same run gives the same bytes: files in order, and no time or user
+$(RUN)/artifact.tar.xz: FORCE
+	$(Q)rm -rf $(WORK)/artifact && $(DISTIL) artifact --run $(RUN) --out $(WORK)/artifact/$(NAME) --title "$$TITLE" --author "$$AUTHOR"
+	$(Q)tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf $(WORK)/artifact.tar \
+	    -C $(WORK)/artifact $(NAME) && xz -c -T1 $(WORK)/artifact.tar >$@.new && rm $(WORK)/artifact.tar && $(whole)
+	@echo "artifact: $@, $$(du -k $@ | cut -f1) KiB"
 
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
 key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(WORDS) $(3)
@@ -296,11 +314,13 @@ ifeq ($(filter-out toyland,$(call setting,run,data)),)
 $(WORK)/keys/toyland.key: FORCE
 	$(Q)$(call key,code/toyland.c,run toyland)
 
-# a folder that is there whole or not at all, with the key that it was made from
+# a folder that is there whole or not at all, with the key that it was made from, and as it was made
 $(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key || { rm -rf $(DATA).new && $(DISTIL) toyland --out $(DATA).new --seed $(call names,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call names,toyland,$(n))) && cp $< $(DATA).new/.key && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)cd $(DATA) && find . -type f ! -name .key | LC_ALL=C sort | xargs sha256sum | sha256sum >$(abspath $@).new
+	$(Q)cmp -s $< $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
+	    $(DISTIL) toyland --out $(DATA).new --seed $(call names,run,seed) \
+	    $(foreach n,paragraphs train dev,--$(n) $(call names,toyland,$(n))) && cp $< $(DATA).new/.key && \
+	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)sha256sum <$(DATA)/.sums >$@.new
 	$(Q)mv $@.new $@
 
 $(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
@@ -392,13 +412,24 @@ PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M command='make report PROFILE=$(NAME)'
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
+# results are what `distil results` left, by the sums in results.json; committed ones have no such record
+define sound_results
+	$(Q)[ -f $(RUN)/values.json ] || { echo "$(basename $@): $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(Q)[ ! -f $(RUN)/results.json ] || sed -n 's/^    "\([^"]*\)": "\([0-9a-f]\{64\}\)",*$$/\2  \1/p' $(RUN)/results.json | \
+	    (cd $(RUN) && sha256sum --strict --quiet -c -) || { echo "$(basename $@): $(RUN) is damaged; 'make report PROFILE=$(PROFILE)' mends it" >&2; exit 1; }
+endef
+
+# a PDF that is not the one that was set is set again
+set_again = [ ! -f $(RUN)/$(1) ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$(basename $@): $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
+
 weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
-	$(Q)[ -f $(RUN)/values.json ] || { echo "weave: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
 	$(Q)sh code/ready.sh book $(WORK)/ready
+	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
 	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
-	$(Q)[ -f $(RUN)/values.json ] || { echo "html: $(RUN)/values.json is not there; 'make report PROFILE=$(PROFILE)' makes it" >&2; exit 1; }
+	$(sound_results)
 	$(Q)sh code/ready.sh page
 	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
 
@@ -425,7 +456,8 @@ $(WORK)/weave/%.svg: figures/%.gp figures/style.gp $(WORK)/weave/key
 $(foreach f,tile banks,$(WORK)/weave/$(f).tikz $(WORK)/weave/$(f).svg): code/kernels.h code/kernels_cuda.cu
 
 $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-lua-tikz.sty
-	$(Q)cd $(@D) && mkdir -p $*.new && $(PDFLATEX) -output-directory $*.new -jobname $* $(abspath code/figure.tex) >/dev/null || \
+	$(Q)mkdir -p $(@D)/$*.new && cp code/figure.tex $(@D)/$*.new
+	$(Q)cd $(@D) && $(PDFLATEX) -output-directory $*.new -jobname $* $*.new/figure.tex >/dev/null || \
 	    { grep -A 4 '^!' $*.new/$*.log >&2; exit 1; }
 	$(Q)mv $(@D)/$*.new/$*.pdf $@
 
@@ -447,18 +479,23 @@ awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing
     /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
 endef
 
+put_pdf = sha256sum <$(WORK)/weave/$(1).pdf >$(WORK)/weave/$(@F).sum && cp $(WORK)/weave/$(1).pdf $@.new && $(whole)
+
 $(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,book)
-	$(Q)cp $(WORK)/weave/book.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,book)
 	@echo "weave: $@"
 
 $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call typeset,summary)
-	$(Q)cp $(WORK)/weave/summary.pdf $@.new && $(whole)
+	$(Q)$(call put_pdf,summary)
 	@echo "weave: $@"
 
+# what pandoc 2.19 and newer call the wish for one file with all that it shows
+ONE_FILE = $(if $(shell pandoc --help | grep -e --embed-resources),--embed-resources,--self-contained)
+
 $(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
-	$(Q)$(PANDOC) -t html5 -s --self-contained --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
+	$(Q)$(PANDOC) -t html5 -s $(ONE_FILE) --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
 	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
-#include "file.h"
 #include "model.h"
 #include "safetensors.h"
+#include "seal.h"
 #include "task.h"
 #include "training.h"
 #include "watch.h"
@@ -520,13 +520,10 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
 
 /* Run the benchmark */
 /* Write what the benchmark found */
-static void write_bench(const struct stage *stage, const json_t *object)
+static void write_bench(const struct stage *stage, json_t *object)
 {
     char *path = stage_path(stage, "bench.json");
-    struct file_writer *writer = file_create(path);
-    json_dumpf(object, file_stream(writer), JSON_INDENT(2) | JSON_SORT_KEYS);
-    fputc('\n', file_stream(writer));
-    file_commit(writer);
+    seal_write(path, object);
     free(path);
 }
 
@@ -645,6 +642,7 @@ int bench_main(int argc, char **argv)
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "gpu", json_string(k == kernels_cpu() ? "no" : "yes"));
     json_object_set_new(object, "threads", json_integer(omp_get_num_procs()));
+    json_object_set_new(object, "files", json_object()); /* its batches are no result */
     write_bench(&stage, object);
     print_bench(object);
     json_decref(object);

@@ -42,7 +42,7 @@ char *card_inherit(char *so_far, const char *parent)
 {
     const char *slash = strrchr(parent, '/'), *name = slash ? slash + 1 : parent;
     char *path = text_format("%s/README.md", parent);
-    char *card = file_exists(path) ? file_read(path, NULL) : NULL;
+    char *card = file_exists(path) ? file_text(path, NULL) : NULL;
     const char *line = card ? strstr(card, sources_line) : NULL;
     line = line ? line + strlen(sources_line) : "";
     char *all = text_format("%s %s %.*s", so_far, name, (int)strcspn(line, "\r\n"),

@@ -80,6 +80,9 @@ static void *write_copy(void *argument)
     safetensors_add(writer, "state", "F32", 1, &state_size, c->values + 3 * size);
     safetensors_note(writer, "key", c->stage->key);
     safetensors_note(writer, "progress", c->progress);
+    safetensors_note(writer, "curve", record_curve(c->curves, ""));
+    safetensors_note(writer, "curve-validation",
+                     record_curve(c->curves, "-validation"));
     safetensors_commit(writer);
     record_free(c->curves);
     free(c->progress);
@@ -108,41 +111,61 @@ bool checkpoint_write(struct checkpoint *c, long step)
 
 /* Read a checkpoint */
 /* Copy a vector out of a checkpoint */
-static void copy_vector(const struct safetensors *file, const char *name, size_t count,
+static bool copy_vector(const struct safetensors *file, const char *name, size_t count,
                         float *values)
 {
     const struct tensor *tensor = safetensors_find(file, name);
     if (!tensor || tensor->count != count)
-        fail(file->path, "expected %zu numbers as \"%s\", found %zu", count, name,
-             tensor ? tensor->count : 0);
+        return false;
     safetensors_floats(file, tensor, values);
+    return true;
+}
+
+/* Go on from a checkpoint */
+/* Returns the step; 0, having changed nothing, if the file is of another model. */
+static long go_on(struct checkpoint *c, const struct safetensors *file)
+{
+    const char *progress = safetensors_metadata(file, "progress"),
+               *curve = safetensors_metadata(file, "curve"),
+               *validation = safetensors_metadata(file, "curve-validation");
+    long step;
+    double seconds;
+    long long tokens;
+    size_t size = c->model->parameters.size;
+    if (!progress || !curve || !validation
+        || sscanf(progress, "%ld %lg %lld", &step, &seconds, &tokens) != 3
+        || !copy_vector(file, "parameters", size, c->values)
+        || !copy_vector(file, "first moment", size, c->values + size)
+        || !copy_vector(file, "second moment", size, c->values + 2 * size)
+        || !copy_vector(file, "state", STATE_SIZE, c->values + 3 * size))
+        return 0;
+    encoder_upload(c->model, c->values);
+    optimizer_upload(c->optimizer, c->values + size, c->values + 2 * size,
+                     c->values + 3 * size);
+    record_resume(c->record, step, seconds, tokens, curve, validation);
+    return step;
 }
 
 long checkpoint_read(struct checkpoint *c)
 {
-    long step = 0;
     if (!c->stage->resume || !file_exists(c->path))
-        return step;
-    struct safetensors *file = safetensors_open(c->path);
-    const char *key = safetensors_metadata(file, "key");
-    if (key && !strcmp(key, c->stage->key)) {
-        /* Go on from this checkpoint */
-        const char *progress = safetensors_metadata(file, "progress");
-        double seconds;
-        long long tokens;
-        if (!progress || sscanf(progress, "%ld %lg %lld", &step, &seconds, &tokens) != 3)
-            fail(c->path, "expected \"step seconds tokens\" as the checkpoint's progress");
-        size_t size = c->model->parameters.size;
-        copy_vector(file, "parameters", size, c->values);
-        copy_vector(file, "first moment", size, c->values + size);
-        copy_vector(file, "second moment", size, c->values + 2 * size);
-        copy_vector(file, "state", STATE_SIZE, c->values + 3 * size);
-        encoder_upload(c->model, c->values);
-        optimizer_upload(c->optimizer, c->values + size, c->values + 2 * size,
-                         c->values + 3 * size);
-        record_resume(c->record, step, seconds, tokens);
+        return 0;
+    char *fault = NULL;
+    long step = 0;
+    struct safetensors *file = safetensors_try(c->path, &fault);
+    const char *key = file ? safetensors_metadata(file, "key") : NULL;
+    if (file && !file->summed)
+        fault = text_format("has no sum");
+    else if (key && !strcmp(key, c->stage->key) && !(step = go_on(c, file)))
+        fault = text_format("is not of this model");
+    if (file)
+        safetensors_close(file);
+    if (fault) {
+        fprintf(stderr, "distil: %s: the checkpoint is of no use, and the stage begins "
+                "from its start: %s\n", c->path, fault);
+        unlink(c->path);
     }
-    safetensors_close(file);
+    free(fault);
     return step;
 }
 

@@ -28,7 +28,8 @@ size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parame
 bool checkpoint_write(struct checkpoint *checkpoint, long step);
 
 /* checkpoint_read: brings model, optimizer and record to the last checkpoint with the
-   stage's key. Returns its step, or 0 if there is none to go on from. */
+   stage's key. Returns its step, or 0 if there is none to go on from; if that is
+   because it is damaged, says so on standard error and removes it. */
 long checkpoint_read(struct checkpoint *checkpoint);
 
 /* checkpoint_close: waits until the last one is written whole; the file stays. */

@@ -44,7 +44,7 @@ static int *encode_file(const struct tokenizer *tokenizer, const char *path,
                         int64_t *count)
 {
     size_t size;
-    char *text = file_read(path, &size), *end = text + size;
+    char *text = file_text(path, &size), *end = text + size;
     uint64_t key = cache_hash(cache_hash(tokenizer->hash, "lines", 6), text, size);
     int *numbers = cache_read(key, count);
     if (!numbers) {

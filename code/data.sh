@@ -16,7 +16,7 @@ derived=${DATA_DERIVED:-build/data}
 patience=${DATA_PATIENCE:-30} # seconds without a byte, after which a home is given up
 sources=${DATA_SOURCES:-code/data.sources}
 
-work=$(mktemp -d)
+work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$derived" "$keys"
@@ -372,13 +372,20 @@ complain() {
 # Lay out the files for the run
 replace() { if cmp -s "$1" "$2"; then rm -f "$1"; else mv "$1" "$2"; fi; }
 
+# show FILE LINK: makes LINK a link to the file or folder, or a copy of it
+show() {
+    ln -s "$1" "$2" 2>/dev/null && return
+    say "no links can be made in $(dirname "$view"), so the data is copied there"
+    cp -RL "$1" "$2" || { rm -rf "$view.partial"; exit 1; }
+}
+
 lay_out() {
-    cut -f 2,4 "$work/plan" | sort -u >"$work/view"
+    cut -f 2- "$work/plan" | sort -u >"$work/view"
     if ! cmp -s "$work/view" "$view.list"; then
         rm -rf "$view.partial" "$view.list"
-        while IFS=$(printf '\t') read -r file target; do
+        while IFS=$(printf '\t') read -r file sum target; do
             mkdir -p "$view.partial/$(dirname "$file")"
-            ln -s "$target" "$view.partial/$file"
+            show "$target" "$view.partial/$file"
         done <"$work/view"
         rm -rf "$view"
         mv "$view.partial" "$view"

@@ -88,6 +88,7 @@ struct distillation *distillation_open(const struct stage *stage)
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
     d->vocabulary = text_format("%s", folder);
+    record_from(d->record, folder);
     struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
     int layers[MAX_PAIRS], limit = teacher.layers;
@@ -206,6 +207,7 @@ int distill_main(int argc, char **argv)
                 d->vocabulary);
     record_set(d->record, "parameters",
                json_integer((json_int_t)parameters_total(&d->parameters)));
+    record_left_model(d->record, folder);
     record_close(d->record);
     checkpoint_remove(&stage, d->name);
     free(values);

@@ -5,8 +5,9 @@
 # key: writes what a stage is made from into KEY with the ending .from, and the sum of
 # that into KEY, unless it is there: these SECTIONS of the profile, their overrides, the
 # files of CODE, and other KEYS, each list in one word.
-# run: has COMMAND make RECORD, unless RECORD says that it was made from KEY; says why.
-# KEPT in the environment: a folder that COMMAND makes, too, which then gets the key.
+# run: has COMMAND, which begins with the program, make RECORD, unless RECORD was made
+# from KEY and all that it tells of is there; says why. KEPT in the environment: a
+# folder that COMMAND makes, too.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
 set -u -f
@@ -83,18 +84,22 @@ changed() {
     esac
 }
 
-# reason: why the stage is due; nothing if it is not
+# reason PROGRAM: why the stage is due; nothing if it is not
 reason() {
     now=${key%.key}.from
-    if grep -qs "^  \"key\": \"$(cat "$key")\",\$" "$record"; then
-        [ -z "$kept" ] || cmp -s "$key" "$kept/key" || echo "$kept is to be kept"
-    elif [ -f "$from" ] && ! cmp -s "$from" "$now"; then
-        changed "$(diff "$from" "$now")"
-    elif [ -f "$record" ]; then
-        echo "its record has another key"
-    else
-        [ -f "$from" ] && echo "it was not finished" || echo "it is new"
-    fi
+    why=$("$1" due --record "$record" --key "$(cat "$key")" ${kept:+--out "$kept"}) ||
+        why="its record cannot be held to its files"
+    case $why in
+    'it is new' | 'its record has another key')
+        if [ -f "$from" ] && ! cmp -s "$from" "$now"; then
+            changed "$(diff "$from" "$now")"
+        elif [ -f "$from" ] && [ ! -f "$record" ]; then
+            echo "it was not finished"
+        else
+            echo "$why"
+        fi ;;
+    *) echo "$why" ;;
+    esac
 }
 
 case $1 in
@@ -112,14 +117,13 @@ run)
     # Run a stage if it is due
     record=$2 key=$3 from=${2%.json}.from kept=${KEPT:-}
     shift 3
-    why=$(reason)
+    why=$(reason "$1")
     [ -n "$why" ] || exit 0
     echo "due: $(basename "$record" .json): $why" >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"
     copy "${key%.key}.from" "$from"
-    "$@" || exit
-    [ -z "$kept" ] || copy "$key" "$kept/key"
+    "$@"
     ;;
 objects)
     # Hold the objects to the code

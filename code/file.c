@@ -64,6 +64,31 @@ bool file_exists(const char *path)
     return access(path, R_OK) == 0;
 }
 
+/* Read a text */
+static bool begins(const char *text, size_t length, const char *with)
+{
+    return length >= strlen(with) && memcmp(text, with, strlen(with)) == 0;
+}
+
+char *file_text(const char *path, size_t *size)
+{
+    size_t length;
+    char *text = file_read(path, &length), *zero = memchr(text, '\0', length);
+    if (begins(text, length, "\xFF\xFE") || begins(text, length, "\xFE\xFF"))
+        fail(path, "is UTF-16; expected UTF-8");
+    if (zero) {
+        long line = 1;
+        for (const char *c = text; c < zero; c++)
+            line += *c == '\n';
+        fail(path, "line %ld: holds a byte of zero; expected text in UTF-8", line);
+    }
+    size_t mark = begins(text, length, "\xEF\xBB\xBF") ? 3 : 0;
+    memmove(text, text + mark, length - mark + 1);
+    if (size)
+        *size = length - mark;
+    return text;
+}
+
 /* Make a folder and its parents */
 void file_make_folder(const char *path)
 {

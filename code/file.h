@@ -12,6 +12,10 @@
    if it is a pipe or a device and has more than 64 MB. */
 char *file_read(const char *path, size_t *size);
 
+/* file_text: the same of a text in UTF-8, less the mark of byte order that some editors
+   put first. Fails, naming path and line, at a byte of zero. */
+char *file_text(const char *path, size_t *size);
+
 /* file_exists: whether path names a file or folder that can be read. */
 bool file_exists(const char *path);
 

@@ -149,9 +149,11 @@ static void ask_teachers(const struct stage *stage, struct finetuning *f)
         fail(stage->name, "wants %d teachers; only %d seeds of %s are listed", count,
              listed, f->task->title);
     char **folders = allocate((size_t)count, sizeof *folders);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         folders[i] = stage_path(stage, "teachers/%s-%d", f->task->name,
                                 count == 1 ? (int)stage->seed : seeds[i]);
+        record_from(f->record, folders[i]);
+    }
     double share = settings_number(s, f->wishes, "soft");
     double temperature = settings_number(s, f->wishes, "temperature");
     if (!(share >= 0 && share <= 1 && temperature > 0))
@@ -296,6 +298,8 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     file_commit(writer);
     fprintf(stderr, "%s-%s-%ld: %s %.2f\n", exam->task->name, stage->name, stage->seed,
             metric_name(exam->task->metric), exam->score);
+    if (f->record)
+        record_left(f->record, path);
     free(path);
 }
 
@@ -352,6 +356,7 @@ int finetune_main(int argc, char **argv)
     char *name = text_format("finetune-%s-%s-%ld", stage.task, stage.name, stage.seed);
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
+    record_from(record, stage.model);
     /* Know the settings that make has read */
     settings_text(stage.settings, f.sections, "tasks");
     settings_text(stage.settings, f.sections, "models");
@@ -397,6 +402,7 @@ int finetune_main(int argc, char **argv)
         encoder_download(f.model, f.values);
         model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
                     f.values, stage.model);
+        record_left_model(record, stage.out);
     }
     record_set(record, "parameters",
                json_integer((json_int_t)parameters_total(&f.parameters)));

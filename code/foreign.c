@@ -5,21 +5,36 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-/* Know the pointers of Git LFS */
-bool foreign_pointer(const void *bytes, size_t size)
+/* Know what stands in a file's place */
+const char *foreign_fault(const char *bytes, size_t size)
 {
-    static const char start[] = "version https://git-lfs.github.com/spec/";
-    return size >= strlen(start) && memcmp(bytes, start, strlen(start)) == 0;
+    static const struct {
+        const char *start, *fault;
+    } known[] = {
+        {"version https://git-lfs.github.com/spec/",
+         "is a Git LFS pointer, not the file itself; git lfs pull gets it"},
+        {"<!doctype", "is a web page, not the file itself"},
+        {"<html", "is a web page, not the file itself"},
+        {"PK\003\004", "is a zip archive, perhaps what torch.save wrote, not the file "
+                       "itself"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t length = strlen(known[i].start);
+        if (size >= length && strncasecmp(bytes, known[i].start, length) == 0)
+            return known[i].fault;
+    }
+    return NULL;
 }
 
 /* Read a JSON object from a file */
 json_t *foreign_json(const char *path)
 {
     size_t size;
-    char *text = file_read(path, &size);
-    if (foreign_pointer(text, size))
-        fail(path, POINTER_FAULT);
+    char *text = file_text(path, &size);
+    if (foreign_fault(text, size))
+        fail(path, "%s", foreign_fault(text, size));
     if (size == 0)
         fail(path, "is empty");
     json_error_t error;

@@ -11,13 +11,13 @@
    function fails. A key that is missing and one that is null are the same. */
 
 /* State how a foreign file is read */
-/* foreign_pointer: whether these bytes are a Git LFS pointer, in place of a file;
-   POINTER_FAULT is what to say then. */
-#define POINTER_FAULT "is a Git LFS pointer, not the file itself; git lfs pull gets it"
-bool foreign_pointer(const void *bytes, size_t size);
+/* foreign_fault: what is wrong with a file that has these bytes, as a message, if it is
+   a Git LFS pointer, a web page or a zip archive; else NULL. */
+const char *foreign_fault(const char *bytes, size_t size);
 
 /* foreign_json: the JSON object in a file, for json_decref. Fails, naming the file, if
-   it cannot be read, is an LFS pointer, is no JSON object or has a key twice. If a
+   it cannot be read, something stands in its place, it is no JSON object or has a key
+   twice. If a
    number in it is beyond 64 bits, all its numbers are real. */
 json_t *foreign_json(const char *path);
 

@@ -73,10 +73,7 @@ static void check_sequence(const char *path, int line, const int *ids, int lengt
 
 static struct batch *read_sequences(const char *path, const struct shape *shape)
 {
-    size_t size;
-    char *text = file_read(path, &size), *rest = text;
-    if (strlen(text) != size)
-        fail(path, "holds a byte of zero after %zu others", strlen(text));
+    char *text = file_text(path, NULL), *rest = text;
     struct batch *batch = batch_create(count_words(text), count_lines(text));
     int *ids = allocate((size_t)batch->token_room, sizeof *ids);
     for (int line = 1; *rest; line++) {

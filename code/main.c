@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+int artifact_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int distill_main(int argc, char **argv);
+int due_main(int argc, char **argv);
 int evaluate_main(int argc, char **argv);
 int finetune_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
@@ -14,6 +16,7 @@ int results_main(int argc, char **argv);
 int room_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
+int verdicts_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
 
 static const struct command {
@@ -30,7 +33,10 @@ static const struct command {
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
     {"room", room_main, "say how much of the disk a run will take; see that it fits"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
-    {"verify", verify_main, "print what a run says of each claim: PASS, FAIL, not decided"},
+    {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},
+    {"verify", verify_main, "hold a run to its own records, and compute its numbers again"},
+    {"due", due_main, "say why a stage is due, if it is"},
+    {"artifact", artifact_main, "put a finished run into a folder, for a grader"},
     {"bench", bench_main, "measure latency, and the throughput of distillation"},
     {"inspect", inspect_main, "write down what a model computes for some sequences"},
     {"gradients", gradients_main, "write down what a student would learn from a batch"},

@@ -93,7 +93,8 @@ static const struct tensor *require_part(const struct safetensors *file,
 {
     const struct tensor *tensor = find_part(file, p, tied);
     if (!tensor)
-        fail(file->path, "has no tensor \"%s\"", p->name);
+        fail(file->path, "has no tensor \"%s\"; the first of its %d is \"%s\"", p->name,
+             file->count, file->count ? file->list[0].name : "");
     return tensor;
 }
 
@@ -123,6 +124,11 @@ static void check_shape(const struct safetensors *file, const struct tensor *ten
 static struct config open_config(const char *folder)
 {
     struct config c = {.path = text_format("%s/config.json", folder)};
+    char *adapter = text_format("%s/adapter_config.json", folder);
+    if (file_exists(adapter) && !file_exists(c.path))
+        fail(folder, "is an adapter, a change to a model that lies elsewhere; merge "
+                     "the two and save the model");
+    free(adapter);
     c.json = foreign_json(c.path);
     const char *type = json_string_value(json_object_get(c.json, "model_type"));
     if (!type)

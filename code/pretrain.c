@@ -179,6 +179,7 @@ int pretrain_main(int argc, char **argv)
         record_data(p.record, weights);
         free(weights);
     }
+    record_left_model(p.record, folder);
     record_close(p.record);
     checkpoint_remove(&stage, "teacher");
     encoder_free(p.model);

@@ -44,6 +44,8 @@ static struct question read_question(const char *path, const json_t *json,
         .index = index,
         .answer_count = (int)json_array_size(answers),
     };
+    if (strpbrk(q.id, "\t\n\r"))
+        fail(path, "question %d: expected an id without tabs and line ends", index);
     if (q.answer_count == 0)
         fail(path, "question %d: expected an answer; SQuAD 1.1 has one to each", index);
     q.answers = allocate((size_t)q.answer_count, sizeof *q.answers);
@@ -55,6 +57,8 @@ static struct question read_question(const char *path, const json_t *json,
     int from = json_is_integer(start) && json_integer_value(start) >= 0
              ? byte_of(context, json_integer_value(start)) : -1;
     size_t size = strlen(q.answers[0]);
+    if (size == 0)
+        fail(path, "question %d: expected an answer of some words, found an empty text", index);
     if (from < 0 || strlen(context) - (size_t)from < size)
         fail(path, "question %d: expected an \"answer_start\" within the context", index);
     q.answer = (struct extent){from, from + (int)size};

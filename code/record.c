@@ -2,6 +2,8 @@
 #include "record.h"
 #include "fail.h"
 #include "file.h"
+#include "seal.h"
+#include "sum.h"
 
 #include <omp.h>
 #include <stdarg.h>
@@ -27,7 +29,7 @@ struct record {
     double shown;           /* the clock when progress was last shown; 0: never */
     int64_t tokens;
     struct curve curves[2];
-    json_t *object, *data, *cuts;
+    json_t *object, *data, *cuts, *files, *from;
 };
 
 /* Open the record of a stage */
@@ -49,6 +51,8 @@ struct record *record_open(const struct stage *stage, const char *name)
     record->object = json_object();
     record->data = json_object();
     record->cuts = json_array();
+    record->files = json_object();
+    record->from = json_object();
     return record;
 }
 
@@ -100,23 +104,22 @@ static char *curve_path(const struct record *record, const struct curve *curve)
     return stage_path(record->stage, "curves/%s%s.tsv", record->name, curve->suffix);
 }
 
-void record_resume(struct record *record, long step, double seconds, int64_t tokens)
+const char *record_curve(const struct record *record, const char *suffix)
+{
+    const char *text = record->curves[*suffix ? 1 : 0].text;
+    return text ? text : "";
+}
+
+void record_resume(struct record *record, long step, double seconds, int64_t tokens,
+                   const char *curve, const char *validation)
 {
     record->first_step = step;
     record->before = seconds;
     record->tokens = tokens;
-    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
-        char *path = curve_path(record, curve);
-        if (file_exists(path)) {
-            char *text = file_read(path, NULL), *row = strchr(text, '\n');
-            while (row && row[1] && strtol(row + 1, NULL, 10) <= step)
-                row = strchr(row + 1, '\n');
-            if (row)
-                row[1] = '\0';
-            curve->text = text;
-        }
-        free(path);
-    }
+    if (*curve)
+        record->curves[0].text = text_format("%s", curve);
+    if (*validation)
+        record->curves[1].text = text_format("%s", validation);
 }
 
 void record_save(struct record *record)
@@ -137,7 +140,7 @@ struct record *record_copy(const struct record *record)
 {
     struct record *copy = allocate(1, sizeof *copy);
     *copy = *record;
-    copy->object = copy->data = copy->cuts = NULL;
+    copy->object = copy->data = copy->cuts = copy->files = copy->from = NULL;
     copy->name = text_format("%s", record->name);
     for (struct curve *curve = copy->curves; curve < copy->curves + 2; curve++)
         if (curve->text)
@@ -241,19 +244,43 @@ void record_cut(struct record *record, int64_t used, int64_t whole, const char *
 
 void record_data(struct record *record, const char *path)
 {
-    if (strchr(path, '\''))
-        fail(path, "expected a path without quotes");
-    char *command = text_format("sha256sum < '%s'", path), hash[65] = "";
-    FILE *pipe = popen(command, "r");
-    if (!pipe || fscanf(pipe, "%64[0-9a-f]", hash) != 1 || pclose(pipe) != 0)
-        fail(path, "sha256sum could not be run on it");
     const char *root = record->stage->data;
     size_t length = root ? strlen(root) : 0;
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     if (length && !strncmp(path, root, length))
         name = path + length + strspn(path + length, "/");
-    json_object_set_new(record->data, name, json_string(hash));
-    free(command);
+    json_object_set_new(record->data, name, json_string(sum_file(path).digits));
+}
+
+void stage_left(const struct stage *stage, json_t *files, const char *path)
+{
+    size_t length = strlen(stage->run);
+    if (!strncmp(path, stage->run, length) && path[length] == '/')
+        json_object_set_new(files, path + length + 1,
+                            json_string(sum_file(path).digits));
+}
+
+void record_left(struct record *record, const char *path)
+{
+    stage_left(record->stage, record->files, path);
+}
+
+void record_from(struct record *record, const char *folder)
+{
+    char *path = text_format("%s/model.safetensors", folder);
+    stage_left(record->stage, record->from, path);
+    free(path);
+}
+
+void record_left_model(struct record *record, const char *folder)
+{
+    static const char *const names[] = {"README.md", "config.json", "vocab.txt",
+                                        "tokenizer_config.json", "model.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = text_format("%s/%s", folder, names[i]);
+        record_left(record, path);
+        free(path);
+    }
 }
 
 /* Close the record */
@@ -283,12 +310,20 @@ void record_close(struct record *record)
     json_object_set_new(object, "settings", settings_json(record->stage->settings));
     json_object_set_new(object, "data", record->data);
     json_object_set_new(object, "cuts", record->cuts);
+    json_object_set_new(object, "files", record->files);
+    json_object_set_new(object, "from", record->from);
     record_save(record);
+    /* Note the sums of the curves */
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
+        char *path = curve_path(record, curve);
+        if (curve->text)
+            record_left(record, path);
+        else
+            unlink(path);
+        free(path);
+    }
     char *path = stage_path(record->stage, "stages/%s.json", record->name);
-    struct file_writer *writer = file_create(path);
-    json_dumpf(object, file_stream(writer), JSON_INDENT(2) | JSON_SORT_KEYS);
-    fputc('\n', file_stream(writer));
-    file_commit(writer);
+    seal_write(path, object);
     free(path);
     record_free(record);
 }

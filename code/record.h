@@ -35,8 +35,12 @@ int64_t record_tokens(const struct record *record);
 
 /* State how a record is kept over a pause */
 /* record_resume: the stage goes on after `step` steps that took `seconds` and saw
-   `tokens`; keeps the rows of its curves up to there and drops later ones. */
-void record_resume(struct record *record, long step, double seconds, int64_t tokens);
+   `tokens`, with its two curves as record_curve gave them then. */
+void record_resume(struct record *record, long step, double seconds, int64_t tokens,
+                   const char *curve, const char *validation);
+
+/* record_curve: the text of a curve so far, "" if it has no row; the record's. */
+const char *record_curve(const struct record *record, const char *curve);
 
 /* record_save: writes the curves as they stand. */
 void record_save(struct record *record);
@@ -61,7 +65,21 @@ void record_data(struct record *record, const char *path);
 void record_cut(struct record *record, int64_t used, int64_t whole, const char *unit,
                 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* record_close: writes curves and stages/NAME.json, and frees the record. */
+/* record_left: notes the sum of a file that the stage left, whole, in the folder of its
+   run; of a file elsewhere nothing. record_left_model: the same of the files of a model
+   folder. */
+void record_left(struct record *record, const char *path);
+void record_left_model(struct record *record, const char *folder);
+
+/* record_from: notes the sum of the weights in a model folder of the run, which the
+   stage begins with; of a folder elsewhere nothing. */
+void record_from(struct record *record, const char *folder);
+
+/* stage_left: what record_left does, for a stage that has no such record: into
+   files. */
+void stage_left(const struct stage *stage, json_t *files, const char *path);
+
+/* record_close: writes curves and stages/NAME.json (seal.h), and frees the record. */
 void record_close(struct record *record);
 
 #endif

@@ -3,7 +3,8 @@
 #include "fail.h"
 #include "file.h"
 #include "model.h"
-#include "run.h"
+#include "record.h"
+#include "seal.h"
 #include "stage.h"
 #include "tables.h"
 #include "values.h"
@@ -14,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utf8proc.h>
 
 /* Set values from any JSON */
@@ -55,29 +57,51 @@ static void set_list(json_t *values, const json_t *words, const char *key)
     }
     value_take(values, list, "%s", key);
 }
-/* "0 2 4" becomes "0, 2 and 4". */
-static void set_words(json_t *values, const char *text, const char *key)
+/* "0 2 4" becomes "0, 2 and 4". Returns how many words there are. */
+static int set_words(json_t *values, const char *text, const char *key)
 {
+    int count = 0;
     json_t *words = json_object();
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         char *word = text_format("%.*s", (int)strcspn(text, " "), text);
         json_object_set_new(words, word, json_true());
         text += strlen(word);
+        count++;
         free(word);
     }
     set_list(values, words, key);
     json_decref(words);
+    return count;
+}
+
+/* "0 2" becomes "layers 0 and 2", "0" becomes "layer 0". */
+static void set_numbered(json_t *values, const char *text, const char *what,
+                         const char *key)
+{
+    int count = set_words(values, text, key);
+    value_take(values,
+               text_format("%s%s %s", what, count == 1 ? "" : "s",
+                           value_get(values, "%s", key)),
+               "%s", key);
 }
 
 /* Say which software it was */
-static void set_versions(json_t *values)
+static json_t *find_versions(void)
 {
-    char blas[128];
-    snprintf(blas, sizeof blas, "%s", openblas_get_config());
-    value_set(values, __VERSION__, "version.gcc");
-    value_set(values, blas, "version.openblas");
-    value_set(values, jansson_version_str(), "version.jansson");
-    value_set(values, utf8proc_version(), "version.utf8proc");
+    return json_pack("{s:s, s:s, s:s, s:s}", "gcc", __VERSION__, "openblas",
+                     openblas_get_config(), "jansson", jansson_version_str(),
+                     "utf8proc", utf8proc_version());
+}
+
+/* Sets a value for each text of an object. */
+static void set_texts(const json_t *texts, const char *prefix, json_t *values)
+{
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)texts, name, text) {
+        if (json_is_string(text))
+            value_set(values, json_string_value(text), "%s%s", prefix, name);
+    }
 }
 
 /* Merge the settings of all stages */
@@ -119,8 +143,8 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static void set_provenance(const struct run *run, const struct stage *stage,
-                           json_t *values)
+static void set_provenance(const struct run *run, struct settings *settings,
+                           const json_t *given, json_t *values)
 {
     const char *name, *date = "";
     json_t *record, *devices = json_object();
@@ -135,20 +159,25 @@ static void set_provenance(const struct run *run, const struct stage *stage,
         if (strncmp(name, "finetune-", 9)) {
             char *key = text_format("stage.%s", name);
             json_t *copy = json_copy(record);
-            json_object_del(copy, "settings");
-            json_object_del(copy, "data");
+            for (const char *const *part =
+                     (const char *const[]){"settings", "data", "files", "from", "sum", NULL};
+                 *part; part++)
+                json_object_del(copy, *part);
             set_flat(values, copy, key);
             json_decref(copy);
             free(key);
         }
     }
-    value_set(values, last_part(run->folder), "run.profile");
+    for (const char *const *key = (const char *const[]){"profile", "code", NULL}; *key;
+         key++) {
+        const char *text = json_string_value(json_object_get(given, *key));
+        value_set(values, text ? text : "not recorded", "run.%s", *key);
+    }
     value_set(values, *date ? date : "a day not recorded", "run.date");
-    value_set(values, *stage->key ? stage->key : "not recorded", "run.code");
-    value_set(values, settings_text(stage->settings, "run", "data"), "run.data");
+    value_set(values, settings_text(settings, "run", "data"), "run.data");
     set_list(values, devices, "run.device");
     json_decref(devices);
-    set_versions(values);
+    set_texts(json_object_get(given, "versions"), "version.", values);
     set_long_settings(values);
 }
 
@@ -183,14 +212,18 @@ static void set_models(const struct run *run, struct settings *settings, json_t 
             value_set(values, origins[i].origin, "teacher.origin");
     value_set(values, beginning && !strcmp(beginning, "from scratch") ? "yes" : "no",
               "teacher.scratch");
-    value_take(values, number_text(1e-6 * record_number(teacher, "tokens"), 0),
-               "teacher.millions");
+    double millions = 1e-6 * record_number(teacher, "tokens");
+    value_take(values, number_text(millions, millions < 1 ? 1 : 0), "teacher.millions");
     value_take(values, number_text(record_number(teacher, "seconds") / 60, 1),
                "teacher.minutes");
     set_shape(run, "teacher", values);
     set_shape(run, "student", values);
-    set_words(values, settings_text(settings, "student distill", "layers"),
-              "student.from");
+    value_take(values, count_text(value_get(values, "teacher.layers"), "layer"),
+               "teacher.depth");
+    value_take(values, count_text(value_get(values, "student.layers"), "layer"),
+               "student.depth");
+    set_numbered(values, settings_text(settings, "student distill", "layers"), "layer",
+                 "student.from");
 }
 
 /* Note what was cut and what is missing */
@@ -284,7 +317,8 @@ static void set_missing(const struct run *run, struct settings *settings,
         char *sections = run_sections(settings, name, strlen(name));
         int wanted = settings_list(settings, sections, "seeds", seeds, 64);
         if (wanted > most)
-            set_words(values, settings_text(settings, sections, "seeds"), "seeds");
+            set_numbered(values, settings_text(settings, sections, "seeds"), "seed",
+                         "seeds");
         most = wanted > most ? wanted : most;
         least = wanted < least ? wanted : least;
         for (int j = 0; j < run->model_count; j++) {
@@ -304,6 +338,9 @@ static void set_missing(const struct run *run, struct settings *settings,
                least == most ? number_text(most, 0)
                              : text_format("%d to %d", least, most),
                "seeds.count");
+    value_take(values, count_text(value_get(values, "seeds.count"), "random start"),
+               "seeds.starts");
+    value_set(values, most > 1 ? "yes" : "no", "seeds.many");
     value_set(values, json_object_size(missing) ? "yes" : "no", "missing.known");
     shorten(missing);
     set_list(values, missing, "missing");
@@ -329,19 +366,6 @@ static void set_times(const struct run *run, json_t *values)
 }
 
 /* Set the scores */
-static double constant_score(const struct sheet *sheet)
-{
-    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
-    double best = sheet->task->answer == A_CLASS ? -INFINITY : 0;
-    for (int class = 0; class < sheet->task->classes; class ++) {
-        for (int row = 0; row < sheet->rows; row++)
-            constant[row] = class;
-        best = fmax(best, metric_score(sheet->task->metric, sheet->labels, constant,
-                                       sheet->rows));
-    }
-    free(constant);
-    return best;
-}
 /* Sets the values of a measure, or dashes for NULL. Frees the key. */
 static void set_measure(json_t *values, const struct measure *measure, char *key)
 {
@@ -362,13 +386,13 @@ static double spread(const struct answers *a)
 static bool answered_all(const struct run *run, const char *model)
 {
     for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].counts && !run_answers(&run->sheets[i], model))
+        if (run->sheets[i].shown && !run_answers(&run->sheets[i], model))
             return false;
     return true;
 }
 
-/* The mean of a model's scores over the tasks that count and that both models answered;
-   NULL if there are none. */
+/* The mean of a model's scores over the tasks that are shown and that both models
+   answered; NULL if there are none. */
 static struct measure *mean_score(const struct run *run, const char *model,
                                   const char *other)
 {
@@ -376,7 +400,7 @@ static struct measure *mean_score(const struct run *run, const char *model,
     int count = 0;
     for (int i = 0; i < run->count; i++) {
         const struct answers *a = run_answers(&run->sheets[i], model);
-        if (run->sheets[i].counts && a && run_answers(&run->sheets[i], other))
+        if (run->sheets[i].shown && a && run_answers(&run->sheets[i], other))
             scores[count++] = a->score;
     }
     return count ? measure_mean(scores, count) : NULL;
@@ -387,7 +411,7 @@ static void set_task_scores(const struct sheet *sheet, json_t *values)
     const char *task = sheet->task->name;
     value_set(values, metric_name(sheet->task->metric), "metric.%s", task);
     value_take(values, number_text(sheet->rows, 0), "rows.%s", task);
-    value_take(values, number_text(constant_score(sheet), 1), "constant.%s", task);
+    value_take(values, number_text(sheet->constant, 1), "constant.%s", task);
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
         struct estimate estimate = measure_estimate(a->score);
@@ -405,16 +429,11 @@ static void set_task_scores(const struct sheet *sheet, json_t *values)
 static void set_teacher(const struct run *run, json_t *values)
 {
     json_t *above = json_object();
-    for (int i = 0; i < run->count; i++) {
-        const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
-        struct estimate score = measure_estimate(teacher ? teacher->score : NULL);
-        if (score.bounded && score.low > constant_score(&run->sheets[i]))
+    for (int i = 0; i < run->count; i++)
+        if (run->sheets[i].above)
             json_object_set_new(above, run->sheets[i].title, json_true());
-    }
     set_list(values, above, "teacher.above");
-    bool all = (int)json_object_size(above) == run->count;
-    value_set(values, all ? "yes" : "no", "teacher.above.all");
-    if (all && run->count > 3)
+    if ((int)json_object_size(above) == run->count && run->count > 3)
         value_take(values, text_format("all %d tasks", run->count), "teacher.above");
     if (json_object_size(above) == 0)
         value_set(values, "none of the tasks", "teacher.above");
@@ -490,9 +509,31 @@ static void set_glue(const struct run *run, json_t *values)
     value_set(values, spans ? "yes" : "no", "squad.known");
     free(teacher);
 }
+
+/* What sentences depend on: are there tasks of GLUE that are not shown, tasks of two
+   classes, students beside the first; and did all that the sentence on MRPC speaks of
+   answer it? */
+static void set_kinds(const struct run *run, json_t *values)
+{
+    bool others = false, confusion = false, students = false;
+    for (int i = 0; i < run->count; i++) {
+        const struct sheet *sheet = &run->sheets[i];
+        others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
+        confusion |= sheet->shown && sheet->task->classes == 2;
+    }
+    for (int i = 0; i < run->model_count; i++)
+        students |= model_rank(run->models[i]) > model_rank("student");
+    bool alone = answers_to(run, "mrpc", "teacher")
+              && answers_to(run, "mrpc", "student")
+              && answers_to(run, "mrpc", "student-alone");
+    value_set(values, others ? "yes" : "no", "glue.others");
+    value_set(values, confusion ? "yes" : "no", "confusion.known");
+    value_set(values, students ? "yes" : "no", "models.others");
+    value_set(values, alone ? "yes" : "no", "mrpc.alone");
+}
 static void set_scores(const struct run *run, json_t *values)
 {
-    json_t *titles = json_object(), *counted = json_object();
+    json_t *titles = json_object();
     for (const struct task *task = task_list; task->name; task++) {
         value_set(values, "–", "score.%s.teacher", task->name);
         value_set(values, "–", "score.%s.student", task->name);
@@ -501,8 +542,6 @@ static void set_scores(const struct run *run, json_t *values)
     for (int i = 0; i < run->count; i++) {
         set_task_scores(&run->sheets[i], values);
         json_object_set_new(titles, run->sheets[i].title, json_true());
-        if (run->sheets[i].counts)
-            json_object_set_new(counted, run->sheets[i].title, json_true());
     }
     for (int i = 0; i < run->model_count; i++) {
         struct measure *mean = answered_all(run, run->models[i])
@@ -512,13 +551,109 @@ static void set_scores(const struct run *run, json_t *values)
         free(mean);
     }
     set_list(values, titles, "tasks");
-    set_list(values, counted, "tasks.counted");
     set_teacher(run, values);
     set_glue(run, values);
-    value_take(values, number_text(run->count, 0), "tasks.count");
+    set_kinds(run, values);
     value_take(values, number_text(RESAMPLES, 0), "bootstrap.resamples");
     json_decref(titles);
-    json_decref(counted);
+}
+
+/* Say how the models were taught and asked */
+/* The setting of a section that some stage used, or else that of the general one. */
+static const char *used_setting(const json_t *values, const char *section,
+                                const char *general, const char *key)
+{
+    const char *own = value_get(values, "setting.%s.%s", section, key);
+    return strcmp(own, "–") ? own : value_get(values, "setting.%s.%s", general, key);
+}
+
+/* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. */
+static char *task_settings(const struct run *run, const json_t *values,
+                           const char *key, const char *what)
+{
+    const char *first = NULL;
+    char *others = text_format("%s", "");
+    for (int i = 0; i < run->count; i++) {
+        const struct task *task = run->sheets[i].task;
+        const char *used = used_setting(values, task->of ? task->of : task->name,
+                                        "finetune", key);
+        if (!first)
+            first = used;
+        if (task->of || !strcmp(used, first))
+            continue;
+        char *longer = text_format("%s%s%s: %s", others, *others ? ", " : "",
+                                   run->sheets[i].title, used);
+        free(others);
+        others = longer;
+    }
+    char *general = what ? count_text(first, what) : text_format("%s", first);
+    char *text = *others ? text_format("%s (%s)", general, others)
+                         : text_format("%s", general);
+    free(general);
+    free(others);
+    return text;
+}
+/* "RTE [@dagan2006] and WNLI [@levesque2012]": the tasks of one metric, and how many
+   they are. The caller frees the text. */
+static char *tasks_of(const struct run *run, enum metric metric, int *count)
+{
+    json_t *values = json_object(), *words = json_object();
+    for (int i = 0; i < run->count; i++) {
+        const struct task *task = run->sheets[i].task;
+        if (task->of || task->metric != metric)
+            continue;
+        char *word = run->sheets[i].shown
+                         ? text_format("%s [@%s]", task->title, task->work)
+                         : text_format("%s", task->title);
+        json_object_set_new(words, word, json_true());
+        free(word);
+    }
+    *count = (int)json_object_size(words);
+    set_list(values, words, "tasks");
+    char *text = text_format("%s", value_get(values, "tasks"));
+    json_decref(words);
+    json_decref(values);
+    return text;
+}
+/* "CoLA is scored by Matthews correlation; MRPC and QQP by the mean of …" */
+static void set_metrics(const struct run *run, json_t *values)
+{
+    char *text = text_format("%s", "");
+    for (int i = 0; i < run->count; i++) {
+        enum metric metric = run->sheets[i].task->metric;
+        bool new = true;
+        for (int j = 0; j < i; j++)
+            new &= run->sheets[j].task->metric != metric;
+        int count;
+        char *tasks = tasks_of(run, metric, &count);
+        const char *verb = i > 0 ? "" : count == 1 ? "is scored " : "are scored ";
+        const char *name = metric_name(metric),
+                   *article = strncmp(name, "mean ", 5) ? "" : "the ";
+        char *longer = text_format("%s%s%s %sby %s%s", text, i > 0 ? "; " : "", tasks,
+                                   verb, article, name);
+        free(tasks);
+        if (!new) {
+            free(longer);
+            continue;
+        }
+        free(text);
+        text = longer;
+    }
+    value_take(values, text, "tasks.scored");
+}
+static void set_lessons(const struct run *run, json_t *values)
+{
+    static const char *const keys[][2] = {
+        {"epochs", "epoch"}, {"batch", NULL}, {"rate", NULL}, {"length", NULL}};
+    const char *epochs = used_setting(values, "student", "distill", "epochs");
+    value_take(values, count_text(epochs, "epoch"), "distill.epochs");
+    bool none = !strncmp(value_get(values, "distill.epochs"), "no ", 3);
+    value_set(values, !strcmp(epochs, "–") ? "unknown" : none ? "no" : "yes",
+              "distilled");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        value_take(values, task_settings(run, values, keys[i][0], keys[i][1]),
+                   "finetune.%s", keys[i][0]);
+    set_metrics(run, values);
 }
 
 /* Write an estimate as JSON */
@@ -531,12 +666,58 @@ static json_t *estimate_json(const struct estimate *estimate, const char *key)
                      estimate->bounded ? json_real(estimate->high) : json_null());
 }
 
+/* Say why a task does not count */
+enum obstacle { NONE, NO_TEACHER, NO_STUDENT, NOT_ABOVE };
+
+static enum obstacle obstacle(const struct sheet *sheet, const char *model)
+{
+    return !run_answers(sheet, "teacher") ? NO_TEACHER
+           : !run_answers(sheet, model)   ? NO_STUDENT
+           : !sheet->above                ? NOT_ABOVE
+                                          : NONE;
+}
+
+/* tasks: their titles as a list of count. The caller frees it. */
+static char *obstacle_text(const char *tasks, int count, enum obstacle obstacle,
+                           const char *model)
+{
+    if (obstacle == NOT_ABOVE)
+        return text_format("the teacher is not above a constant answer on %s", tasks);
+    return text_format("%s %s not answered by the %s", tasks,
+                       count == 1 ? "was" : "were",
+                       model_title(obstacle == NO_TEACHER ? "teacher" : model));
+}
+/* Why tasks of the report do not count for a student's mean; "" if all do. The caller
+   frees it. */
+static char *left_out_text(const struct run *run, const char *model)
+{
+    char *text = text_format("%s", "");
+    for (enum obstacle why = NO_TEACHER; why <= NOT_ABOVE; why++) {
+        json_t *words = json_object(), *list = json_object();
+        for (int i = 0; i < run->count; i++)
+            if (run->sheets[i].shown && obstacle(&run->sheets[i], model) == why)
+                json_object_set_new(words, run->sheets[i].title, json_true());
+        int count = (int)json_object_size(words);
+        set_list(list, words, "tasks");
+        if (count > 0) {
+            char *reason = obstacle_text(value_get(list, "tasks"), count, why, model);
+            char *longer = text_format("%s%s%s", text, *text ? "; " : "", reason);
+            free(reason);
+            free(text);
+            text = longer;
+        }
+        json_decref(list);
+        json_decref(words);
+    }
+    return text;
+}
+
 /* Set the retention of a student */
 static void set_retention(const struct run *run, const char *model, json_t *values,
                           json_t *summary)
 {
     struct measure *ratios[run->count];
-    json_t *kept = json_object(), *reasons = json_object(), *tasks = json_object();
+    json_t *kept = json_object(), *tasks = json_object(), *counted = json_array();
     char *prefix =
         text_format(strcmp(model, "student") ? "retention.%s" : "retention", model);
     int count = 0;
@@ -546,72 +727,66 @@ static void set_retention(const struct run *run, const char *model, json_t *valu
         /* Divide the student's score on a task by the teacher's */
         const struct sheet *sheet = &run->sheets[i];
         const struct task *task = sheet->task;
-        const struct answers *student = run_answers(sheet, model),
-                             *teacher = run_answers(sheet, "teacher");
-        char *reason = NULL;
-        if (!student || !teacher)
-            reason = text_format("%s was not answered by the %s", sheet->title,
-                                 model_title(teacher ? model : "teacher"));
-        else if (teacher->score->value <= 0)
-            /* Say that the teacher scores nothing */
-            {
-                char *score = number_text(teacher->score->value, 1);
-                reason = text_format("the teacher scores %s on %s", score, sheet->title);
-                free(score);
-            }
-        if (reason) {
+        if (obstacle(sheet, model) != NONE) {
+            char *reason = obstacle_text(sheet->title, 1, obstacle(sheet, model), model);
             value_take(values, text_format("not defined: %s", reason), "%s.%s", prefix,
                        task->name);
-            if (sheet->counts)
-                json_object_set_new(reasons, reason, json_true());
             free(reason);
             continue;
         }
-        struct measure *kept_share = measure_ratio(student->score, teacher->score);
+        struct measure *kept_share = measure_ratio(run_answers(sheet, model)->score,
+                                                   run_answers(sheet, "teacher")->score);
         struct estimate ratio = measure_estimate(kept_share);
         char *key = text_format("%s.%s", prefix, task->name);
         value_estimate(values, &ratio, key);
         free(key);
         json_object_set_new(tasks, task->name, estimate_json(&ratio, "retention"));
-        if (!sheet->counts) {
+        if (!run_counts(sheet)) {
             free(kept_share);
             continue;
         }
         ratios[count++] = kept_share;
         json_object_set_new(kept, sheet->title, json_true());
+        json_array_append_new(counted, json_string(task->name));
     }
     struct measure *mean = count ? measure_mean(ratios, count) : NULL;
     struct estimate estimate = measure_estimate(mean);
     /* Set the mean retention, or why there is none */
-    char *left_out = text_format("%s.left-out", prefix),
-         *mean_key = text_format("%s.mean", prefix);
-    set_list(values, reasons, left_out);
+    char *left_out = left_out_text(run, model), *mean_key = text_format("%s.mean", prefix);
     value_estimate(values, &estimate, mean_key);
     if (!estimate.known)
-        value_take(values,
-                   text_format("not defined: %s", value_get(values, "%s", left_out)), "%s",
-                   mean_key);
+        value_take(values, text_format("not defined: %s", left_out), "%s", mean_key);
     for (const char *const *end = (const char *const[]){"low", "high", "interval", NULL};
          *end; end++)
         value_set(values, value_get(values, "%s.%s", mean_key, *end), "%s.%s", prefix,
                   *end);
     char *tasks_key = text_format("%s.tasks", prefix);
     set_list(values, kept, tasks_key);
-    value_set(values, json_object_size(reasons) ? "no" : "yes", "%s.complete", prefix);
+    value_set(values, estimate.known ? "yes" : "no", "%s.known", prefix);
+    value_set(values, *left_out ? "no" : "yes", "%s.complete", prefix);
+    value_take(values, left_out, "%s.left-out", prefix);
+    /* Hold the mean against what was claimed of the same tasks */
+    bool three = estimate.known && claims_are_of(counted);
+    bool untaught = !strcmp(model, "student")
+                 && strcmp(value_get(values, "distilled"), "yes");
+    bool comparable = three && !untaught;
+    value_set(values, three ? "yes" : "no", "%s.three", prefix);
+    value_set(values, comparable ? "yes" : "no", "%s.comparable", prefix);
     for (const struct claim *claim = claims; claim->name; claim++)
-        value_set(values, estimate_against(&estimate, claim->value), "verdict.%s.%s",
-                  prefix, claim->name);
+        value_set(values,
+                  comparable ? estimate_against(&estimate, claim->value)
+                             : "not comparable with",
+                  "verdict.%s.%s", prefix, claim->name);
     free(tasks_key);
-    free(left_out);
     free(mean_key);
     json_object_set_new(summary, model, estimate_json(&estimate, "mean"));
     json_object_set_new(json_object_get(summary, model), "tasks", tasks);
+    json_object_set_new(json_object_get(summary, model), "counted", counted);
     for (int i = 0; i < count; i++)
         free(ratios[i]);
     free(mean);
     free(prefix);
     json_decref(kept);
-    json_decref(reasons);
 }
 
 /* Set the retention as cells of a table */
@@ -650,12 +825,14 @@ static void set_sentences(const struct run *run, json_t *values)
                    "retention.sentence");
     /* Find the tasks that keep most and least */
     const char *most_task = NULL, *least_task = NULL;
+    int count = 0;
     double most = -INFINITY, least = INFINITY;
     for (int i = 0; i < run->count; i++) {
         const struct answers *student = run_answers(&run->sheets[i], "student");
         const struct answers *teacher = run_answers(&run->sheets[i], "teacher");
-        if (!run->sheets[i].counts || !student || !teacher || teacher->score->value <= 0)
+        if (!run_counts(&run->sheets[i]) || !student)
             continue;
+        count++;
         double ratio = student->score->value / teacher->score->value;
         if (ratio > most)
             most_task = run->sheets[i].title;
@@ -666,12 +843,11 @@ static void set_sentences(const struct run *run, json_t *values)
     }
     if (most > least)
         value_take(values,
-                   text_format("It keeps most on %s and least on %s", most_task,
-                               least_task),
+                   text_format(count > 2 ? "It keeps most on %s and least on %s"
+                                         : "It keeps more on %s than on %s",
+                               most_task, least_task),
                    "retention.extremes");
-    else
-        value_set(values, "No two tasks can be told apart by what it keeps",
-                  "retention.extremes");
+    value_set(values, most > least ? "yes" : "no", "retention.extremes.known");
 }
 
 /* Set what each ablation costs */
@@ -680,7 +856,9 @@ static char *ablation_sentence(const struct estimate *change)
     if (!change->known)
         return text_format("was not measured in this run");
     char *points = number_text(fabs(change->value), 1), *text;
-    if (change->bounded && change->high < 0)
+    if (!strcmp(points, "0.0"))
+        text = text_format("keeps the same score");
+    else if (change->bounded && change->high < 0)
         text = text_format("loses %s points", points);
     else if (change->bounded && change->low > 0)
         text = text_format("gains %s points", points);
@@ -713,6 +891,15 @@ static void set_ablation(const struct run *run, json_t *values, const char *mode
     free(without);
     free(difference);
 }
+/* Whether one of some ablations is known, by a name for them all. */
+static void set_known(json_t *values, const char *const *keys, const char *name)
+{
+    bool known = false;
+    for (; *keys; keys++)
+        known |= !strcmp(value_get(values, "ablation.%s.known", *keys), "yes");
+    value_set(values, known ? "yes" : "no", "ablation.%s.known", name);
+}
+
 /* Returns the changes that are known, by ablation, for the summary. */
 static json_t *set_ablations(const struct run *run, json_t *values)
 {
@@ -723,6 +910,13 @@ static json_t *set_ablations(const struct run *run, json_t *values)
         if (!model_name(model_rank(run->models[j])))
             set_ablation(run, values, run->models[j], changes);
     value_set(values, json_object_size(changes) ? "yes" : "no", "ablation.known");
+    set_known(values,
+              (const char *const[]){"random", "mlm", "kl", "cosine", "alone",
+                                    "undistilled", NULL},
+              "parts");
+    set_known(values, (const char *const[]){"paper", "first", "last", "ends", NULL},
+              "layers");
+    set_known(values, (const char *const[]){"twice", "ensemble", NULL}, "second");
     return changes;
 }
 
@@ -736,7 +930,8 @@ static double set_accuracy(const struct run *run, const char *stage, const char 
     struct grid *curve = run_curve(run, name);
     value_set(values, "–", "accuracy.%s.first", model);
     value_set(values, "–", "accuracy.%s.last", model);
-    value_set(values, curve ? "yes" : "no", "accuracy.%s.known", model);
+    value_set(values, curve && curve->rows > 0 ? "yes" : "no", "accuracy.%s.known",
+              model);
     if (curve && curve->rows > 0) {
         int column = grid_column(curve, "accuracy");
         double first = grid_number(curve, 0, column);
@@ -779,6 +974,7 @@ static void set_training(const struct run *run, json_t *values)
         value_set(values, "–", "loss.%s.last", terms[i]);
     }
     struct grid *curve = run_curve(run, "distill-student");
+    value_set(values, curve && curve->rows > 0 ? "yes" : "no", "training.known");
     if (!curve)
         return;
     int part = (curve->rows + 19) / 20;
@@ -875,15 +1071,17 @@ static void set_speed(const struct run *run, json_t *values)
                "speed.faster.all");
     if (teacher && student)
         value_take(values,
-                   text_format("It has %s parameters and is, on one core, %s",
+                   text_format("The student has %s parameters and is, on one core, %s",
                                value_get(values, "speed.smaller.sentence"),
                                value_get(values, "speed.faster.one.sentence")),
                    "speed.sentence");
     else
-        value_set(values, "How fast it is was not measured in this run",
+        value_set(values, "The size and the speed of the student were not measured",
                   "speed.sentence");
-    if (run->bench)
-        set_flat(values, run->bench, "bench");
+    json_t *bench = json_copy(run->bench);
+    json_object_del(bench, "sum");
+    set_flat(values, bench, "bench");
+    json_decref(bench);
 }
 
 /* Set what the benchmark of the steps found */
@@ -982,26 +1180,29 @@ static void set_fast(const struct run *run, json_t *values)
             record_number(json_object_get(bench, "estimate"), "minutes"), true);
 }
 
-/* Finds the benchmark of a committed run on a GPU, and keeps it in run->gpu. */
-static void find_gpu(struct run *run, const char *reference, json_t *values)
+/* The benchmark of a committed run on a GPU, {"run": its name, "bench": …}; {} without
+   one. */
+static json_t *find_gpu(const char *reference)
 {
+    json_t *gpu = json_object();
     char *pattern = text_format("%s/*/bench.json", reference ? reference : "");
     glob_t found;
     bool any = reference && glob(pattern, 0, NULL, &found) == 0;
-    for (size_t i = 0; any && !run->gpu && i < found.gl_pathc; i++) {
+    for (size_t i = 0; any && !json_object_size(gpu) && i < found.gl_pathc; i++) {
         const char *name = found.gl_pathv[i] + strlen(reference) + 1;
         json_t *bench = run_json(found.gl_pathv[i]);
-        const char *gpu = json_string_value(json_object_get(bench, "gpu"));
-        if (gpu && !strcmp(gpu, "yes")) {
-            run->gpu = json_incref(bench);
-            value_take(values, text_format("%.*s", (int)strcspn(name, "/"), name),
-                       "gpu.run");
+        const char *known = json_string_value(json_object_get(bench, "gpu"));
+        if (known && !strcmp(known, "yes")) {
+            json_object_set_new(gpu, "run",
+                                json_stringn(name, strcspn(name, "/")));
+            json_object_set(gpu, "bench", bench);
         }
         json_decref(bench);
     }
     if (any)
         globfree(&found);
     free(pattern);
+    return gpu;
 }
 
 static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
@@ -1021,15 +1222,16 @@ static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
     value_take(values, number_text(1e3 * counted / steps, 1), "gpu.%s.counted", step);
 }
 
-static void set_gpu(struct run *run, const char *reference, json_t *values)
+static void set_gpu(struct run *run, const json_t *gpu, json_t *values)
 {
     const char *name;
     json_t *family;
     double minutes = 0;
-    find_gpu(run, reference, values);
+    run->gpu = json_incref(json_object_get(gpu, "bench"));
     value_set(values, run->gpu ? "yes" : "no", "gpu.known");
     if (!run->gpu)
         return;
+    value_set(values, json_string_value(json_object_get(gpu, "run")), "gpu.run");
     const json_t *estimate = json_object_get(run->gpu, "estimate");
     json_object_foreach(json_object_get(estimate, "families"), name, family)
         minutes += stretched_minutes(run->gpu, name);
@@ -1045,11 +1247,12 @@ static void set_gpu(struct run *run, const char *reference, json_t *values)
 }
 
 /* Take over what the tests measured */
-static void set_checks(const char *path, json_t *values)
+static json_t *read_checks(const char *path)
 {
+    json_t *checks = json_object();
     if (!path || !file_exists(path))
-        return;
-    char *text = file_read(path, NULL);
+        return checks;
+    char *text = file_text(path, NULL);
     for (char *line = text, *next; *line; line = next) {
         next = line + strcspn(line, "\n");
         if (*next)
@@ -1058,17 +1261,17 @@ static void set_checks(const char *path, json_t *values)
         if (!tab)
             fail(path, "expected a key, a tab and a text, found \"%s\"", line);
         *tab = '\0';
-        value_set(values, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
+        value_set(checks, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
                   line);
     }
     free(text);
+    return checks;
 }
 
 /* Write the summary */
-static void write_json(const struct stage *stage, const char *name,
-                       const json_t *object)
+static void write_json(const char *folder, const char *name, const json_t *object)
 {
-    char *path = stage_path(stage, "%s", name);
+    char *path = text_format("%s/%s", folder, name);
     struct file_writer *writer = file_create(path);
     json_dumpf(object, file_stream(writer),
                JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
@@ -1092,10 +1295,10 @@ static json_t *task_json(const struct sheet *sheet)
         json_object_set_new(scores, a->model, seeds);
         json_object_set_new(medians, a->model, estimate_json(&estimate, "score"));
     }
-    return json_pack("{s:s, s:s, s:i, s:f, s:o, s:o}", "title", sheet->title, "metric",
-                     metric_name(sheet->task->metric), "rows", sheet->rows,
-                     "constant_answer", constant_score(sheet), "scores", scores,
-                     "median", medians);
+    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o, s:o}", "title", sheet->title,
+                     "metric", metric_name(sheet->task->metric), "rows", sheet->rows,
+                     "constant_answer", sheet->constant, "teacher_above", sheet->above,
+                     "scores", scores, "median", medians);
 }
 static void fill_summary(const struct run *run, const json_t *values, json_t *retention,
                          json_t *summary)
@@ -1125,6 +1328,8 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     json_object_set_new(summary, "cuts", list_cuts(run));
     json_object_set_new(summary, "tasks", tasks);
     json_object_set(summary, "models", json_object_get(run->bench, "models"));
+    json_object_set_new(summary, "distilled",
+                        json_boolean(strcmp(value_get(values, "distilled"), "no")));
     json_t *student = json_object_get(retention, "student");
     json_object_set_new(student, "confidence", json_real(0.95));
     json_object_set_new(student, "resamples", json_integer(RESAMPLES));
@@ -1133,6 +1338,117 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
     json_object_set(summary, "retention", student);
     json_object_del(retention, "student");
     json_object_set_new(summary, "students", retention);
+}
+
+/* Compute the results */
+struct results results_compute(const char *folder, struct settings *settings,
+                               const json_t *given)
+{
+    struct run *run = run_open(folder, settings);
+    if (run->count == 0)
+        fail(folder,
+             "expected predictions of at least one model in predictions/, found none");
+    json_t *values = json_object(), *summary = json_object();
+    /* Compute all values */
+    json_t *merged = merge_settings(run, settings);
+    set_flat(values, merged, "setting");
+    json_object_set_new(summary, "settings", merged);
+    set_provenance(run, settings, given, values);
+    set_models(run, settings, values);
+    set_cuts(run, values);
+    set_missing(run, settings, values);
+    set_times(run, values);
+    set_scores(run, values);
+    set_lessons(run, values);
+    json_t *retention = json_object();
+    set_retention(run, "student", values, retention);
+    for (int i = 0; i < run->model_count; i++)
+        if (model_rank(run->models[i]) > model_rank("student"))
+            set_retention(run, run->models[i], values, retention);
+    set_cells(values);
+    set_sentences(run, values);
+    json_object_set_new(summary, "ablations", set_ablations(run, values));
+    set_training(run, values);
+    set_speed(run, values);
+    set_fast(run, values);
+    set_gpu(run, json_object_get(given, "gpu"), values);
+    set_texts(json_object_get(given, "checks"), "", values);
+    fill_summary(run, values, retention, summary);
+    json_t *verdicts = verdicts_judge(summary, json_object_get(given, "references"),
+                                      value_get(values, "run.data"));
+    verdicts_set(verdicts, values);
+    return (struct results){run, summary, verdicts, values};
+}
+
+void results_free(struct results *results)
+{
+    json_decref(results->values);
+    json_decref(results->verdicts);
+    json_decref(results->summary);
+    run_free(results->run);
+}
+
+void results_write(const struct results *results, const char *folder)
+{
+    write_json(folder, "summary.json", results->summary);
+    write_json(folder, "verdicts.json", results->verdicts);
+    tables_write(results->run, results->values, folder);
+    verdicts_tables(results->verdicts, folder);
+    write_json(folder, "values.json", results->values);
+}
+
+/* Gather what the results are given */
+static json_t *gather(const struct stage *stage)
+{
+    const char *profile = last_part(stage->run);
+    json_t *references = stage->reference
+                             ? verdicts_references(stage->reference, profile)
+                             : json_object();
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "profile", profile, "code",
+                     *stage->key ? stage->key : "not recorded", "versions",
+                     find_versions(), "checks", read_checks(stage->checks),
+                     "references", references, "gpu", find_gpu(stage->reference));
+}
+
+/* Leave what the results were computed from */
+static void remove_tables(const struct stage *stage)
+{
+    for (const char *const *kind = (const char *const[]){"tables", "figures", NULL};
+         *kind; kind++) {
+        char *pattern = stage_path(stage, "%s/*.tsv", *kind);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            for (size_t i = 0; i < found.gl_pathc; i++)
+                unlink(found.gl_pathv[i]);
+            globfree(&found);
+        }
+        free(pattern);
+    }
+}
+
+static void leave_grounds(const struct stage *stage, json_t *given)
+{
+    static const char *const patterns[] = {"run.settings",  "summary.json",
+                                           "verdicts.json", "values.json",
+                                           "tables/*.tsv",  "figures/*.tsv"};
+    json_t *files = json_object();
+    char *settings = stage_path(stage, "run.settings"),
+         *record = stage_path(stage, "results.json");
+    settings_write(stage->settings, settings);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char *pattern = stage_path(stage, "%s", patterns[i]);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            for (size_t j = 0; j < found.gl_pathc; j++)
+                stage_left(stage, files, found.gl_pathv[j]);
+            globfree(&found);
+        }
+        free(pattern);
+    }
+    json_object_set_new(given, "files", files);
+    seal_write(record, given);
+    free(settings);
+    free(record);
 }
 
 /* Run the command */
@@ -1153,53 +1469,15 @@ static const char usage[] =
 int results_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
-    struct run *run = run_open(stage.run, stage.settings);
-    if (run->count == 0)
-        fail(stage.run,
-             "expected predictions of at least one model in predictions/, found none");
-    json_t *values = json_object(), *summary = json_object();
-    /* Compute all values */
-    json_t *settings = merge_settings(run, stage.settings);
-    set_flat(values, settings, "setting");
-    json_object_set_new(summary, "settings", settings);
-    set_provenance(run, &stage, values);
-    set_models(run, stage.settings, values);
-    set_cuts(run, values);
-    set_missing(run, stage.settings, values);
-    set_times(run, values);
-    set_scores(run, values);
-    json_t *retention = json_object();
-    set_retention(run, "student", values, retention);
-    for (int i = 0; i < run->model_count; i++)
-        if (model_rank(run->models[i]) > model_rank("student"))
-            set_retention(run, run->models[i], values, retention);
-    set_cells(values);
-    set_sentences(run, values);
-    json_object_set_new(summary, "ablations", set_ablations(run, values));
-    set_training(run, values);
-    set_speed(run, values);
-    set_fast(run, values);
-    set_gpu(run, stage.reference, values);
-    set_checks(stage.checks, values);
-    fill_summary(run, values, retention, summary);
-    json_t *references = stage.reference
-                             ? verdicts_references(stage.reference,
-                                                   value_get(values, "run.profile"))
-                             : json_object();
-    json_t *verdicts =
-        verdicts_judge(summary, references, value_get(values, "run.data"));
-    verdicts_set(verdicts, values);
-    json_decref(references);
-    write_json(&stage, "summary.json", summary);
-    write_json(&stage, "verdicts.json", verdicts);
-    write_json(&stage, "values.json", values);
-    tables_write(run, values);
-    verdicts_tables(verdicts, stage.run);
-    printf("results: the student %s\n", value_get(values, "retention.sentence"));
-    json_decref(values);
-    json_decref(verdicts);
-    json_decref(summary);
-    run_free(run);
+    json_t *given = gather(&stage);
+    struct results results = results_compute(stage.run, stage.settings, given);
+    remove_tables(&stage);
+    results_write(&results, stage.run);
+    leave_grounds(&stage, given);
+    printf("results: the student %s\n",
+           value_get(results.values, "retention.sentence"));
+    results_free(&results);
+    json_decref(given);
     stage_close(&stage);
     return 0;
 }

@@ -2,9 +2,28 @@
 #ifndef RESULTS_H
 #define RESULTS_H
 
-/* results_main: the command `distil results`; argv[0] is "results". Computes every
-   score of a run from its predictions and writes RUN/summary.json, verdicts.json,
-   values.json, tables/ and figures/. */
+#include "run.h"
+
+/* All that is computed of a run. */
+struct results {
+    struct run *run;
+    json_t *summary, *verdicts, *values;
+};
+
+/* results_compute: computes it from the predictions of the run in a folder. given: what
+   else it takes, as results.json has it (chapter "From a run to the report's
+   numbers"). Fails, naming the file, if there are no predictions or one is malformed.
+   The caller frees it with results_free. */
+struct results results_compute(const char *folder, struct settings *settings,
+                               const json_t *given);
+void results_free(struct results *results);
+
+/* results_write: writes summary.json, verdicts.json, values.json, tables/ and figures/
+   into a folder. */
+void results_write(const struct results *results, const char *folder);
+
+/* results_main: the command `distil results`; argv[0] is "results". Writes them into
+   the folder of the run, with run.settings and results.json. */
 int results_main(int argc, char **argv);
 
 #endif

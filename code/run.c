@@ -22,7 +22,7 @@ struct grid *grid_read(const char *path)
 {
     struct grid *grid = allocate(1, sizeof *grid);
     grid->path = text_format("%s", path);
-    grid->text = file_read(path, NULL);
+    grid->text = file_text(path, NULL);
     grid->columns = count_cells(grid->text);
     int lines = 0;
     for (char *c = grid->text; *c; c++)
@@ -56,10 +56,17 @@ void grid_free(struct grid *grid)
 
 int grid_column(const struct grid *grid, const char *name)
 {
-    for (int column = 0; *grid->text && column < grid->columns; column++)
-        if (!strcmp(grid->cells[column], name))
-            return column;
-    fail(grid->path, "expected a column \"%s\" in the header", name);
+    int found = -1;
+    for (int column = 0; *grid->text && column < grid->columns; column++) {
+        if (strcmp(grid->cells[column], name))
+            continue;
+        if (found >= 0)
+            fail(grid->path, "line 1: the column \"%s\" is named twice", name);
+        found = column;
+    }
+    if (found < 0)
+        fail(grid->path, "expected a column \"%s\" in the header", name);
+    return found;
 }
 
 const char *grid_text(const struct grid *grid, int row, int column)
@@ -132,9 +139,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder that end in suffix, without it, sorted; none if there is no
-   folder. */
-static char **list_files(const char *folder, const char *suffix, int *count)
+char **run_files(const char *folder, const char *suffix, int *count)
 {
     char **names = allocate(1, sizeof *names);
     *count = 0;
@@ -157,15 +162,25 @@ static char **list_files(const char *folder, const char *suffix, int *count)
 }
 
 /* Read one file of predictions */
+/* least, most: what a number may be; a class is one of the task's. */
 static double answer_at(const struct grid *grid, int row, int column,
-                        const struct task *task)
+                        const struct task *task, double least, double most)
 {
     double number = column < 0 ? 0 : grid_number(grid, row, column);
     bool class = number >= 0 && number < task->classes && number == floor(number);
     if (task->answer == A_CLASS && !class)
         fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
              row + 2, task->classes - 1, grid_text(grid, row, column));
+    if (task->answer != A_CLASS && (number < least || number > most))
+        fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
+             row + 2, least, most, grid_text(grid, row, column));
     return number;
+}
+
+static double label_at(const struct grid *grid, int row, int column,
+                       const struct task *task)
+{
+    return answer_at(grid, row, column, task, 0, task->most);
 }
 
 static double *read_predictions(struct sheet *sheet, const char *path,
@@ -185,15 +200,16 @@ static double *read_predictions(struct sheet *sheet, const char *path,
         sheet->labels = allocate((size_t)grid->rows, sizeof *sheet->labels);
         for (int row = 0; row < grid->rows; row++) {
             sheet->indices[row] = (int)grid_number(grid, row, index);
-            sheet->labels[row] = answer_at(grid, row, label, sheet->task);
+            sheet->labels[row] = label_at(grid, row, label, sheet->task);
         }
     }
     double *predictions = allocate((size_t)sheet->rows, sizeof *predictions);
     bool same = grid->rows == sheet->rows;
     for (int row = 0; same && row < grid->rows; row++) {
         same = (int)grid_number(grid, row, index) == sheet->indices[row]
-               && answer_at(grid, row, label, sheet->task) == sheet->labels[row];
-        predictions[row] = answer_at(grid, row, prediction, sheet->task);
+               && label_at(grid, row, label, sheet->task) == sheet->labels[row];
+        predictions[row] = answer_at(grid, row, prediction, sheet->task,
+                                     span ? 0 : -INFINITY, span ? 1 : INFINITY);
     }
     if (!same)
         fail(path,
@@ -228,8 +244,7 @@ static bool student_listed(struct settings *settings, const char *name, size_t l
     return found;
 }
 
-/* Whether a stage or a file of predictions, by its name, belongs to the run. */
-static bool asked_for(struct settings *settings, const char *name)
+bool run_asks(struct settings *settings, const char *name)
 {
     if (!strncmp(name, "distill-", 8))
         return student_listed(settings, name + 8, strlen(name + 8));
@@ -348,6 +363,29 @@ static void score_answers(struct sheet *sheet)
     }
 }
 
+/* Score a constant answer */
+static double constant_score(const struct sheet *sheet)
+{
+    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double best = sheet->task->answer == A_CLASS ? -INFINITY : 0;
+    for (int class = 0; class < sheet->task->classes; class ++) {
+        for (int row = 0; row < sheet->rows; row++)
+            constant[row] = class;
+        best = fmax(best, metric_score(sheet->task->metric, sheet->labels, constant,
+                                       sheet->rows));
+    }
+    free(constant);
+    return best;
+}
+
+static void hold_against_constant(struct sheet *sheet)
+{
+    const struct answers *teacher = run_answers(sheet, "teacher");
+    struct estimate score = measure_estimate(teacher ? teacher->score : NULL);
+    sheet->constant = constant_score(sheet);
+    sheet->above = score.bounded && score.low > sheet->constant;
+}
+
 /* List the models of a run */
 static void list_models(struct run *run, const struct sheet *sheet)
 {
@@ -390,10 +428,10 @@ struct run *run_open(const char *folder, struct settings *settings)
     /* Read the records of the stages */
     int records;
     char *stages = text_format("%s/stages", folder),
-         **record = list_files(stages, ".json", &records);
+         **record = run_files(stages, ".json", &records);
     for (int i = 0; i < records; i++) {
         char *path = text_format("%s/%s.json", stages, record[i]);
-        if (asked_for(settings, record[i]))
+        if (run_asks(settings, record[i]))
             json_object_set_new(run->stages, record[i], run_json(path));
         free(path);
         free(record[i]);
@@ -406,24 +444,25 @@ struct run *run_open(const char *folder, struct settings *settings)
     /* Read the predictions of all models */
     int files;
     char *predictions = text_format("%s/predictions", folder);
-    char **file = list_files(predictions, ".tsv", &files);
+    char **file = run_files(predictions, ".tsv", &files);
     for (int i = 0; i < files; i++) {
-        if (asked_for(settings, file[i]))
+        if (run_asks(settings, file[i]))
             read_answers(run, settings, file[i]);
         free(file[i]);
     }
     free(file);
     free(predictions);
-    /* Choose the tasks that count */
+    /* Choose the tasks that are shown */
     int headlines = 0;
     for (int i = 0; i < run->count; i++)
         headlines += run->sheets[i].task->headline;
     for (int i = 0; i < run->count; i++) {
         const struct task *task = run->sheets[i].task;
-        run->sheets[i].counts = headlines == 3 ? task->headline : !task->of;
+        run->sheets[i].shown = headlines == 3 ? task->headline : !task->of;
     }
     for (int i = 0; i < run->count; i++) {
         score_answers(&run->sheets[i]);
+        hold_against_constant(&run->sheets[i]);
         list_models(run, &run->sheets[i]);
     }
     return run;
@@ -446,10 +485,15 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
     return NULL;
 }
 
+bool run_counts(const struct sheet *sheet)
+{
+    return sheet->shown && sheet->above;
+}
+
 bool run_beyond(const struct run *run, const char *model)
 {
     for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].task->glue && !run->sheets[i].counts
+        if (run->sheets[i].task->glue && !run->sheets[i].task->headline
             && run_answers(&run->sheets[i], model))
             return true;
     return false;

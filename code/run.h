@@ -21,7 +21,7 @@ struct grid *grid_read(const char *path);
 void grid_free(struct grid *grid);
 
 /* grid_column: the number of the column of that name. Fails, naming the path, without
-   it. */
+   it or with two of it. */
 int grid_column(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
@@ -46,7 +46,9 @@ struct answers {
 struct sheet {
     const struct task *task;
     char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
-    bool counts;        /* for the mean retention */
+    bool shown;      /* one of those that the report's means and figures are of */
+    bool above;      /* the teacher's whole interval is above a constant answer */
+    double constant; /* the score of a constant answer, in percent */
     int rows, *indices; /* [rows] */
     double *labels;     /* [rows]; of spans all 0 */
     struct answers *list;        /* [count] in the order of model_rank */
@@ -76,6 +78,14 @@ void run_free(struct run *run);
    name: "cola finetune". The caller frees them. NULL if the run does not have it. */
 char *run_sections(struct settings *settings, const char *name, size_t length);
 
+/* run_asks: whether a stage or a file of predictions, by its name, belongs to the run
+   of these settings. */
+bool run_asks(struct settings *settings, const char *name);
+
+/* run_files: the names in a folder that end in suffix, without it, sorted; *count of
+   them, none if there is no folder. The caller frees each and the list. */
+char **run_files(const char *folder, const char *suffix, int *count);
+
 /* run_curve: curves/NAME.tsv, or NULL if the run left none of that name. */
 struct grid *run_curve(const struct run *run, const char *name);
 
@@ -83,9 +93,11 @@ struct grid *run_curve(const struct run *run, const char *name);
    frees it. */
 json_t *run_json(const char *path);
 
-/* run_answers: a model's answers to a task; NULL if it gave none. run_beyond: whether a
-   model answered tasks of GLUE beside those that count for retention. */
+/* run_answers: a model's answers to a task; NULL if it gave none. run_counts: whether a
+   task counts for the mean retention. run_beyond: whether a model answered tasks of
+   GLUE beside the course project's. */
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
+bool run_counts(const struct sheet *sheet);
 bool run_beyond(const struct run *run, const char *model);
 
 /* model_title: what the report calls a model: "student, random start" for

@@ -3,6 +3,7 @@
 #include "fail.h"
 #include "file.h"
 #include "foreign.h"
+#include "sum.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,8 +83,9 @@ static bool read_header(struct safetensors *file)
 {
     if (file->size < 8)
         return refuse(file, "is too short to be safetensors: %zu bytes", file->size);
-    if (foreign_pointer(file->map, file->size))
-        return refuse(file, POINTER_FAULT);
+    const char *fault = foreign_fault(file->map, file->size);
+    if (fault)
+        return refuse(file, "%s", fault);
     size_t length = header_size(file);
     if (length > 100000000)
         return refuse(file, "claims a header of %zu bytes; at most 100,000,000 may be",
@@ -223,32 +225,81 @@ static bool check_cover(struct safetensors *file)
     return true;
 }
 
+/* Hold a file to the sum that it carries */
+#define SUM_KEY "distil.sha256"
+static const char beginning[] = "{\"__metadata__\":{\"" SUM_KEY "\":\"";
+enum { SUM_AT = 8 + sizeof beginning - 1 }; /* the first digit's place in the file */
+
+/* The sum of a file with zeros in the place of its sum: of its first bytes up to there,
+   of the zeros, and of what the summing is then given. */
+static struct summing *begin_sum(const char *bytes)
+{
+    char zeros[SUM_DIGITS];
+    memset(zeros, '0', sizeof zeros);
+    struct summing *summing = sum_begin();
+    sum_add(summing, bytes, SUM_AT);
+    sum_add(summing, zeros, sizeof zeros);
+    return summing;
+}
+
+static bool check_sum(struct safetensors *file)
+{
+    const char *bytes = file->map;
+    size_t after = SUM_AT + SUM_DIGITS;
+    if (file->size < after || memcmp(bytes + 8, beginning, sizeof beginning - 1) != 0)
+        return true;
+    struct summing *summing = begin_sum(bytes);
+    sum_add(summing, bytes + after, file->size - after);
+    struct sum sum = sum_end(summing);
+    if (memcmp(sum.digits, bytes + SUM_AT, SUM_DIGITS) != 0)
+        return refuse(file, "is damaged: its bytes do not have the sum that it was "
+                      "written with");
+    return file->summed = true;
+}
+
 /* Open and close a safetensors file */
-struct safetensors *safetensors_open(const char *path)
+/* Map the file */
+static bool map_file(struct safetensors *file)
+{
+    int descriptor = open(file->path, O_RDONLY | O_NONBLOCK);
+    if (descriptor < 0)
+        return refuse(file, "cannot be opened: %s", strerror(errno));
+    struct stat status;
+    bool regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    size_t size = regular ? (size_t)status.st_size : 0;
+    if (size)
+        file->map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    int error = errno;
+    close(descriptor);
+    if (!regular)
+        return refuse(file, "is not a file");
+    if (file->map == MAP_FAILED)
+        return refuse(file, "cannot be mapped: %s", strerror(error));
+    file->size = size;
+    return true;
+}
+
+struct safetensors *safetensors_try(const char *path, char **fault)
 {
     struct safetensors *file = allocate(1, sizeof *file);
     file->path = text_format("%s", path);
-    /* Map the file */
-    int descriptor = open(path, O_RDONLY | O_NONBLOCK);
-    struct stat status;
-    if (descriptor < 0 || fstat(descriptor, &status) != 0)
-        fail(path, "cannot be opened: %s", strerror(errno));
-    if (!S_ISREG(status.st_mode))
-        fail(path, "is not a file");
-    file->size = (size_t)status.st_size;
-    if (file->size) {
-        file->map = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-        if (file->map == MAP_FAILED)
-            fail(path, "cannot be mapped: %s", strerror(errno));
-    }
-    close(descriptor);
-    if (!read_header(file) || !read_tensors(file) || !check_cover(file)) {
-        char fault[sizeof file->fault];
-        memcpy(fault, file->fault, sizeof fault);
-        safetensors_close(file);
-        fail(path, "%s", fault);
-    }
-    return file;
+    if (map_file(file) && read_header(file) && read_tensors(file) && check_cover(file)
+        && check_sum(file))
+        return file;
+    *fault = text_format("%s", file->fault);
+    safetensors_close(file);
+    return NULL;
+}
+
+struct safetensors *safetensors_open(const char *path)
+{
+    char *fault, said[FAULT_ROOM];
+    struct safetensors *file = safetensors_try(path, &fault);
+    if (file)
+        return file;
+    snprintf(said, sizeof said, "%s", fault);
+    free(fault);
+    fail(path, "%s", said);
 }
 
 void safetensors_close(struct safetensors *file)
@@ -352,6 +403,9 @@ struct safetensors_writer *safetensors_create(const char *path)
     writer->header = json_object();
     writer->metadata = json_object();
     json_object_set_new(writer->header, "__metadata__", writer->metadata);
+    char *zeros = text_format("%0*d", SUM_DIGITS, 0);
+    safetensors_note(writer, SUM_KEY, zeros);
+    free(zeros);
     safetensors_note(writer, "format", "pt");
     return writer;
 }
@@ -424,16 +478,24 @@ void safetensors_commit(struct safetensors_writer *writer)
     char *header = json_dumps(writer->header, JSON_COMPACT);
     if (!header)
         fail(writer->path, "out of memory for the header");
-    size_t length = strlen(header);
-    uint64_t padded = (length + 7) / 8 * 8;
+    uint64_t padded = (strlen(header) + 7) / 8 * 8;
+    char *start = text_format("%8s%-*s", "", (int)padded, header);
+    memcpy(start, &padded, sizeof padded);
+    /* Put the sum in its place */
+    struct summing *summing = begin_sum(start);
+    size_t after = SUM_AT + SUM_DIGITS;
+    sum_add(summing, start + after, 8 + padded - after);
+    for (int i = 0; i < writer->count; i++)
+        sum_add(summing, writer->list[i].data, writer->list[i].bytes);
+    memcpy(start + SUM_AT, sum_end(summing).digits, SUM_DIGITS);
     struct file_writer *file = file_create(writer->path);
-    fwrite(&padded, sizeof padded, 1, file_stream(file));
-    fprintf(file_stream(file), "%-*s", (int)padded, header);
+    fwrite(start, 1, 8 + padded, file_stream(file));
     for (int i = 0; i < writer->count; i++)
         if (writer->list[i].bytes)
             fwrite(writer->list[i].data, 1, writer->list[i].bytes, file_stream(file));
     file_commit(file);
     /* Free the writer */
+    free(start);
     free(header);
     json_decref(writer->header);
     free(writer->list);

@@ -2,9 +2,10 @@
 #ifndef SAFETENSORS_H
 #define SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-enum { TENSOR_RANK = 8 };   /* a tensor has at most this many dimensions */
+enum { TENSOR_RANK = 8, FAULT_ROOM = 256 }; /* most dimensions; letters of a fault */
 
 /* State what a safetensors file holds */
 struct tensor {
@@ -26,15 +27,20 @@ struct safetensors {
     void *map;                    /* the whole file */
     size_t size;                  /* its length in bytes */
     struct json_t *header;        /* owns the names */
-    char fault[256];              /* why the file was refused */
+    bool summed;                  /* it carries a sum, and has it */
+    char fault[FAULT_ROOM];       /* why the file was refused */
 };
 
 /* State how a safetensors file is read */
 /* safetensors_open: maps a file and checks it. Fails, naming path and fault, unless the
    header is at most 100 MB of UTF-8 JSON without duplicate keys, each tensor's shape
    and type give its size without overflow, and the tensors cover the data without
-   overlap, gap or rest. */
+   overlap, gap or rest, and unless a file that carries a sum has it. */
 struct safetensors *safetensors_open(const char *path);
+
+/* safetensors_try: the same, but returns NULL instead of failing, with the fault in
+   *fault, for the caller to free. */
+struct safetensors *safetensors_try(const char *path, char **fault);
 
 /* safetensors_close: unmaps the file; its tensors are gone. */
 void safetensors_close(struct safetensors *file);
@@ -58,8 +64,8 @@ void safetensors_integers(const struct safetensors *file, const struct tensor *t
 /* State how a safetensors file is written */
 struct safetensors_writer;
 
-/* safetensors_create: starts a file that shall become path, with the metadata
-   "format": "pt" that transformers asks for. */
+/* safetensors_create: starts a file that shall become path, with its sum, and with the
+   metadata "format": "pt" that transformers asks for. */
 struct safetensors_writer *safetensors_create(const char *path);
 
 /* safetensors_add: adds a tensor of this type ("F32", "I64", ...) and shape[rank]. The

@@ -37,9 +37,19 @@ static struct setting *find(const struct settings *settings, const char *section
 }
 
 /* Add a setting */
+static void refuse_negative(const struct settings *settings, const char *section,
+                            const char *key, const char *value, int line)
+{
+    char *end, *where = text_format(line ? "%s:%d" : "%s", settings->path, line);
+    if (strtod(value, &end) < 0 && !*end)
+        fail(where, "[%s] %s: expected nothing below 0, found \"%s\"", section, key,
+             value);
+    free(where);
+}
 static void add(struct settings *settings, const char *section, const char *key,
                 const char *value, int line)
 {
+    refuse_negative(settings, section, key, value, line);
     size_t room = (size_t)(settings->count + 1) * sizeof *settings->list;
     struct setting *list = realloc(settings->list, room);
     if (!list)
@@ -78,7 +88,7 @@ struct settings *settings_open(const char *path)
 {
     struct settings *settings = allocate(1, sizeof *settings);
     settings->path = text_format("%s", path);
-    char *bytes = file_read(path, NULL), *rest = bytes, *section = "";
+    char *bytes = file_text(path, NULL), *rest = bytes, *section = "";
     bool assigned = false; /* a value stands above, in this section */
     for (int line = 1; rest; line++) {
         char *text = rest, *where = text_format("%s:%d", path, line);
@@ -136,21 +146,28 @@ void settings_close(struct settings *settings)
 /* Override a setting */
 void settings_override(struct settings *settings, const char *name, const char *value)
 {
+    if (value[strcspn(value, "#\n")])
+        fail(name, "expected a value as in a profile, on one line and without #, found "
+             "\"%s\"", value);
     const char *dot = strchr(name, '.');
     size_t length = dot ? (size_t)(dot - name) : 0;
     struct setting *old = dot ? find(settings, name, length, dot + 1) : NULL;
+    char *own = text_format("%s", value);
+    bool found = old;
     if (old) {
+        refuse_negative(settings, old->section, old->key, trim(own), 0);
         free(old->value);
-        old->value = text_format("%s", value);
-        return;
+        old->value = text_format("%s", trim(own));
     }
-    for (int i = 0; dot && i < settings->section_count; i++)
+    for (int i = 0; dot && !found && i < settings->section_count; i++)
         if (strlen(settings->sections[i]) == length
             && !strncmp(settings->sections[i], name, length)) {
-            add(settings, settings->sections[i], dot + 1, value, 0);
-            return;
+            add(settings, settings->sections[i], dot + 1, trim(own), 0);
+            found = true;
         }
-    fail(settings->path, "has no section for the setting \"%s\"", name);
+    free(own);
+    if (!found)
+        fail(settings->path, "has no section for the setting \"%s\"", name);
 }
 
 /* Look a key up in several sections */
@@ -306,4 +323,20 @@ json_t *settings_json(const struct settings *settings)
         free(name);
     }
     return object;
+}
+
+void settings_write(const struct settings *settings, const char *path)
+{
+    struct file_writer *writer = file_create(path);
+    FILE *stream = file_stream(writer);
+    fprintf(stream, "# The settings of this run, with what overrode its profile.\n");
+    for (int i = 0; i < settings->section_count; i++) {
+        const char *section = settings->sections[i];
+        fprintf(stream, "\n[%s]\n", section);
+        for (int j = 0; j < settings->count; j++)
+            if (!strcmp(settings->list[j].section, section))
+                fprintf(stream, "%s = %s\n", settings->list[j].key,
+                        settings->list[j].value);
+    }
+    file_commit(writer);
 }

@@ -9,8 +9,8 @@
 struct settings;
 
 /* settings_open: reads a profile. Fails, naming file and line, on a line that is
-   neither a section, a comment nor "key = value", and on a key that is given twice. The
-   caller closes it. */
+   neither a section, a comment nor "key = value", on a key that is given twice, and on
+   a negative number. The caller closes it. */
 struct settings *settings_open(const char *path);
 void settings_close(struct settings *settings);
 
@@ -56,5 +56,9 @@ void settings_limit(struct settings *settings,
 /* settings_json: what has been asked for so far, {"section.key": "value"}; the caller
    owns it. */
 json_t *settings_json(const struct settings *settings);
+
+/* settings_write: writes all settings, with what overrides them, as a profile of its
+   own, whole or not at all. */
+void settings_write(const struct settings *settings, const char *path);
 
 #endif

@@ -39,7 +39,8 @@ static const char **text_option(struct stage *stage, const char *option)
         {"--model", &stage->model},     {"--name", &stage->name},
         {"--out", &stage->out},         {"--checks", &stage->checks},
         {"--full", &stage->full},       {"--published", &stage->published},
-        {"--reference", &stage->reference},
+        {"--record", &stage->record},   {"--title", &stage->title},
+        {"--author", &stage->author},   {"--reference", &stage->reference},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (!strcmp(options[i].option, option))

@@ -22,6 +22,9 @@ struct stage {
     const char *model;         /* a model folder */
     const char *name;          /* what to call the model in the results */
     const char *out;           /* what to write */
+    const char *record;        /* the record of a stage */
+    const char *title;         /* of the report, and who wrote it */
+    const char *author;
     const char *checks;        /* figures that the tests measured */
     const char *reference;     /* folder of runs to compare with */
     const char *full;          /* the profile of the whole experiment */

@@ -20,10 +20,10 @@ static void write_cells(FILE *stream, const char *const *cells)
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Start a table */
-static struct file_writer *start(const struct run *run, const char *folder,
+static struct file_writer *start(const char *folder, const char *kind,
                                  const char *name, FILE **stream)
 {
-    char *path = text_format("%s/%s/%s.tsv", run->folder, folder, name);
+    char *path = text_format("%s/%s/%s.tsv", folder, kind, name);
     struct file_writer *writer = file_create(path);
     *stream = file_stream(writer);
     free(path);
@@ -52,11 +52,11 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
 {
     fputs("Model", stream);
     for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].counts)
+        if (run->sheets[i].shown)
             fprintf(stream, "\t%s", run->sheets[i].title);
     fputs("\tMean\tRetention, %\na constant answer", stream);
     for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].counts)
+        if (run->sheets[i].shown)
             fprintf(stream, "\t%s",
                     value_get(values, "constant.%s", run->sheets[i].task->name));
     fputs("\t–\t–\n", stream);
@@ -64,7 +64,7 @@ static void write_scores(const struct run *run, const json_t *values, FILE *stre
         const char *model = run->models[j];
         fputs(model_title(model), stream);
         for (int i = 0; i < run->count; i++) {
-            if (!run->sheets[i].counts)
+            if (!run->sheets[i].shown)
                 continue;
             char *cell = score_cell(values, run->sheets[i].task->name, model);
             fprintf(stream, "\t%s", cell);
@@ -149,6 +149,56 @@ static void write_speed(const struct run *run, const json_t *values, FILE *strea
             }
 }
 
+/* Write the table of the claim */
+static void write_claim_row(const json_t *values, const struct task *task, FILE *stream)
+{
+    const char *papers[] = {"bert", "distilbert"}, *name = task->name;
+    fputs(task->title, stream);
+    for (int i = 0; i < 2; i++)
+        if (task->answer == A_SPAN)
+            fprintf(stream, "\t{{paper.table2.%s.f1}}", papers[i]);
+        else
+            fprintf(stream, "\t{{paper.table%d.%s.%s}}", task->glue ? 1 : 2, papers[i],
+                    name);
+    fprintf(stream, "\t{{paper.ratio.%s}}", name);
+    if (task->headline)
+        fprintf(stream, "\t{{course.%s.teacher}}\t{{course.%s.student}}"
+                        "\t{{course.ratio.%s}}", name, name, name);
+    else
+        fputs("\t–\t–\t–", stream);
+    fprintf(stream, "\t%s\t%s\t%s\n", value_get(values, "score.%s.teacher", name),
+            value_get(values, "score.%s.student", name),
+            percent_cell(value_get(values, "retention.%s", name)));
+}
+/* Whether a task that is not one of the three is in the run's own mean. */
+static bool is_shown(const struct run *run, const struct task *task)
+{
+    for (int i = 0; i < run->count; i++)
+        if (run->sheets[i].task == task)
+            return run->sheets[i].shown;
+    return false;
+}
+
+static void write_claim(const struct run *run, const json_t *values, FILE *stream)
+{
+    bool same = !strcmp(value_get(values, "retention.three"), "yes"),
+         known = !strcmp(value_get(values, "retention.known"), "yes");
+    const char *mean = percent_cell(value_get(values, "retention.mean"));
+    write_row(stream, "", "paper: BERT", "DistilBERT", "kept", "course: teacher",
+              "student", "kept", "ours: teacher", "student", "kept");
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->headline)
+            write_claim_row(values, task, stream);
+    write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
+              "{{course.retention}}", "", "", same ? mean : "–");
+    for (const struct task *task = task_list; task->name; task++)
+        if (!task->headline && is_shown(run, task))
+            write_claim_row(values, task, stream);
+    if (known && !same)
+        write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
+                  mean);
+}
+
 /* Write the table of retention */
 static void write_retention_of(const struct run *run, const json_t *values,
                                const char *model, FILE *stream)
@@ -157,15 +207,16 @@ static void write_retention_of(const struct run *run, const json_t *values,
                                             : text_format("retention");
     for (int i = 0; i < run->count; i++) {
         const char *task = run->sheets[i].task->name;
-        if (!run->sheets[i].counts && !run_answers(&run->sheets[i], model))
+        if (!run->sheets[i].shown && !run_answers(&run->sheets[i], model))
             continue;
         write_row(stream, model_title(model), run->sheets[i].title,
+                  value_get(values, "constant.%s", task),
                   value_get(values, "score.%s.teacher", task),
                   value_get(values, "score.%s.%s", task, model),
                   percent_cell(value_get(values, "%s.%s", prefix, task)),
                   value_get(values, "%s.%s.interval", prefix, task));
     }
-    write_row(stream, model_title(model), "mean", "", "",
+    write_row(stream, model_title(model), "mean", "", "", "",
               percent_cell(value_get(values, "%s.mean", prefix)),
               value_get(values, "%s.interval", prefix));
     free(prefix);
@@ -173,8 +224,8 @@ static void write_retention_of(const struct run *run, const json_t *values,
 
 static void write_retention(const struct run *run, const json_t *values, FILE *stream)
 {
-    write_row(stream, "Model", "Task", "Teacher", "Student", "Retention, %",
-              "95 % interval");
+    write_row(stream, "Model", "Task", "A constant answer", "Teacher", "Student",
+              "Retention, %", "95 % interval");
     for (int j = 0; j < run->model_count; j++)
         if (strcmp(run->models[j], "teacher"))
             write_retention_of(run, values, run->models[j], stream);
@@ -599,13 +650,13 @@ static void plot_accuracy(const struct run *run, FILE *stream)
 }
 
 /* Write what the figure of the scores plots */
-/* The number of a task among those that count, which are drawn; -1 for the others. */
+/* The number of a task among those that are drawn; -1 for the others. */
 static int drawn(const struct run *run, int sheet)
 {
     int number = 0;
     for (int i = 0; i < sheet; i++)
-        number += run->sheets[i].counts;
-    return run->sheets[sheet].counts ? number : -1;
+        number += run->sheets[i].shown;
+    return run->sheets[sheet].shown ? number : -1;
 }
 
 static void plot_scores(const struct run *run, FILE *stream)
@@ -614,7 +665,7 @@ static void plot_scores(const struct run *run, FILE *stream)
         for (int j = 0; j < run->model_count; j++) {
             const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
             struct estimate e = measure_estimate(a ? a->score : NULL);
-            if (e.bounded && run->sheets[i].counts)
+            if (e.bounded && run->sheets[i].shown)
                 fprintf(stream, "%d\t%d\t%.4f\t%.4f\t%.4f\n", drawn(run, i), j + 1,
                         e.value, e.low, e.high);
         }
@@ -634,7 +685,7 @@ static void plot_seeds(const struct run *run, FILE *stream)
 static void plot_tasks(const struct run *run, FILE *stream)
 {
     for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].counts)
+        if (run->sheets[i].shown)
             fprintf(stream, "%d\t%s\n", drawn(run, i), run->sheets[i].title);
 }
 
@@ -649,6 +700,24 @@ static int typical_seed(const struct answers *a)
     return nearest;
 }
 
+/* The number of a task among those that have confusion matrices, which are drawn and of
+   two classes; -1 for the others. */
+static int confused(const struct run *run, int sheet)
+{
+    int number = -1;
+    for (int i = 0; i <= sheet; i++)
+        number += run->sheets[i].shown && run->sheets[i].task->classes == 2;
+    bool drawn = run->sheets[sheet].shown && run->sheets[sheet].task->classes == 2;
+    return drawn ? number : -1;
+}
+
+static void plot_classes(const struct run *run, FILE *stream)
+{
+    for (int i = 0; i < run->count; i++)
+        if (confused(run, i) >= 0)
+            fprintf(stream, "%d\t%s\n", confused(run, i), run->sheets[i].title);
+}
+
 static void plot_confusions(const struct run *run, FILE *stream)
 {
     static const char *const shown[] = {"teacher", "student"};
@@ -657,7 +726,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
         for (int j = 0; j < 2; j++) {
             const struct sheet *sheet = &run->sheets[i];
             const struct answers *a = run_answers(sheet, shown[j]);
-            if (!a || !sheet->counts || sheet->task->classes != 2)
+            if (!a || confused(run, i) < 0)
                 continue;
             struct confusion c = confusion_count(
                 sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
@@ -667,7 +736,7 @@ static void plot_confusions(const struct run *run, FILE *stream)
                 for (int prediction = 0; prediction < 2; prediction++) {
                     int count = counts[label][prediction],
                         all = counts[label][0] + counts[label][1];
-                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", drawn(run, i), j,
+                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", confused(run, i), j,
                             prediction, label, all ? (double)count / all : 0, count);
                 }
         }
@@ -688,34 +757,35 @@ static void plot_speed(const struct run *run, FILE *stream)
 }
 
 /* Write all tables */
-void tables_write(const struct run *run, const json_t *values)
+void tables_write(const struct run *run, const json_t *values, const char *folder)
 {
     static const struct {
         const char *name;
         void (*write)(const struct run *, const json_t *, FILE *);
-    } tables[] = {{"glue", write_glue},             {"squad", write_squad},
-                  {"scores", write_scores},         {"retention", write_retention},
-                  {"ablation", write_ablations},    {"speed", write_speed},
-                  {"seeds", write_seeds},           {"confusion", write_confusions},
-                  {"stages", write_stages},         {"settings", write_settings},
-                  {"data", write_data},             {"programs", write_programs},
-                  {"families", write_families},     {"roofline", write_roofline},
-                  {"gpu", write_gpu}};
+    } tables[] = {{"glue", write_glue},           {"squad", write_squad},
+                  {"claim", write_claim},         {"scores", write_scores},
+                  {"retention", write_retention}, {"ablation", write_ablations},
+                  {"speed", write_speed},         {"seeds", write_seeds},
+                  {"confusion", write_confusions}, {"stages", write_stages},
+                  {"settings", write_settings},   {"data", write_data},
+                  {"programs", write_programs},   {"families", write_families},
+                  {"roofline", write_roofline},   {"gpu", write_gpu}};
     static const struct {
         const char *name;
         void (*plot)(const struct run *, FILE *);
     } figures[] = {{"losses", plot_losses}, {"accuracy", plot_accuracy},
                    {"models", plot_models}, {"scores", plot_scores},
                    {"seeds", plot_seeds},   {"tasks", plot_tasks},
-                   {"speed", plot_speed},   {"confusion", plot_confusions}};
+                   {"speed", plot_speed},   {"confusion", plot_confusions},
+                   {"classes", plot_classes}};
     FILE *stream;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        struct file_writer *writer = start(run, "tables", tables[i].name, &stream);
+        struct file_writer *writer = start(folder, "tables", tables[i].name, &stream);
         tables[i].write(run, values, stream);
         file_commit(writer);
     }
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        struct file_writer *writer = start(run, "figures", figures[i].name, &stream);
+        struct file_writer *writer = start(folder, "figures", figures[i].name, &stream);
         figures[i].plot(run, stream);
         file_commit(writer);
     }

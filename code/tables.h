@@ -4,10 +4,10 @@
 
 #include "run.h"
 
-/* tables_write: writes RUN/tables/NAME.tsv, what the report shows, and
-   RUN/figures/NAME.tsv, what its figures plot. values: the values of the run, as set by
-   results_main. */
-void tables_write(const struct run *run, const json_t *values);
+/* tables_write: writes FOLDER/tables/NAME.tsv, what the report shows, and
+   FOLDER/figures/NAME.tsv, what its figures plot. values: the values of the run, as set
+   by results_compute. */
+void tables_write(const struct run *run, const json_t *values, const char *folder);
 
 /* how many bytes of a value have room in the table of settings */
 enum { SHORT_SETTING = 24 };

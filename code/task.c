@@ -17,7 +17,8 @@
 
 const struct task task_list[] = {
     {
-        .name = "cola", .title = "CoLA", .metric = MATTHEWS,
+        .name = "cola", .title = "CoLA", .work = "warstadt2019",
+        .metric = MATTHEWS,
         .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {8551, 1043},
         .layouts = {
@@ -29,7 +30,8 @@ const struct task task_list[] = {
         .label = "label", .text = "sentence",
     },
     {
-        .name = "mrpc", .title = "MRPC", .metric = ACCURACY_AND_F1, .also = F1,
+        .name = "mrpc", .title = "MRPC", .work = "dolan2005",
+        .metric = ACCURACY_AND_F1, .also = F1,
         .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {3668, 408},
         .layouts = {
@@ -42,64 +44,75 @@ const struct task task_list[] = {
     },
     /* List the tasks that are lists of opinions */
     {
-        .name = "imdb", .title = "IMDb", .metric = ACCURACY, .headline = true,
+        .name = "imdb", .title = "IMDb", .work = "maas2011",
+        .metric = ACCURACY, .headline = true,
         .classes = 2, .names = {"neg", "pos"}, .rows = {25000, 25000},
         .tree = {"aclImdb/train", "aclImdb/test"},
     },
     {
-        .name = "sst2", .title = "SST-2", .metric = ACCURACY, .glue = true,
+        .name = "sst2", .title = "SST-2", .work = "socher2013",
+        .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {67349, 872},
         .layouts = {{{{"SST-2/train.tsv"}, {"SST-2/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence",
     },
     /* List the tasks that compare two sentences */
     {
-        .name = "qqp", .title = "QQP", .metric = ACCURACY_AND_F1, .also = F1, .glue = true,
+        .name = "qqp", .title = "QQP", .work = "wang2019",
+        .metric = ACCURACY_AND_F1, .also = F1, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {363846, 40430}, .torn = true,
         .layouts = {{{{"QQP/train.tsv"}, {"QQP/dev.tsv"}}, NULL, NULL}},
         .label = "is_duplicate", .text = "question1", .second = "question2",
     },
     {
-        .name = "stsb", .title = "STS-B", .answer = A_NUMBER,
-        .metric = PEARSON_AND_SPEARMAN, .glue = true, .classes = 1, .rows = {5749, 1500},
+        .name = "stsb", .title = "STS-B", .work = "cer2017",
+        .answer = A_NUMBER,
+        .metric = PEARSON_AND_SPEARMAN, .glue = true, .classes = 1, .most = 5,
+        .rows = {5749, 1500},
         .layouts = {{{{"STS-B/train.tsv"}, {"STS-B/dev.tsv"}}, NULL, NULL}},
         .label = "score", .text = "sentence1", .second = "sentence2",
     },
     /* List the tasks that draw conclusions */
     {
-        .name = "mnli", .title = "MNLI", .metric = ACCURACY, .glue = true,
+        .name = "mnli", .title = "MNLI", .work = "williams2018",
+        .metric = ACCURACY, .glue = true,
         .classes = 3, .names = {"contradiction", "entailment", "neutral"},
         .rows = {392702, 9815},
         .layouts = {{{{"MNLI/train.tsv"}, {"MNLI/dev_matched.tsv"}}, NULL, NULL}},
         .label = "gold_label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "mnlimm", .title = "MNLI mismatched", .of = "mnli", .metric = ACCURACY,
+        .name = "mnlimm", .title = "MNLI mismatched", .work = "williams2018",
+        .of = "mnli", .metric = ACCURACY,
         .classes = 3, .names = {"contradiction", "entailment", "neutral"},
         .rows = {0, 9832},
         .layouts = {{{{NULL}, {"MNLI/dev_mismatched.tsv"}}, NULL, NULL}},
         .label = "gold_label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "qnli", .title = "QNLI", .metric = ACCURACY, .glue = true,
+        .name = "qnli", .title = "QNLI", .work = "wang2019",
+        .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {104743, 5463},
         .layouts = {{{{"QNLI/train.tsv"}, {"QNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "question", .second = "sentence",
     },
     {
-        .name = "rte", .title = "RTE", .metric = ACCURACY, .glue = true,
+        .name = "rte", .title = "RTE", .work = "dagan2006",
+        .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {2490, 277},
         .layouts = {{{{"RTE/train.tsv"}, {"RTE/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "wnli", .title = "WNLI", .metric = ACCURACY, .glue = true,
+        .name = "wnli", .title = "WNLI", .work = "levesque2012",
+        .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {635, 71},
         .layouts = {{{{"WNLI/train.tsv"}, {"WNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "squad", .title = "SQuAD", .answer = A_SPAN, .metric = TEXT_OVERLAP,
+        .name = "squad", .title = "SQuAD", .work = "rajpurkar2016",
+        .answer = A_SPAN, .metric = TEXT_OVERLAP,
         .also = TEXT_EXACT,
         .rows = {87599, 10570},
         .layouts = {{{{"train-v1.1.json"}, {"dev-v1.1.json"}}, NULL, NULL}},
@@ -195,12 +208,17 @@ static int split_line(char *line, char *fields[MOST_COLUMNS])
 /* find_column: the place of a name among the fields of a header; -1 for name NULL. */
 static int find_column(char *fields[], int count, const char *name, const char *path)
 {
-    for (int i = 0; name && i < count && i < MOST_COLUMNS; i++)
-        if (strcmp(fields[i], name) == 0)
-            return i;
-    if (name)
+    int found = -1;
+    for (int i = 0; name && i < count && i < MOST_COLUMNS; i++) {
+        if (strcmp(fields[i], name) != 0)
+            continue;
+        if (found >= 0)
+            fail(path, "line 1: the column \"%s\" is named twice", name);
+        found = i;
+    }
+    if (name && found < 0)
         fail(path, "line 1: expected a column \"%s\" among the %d", name, count);
-    return -1;
+    return found;
 }
 
 static struct columns find_columns(const struct task *task, char *header, bool ids,
@@ -231,7 +249,7 @@ static struct pairs read_pairs(char *path)
     if (!path)
         return pairs;
     size_t size;
-    pairs.text = file_read(path, &size);
+    pairs.text = file_text(path, &size);
     pairs.lines = allocate(size, sizeof *pairs.lines);
     for (char *line = strtok(pairs.text, "\r\n"); line; line = strtok(NULL, "\r\n"))
         pairs.lines[pairs.count++] = line;
@@ -266,11 +284,13 @@ static double read_label(const struct task *task, const char *label, const char 
 {
     char *end;
     double number = strtod(label, &end);
-    if (task->answer == A_NUMBER && end > label && !*end && isfinite(number))
+    if (task->answer == A_NUMBER && end > label && !*end && number >= 0
+        && number <= task->most)
         return number;
     if (task->answer == A_NUMBER)
-        fail(path, "line %ld: expected a number in column \"%s\", found \"%s\"", line,
-             task->label, label);
+        fail(path,
+             "line %ld: expected a number from 0 to %g in column \"%s\", found \"%s\"",
+             line, task->most, task->label, label);
     for (int class = 0; class < task->classes; class++)
         if (strcmp(task->names[class], label) == 0)
             return class;
@@ -304,17 +324,14 @@ static void read_table(const struct task *task, enum split split,
                        const struct layout *layout, struct pairs *pairs,
                        const char *path, struct rows *rows)
 {
-    static const char mark[] = "\xEF\xBB\xBF";
     size_t size;
-    char *text = file_read(path, &size), *end = text + size, *line = text, *next;
+    char *text = file_text(path, &size), *end = text + size, *line = text, *next;
     char *header = layout->header ? text_format("%s", layout->header) : NULL;
     struct columns at = {0};
     while (end > text && (end[-1] == '\n' || end[-1] == '\r'))
         *--end = '\0'; /* an empty last line is no row */
     if (header)
         at = find_columns(task, header, layout->dev_ids, path);
-    if (strncmp(line, mark, 3) == 0)
-        line += 3;
     for (long number = 1; line < end; number++, line = next) {
         char *newline = memchr(line, '\n', (size_t)(end - line));
         next = newline ? newline + 1 : end;
@@ -372,7 +389,7 @@ static void read_folder(const char *path, int class, struct rows *rows)
         fail(path, "expected a folder with .txt files in it");
     for (int i = 0; i < count; i++) {
         char *file = text_format("%s/%s", path, entries[i]->d_name);
-        add_row(rows, class, file_read(file, NULL), NULL);
+        add_row(rows, class, file_text(file, NULL), NULL);
         free(file);
         free(entries[i]);
     }

@@ -26,6 +26,7 @@ struct layout {
 
 struct task {
     const char *name, *title;      /* "cola", "CoLA" */
+    const char *work;              /* its key in references.bib */
     const char *of;                /* only a development set, for the models that were
                                       trained for this task; NULL: a task by itself */
     enum answer answer;
@@ -33,6 +34,7 @@ struct task {
     bool headline;                 /* one of the three that retention is the mean of */
     bool glue;                     /* one of the nine of the GLUE score */
     int classes;                   /* 1 for a number, 0 for a span */
+    double most;                   /* the largest number; the least is 0 */
     const char *names[3];          /* [classes] in the column, or a tree's folders */
     int rows[2];                   /* [split] as published; 0: not known */
     struct layout layouts[3];      /* of a table: the first found is read; last empty */

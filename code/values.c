@@ -28,6 +28,16 @@ char *duration_text(double seconds)
     return text_format("%ld h %02ld min", whole / 3600, whole % 3600 / 60);
 }
 
+/* Write how many there are */
+char *count_text(const char *number, const char *what)
+{
+    char *end;
+    double count = strtod(number, &end);
+    bool known = end > number && !*end;
+    return text_format("%s %s%s", known && count == 0 ? "no" : number, what,
+                       known && count == 1 ? "" : "s");
+}
+
 /* Write a list as text */
 char *list_text(const char *list, const char *word, bool last)
 {

@@ -7,11 +7,13 @@
 #include <jansson.h>
 
 /* significant_text: a number with three significant digits, without an exponent.
-   duration_text: seconds in the two units that fit, "3 min 07 s". list_text: appends a
-   word to a list, "CoLA, MRPC and IMDb" for the last of three. All of them return new
-   strings for the caller to free. */
+   duration_text: seconds in the two units that fit, "3 min 07 s". count_text: a number
+   as it is written, and what it counts: "no epochs", "1 epoch", "0.5 epochs".
+   list_text: appends a word to a list, "CoLA, MRPC and IMDb" for the last of three. All
+   of them return new strings for the caller to free. */
 char *significant_text(double number);
 char *duration_text(double seconds);
+char *count_text(const char *number, const char *what);
 char *list_text(const char *list, const char *word, bool last);
 
 /* State how rates and families are written */

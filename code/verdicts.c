@@ -42,6 +42,18 @@ const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
                               {"rte", 64.76, 1.04},  {"sst2", 92.23, 0.57},
                               {"stsb", 88.94, 0.07}, {.task = NULL}};
 
+/* Tell whether the claims are of the same tasks */
+bool claims_are_of(const json_t *tasks)
+{
+    size_t found = 0, wanted = 0;
+    for (const struct task *task = task_list; task->name; task++) {
+        wanted += task->headline;
+        for (size_t i = 0; task->headline && i < json_array_size(tasks); i++)
+            found += !strcmp(json_string_value(json_array_get(tasks, i)), task->name);
+    }
+    return found == wanted && json_array_size(tasks) == wanted;
+}
+
 /* Allow for the noise of a claim */
 double claim_tolerance(const struct claim *claim)
 {
@@ -127,7 +139,13 @@ static char *asked_text(double bound, int decimals)
 
 #define REACHES "the bound lies inside", "lies wholly at or above", "lies wholly below"
 
-static const char not_measured[] = "not measured in this profile";
+static const char not_measured[] = "not measured in this profile",
+                  not_distilled[] = "the student was not distilled";
+
+static bool was_distilled(const json_t *summary)
+{
+    return !json_is_false(json_object_get(summary, "distilled"));
+}
 
 static void note_claimed(json_t *object, double published, double tolerance)
 {
@@ -165,7 +183,14 @@ static bool scored(const json_t *summary, const char *model)
 static void judge_retention(const json_t *summary, int student, json_t *list)
 {
     const char *name = students[student].name;
-    struct estimate kept = read_estimate(retention_of(summary, name), "mean");
+    const json_t *retention = retention_of(summary, name);
+    struct estimate kept = read_estimate(retention, "mean");
+    /* See whether the claims are about such a student */
+    bool taught = strcmp(name, "student") || was_distilled(summary);
+    const char *other = !claims_are_of(json_object_get(retention, "counted"))
+                            ? "other tasks count than the claim's"
+                        : !taught ? not_distilled
+                                  : NULL;
     for (const struct claim *claim = claims; claim->name; claim++) {
         double tolerance = claim_tolerance(claim), bound = claim->value - tolerance;
         char *value = text_format("%g", claim->value);
@@ -176,11 +201,13 @@ static void judge_retention(const json_t *summary, int student, json_t *list)
             .asked = asked_text(bound, 1),
             .measured = kept,
             .decimals = 1,
-            .verdict = verdict_reaches(&kept, bound),
+            .verdict = other ? UNDECIDED : verdict_reaches(&kept, bound),
             .whys = {REACHES},
-            .unknown = kept.known               ? "the teacher is too near zero"
-                       : scored(summary, name) ? "the teacher scores nothing"
+            .unknown = kept.known              ? "the teacher is too near zero"
+                       : scored(summary, name) ? "no task counts"
                                                : not_measured};
+        if (other)
+            f.whys[UNDECIDED] = other;
         note_claimed(note(list, &f), claim->value, tolerance);
         free(value);
     }
@@ -272,6 +299,7 @@ static const struct {
 
 static void judge_terms(const json_t *summary, json_t *list)
 {
+    bool taught = was_distilled(summary);
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
         struct estimate change = read_estimate(
             json_object_get(json_object_get(summary, "ablations"), terms[i].key),
@@ -284,8 +312,9 @@ static void judge_terms(const json_t *summary, json_t *list)
             .asked = text_format("below 0"),
             .measured = change,
             .decimals = 1,
-            .verdict = verdict_costs(&change),
-            .whys = {"0 lies inside", "lies wholly below", "lies wholly above"},
+            .verdict = taught ? verdict_costs(&change) : UNDECIDED,
+            .whys = {taught ? "0 lies inside" : not_distilled, "lies wholly below",
+                     "lies wholly above"},
             .unknown = change.known ? "has no interval" : not_measured};
         note_claimed(note(list, &f), terms[i].published, 0);
         free(published);
@@ -365,7 +394,8 @@ static void compare_runs(const struct comparison *c)
     for (int i = 0; i < STUDENTS; i++) {
         const json_t *a = retention_of(c->summary, students[i].name),
                      *b = retention_of(c->reference, students[i].name);
-        if (a && b)
+        if (a && b && json_equal(json_object_get(a, "counted"),
+                                 json_object_get(b, "counted")))
             compare(c, "retention", "retention", students[i].name, a, b, "mean");
     }
 }
@@ -563,21 +593,16 @@ static void print_list(const json_t *verdicts, const json_t *list)
 }
 
 /* Print the verdicts */
-static const char verify_usage[] =
-    "usage: distil verify --run DIR\n"
+static const char verdicts_usage[] =
+    "usage: distil verdicts --run DIR\n"
     "\n"
     "Prints the verdict on each claim, and on the agreement with committed runs of\n"
     "the same profile, that `distil results` left in the run's verdicts.json.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
 
-int verify_main(int argc, char **argv)
+void verdicts_print(const json_t *verdicts)
 {
-    struct stage stage = stage_open(argc, argv, verify_usage, "--run");
-    char *path = stage_path(&stage, "verdicts.json");
-    if (!file_exists(path))
-        fail(path, "expected the verdicts of a finished run; make verify finishes one");
-    json_t *verdicts = run_json(path);
     /* Say which run it is and print its two lists */
     static const char *const lists[] = {"claims", "agreement"};
     printf("profile %s on %s, finished on %s\n%s\n",
@@ -594,6 +619,16 @@ int verify_main(int argc, char **argv)
         printf("\n%s: %s\n", lists[i], counts);
         free(counts);
     }
+}
+
+int verdicts_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, verdicts_usage, "--run");
+    char *path = stage_path(&stage, "verdicts.json");
+    if (!file_exists(path))
+        fail(path, "expected the verdicts of a finished run; make verify finishes one");
+    json_t *verdicts = run_json(path);
+    verdicts_print(verdicts);
     json_decref(verdicts);
     free(path);
     stage_close(&stage);

@@ -34,6 +34,10 @@ struct noise {
 };
 extern const struct noise noise[]; /* the one after the last has a NULL task */
 
+/* claims_are_of: whether tasks, a list of names, are those of the claims: the course
+   project's three. */
+bool claims_are_of(const json_t *tasks);
+
 /* claim_tolerance: the half-width of a 95 % interval of the claimed retention, in
    points, from the published noise. Formula: chapter "Verdicts". */
 double claim_tolerance(const struct claim *claim);
@@ -56,8 +60,11 @@ void verdicts_set(const json_t *verdicts, json_t *values);
 /* verdicts_tables: writes FOLDER/tables/verdicts.tsv and agreement.tsv. */
 void verdicts_tables(const json_t *verdicts, const char *folder);
 
-/* verify_main: the command `distil verify`; argv[0] is "verify". Prints the verdicts
-   that `distil results` left. */
-int verify_main(int argc, char **argv);
+/* verdicts_print: prints them for people. */
+void verdicts_print(const json_t *verdicts);
+
+/* verdicts_main: the command `distil verdicts`; argv[0] is "verdicts". Prints the
+   verdicts that `distil results` left. */
+int verdicts_main(int argc, char **argv);
 
 #endif

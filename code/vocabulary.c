@@ -247,9 +247,9 @@ static struct decisions read_json(struct vocabulary *v)
 /* Read the lines of a vocab.txt */
 static void read_lines(struct vocabulary *v)
 {
-    v->pieces = file_read(v->path, &v->size);
-    if (foreign_pointer(v->pieces, v->size))
-        fail(v->path, POINTER_FAULT);
+    v->pieces = file_text(v->path, &v->size);
+    if (foreign_fault(v->pieces, v->size))
+        fail(v->path, "%s", foreign_fault(v->pieces, v->size));
 }
 
 static const char *next_line(const char *line, size_t *length)

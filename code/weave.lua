@@ -395,6 +395,12 @@ local function mention(kind, id, capital)
 end
 
 -- Put values and numbers in place of references
+-- inlines_of: a value as the words of a sentence
+local function inlines_of(value)
+  if not value:find("[@", 1, true) then return {pandoc.Str(value)} end
+  return pandoc.utils.blocks_to_inlines(pandoc.read(value, "markdown").blocks)
+end
+
 local function splice(text, write)
   return (text:gsub(reference, function(key)
     local kind, value = find(key, false)
@@ -424,8 +430,11 @@ local replace = {
       local kind, found = find(key, true)
       if kind then
         if from > at then out:insert(pandoc.Str(text:sub(at, from - 1))) end
-        local value = kind == "value" and pandoc.Str(found)
-        out:insert(value or mention(kind, found, key:match("^%u")))
+        if kind == "value" then
+          out:extend(inlines_of(found))
+        else
+          out:insert(mention(kind, found, key:match("^%u")))
+        end
         at = to
       end
     end

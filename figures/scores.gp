@@ -7,9 +7,14 @@ speed = results . "/figures/speed.tsv"
 # Make room for the models
 stats names using 1 nooutput
 models = STATS_max
-height = 2.0 + (models < 7 ? 0.33 * 7 : models < 10 ? 0.33 * models : 0.29 * models)
+stats names using (strcol(2) eq "student" ? $1 : 0) nooutput
+student_row = STATS_sum
 stats tasks using 1 nooutput
-panels = STATS_max + 1
+panels = int(STATS_max) + 1
+bands = (panels + 4) / 5
+across = (panels + bands - 1) / bands
+band = 2.0 + (models < 7 ? 0.33 * 7 : models < 10 ? 0.33 * models : 0.29 * models)
+height = bands * band
 stats speed using (0) nooutput
 timed = STATS_records > 1
 load "figures/style.gp"
@@ -18,26 +23,23 @@ set multiplot
 tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
 # Draw the scores by task
-set tmargin at screen 1 - 0.62 / height
-set bmargin at screen 1.1 / height
 set key off
-set grid noytics xtics
-set yrange [models + 0.6:0.4]
-# Draw the names of the models
-unset border
-unset tics
-set lmargin at screen 0
-set rmargin at screen 0.22
-set xrange [0:1]
-plot names using (1):1:2 with labels right
-set border 3
-set xtics nomirror scale 0.6
-set ytics nomirror scale 0
-set format y ""
-step = ((timed ? 0.76 : 1.01) - 0.23) / panels
-do for [i = 0:panels - 1] {
-    set lmargin at screen 0.23 + step * i
-    set rmargin at screen 0.23 + step * (i + 1) - 0.03
+step = ((timed ? 0.76 : 1.01) - 0.23) / across
+do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
+    set tmargin at screen 1 - (0.62 + band * (i / across)) / height
+    set bmargin at screen 1 - (band * (i / across + 1) - 1.1) / height
+    if (i % across == 0) {
+        # Draw the names of the models
+        unset border
+        unset tics
+        set yrange [models + 0.6:0.4]
+        set lmargin at screen 0
+        set rmargin at screen 0.22
+        set xrange [0:1]
+        plot names using (1):1:2 with labels right
+    }
+    set lmargin at screen 0.23 + step * (i % across)
+    set rmargin at screen 0.23 + step * (i % across + 1) - 0.03
     # Fit the axis of a task
     set xrange [*:*]
     set yrange [*:*]
@@ -46,14 +48,20 @@ do for [i = 0:panels - 1] {
     stats scores using ($1 == i ? $5 : NaN) nooutput
     high = STATS_max
     if (high - low < 0.1) { low = low - 1; high = high + 1 } # all scored the same
-    stats scores using ($1 == i && $2 == 2) nooutput
+    stats scores using ($1 == i && $2 == student_row) nooutput
     answered = STATS_sum
-    stats scores using ($1 == i && $2 == 2 ? $3 : 0) nooutput
+    stats scores using ($1 == i && $2 == student_row ? $3 : 0) nooutput
     student = STATS_sum
+    set border 3
+    set grid noytics xtics
+    set xtics nomirror scale 0.6
+    set ytics nomirror scale 0
+    set format y ""
     set xrange [low - 0.05 * (high - low):high + 0.05 * (high - low)]
     set yrange [models + 0.6:0.4]
     space = tick(high - low)
-    set xtics space < 1 ? tick(2 * (high - low)) : space # decimals are wide
+    wide = space < 1 || across > 3 # decimals, or numbers in a narrow panel
+    set xtics wide ? tick(2 * (high - low)) : space
     # Draw a panel of scores
     set x2range [low:high]
     set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"
@@ -64,7 +72,7 @@ do for [i = 0:panels - 1] {
     plot tasks every ::i::i using ((low + high) / 2):(1):x2ticlabels(2) with dots \
              axes x2y1 linecolor rgb "#ffffff", \
          for [m = 1:models] scores using ($1 == i && $2 == m ? $3 : NaN):2:4:5 \
-             with xerrorbars linestyle m pointsize 0.7, \
+             with xerrorbars linetype m pointsize 0.7, \
          seeds using ($1 == i ? $3 : NaN):($2 + 0.3) with points pointtype 7 \
              pointsize 0.2 linecolor rgb "#777777"
     unset arrow
@@ -91,8 +99,8 @@ if (timed) {
     highest = STATS_max > first_highest ? STATS_max : first_highest
     set yrange [0:1.3 * highest]
     set ytics 0, tick(highest)
-    plot speed every ::1 using 2:3 with points linestyle 1, \
-         speed every ::1 using 2:4 with points linestyle 2, \
+    plot speed every ::1 using 2:3 with points linetype 1, \
+         speed every ::1 using 2:4 with points linetype 2, \
          speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9
 }
 unset multiplot

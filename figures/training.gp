@@ -1,6 +1,17 @@
 # Tangled from chapters/57-figures.md; edit there.
 losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
+stats losses using (0) nooutput
+# Leave the picture empty where there is nothing to draw
+if (STATS_records < 2) {
+    load "figures/style.gp"
+    unset border
+    unset tics
+    set xrange [0:1]
+    set yrange [0:1]
+    plot NaN notitle
+    exit
+}
 # Make room for the key
 stats accuracy using 1 nooutput
 models = STATS_blocks
@@ -32,7 +43,7 @@ do for [i = 0:2] {
     stats losses every ::1 using (column(i + 2)) nooutput
     set yrange [0:1.05 * STATS_max]
     set ytics 0, tick(STATS_max)
-    plot losses every ::1 using 1:(column(i + 2)) with lines linestyle 2
+    plot losses every ::1 using 1:(column(i + 2)) with lines linetype 2
 }
 # Draw the accuracy of the students
 set lmargin at screen left(3)
@@ -49,7 +60,7 @@ set yrange [0:STATS_max > 0 ? 1.05 * STATS_max : 1]
 set ytics 0, tick(STATS_max)
 dash(i) = number[i] == 1 ? 2 : number[i] < 10 ? 1 : 3
 plot for [i = 1:models] accuracy index i - 1 using 1:2 with lines \
-         linestyle number[i] dashtype dash(i)
+         linetype number[i] dashtype dash(i)
 # Draw the key below all panels
 set lmargin at screen 0.03
 set rmargin at screen 1
@@ -64,7 +75,7 @@ column_of(i) = (i - 1) % columns
 line_of(i) = -0.5 - (i - 1) / columns
 plot for [i = 1:models] accuracy index i - 1 every ::0::0 \
          using (column_of(i)):(line_of(i)):(0.12):(0) with vectors nohead \
-         linestyle number[i] dashtype dash(i), \
+         linetype number[i] dashtype dash(i), \
      for [i = 1:models] accuracy index i - 1 every ::0::0 \
          using (column_of(i) + 0.15):(line_of(i)):4 with labels left
 unset multiplot

@@ -9,6 +9,7 @@
 #include "checkpoint.h"
 #include "folder.h"
 #include "model.h"
+#include "safetensors.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -192,6 +193,77 @@ static void another_key_is_passed_over(void **unused)
     end(&s);
 }
 
+/* Copies the checkpoint to a file of another name, or back. */
+static void copy(const char *from, const char *to)
+{
+    char *command = text_format("cp '%s/checkpoints/%s' '%s/checkpoints/%s'", folder, from, folder, to);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* A checkpoint with a flipped bit, one that ends early and one that has no sum: each is removed, and the stage begins from
+   its start. */
+static void a_damaged_one_is_removed(void **unused)
+{
+    (void)unused;
+    struct training_state s;
+    char *path = folder_path("checkpoints/test.safetensors");
+    begin(&s);
+    take_step(&s, 0);
+    assert_true(checkpoint_write(s.checkpoint, 1));
+    end(&s);
+    copy("test.safetensors", "whole");
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    const long places[] = {0, 20, 60, 200, status.st_size / 2, status.st_size - 1, -5, -status.st_size};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        copy("whole", "test.safetensors");
+        FILE *stream = fopen(path, "r+b");
+        if (places[i] >= 0) {
+            fseek(stream, places[i], SEEK_SET);
+            int byte = fgetc(stream);
+            fseek(stream, places[i], SEEK_SET);
+            fputc(byte ^ 4, stream);
+        } else {
+            assert_int_equal(ftruncate(fileno(stream), status.st_size + places[i]), 0);
+        }
+        fclose(stream);
+        begin(&s);
+        assert_int_equal(checkpoint_read(s.checkpoint), 0);
+        assert_int_equal(record_tokens(s.record), 0);
+        assert_false(file_exists(path));
+        end(&s);
+    }
+    copy("whole", "test.safetensors");
+    begin(&s);
+    assert_int_equal(checkpoint_read(s.checkpoint), 1);
+    assert_string_equal(record_curve(s.record, ""), "step\tloss\n1\t0\n");
+    end(&s);
+    free(path);
+}
+
+/* A checkpoint of the same key, but of a model with other numbers: whoever gives no key may come upon one. */
+static void one_of_another_model_is_removed(void **unused)
+{
+    (void)unused;
+    struct training_state s;
+    size_t one = 1;
+    char *path = folder_path("checkpoints/test.safetensors");
+    file_make_folder(folder_path("checkpoints"));
+    struct safetensors_writer *writer = safetensors_create(path);
+    safetensors_add(writer, "parameters", "F32", 1, &one, (float[]){1});
+    for (const char *const *note = (const char *const[]){"curve", "curve-validation", NULL}; *note; note++)
+        safetensors_note(writer, *note, "");
+    safetensors_note(writer, "key", "a key");
+    safetensors_note(writer, "progress", "3 1.5 300");
+    safetensors_commit(writer);
+    begin(&s);
+    assert_int_equal(checkpoint_read(s.checkpoint), 0);
+    assert_false(file_exists(path));
+    end(&s);
+    free(path);
+}
+
 /* What a checkpoint copies: the parameters and two moments. */
 static void its_copy_is_counted(void **unused)
 {
@@ -211,6 +283,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(steps_go_on_while_the_disk_stands_still, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(checkpoints_follow_one_another, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(another_key_is_passed_over, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_damaged_one_is_removed, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(one_of_another_model_is_removed, folder_make, folder_remove),
     };
     k = kernels_open("cpu");
     alarm(120); /* a step that waits for the pipe would wait for ever */

@@ -3,9 +3,11 @@
 set -u
 unset MAKEFLAGS MAKELEVEL DATA_DIR DATA_MIRROR http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 root=$PWD
-here=$(mktemp -d)
+room=$(mktemp -d)
+here=$room/"it's a \"Größe\" & \$HOME" # people have such folders
+mkdir "$here"
 servers=
-trap 'kill $servers 2>/dev/null; rm -rf "$here"' EXIT
+trap 'kill $servers 2>/dev/null; rm -rf "$room"' EXIT
 failed=0
 
 check() { # check NAME COMMAND…: one test
@@ -307,14 +309,14 @@ echo 'review 8' >"$here/tree/pos/8_5.txt"
 mkdir -p mine
 tar czf mine/tree.tar.gz -C "$here" tree
 sed -i 's:set/tree:tree:g' code/data.sources
-DATA_DIR=mine data t:two j:set/joined.txt
+DATA_DIR=$PWD/mine data t:two j:set/joined.txt
 check "another edition is unpacked anew" same "$(head -n 1 build/run/data/set/joined.txt)" "review 8"
-DATA_DIR=mine data n:tree/none
+DATA_DIR=$PWD/mine data n:tree/none
 check "an archive without what it should give is named" said "tree.tar.gz: expected tree/none in it"
 head -c 150 mine/tree.tar.gz >"$here/short"
 rm -rf build mine/tree.tar.gz
 cp "$here/short" mine/tree.tar.gz
-DATA_DIR=mine data j:tree/pos
+DATA_DIR=$PWD/mine data j:tree/pos
 check "half an archive is named" lacks "mine/tree.tar.gz: could not be unpacked"
 check "and not half unpacked" [ ! -e build/data/tree.tar.gz ]
 
@@ -331,15 +333,35 @@ printf 'x\t1\n' >mine/A/train.tsv
 seq 7 | xz >mine/wiki/a.txt.xz
 seq 9 >mine/wiki/b.txt
 chmod -R a-w mine
-DATA_DIR=mine data a:a "w:wiki/*.txt" "v:wiki/none|wiki/b.txt"
+DATA_DIR=$PWD/mine data a:a "w:wiki/*.txt" "v:wiki/none|wiki/b.txt"
 check "the reader's folder serves" [ $status = 0 ]
 check "without the outer folder" cmp build/run/data/glue/A/train.tsv mine/A/train.tsv
 check "other sums than the published get a remark" said "where $big is published; used all the same"
 check "a pattern finds all, compressed or not" same "$(cat build/run/data/wiki/*.txt | xargs)" "1 2 3 4 5 6 7 1 2 3 4 5 6 7 8 9"
 check "nothing is fetched that is there in another edition" same "$(requests one)" ""
 chmod -R u+w mine
-DATA_DIR=mine data "v:wiki/b.txt"
+DATA_DIR=$PWD/mine data "v:wiki/b.txt"
 check "the view has what is wanted and no more" same "$(cd build/run/data && find . -type l)" ./wiki/b.txt
+
+# a file system without links
+mkdir "$here/bin"
+printf '#!/bin/sh\necho "ln: Operation not permitted" >&2\nexit 1\n' >"$here/bin/ln"
+chmod +x "$here/bin/ln"
+unlinked() { PATH=$here/bin:$PATH DATA_DIR=$PWD/mine data "v:wiki/b.txt" "f:A"; }
+rm -r build
+unlinked
+check "where no links can be made there are copies" same "$(cd build/run/data && find . -type f | sort | xargs)" "./A/train.tsv ./wiki/b.txt"
+check "and a word on it" said "no links can be made in build/run, so the data is copied there"
+unlinked
+check "once" silent copied
+seq 8 >mine/wiki/b.txt
+unlinked
+check "a copy follows its original" cmp build/run/data/wiki/b.txt mine/wiki/b.txt
+printf '#!/bin/sh\necho "cp: No space left on device" >&2\nexit 1\n' >"$here/bin/cp"
+chmod +x "$here/bin/cp"
+rm -r build
+unlinked
+check "without room for copies there is no view" lacks "No space left on device"
 rm -r build
 data "w:wiki/*.txt"
 check "a pattern that fits nothing is missing" lacks "w: wiki/*.txt"
@@ -381,7 +403,7 @@ for task in ${tasks:-none}; do
     check "the list knows what $task is" grep -q "^name $task " code/data.sources
 done
 
-cat >"$here/real.settings" <<'END'
+cat >"$room/real.settings" <<'END'
 [run]
 data = real
 [corpus]
@@ -397,7 +419,7 @@ tasks = cola
 models = teacher student student-released
 END
 made() { # made ARGUMENT…: make data for that profile, everything downloaded going to an empty folder
-    DATA_STORE=$here/store DATA_SOURCES=$here/no.sources make -s BUILD="${BUILD:-build}" RUN="$here/run" data PROFILE="$here/real.settings" "$@" \
+    DATA_STORE=$here/store DATA_SOURCES=$here/no.sources make -s BUILD="${BUILD:-build}" RUN="$here/run" data PROFILE="$room/real.settings" "$@" \
         >"$here/said" 2>&1
     status=$?
 }
@@ -421,18 +443,18 @@ rm -rf "${BUILD:-build}/real"
 
 # what is run again when data changes
 keys=${BUILD:-build}/keyed/keys
-sed 's/^data = toyland/data = real/; s/^tasks = .*/tasks = cola/' tests/fixtures/tiny.settings >"$here/keyed.settings"
+sed 's/^data = toyland/data = real/; s/^tasks = .*/tasks = cola/' tests/fixtures/tiny.settings >"$room/keyed.settings"
 "${BUILD:-build}/distil" toyland --out "$here/toy" --seed 3 --paragraphs 60 --train 60 --dev 40
 keyed() { # keyed: the keys of three stages, after one another
-    make -s BUILD="${BUILD:-build}" PROFILE="$here/keyed.settings" DATA_DIR="$here/toy" "$keys/teacher.key" \
+    make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" "$keys/teacher.key" \
         "$keys/distill-student.key" "$keys/finetune-cola-student.key" >"$here/said" 2>&1
     cat "$keys/teacher.key" "$keys/distill-student.key" "$keys/finetune-cola-student.key" | xargs
 }
 first=$(keyed)
 check "stages have keys" [ "$(echo "$first" | wc -w)" = 3 ]
-sed -i 's/^tasks = .*/tasks = cola mrpc/' "$here/keyed.settings"
+sed -i 's/^tasks = .*/tasks = cola mrpc/' "$room/keyed.settings"
 touch "$here/toy/corpus/wiki.train.tokens"
-mrpc=$(make -s BUILD="${BUILD:-build}" PROFILE="$here/keyed.settings" DATA_DIR="$here/toy" \
+mrpc=$(make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" \
     "$keys/finetune-mrpc-student.key" >"$here/said" 2>&1; cat "$keys/finetune-mrpc-student.key")
 check "another task, or a younger file, runs no old distillation again" same \
     "$(keyed | cut -d ' ' -f 1,2)" "$(echo "$first" | cut -d ' ' -f 1,2)"

@@ -1,4 +1,4 @@
-# A stage on a disk that takes nothing, on one that is full, and killed half-way through a checkpoint. The disk is what
+# A stage on a disk that takes nothing, on one that is full, on one that forgets, and killed half-way through a checkpoint. The disk is what
 # stands where the checkpoint is written before it has its name: a pipe that nobody reads, or the device that is always full.
 set -u
 . tests/check.sh
@@ -51,6 +51,14 @@ stage still
 check "and goes on from there to the same bits" equals_whole still
 steps() { grep -a -o '"progress" *: *"[0-9]*' "$1" | grep -o '[0-9]*$'; }
 check "which is not the beginning" test "$(steps "$folder/early")" -gt 0
+
+# a bit that the disk forgot, and a file that ends early
+check "a damaged checkpoint is no stop" eval 'from_early forgot && printf X | dd of="$folder/forgot/checkpoints/teacher.safetensors" \
+    bs=1 seek=60000 conv=notrunc && stage forgot'
+check "it is named, in a line" same "$(grep -c "^distil: $folder/forgot/checkpoints/teacher.safetensors: the checkpoint is of no use" "$folder/forgot.said")" 1
+check "and what comes of it are the same bits" equals_whole forgot
+check "nor is one that is too short" eval 'from_early short && truncate -s 5000 "$folder/short/checkpoints/teacher.safetensors" && stage short'
+check "the bits are the same again" equals_whole short
 
 from_early full
 ln -s /dev/full "$(partial full)"

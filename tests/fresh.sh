@@ -23,7 +23,8 @@ unpacked() { # as from an archive that keeps no times
     (cd "$folder" && tar -cf tree.tar --mtime=1999-01-01 tree && rm -rf tree && tar -xf tree.tar && rm tree.tar)
     cd "$folder/tree" && nothing
 }
-moved() { (cd "$folder" && cp -r tree copy && rm -rf tree && mkdir -p some/where && mv copy some/where/else); cd "$folder/some/where/else" && nothing; }
+elsewhere="$folder/it's a \"Größe\" & \$HOME"
+moved() { (cd "$folder" && cp -r tree copy && rm -rf tree && mv copy "$elsewhere"); cd "$elsewhere" && nothing; }
 touched() { find . -type f | awk -v to="$1" 'NR % 2 == to' | xargs touch -d "$2"; nothing; }
 
 check "an experiment runs" experiment
@@ -31,6 +32,8 @@ check "it is done" nothing
 check "in another locale" in_locale
 check "in another time zone" eval TZ=Asia/Kolkata nothing
 check "with another umask" strict
+check "with folders that cd looks through" eval CDPATH=.:.. nothing
+check "with tools that keep to POSIX" eval POSIXLY_CORRECT=1 nothing
 check "with another shell" nothing SHELL=/bin/bash
 check "on another number of cores" taskset -c 0 make -s verify PROFILE=tiny.settings BUILD=build NVCC= CHECKED=
 check "with more stages side by side, and fewer checkpoints" nothing SET="--run.jobs 2 --run.checkpoint 60"

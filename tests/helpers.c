@@ -14,6 +14,7 @@
 #include "fail.h"
 #include "file.h"
 #include "random.h"
+#include "sum.h"
 
 static void philox_known_answers(void **state)
 {
@@ -159,6 +160,53 @@ static void what_never_ends_is_not_waited_for(void **state)
     free(path), free(own), free(text);
 }
 
+static char *text_of(const char *path, const char *bytes, size_t size)
+{
+    FILE *stream = fopen(path, "wb");
+    fwrite(bytes, 1, size, stream);
+    fclose(stream);
+    return file_text(path, NULL);
+}
+
+static void texts_end_where_they_end(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/helpers-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = text_format("%s/text", folder), *text = text_of(path, "\xEF\xBB\xBFwords\n", 9);
+    assert_string_equal(text, "words\n");
+    free(text);
+    EXPECT_FAIL(text_of(path, "one\ntwo\0three\n", 14), "line 2: holds a byte of zero; expected text in UTF-8");
+    EXPECT_FAIL(text_of(path, "\xFF\xFEo\0n\0", 6), "is UTF-16; expected UTF-8");
+    free(path);
+}
+
+/* FIPS 180-4's examples, in one piece and in many, and from a file. */
+static void sha256_known_answers(void **state)
+{
+    (void)state;
+    char *million = malloc(1000000), path[] = "/tmp/sum-XXXXXX";
+    memset(million, 'a', 1000000);
+    assert_string_equal(sum_bytes("", 0).digits, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(sum_bytes("abc", 3).digits, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    const char *sum = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+    assert_string_equal(sum_bytes(million, 1000000).digits, sum);
+    struct summing *summing = sum_begin();
+    for (size_t at = 0, piece = 1; at < 1000000; at += piece, piece = 3 * piece % 997 + 1)
+        sum_add(summing, million + at, at + piece > 1000000 ? 1000000 - at : piece);
+    assert_string_equal(sum_end(summing).digits, sum);
+    int file = mkstemp(path);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(write(file, million, 1000000), 1000000);
+    assert_int_equal(ftruncate(file, 1000000), 0);
+    close(file);
+    assert_string_equal(sum_file(path).digits, sum);
+    unlink(path);
+    EXPECT_FAIL(sum_file(path), "cannot be opened");
+    EXPECT_FAIL(sum_file("/tmp"), "is not a file");
+    free(million);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -171,7 +219,8 @@ int main(void)
         cmocka_unit_test(philox_known_answers),     cmocka_unit_test(uniform_is_uniform),
         cmocka_unit_test(normal_has_unit_variance), cmocka_unit_test(shuffle_permutes),
         cmocka_unit_test(what_never_ends_is_not_waited_for),
-        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(committed_file_appears_whole), cmocka_unit_test(texts_end_where_they_end),
+        cmocka_unit_test(sha256_known_answers),         cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(full_disk_is_named),           cmocka_unit_test(threads_write_files_at_once),
     };
     return cmocka_run_group_tests_name("helpers", tests, NULL, NULL);

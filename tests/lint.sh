@@ -20,6 +20,8 @@ complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chap
 complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
 complain "code/ is what the chapters say" "$(lua5.4 tests/tangle.lua -o build/lint chapters/*.md && for f in code figures; do
     [ ! -d build/lint/$f ] || diff -rq build/lint/$f $f; done)"
+complain "a checkout has the bytes that were committed, even where lines end in two" "$(git -c core.autocrlf=true archive HEAD |
+    tar -xO --wildcards '*.md' '*.sh' '*.c' '*.settings' Makefile | grep -c "$(printf '\r')$" | grep -vx 0)"
 # cppcheck takes every loop for one that may not run, and then fears for the logarithm of the sum after it
 complain "cppcheck finds nothing" "$(cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
     --suppress=missingIncludeSystem --suppress=invalidFunctionArg code/*.c 2>&1)"

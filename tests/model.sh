@@ -51,6 +51,10 @@ for file in config.json model.safetensors; do
     fresh bert-plain; rm model/$file; mkfifo model/$file
     check "a pipe in the place of $file is not waited for" refuses "model/$file: is "
 done
+fresh bert-plain; mv model/config.json model/adapter_config.json
+check "an adapter without its model" refuses 'model: is an adapter'
+fresh bert-plain; sed -i 's/bert\.encoder/blob.encoder/g' model/model.safetensors
+check "tensors under other names" refuses 'has no tensor "bert.encoder.layer.0.attention.self.query.weight"; the first of its'
 fresh bert-plain; config 's/"num_hidden_layers": 2/"num_hidden_layers": 1/'
 check "a layer too many" refuses 'but config.json only 1 layers'
 fresh bert-plain; config 's/"pad_token_id": 0/"pad_token_id": 3/'

@@ -50,7 +50,7 @@ inspect "a sequence that is too long is refused" 'ids: line 1: has 41 ids; the m
 printf '2 5 3 |\n' >"$folder/ids"
 inspect "a second segment of nothing is refused" 'ids: line 1: expected ids after the "|"'
 printf '2 5 \0003\n' >"$folder/ids"
-inspect "a zero byte is refused" 'ids: holds a byte of zero after 4 others'
+inspect "a zero byte is refused" 'ids: line 1: holds a byte of zero'
 rm "$folder/ids" && mkfifo "$folder/ids"
 inspect "a pipe that nobody writes to is not waited for" 'expected a line of ids, found none'
 printf '2 5 3\n' >"$folder/lines"

@@ -290,11 +290,15 @@ static void other_formats_are_refused(void **state)
     refuse(FILE_WITH("1"), "expected a list \"qas\"");
     refuse(FILE_WITH("[{\"id\": \"1\"}]"), "question 0: expected a text \"question\"");
     refuse(QUESTION("[]"), "question 0: expected an answer");
+    refuse(FILE_WITH("[{\"id\": \"a\\tb\", \"question\": \"?\", \"answers\": []}]"),
+           "question 0: expected an id without tabs and line ends");
+    refuse(FILE_WITH("[{\"id\": \"a\\n\", \"question\": \"?\", \"answers\": []}]"), "expected an id without tabs");
     refuse(QUESTION("[{\"answer_start\": 0}]"), "question 0: expected a text \"text\"");
     refuse(QUESTION("[{\"text\": \"b\"}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": -1}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": 3}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": 9999999999}]"), "\"answer_start\" within the context");
+    refuse(QUESTION("[{\"text\": \"\", \"answer_start\": 1}]"), "question 0: expected an answer of some words");
     put("squad.json", QUESTION("[{\"text\": \"b\", \"answer_start\": 2}]"));
     char *path = folder_path("squad.json");
     struct questions *q = questions_read(path);

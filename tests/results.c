@@ -78,12 +78,20 @@ static void paper_scores_give_paper_ratios(void **state)
 {
     (void)state;
     double bert[] = {published("paper.table1.bert.cola"), published("paper.table1.bert.mrpc"),
-                     published("paper.table2.bert.imdb"), published("paper.table1.bert.score")};
+                     published("paper.table2.bert.imdb"), published("paper.table1.bert.score"),
+                     published("paper.table2.bert.f1"), published("paper.table1.bert.sst2"),
+                     published("paper.table1.bert.qqp"), published("paper.table1.bert.stsb"),
+                     published("paper.table1.bert.mnli"), published("paper.table1.bert.qnli"),
+                     published("paper.table1.bert.rte"), published("paper.table1.bert.wnli")};
     double distilbert[] = {
         published("paper.table1.distilbert.cola"), published("paper.table1.distilbert.mrpc"),
-        published("paper.table2.distilbert.imdb"), published("paper.table1.distilbert.score")};
-    const char *keys[] = {"cola", "mrpc", "imdb", "score"};
-    for (int i = 0; i < 4; i++) {
+        published("paper.table2.distilbert.imdb"), published("paper.table1.distilbert.score"),
+        published("paper.table2.distilbert.f1"), published("paper.table1.distilbert.sst2"),
+        published("paper.table1.distilbert.qqp"), published("paper.table1.distilbert.stsb"),
+        published("paper.table1.distilbert.mnli"), published("paper.table1.distilbert.qnli"),
+        published("paper.table1.distilbert.rte"), published("paper.table1.distilbert.wnli")};
+    const char *keys[] = {"cola", "mrpc", "imdb", "score", "squad", "sst2", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"};
+    for (int i = 0; i < 12; i++) {
         char *key = text_format("paper.ratio.%s", keys[i]);
         assert_true(fabs(retention(bert + i, distilbert + i, 1) - published(key)) <= 0.05);
         free(key);
@@ -253,6 +261,18 @@ static void numbers_become_texts(void **state)
     }
 }
 
+static void one_is_no_plural(void **state)
+{
+    (void)state;
+    const char *const cases[][2] = {{"0", "no epochs"}, {"1", "1 epoch"}, {"3", "3 epochs"}, {"0.5", "0.5 epochs"},
+                                    {"1.0", "1.0 epoch"}, {"1 to 5", "1 to 5 epochs"}, {"–", "– epochs"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = count_text(cases[i][0], "epoch");
+        assert_string_equal(text, cases[i][1]);
+        free(text);
+    }
+}
+
 static void write_file(const char *path, const char *text)
 {
     struct file_writer *writer = file_create(path);
@@ -298,7 +318,8 @@ static void tasks_are_scored_by_their_rows_of_the_table(void **state)
     for (const struct task *task = task_list; task->name; task++, tasks++) {
         assert_ptr_equal(run->sheets[tasks].task, task); /* in the order of the table */
         const struct sheet *sheet = &run->sheets[tasks];
-        assert_int_equal(sheet->counts, task->headline);
+        assert_int_equal(sheet->shown, task->headline);
+        assert_int_equal(run_counts(sheet), task->headline && sheet->above);
         assert_string_equal(sheet->title, task->title);
         const struct answers *teacher = run_answers(sheet, "teacher");
         assert_int_equal(teacher->seeds, 1);
@@ -330,6 +351,7 @@ int main(void)
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(words_follow_the_interval),
         cmocka_unit_test(numbers_become_texts),
+        cmocka_unit_test(one_is_no_plural),
         cmocka_unit_test(grids_are_read_and_refused),
         cmocka_unit_test(tasks_are_scored_by_their_rows_of_the_table),
     };

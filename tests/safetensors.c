@@ -69,6 +69,14 @@ static void what_is_no_weights_is_called_by_its_name(void **state)
     fputs("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 267954768\n", stream);
     fclose(stream);
     check_refused("is a Git LFS pointer, not the file itself");
+    stream = fopen(path, "wb");
+    fputs("<!DOCTYPE html><title>Log in</title>", stream);
+    fclose(stream);
+    check_refused("is a web page, not the file itself");
+    stream = fopen(path, "wb");
+    fputs("PK\003\004 archive/data.pkl", stream);
+    fclose(stream);
+    check_refused("is a zip archive, perhaps what torch.save wrote");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     check_refused("is not a file");
@@ -316,6 +324,50 @@ static void written_files_read_equal(void **state)
     safetensors_close(file);
 }
 
+/* Whatever happens to one bit of a file of ours, or wherever it is cut off, it is refused: but for the name of the note that
+   says that it has a sum, of which the numbers know nothing. */
+static void damage_is_found(void **state)
+{
+    (void)state;
+    float floats[] = {1, -2, 3.5f};
+    size_t three = 3;
+    struct safetensors_writer *writer = safetensors_create(path);
+    safetensors_add(writer, "floats", "F32", 1, &three, floats);
+    safetensors_note(writer, "step", "41");
+    safetensors_commit(writer);
+    struct safetensors *file = safetensors_open(path);
+    assert_true(file->summed);
+    long size = (long)file->size, name = strstr((const char *)file->map + 8, "distil.sha256") - (const char *)file->map;
+    char *whole = malloc((size_t)size), *fault;
+    memcpy(whole, file->map, (size_t)size);
+    safetensors_close(file);
+    for (long bit = 0; bit < 8 * size; bit++) {
+        FILE *stream = fopen(path, "wb");
+        whole[bit / 8] = (char)(whole[bit / 8] ^ 1 << bit % 8);
+        assert_int_equal(fwrite(whole, 1, (size_t)size, stream), size);
+        fclose(stream);
+        whole[bit / 8] = (char)(whole[bit / 8] ^ 1 << bit % 8);
+        file = safetensors_try(path, &fault);
+        if (!file)
+            free(fault);
+        else if (file->summed || bit / 8 < name || bit / 8 >= name + 13)
+            fail_msg("bit %ld of byte %ld of %ld is flipped, and nobody minds", bit % 8, bit / 8, size);
+        else
+            safetensors_close(file);
+    }
+    for (long length = size - 1; length >= 0; length--) {
+        assert_int_equal(truncate(path, length), 0);
+        assert_null(safetensors_try(path, &fault));
+        free(fault);
+    }
+    whole[size - 1] ^= 1;
+    FILE *stream = fopen(path, "wb");
+    assert_int_equal(fwrite(whole, 1, (size_t)size, stream), size);
+    fclose(stream);
+    check_refused("is damaged: its bytes do not have the sum that it was written with");
+    free(whole);
+}
+
 static void read_and_copy(const char *name)
 {
     struct safetensors *file = safetensors_open(name);
@@ -360,7 +412,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(broken_entries_are_refused),  cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(overlaps_and_gaps_are_refused), cmocka_unit_test(oddities_are_accepted),
         cmocka_unit_test(halves_are_read_exactly),     cmocka_unit_test(integers_are_read_or_refused),
-        cmocka_unit_test(written_files_read_equal),
+        cmocka_unit_test(written_files_read_equal),       cmocka_unit_test(damage_is_found),
     };
     int failures = cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
     unlink(path);

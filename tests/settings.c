@@ -89,6 +89,28 @@ static void command_line_overrides(void **state)
     settings_close(s);
 }
 
+/* What a run keeps of its settings reads the same, overrides included; what could not be kept is refused. */
+static void settings_are_kept(void **state)
+{
+    (void)state;
+    struct settings *s = settings_open(profile(sample));
+    settings_override(s, "finetune.seeds", " 4 5 ");
+    settings_override(s, "mrpc.epochs", "");
+    char *kept = text_format("%s.kept", path);
+    settings_write(s, kept);
+    struct settings *again = settings_open(kept);
+    for (const char *const *key = (const char *const[]){"seed", "rate", "seeds", "schedule", "epochs", NULL}; *key; key++)
+        assert_string_equal(settings_text(again, "run mrpc finetune", *key), settings_text(s, "run mrpc finetune", *key));
+    assert_string_equal(settings_text(again, "finetune", "seeds"), "4 5");
+    EXPECT_FAIL(settings_override(s, "run.seed", "7 # 8"), "run.seed: expected a value as in a profile");
+    EXPECT_FAIL(settings_override(s, "run.seed", "7\n8"), "expected a value as in a profile");
+    unlink(kept);
+    unlink(path);
+    settings_close(s);
+    settings_close(again);
+    free(kept);
+}
+
 static void slips_are_refused(void **state)
 {
     (void)state;
@@ -98,7 +120,11 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(settings_open(profile("  1\n")), ":1: expected \"key = value\"");
     EXPECT_FAIL(settings_open(profile("[a]\nx = 1\nx = 2\n")), ":3: \"x\" is given twice in [a]");
     EXPECT_FAIL(settings_open("/nowhere.settings"), "/nowhere.settings: cannot be opened");
-    struct settings *s = settings_open(profile("[a]\nx = one\ny = -1\nz = 1 b\nw = 1e999\n"));
+    EXPECT_FAIL(settings_open(profile("[a]\nepochs = -1\n")), ":2: [a] epochs: expected nothing below 0, found \"-1\"");
+    EXPECT_FAIL(settings_open(profile("[a]\n\ndecay = -1e-9 # small\n")), ":3: [a] decay: expected nothing below 0");
+    struct settings *s = settings_open(profile("[a]\nx = one\ny = 1.5\nz = 1 b\nw = 1e999\n"));
+    EXPECT_FAIL(settings_override(s, "a.w", "-2"), "[a] w: expected nothing below 0, found \"-2\"");
+    EXPECT_FAIL(settings_override(s, "a.clip", "-inf"), "[a] clip: expected nothing below 0");
     EXPECT_FAIL(settings_number(s, "a", "x"), "[a] x: expected a number, found \"one\"");
     EXPECT_FAIL(settings_number(s, "a", "w"), "expected a number");
     EXPECT_FAIL(settings_count(s, "a", "y"), "expected a whole number");
@@ -147,7 +173,7 @@ int main(void)
         cmocka_unit_test(values_are_read),          cmocka_unit_test(special_section_wins),
         cmocka_unit_test(used_values_are_recorded), cmocka_unit_test(command_line_overrides),
         cmocka_unit_test(slips_are_refused),        cmocka_unit_test(unknown_settings_are_refused),
-        cmocka_unit_test(a_whole_profile_is_looked_through),
+        cmocka_unit_test(a_whole_profile_is_looked_through), cmocka_unit_test(settings_are_kept),
     };
     int failed = cmocka_run_group_tests_name("settings", tests, NULL, NULL);
     unlink(path);

@@ -191,13 +191,16 @@ static void stsb_asks_for_numbers(void **state)
     e = read_split("stsb", TRAIN, 1); /* a sample, without classes to balance */
     assert_int_equal(e->count, 1);
     examples_free(e);
-    const char *const bad[] = {"", "good", "3.8x", "nan"};
-    for (int i = 0; i < 4; i++) {
+    const char *const bad[] = {"", "good", "3.8x", "nan", "-0.1", "5.001", "inf"};
+    for (int i = 0; i < 7; i++) {
         table = text_format("score\tsentence1\tsentence2\n1\ta\tb\n%s\ta\tb\n", bad[i]);
         put("glue/STS-B/dev.tsv", table);
         free(table);
-        EXPECT_FAIL(read_split("stsb", DEV, 0), "dev.tsv: line 3: expected a number in column \"score\", found \"");
+        EXPECT_FAIL(read_split("stsb", DEV, 0),
+                    "dev.tsv: line 3: expected a number from 0 to 5 in column \"score\", found \"");
     }
+    put("glue/STS-B/dev.tsv", "score\tsentence1\tscore\tsentence2\n1\ta\t2\tb\n");
+    EXPECT_FAIL(read_split("stsb", DEV, 0), "dev.tsv: line 1: the column \"score\" is named twice");
 }
 
 static void mnli_has_two_development_sets(void **state)

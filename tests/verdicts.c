@@ -170,10 +170,11 @@ static void expect(const json_t *verdicts, const char *list, const char *name, c
 static json_t *summary(double low, double high)
 {
     return json_pack(
-        "{s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f}, s:{}, s:{s:{s:s, s:{s:{s:f, s:f, s:f}}}},"
+        "{s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f, s:[s, s, s]}, s:{}, s:{s:{s:s, s:{s:{s:f, s:f, s:f}}}},"
         " s:{s:{s:f, s:f, s:f}}}",
         "profile", "mine", "settings", "run.jobs", "2", "distill.epochs", "3", "finetune.seeds", "1 2",
-        "cola.seeds", "1 2", "data", "train.tsv", "ab12", "retention", "mean", (low + high) / 2, "low", low, "high", high, "students", "tasks", "cola", "title", "CoLA",
+        "cola.seeds", "1 2", "data", "train.tsv", "ab12", "retention", "mean", (low + high) / 2, "low", low, "high", high,
+        "counted", "cola", "mrpc", "imdb", "students", "tasks", "cola", "title", "CoLA",
         "median", "student", "score", 50.0, "low", 48.0, "high", 52.0, "ablations", "kl", "change", -2.0, "low", -3.0,
         "high", -1.0);
 }
@@ -222,8 +223,34 @@ static void a_retention_without_number_or_interval_says_why(void **state)
     json_object_set_new(json_object_get(mine, "retention"), "mean", json_null());
     json_object_del(json_object_get(mine, "retention"), "low");
     verdicts = judge(mine, NULL);
-    expect(verdicts, "claims", "retention.student.paper", "not decided", "the teacher scores nothing");
+    expect(verdicts, "claims", "retention.student.paper", "not decided", "no task counts");
     assert_true(json_is_null(json_object_get(find(verdicts, "claims", "retention.student.paper"), "measured")));
+    json_decref(verdicts);
+}
+
+/* A claim is held against a mean over its own tasks, of a student that was taught. */
+static void a_retention_of_other_tasks_decides_nothing(void **state)
+{
+    (void)state;
+    static const char *const others[][4] = {{"cola", "mrpc"}, {"rte"}, {"cola", "mrpc", "imdb", "rte"}, {"cola", "mrpc", "rte"}, {NULL}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        json_t *mine = summary(99, 100), *counted = json_array();
+        for (int j = 0; j < 4 && others[i][j]; j++)
+            json_array_append_new(counted, json_string(others[i][j]));
+        json_object_set_new(json_object_get(mine, "retention"), "counted", counted);
+        json_t *theirs = summary(99, 100), *verdicts = judge(mine, theirs);
+        expect(verdicts, "claims", "retention.student.paper", "not decided", "other tasks count than the claim's");
+        expect(verdicts, "claims", "term.kl", "PASS", "lies wholly below");
+        assert_null(find(verdicts, "agreement", "reference.theirs.retention.student"));
+        assert_non_null(find(verdicts, "agreement", "reference.theirs.cola.student"));
+        json_decref(verdicts);
+    }
+    json_t *mine = summary(99, 100);
+    json_object_set_new(mine, "distilled", json_false());
+    json_t *verdicts = judge(mine, summary(99, 100));
+    expect(verdicts, "claims", "retention.student.paper", "not decided", "the student was not distilled");
+    expect(verdicts, "claims", "term.kl", "not decided", "the student was not distilled");
+    assert_non_null(find(verdicts, "agreement", "reference.theirs.retention.student"));
     json_decref(verdicts);
 }
 
@@ -232,7 +259,8 @@ static void the_released_student_is_judged_where_it_is(void **state)
     (void)state;
     json_t *mine = summary(90, 95);
     json_object_set_new(json_object_get(mine, "students"), "student-released",
-                        json_pack("{s:f, s:f, s:f}", "mean", 99.0, "low", 98.0, "high", 100.0));
+                        json_pack("{s:f, s:f, s:f, s:[s, s, s]}", "mean", 99.0, "low", 98.0, "high", 100.0, "counted",
+                                  "imdb", "cola", "mrpc"));
     json_t *verdicts = judge(mine, NULL);
     expect(verdicts, "claims", "retention.student-released.course", "PASS", "lies wholly at or above");
     expect(verdicts, "claims", "retention.student.paper", "FAIL", "lies wholly below");
@@ -359,6 +387,7 @@ int main(void)
         cmocka_unit_test(tolerance_is_what_draws_say),
         cmocka_unit_test(a_claim_is_held_with_its_tolerance),
         cmocka_unit_test(a_retention_without_number_or_interval_says_why),
+        cmocka_unit_test(a_retention_of_other_tasks_decides_nothing),
         cmocka_unit_test(the_released_student_is_judged_where_it_is),
         cmocka_unit_test(the_papers_own_models_are_small_enough),
         cmocka_unit_test(speed_must_be_there_in_every_part),

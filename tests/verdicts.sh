@@ -1,23 +1,23 @@
 #!/bin/sh
-# From a finished run to its verdicts: distil results, then distil verify, on a run that never happened, beside committed
+# From a finished run to its verdicts: distil results, then distil verdicts, on a run that never happened, beside committed
 # runs that agree, that do not, that had other settings, and that are of another profile.
 . tests/check.sh
 run=$folder/made-up
 reference=$folder/reference
 cp -r tests/fixtures/run "$run"
 results() { "$distil" results --profile "$run/made-up.settings" --run "$run" "$@" >"$folder/out"; }
-verify() { "$distil" verify --run "$run"; }
-line() { verify | grep "$1" | tr -s ' '; }
-counts() { verify | sed -n "s/^$1: //p"; }
+verdicts() { "$distil" verdicts --run "$run"; }
+line() { verdicts | grep "$1" | tr -s ' '; }
+counts() { verdicts | sed -n "s/^$1: //p"; }
 
-check "a run that is not finished has no verdicts" run 1 verify --run "$run"
+check "a run that is not finished has no verdicts" run 1 verdicts --run "$run"
 check "and the message names the file" grep -q "distil: $run/verdicts.json: expected the verdicts of a finished run" "$folder/err"
-check "verify needs a run" run 2 verify
-check "verify tells its usage" run 0 verify --help
+check "they need a run" run 2 verdicts
+check "the command tells its usage" run 0 verdicts --help
 
 check "a finished run is judged" results
-check "its verdicts are printed, with success although some fail" verify
-check "every claim has its line" same "$(verify | grep -cE '\((the paper|the course project)')" 8
+check "its verdicts are printed, with success although some fail" verdicts
+check "every claim has its line" same "$(verdicts | grep -cE '\((the paper|the course project)')" 8
 check "a size is a count" same "$(line 'smaller')" \
     "the student is 40 % smaller (the paper) at least 38.8 45.5 PASS on Toyland counted, with embeddings"
 check "speed has the spread of its parts" same "$(line 'faster')" \
@@ -25,7 +25,7 @@ check "speed has the spread of its parts" same "$(line 'faster')" \
 check "what was not measured is not decided" same "$(line 'cosine')" \
     "the cosine helps (the paper: −1.46 without) below 0 – not decided not measured in this profile"
 check "the released student is not asked where there is none" same "$(line released)" ""
-verify >"$folder/printed"
+verdicts >"$folder/printed"
 check "a run on Toyland says first that it reproduces nothing" sh -c \
     "sed -n 2p '$folder/printed' | grep -q 'a generated language: no verdict here confirms or refutes them'"
 check "and no verdict stands without its language" same "$(grep -E 'PASS|FAIL' "$folder/printed" | grep -vE '(PASS|FAIL) on Toyland')" ""
@@ -68,7 +68,7 @@ done
 cp "$folder/other/made-up/summary.json" "$reference/twin/"
 results --reference "$reference"
 check "a run that disagrees is found out, and both numbers are named" sh -c \
-    "'$distil' verify --run '$run' | grep 'toy CoLA of the student, as in twin' | grep -qE 'meets −100.0 +[0-9.]+ \(.*FAIL on Toyland +the intervals do not meet'"
+    "'$distil' verdicts --run '$run' | grep 'toy CoLA of the student, as in twin' | grep -qE 'meets −100.0 +[0-9.]+ \(.*FAIL on Toyland +the intervals do not meet'"
 check "what still agrees, agrees" same "$(line 'toy MRPC of the student' | grep -c PASS)" 1
 
 sed 's/"distill.epochs": "3"/"distill.epochs": "4"/' "$folder/other/made-up/summary.json" >"$reference/twin/summary.json"
@@ -85,6 +85,6 @@ check "and leaves no verdicts" test ! -e "$run/verdicts.json"
 # real text: the same verdicts without the warning
 sed -i 's/^data = toyland/data = real/' "$run/made-up.settings"
 results
-check "on real text a verdict stands alone" same "$(verify | grep -c Toyland)" 0
+check "on real text a verdict stands alone" same "$(verdicts | grep -c Toyland)" 0
 check "and is the same" same "$(counts claims)" "$(sed -n 's/^claims: //p' "$folder/printed" | sed 's/ on Toyland//g')"
 exit $failed
