@@ -419,7 +419,7 @@ tasks = cola
 models = teacher student student-released
 END
 made() { # made ARGUMENT…: make data for that profile, everything downloaded going to an empty folder
-    DATA_STORE=$here/store DATA_SOURCES=$here/no.sources make -s BUILD="${BUILD:-build}" RUN="$here/run" data PROFILE="$room/real.settings" "$@" \
+    DATA_STORE=$here/store DATA_SOURCES=$here/no.sources make -s BUILD="${BUILD:-build}" RUN="$room/run" data PROFILE="$room/real.settings" "$@" \
         >"$here/said" 2>&1
     status=$?
 }
