@@ -144,7 +144,7 @@ objects)
             compiler) rm -f "$built"/*.o ;;
             *.cu | *.h) rm -f "$built/kernels_cuda.o" ;;
             esac
-            for list in $(grep -lF "$file" "$built"/*.d); do rm -f "${list%.d}.o"; done
+            for list in $(grep -slF "$file" "$built"/*.d); do rm -f "${list%.d}.o"; done
         done
         rm -f "$built/distil"
     else

@@ -57,6 +57,8 @@ static struct question read_question(const char *path, const json_t *json,
     int from = json_is_integer(start) && json_integer_value(start) >= 0
              ? byte_of(context, json_integer_value(start)) : -1;
     size_t size = strlen(q.answers[0]);
+    if (size == 0)
+        fail(path, "question %d: expected an answer of some words, found none", index);
     if (from < 0 || strlen(context) - (size_t)from < size)
         fail(path, "question %d: expected an \"answer_start\" within the context", index);
     q.answer = (struct extent){from, from + (int)size};

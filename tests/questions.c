@@ -298,6 +298,7 @@ static void other_formats_are_refused(void **state)
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": -1}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": 3}]"), "expected an \"answer_start\" within the context");
     refuse(QUESTION("[{\"text\": \"b\", \"answer_start\": 9999999999}]"), "\"answer_start\" within the context");
+    refuse(QUESTION("[{\"text\": \"\", \"answer_start\": 1}]"), "question 0: expected an answer of some words");
     put("squad.json", QUESTION("[{\"text\": \"b\", \"answer_start\": 2}]"));
     char *path = folder_path("squad.json");
     struct questions *q = questions_read(path);
