@@ -255,13 +255,15 @@ report.alone: build ## run the experiments that are due, then weave results/PROF
 	$(finish_run)
 	$(Q)$(MAKE) --no-print-directory weave.alone
 
+CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
+
 ifeq ($(ARTIFACT),)
 verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
 	$(finish_run)
-	$(Q)$(DISTIL) verify --run $(RUN)
+	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
 else
 verify: build
-	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/artifact $(DISTIL) verify --run
+	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
 endif
 
 artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
@@ -389,7 +391,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 	$(Q)rm -f $@ # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16) $(WORDS) \
+	    --key $(CODE_KEY) $(WORDS) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
 RECORDS = $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)

@@ -293,7 +293,7 @@ int artifact_main(int argc, char **argv)
     struct artifact a = {.stage = &stage, .sums = json_object(),
                          .sizes = json_object()};
     /* Verify the run and read what describes it */
-    json_t *files = verify_run(stage.run, true);
+    json_t *files = verify_run(stage.run, true, "");
     char *values = stage_path(&stage, "values.json"),
          *given = stage_path(&stage, "results.json");
     a.values = run_json(values);

@@ -23,6 +23,7 @@
 struct trial {
     const char *folder;
     bool weights;
+    const char *code; /* the hash of the code at hand; "": not known */
     json_t *files; /* all that its stages left, and their records, {path: sum} */
     json_t *from;  /* what each record was made from, {record: {path: sum}} */
     int stages, scores;
@@ -216,10 +217,12 @@ static void remove_again(const char *again)
     }
 }
 
-/* Takes over the results. Refuses the run at the first file that differs. */
+/* Takes over the results. Refuses the run at the first file that differs. given: as in
+   results.json. */
 static void hold_results(const struct trial *t, struct results *results,
-                         const json_t *files)
+                         const json_t *given)
 {
+    const char *code = json_string_value(json_object_get(given, "code"));
     const char *place = getenv("TMPDIR"), *name;
     char *again = text_format("%s/distil-XXXXXX", place ? place : "/tmp"),
          *fault = NULL, *where = NULL;
@@ -227,12 +230,15 @@ static void hold_results(const struct trial *t, struct results *results,
     if (!mkdtemp(again))
         fail(again, "cannot be made a folder");
     results_write(results, again);
-    json_object_foreach((json_t *)files, name, sum) {
+    json_object_foreach(json_object_get(given, "files"), name, sum) {
         if (!fault && strcmp(name, "run.settings")
             && (fault = file_difference(t, again, name)))
             where = text_format("%s", name);
     }
     remove_again(again);
+    if (fault && *t->code && code && strcmp(code, t->code))
+        refuse(t, where, "%s by this code, %s, and the run is of %s", fault, t->code,
+               code);
     if (fault)
         refuse(t, where, "%s", fault);
     results_free(results);
@@ -260,10 +266,10 @@ static void expect_results(const struct trial *t, const json_t *files)
             refuse(t, "results.json", "does not tell of %s", names[i]);
 }
 
-json_t *verify_run(const char *folder, bool weights)
+json_t *verify_run(const char *folder, bool weights, const char *code)
 {
-    struct trial t = {.folder = folder, .weights = weights, .files = json_object(),
-                      .from = json_object()};
+    struct trial t = {.folder = folder, .weights = weights, .code = code,
+                      .files = json_object(), .from = json_object()};
     char *path = text_format("%s/results.json", folder),
          *profile = text_format("%s/run.settings", folder);
     hold_record(&t, "results.json");
@@ -273,7 +279,7 @@ json_t *verify_run(const char *folder, bool weights)
     hold_stages(&t, settings);
     struct results results = results_compute(folder, settings, given);
     t.scores = count_scores(results.run);
-    hold_results(&t, &results, files);
+    hold_results(&t, &results, given);
     printf("%d stages, %zu files: as recorded\n%d scores, %zu tables: as computed "
            "again from the predictions\n",
            t.stages, json_object_size(t.files), t.scores, json_object_size(files) - 4);
@@ -380,7 +386,7 @@ static void hold_list(struct trial *t)
 
 /* Run the command that verifies */
 static const char usage[] =
-    "usage: distil verify --run DIR\n"
+    "usage: distil verify --run DIR [--key HASH]\n"
     "\n"
     "Holds a run to its own records: each file that a stage left to its sum, and\n"
     "each result to what comes out when it is computed again from the predictions;\n"
@@ -388,7 +394,8 @@ static const char usage[] =
     "verdicts. "
     "Nothing is trained.\n"
     "\n"
-    "  --run DIR  a finished run, results/mini say, or one that was unpacked\n";
+    "  --run DIR   a finished run, results/mini say, or one that was unpacked\n"
+    "  --key HASH  hash of the code at hand, to be told where results differ\n";
 
 int verify_main(int argc, char **argv)
 {
@@ -398,7 +405,7 @@ int verify_main(int argc, char **argv)
     struct trial trial = {.folder = stage.run};
     if (packed)
         hold_list(&trial);
-    json_decref(verify_run(stage.run, !packed));
+    json_decref(verify_run(stage.run, !packed, stage.key));
     char *path = stage_path(&stage, "verdicts.json");
     json_t *verdicts = run_json(path);
     verdicts_print(verdicts);

@@ -81,6 +81,7 @@ done
 for file in $results; do
     flip $run/$file
 done
+check "a damaged table is not woven" eval '! makes weave && grep "^tables/scores.tsv: FAILED" said && grep "make report" said'
 check "and the next run writes all of it anew" eval 'experiment && ! grep "^due" said && run 0 verify --run $run'
 echo "step	loss" >$run/predictions/mrpc-teacher-1.tsv.partial
 cp $run/predictions/mrpc-teacher-1.tsv $run/curves/teacher.tsv.other
@@ -113,7 +114,7 @@ cp -r $run home && rm -r results build/tiny
 check "where nobody trained it is verified" makes verify ARTIFACT=far/run.tar.xz
 check "in all its parts" eval 'grep -q "^$count files: as SHA256SUMS has them" said && grep -q "^2 scores, [0-9]* tables: as computed again" said && grep -q "^claims:" said'
 check "and without training" eval '! grep "^due" said && [ ! -e results ]'
-check "what was unpacked is gone" test ! -e build/artifact
+check "what was unpacked is gone" eval '! ls -d build/unpacked*'
 check "a folder is taken as well" makes verify ARTIFACT=home
 mkdir sent && tar -xJf far/run.tar.xz -C sent
 check "sha256sum agrees" sh -c 'cd sent/tiny && sha256sum --strict --quiet -c SHA256SUMS'
@@ -166,7 +167,10 @@ change sent/tiny/summary.json
 check "the summary to the record of the results" forged summary.json "summary.json is damaged"
 sed -i 's/"rows": 40/"rows": 41/' sent/tiny/summary.json
 reseal sent/tiny/results.json summary.json && again results.json
+again summary.json
+cp -r sent/tiny other
 check "and a number to what comes out of the predictions" forged summary.json "tasks.mrpc.rows is 41, but 40 comes out"
+check "where the code is another one, that is told" eval 'run 1 verify --run other --key 0123; grep "but 40 comes out by this code, 0123, and the run is of [0-9a-f]\{16\};" "$folder/err"'
 sed -i '2s/\t[01]\t\([01]\)\t/\t0\t\1\t/; 3s/\t[01]\t\([01]\)\t/\t1\t\1\t/; 4s/\t[01]\t/\t1\t/' sent/tiny/predictions/mrpc-student-1.tsv
 check "so is every prediction" eval 'again predictions/mrpc-student-1.tsv;
     reseal sent/tiny/stages/finetune-mrpc-student-1.json predictions/mrpc-student-1.tsv; again stages/finetune-mrpc-student-1.json;
@@ -184,7 +188,7 @@ sed 's/^\([0-9a-f]*\)  .*/\1  ..\/..\/tiny.settings/' packed.sums | head -n 1 >s
 check "nothing outside is looked at" eval 'run 1 verify --run sent/tiny; grep "leads out of the folder" "$folder/err"'
 
 refused() { # refused MESSAGE: of what happens to the archive
-    ! makes verify ARTIFACT=far/other.tar.xz && grep -F "$1" said && [ ! -e build/artifact ]
+    ! makes verify ARTIFACT=far/other.tar.xz && grep -F "$1" said && ! ls -d build/unpacked*
 }
 cp far/run.tar.xz far/other.tar.xz && flip far/other.tar.xz
 check "a damaged archive is named" refused "far/other.tar.xz: is damaged"
