@@ -42,6 +42,10 @@ fi
         "make deps installs it:$missing" >&2
     exit 1
 }
+gnuplot --version | awk '{ exit !($2 >= 5.4) }' || {
+    echo "ready: gnuplot 5.4 or newer is needed; this is $(gnuplot --version)" >&2
+    exit 1
+}
 version=$(pandoc --version | awk 'NR == 1 { print $2 }')
 lua5.4 -e "PANDOC_VERSION = '$version'" code/weave.lua || exit 1
 [ "$1" != book ] || {

@@ -44,6 +44,8 @@ check "a file of TeX" lacks "adjustbox.sty, of the package texlive-latex-extra" 
 check "TikZ" lacks "tikz.sty, of the package texlive-pictures" kpsewhich '[ "$1" != tikz.sty ]'
 old="$(lua5.4 -e 'PANDOC_VERSION = "2.9.2"' code/weave.lua 2>&1)"
 check "an old pandoc" refused_with pandoc 'echo pandoc 2.9.2' "$old"
+check "an old gnuplot" refused_with gnuplot 'echo gnuplot 4.6 patchlevel 6' \
+    "ready: gnuplot 5.4 or newer is needed; this is gnuplot 4.6 patchlevel 6"
 set_by() { echo "ready: TITLE, AUTHOR or COURSE: TeX here cannot set $1"; }
 check "an emoji is named" eval 'with TITLE="So 🎉" refused "$(set_by "🎉 (U+1F389)")"'
 check "letters from right to left" eval 'with AUTHOR=של refused "$(set_by "ל (U+05DC) ש (U+05E9)")"'
