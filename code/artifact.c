@@ -261,11 +261,6 @@ static const char usage[] =
     "and SHA256SUMS. distil verify takes such a folder.\n";
 
 /* Write the list of sums */
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void put_sums(struct artifact *a)
 {
     size_t count = 0;
@@ -274,7 +269,7 @@ static void put_sums(struct artifact *a)
     json_object_foreach(a->sums, name, sum) {
         names[count++] = name;
     }
-    qsort(names, count, sizeof *names, compare_names);
+    qsort(names, count, sizeof *names, text_order);
     char *path = text_format("%s/SHA256SUMS", a->stage->out);
     struct file_writer *writer = file_create(path);
     for (size_t i = 0; i < count; i++)

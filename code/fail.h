@@ -2,6 +2,7 @@
 #ifndef FAIL_H
 #define FAIL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* fail: prints "distil: SUBJECT: MESSAGE" on standard error, removes files that were
@@ -18,6 +19,12 @@ void *allocate(size_t count, size_t size);
 
 /* text_format: a new string as printf would print it, for the caller to free. */
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* text_ends: whether a text ends in another. */
+bool text_ends(const char *text, const char *end);
+
+/* text_order: the order of two texts by their bytes, for qsort of texts. */
+int text_order(const void *a, const void *b);
 
 /* number_text: a number with so many decimals, a true minus sign and commas between
    thousands, "−1,234.5", as a new string for the caller to free. A zero has no sign. */

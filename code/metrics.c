@@ -178,11 +178,6 @@ static char *normalise(const char *text)
 }
 
 /* Compare two texts */
-static int by_spelling(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* sorted_words: cuts a normal text into its words; words[strlen(text) + 1]. */
 static int sorted_words(char *text, char **words)
 {
@@ -193,7 +188,7 @@ static int sorted_words(char *text, char **words)
         if (*word)
             *word++ = '\0';
     }
-    qsort(words, (size_t)count, sizeof *words, by_spelling);
+    qsort(words, (size_t)count, sizeof *words, text_order);
     return count;
 }
 /* overlap: the F1 of the words of two normal texts, which it cuts up. */

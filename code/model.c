@@ -43,12 +43,6 @@ static float rate_of(const struct config *c, const char *key, float otherwise)
     return (float)value;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* Find a tensor by any of its names */
 static const struct tensor *find_tensor(const struct safetensors *file,
                                         const char *name)
@@ -60,9 +54,9 @@ static const struct tensor *find_tensor(const struct safetensors *file,
         const char *now = names[i];
         const struct tensor *tensor = safetensors_find(file, now);
         char *old = text_format("%s", now);
-        if (ends_with(now, "LayerNorm.weight"))
+        if (text_ends(now, "LayerNorm.weight"))
             strcpy(old + strlen(old) - strlen("weight"), "gamma");
-        if (ends_with(now, "LayerNorm.bias"))
+        if (text_ends(now, "LayerNorm.bias"))
             strcpy(old + strlen(old) - strlen("bias"), "beta");
         if (!tensor)
             tensor = safetensors_find(file, old);
@@ -257,16 +251,16 @@ enum head model_head(const char *folder, int *classes)
     const char *name = json_string_value(json_array_get(names, 0));
     enum head head = HEAD_NONE;
     *classes = 0;
-    if (name && (ends_with(name, "ForMaskedLM") || ends_with(name, "ForPreTraining")))
+    if (name && (text_ends(name, "ForMaskedLM") || text_ends(name, "ForPreTraining")))
         head = HEAD_MLM;
-    if (name && ends_with(name, "ForSequenceClassification")) {
+    if (name && text_ends(name, "ForSequenceClassification")) {
         json_t *labels = json_object_get(c.json, "id2label");
         head = HEAD_CLASSIFIER;
         if (labels && json_object_size(labels) == 0)
             fail(c.path, "has an \"id2label\" that names no classes");
         *classes = labels ? (int)json_object_size(labels) : 2;
     }
-    if (name && ends_with(name, "ForQuestionAnswering"))
+    if (name && text_ends(name, "ForQuestionAnswering"))
         head = HEAD_SPAN;
     close_config(&c);
     return head;

@@ -134,11 +134,6 @@ const char *model_title(const char *model)
 }
 
 /* List the files of a folder */
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 char **run_files(const char *folder, const char *suffix, int *count)
 {
     char **names = allocate(1, sizeof *names);
@@ -146,7 +141,7 @@ char **run_files(const char *folder, const char *suffix, int *count)
     DIR *stream = opendir(folder);
     for (struct dirent *entry; stream && (entry = readdir(stream));) {
         size_t length = strlen(entry->d_name), tail = strlen(suffix);
-        if (length <= tail || strcmp(entry->d_name + length - tail, suffix))
+        if (length == tail || !text_ends(entry->d_name, suffix))
             continue;
         names = realloc(names, (size_t)(*count + 1) * sizeof *names);
         if (!names)
@@ -157,7 +152,7 @@ char **run_files(const char *folder, const char *suffix, int *count)
         closedir(stream);
     else if (errno != ENOENT)
         fail(folder, "cannot be listed: %s", strerror(errno));
-    qsort(names, (size_t)*count, sizeof *names, compare_names);
+    qsort(names, (size_t)*count, sizeof *names, text_order);
     return names;
 }
 

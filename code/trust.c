@@ -14,9 +14,7 @@
 /* Hold files to their sums */
 bool trust_is_weights(const char *name)
 {
-    static const char ending[] = ".safetensors";
-    size_t length = strlen(name), tail = sizeof ending - 1;
-    return length >= tail && !strcmp(name + length - tail, ending);
+    return text_ends(name, ".safetensors");
 }
 
 /* What is wrong with a file, in a word or two; NULL if nothing is. */
@@ -98,9 +96,8 @@ static char *run_of(const char *record)
     if (!name)
         fail(record, "expected a record in the folder of its run");
     *name = '\0';
-    size_t length = strlen(run), tail = strlen("/stages");
-    if (length > tail && !strcmp(run + length - tail, "/stages"))
-        run[length - tail] = '\0';
+    if (text_ends(run, "/stages"))
+        *strrchr(run, '/') = '\0';
     return run;
 }
 

@@ -185,10 +185,9 @@ static char *file_difference(const struct trial *t, const char *again, const cha
 {
     char *path = text_format("%s/%s", t->folder, name),
          *other = text_format("%s/%s", again, name), *fault = NULL;
-    size_t length = strlen(name);
     if (!file_exists(other)) {
         fault = text_format("is not among what comes out of the run");
-    } else if (length > 5 && !strcmp(name + length - 5, ".json")) {
+    } else if (text_ends(name, ".json")) {
         json_t *stated = run_json(path), *found = run_json(other);
         fault = difference(stated, found, "");
         json_decref(stated);
@@ -391,8 +390,7 @@ static const char usage[] =
     "Holds a run to its own records: each file that a stage left to its sum, and\n"
     "each result to what comes out when it is computed again from the predictions;\n"
     "a packed run, which has no models, also to its SHA256SUMS. Then prints the\n"
-    "verdicts. "
-    "Nothing is trained.\n"
+    "verdicts. Nothing is trained.\n"
     "\n"
     "  --run DIR   a finished run, results/mini say, or one that was unpacked\n"
     "  --key HASH  hash of the code at hand, to be told where results differ\n";

@@ -276,8 +276,7 @@ static long first_difference(const char *a, const char *b)
 /* Choose the file of a folder */
 static bool is_json(const char *path)
 {
-    size_t length = strlen(path);
-    return length >= 5 && strcmp(path + length - 5, ".json") == 0;
+    return text_ends(path, ".json");
 }
 
 static char *choose_file(const char *path)

@@ -4,12 +4,8 @@ set -u
 export OMP_NUM_THREADS=1
 unset MAKEFLAGS MAKELEVEL TITLE AUTHOR
 . tests/check.sh
-build=${BUILD:-build}
-mkdir -p "$folder/tree/build" "$folder/tree/results"
-cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/tree/build"
-sed 's/^tasks = .*/tasks = mrpc/; s/^models = .*/models = teacher student/; s/^seeds = .*/seeds = 1/' tests/fixtures/tiny.settings \
-    >"$folder/tree/tiny.settings"
+house "$folder/tree"
+small mrpc >"$folder/tree/tiny.settings"
 cd "$folder/tree" || exit 1
 run=results/tiny
 

@@ -5,20 +5,19 @@ set -u
 export OMP_NUM_THREADS=1
 unset MAKEFLAGS MAKELEVEL
 . tests/check.sh
-build=${BUILD:-build} kills=${KILLS:-6} whole=${WHOLE:-} seed=${SEED:-1}
+kills=${KILLS:-6} whole=${WHOLE:-} seed=${SEED:-1}
 
-house() { # house NAME: a tree of its own, with the program built unless it is part of the test
-    mkdir -p "$folder/$1/build/tiny" "$folder/$1/results"
-    cp -a Makefile chapters code figures "$folder/$1"
-    cp tests/fixtures/tiny.settings "$folder/$1"
-    mkdir "$folder/$1/tests" && cp tests/*.c tests/*.h "$folder/$1/tests"
+tree() { # tree NAME: a tree of its own, with the program built unless it is part of the test
+    house "$folder/$1"
+    mkdir "$folder/$1/tests" "$folder/$1/build/tiny" && cp tests/*.c tests/*.h "$folder/$1/tests"
     grep -oh '{{check\.[^}]*}}' chapters/*.md | sed 's/[{}]//g; s/$/\t0/' | sort -u >"$folder/$1/build/tiny/checks.tsv"
     if [ -n "$whole" ]; then
+        rm "$folder/$1"/build/*.* "$folder/$1/build/distil" "$folder/$1/build/tangle"
         find "$folder/$1/code" -name '*.c' ! -name tangle.c -delete
+        cp tests/fixtures/tiny.settings "$folder/$1"
     else
-        cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/$1/build"
         rm "$folder/$1/build/batch.o" "$folder/$1/build/tangle" # so something is left to be compiled
-        sed -i 's/^tasks = .*/tasks = cola/; s/^models = .*/models = teacher student/; s/^seeds = .*/seeds = 1/' "$folder/$1/tiny.settings"
+        small cola >"$folder/$1/tiny.settings"
     fi
 }
 
@@ -70,7 +69,7 @@ equals_whole() { # equals_whole FOLDER: whether what the two runs left there is 
 count=0
 if [ -n "$whole" ]; then book=weave early=$((kills * 3 / 4)) late=$((kills / 4)); else book=results/tiny/summary.pdf early=$((kills - 2)) late=2; fi
 dead="it's \"Größe\" & \$HOME" # a path may be anything
-house alone && house "$dead"
+tree alone && tree "$dead"
 cd "$folder/alone" || exit 1
 began=$(date +%s%N)
 check "an experiment is left alone" experiment verify

@@ -3,12 +3,8 @@ set -u
 export OMP_NUM_THREADS=1
 unset MAKEFLAGS MAKELEVEL DISTIL_LOCKS WAIT
 . tests/check.sh
-build=${BUILD:-build}
-mkdir -p "$folder/tree/build" "$folder/tree/results"
-cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/tangle" "$folder/tree/build"
-sed 's/^tasks = .*/tasks = cola/; s/^models = .*/models = teacher student/; s/^seeds = .*/seeds = 1/' tests/fixtures/tiny.settings \
-    >"$folder/tree/tiny.settings"
+house "$folder/tree"
+small cola >"$folder/tree/tiny.settings"
 cd "$folder/tree" || exit 1
 cp tiny.settings other.settings
 

@@ -57,8 +57,7 @@ check "nothing is left of it" test ! -e "$folder/build/kernels_cuda.o"
 # a program with CUDA, then without, then with it again; the nvcc of this part has compiled the kernels before
 if [ -n "${NVCC:-}" ]; then
     house=$folder/house build=$PWD/${BUILD:-build}
-    mkdir -p "$house/build" && cp -a Makefile chapters code figures "$house"
-    cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/tangle" "$build/distil" "$house/build"
+    house "$house"
     printf '#!/bin/sh\nwhile [ $# -gt 1 ]; do [ "$1" != -o ] || [ "$2" = /dev/null ] || cp "%s" "$2"; shift; done\n' \
         "$build/kernels_cuda.o" >"$bin/nvcc"
     cd "$house" || exit 1

@@ -2,10 +2,7 @@
 set -u
 unset MAKEFLAGS MAKELEVEL DISTIL_LOCKS TITLE AUTHOR COURSE
 . tests/check.sh
-build=${BUILD:-build}
-mkdir -p "$folder/tree/build" "$folder/tree/results"
-cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/tangle" "$folder/tree/build"
+house "$folder/tree"
 cp tests/fixtures/tiny.settings "$folder/tree"
 cd "$folder/tree" || exit 1
 

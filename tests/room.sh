@@ -4,12 +4,9 @@ set -u
 export OMP_NUM_THREADS=1
 unset MAKEFLAGS MAKELEVEL DISTIL_LOCKS
 . tests/check.sh
-build=${BUILD:-build}
-mkdir -p "$folder/tree/build" "$folder/tree/bin"
-cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/tree/build"
-sed 's/^tasks = .*/tasks = cola/; s/^models = .*/models = teacher student/; s/^seeds = .*/seeds = 1/; s/^extended = .*/extended = student-twice/' \
-    tests/fixtures/tiny.settings >"$folder/tree/tiny.settings"
+house "$folder/tree"
+mkdir "$folder/tree/bin"
+small cola | sed 's/^extended = .*/extended = student-twice/' >"$folder/tree/tiny.settings"
 cd "$folder/tree" || exit 1
 cat >bin/df <<'END'
 #!/bin/sh

@@ -2,10 +2,7 @@
 set -u
 export OMP_NUM_THREADS=1
 . tests/check.sh
-build=${BUILD:-build}
-mkdir "$folder/tree" "$folder/tree/build"
-cp -a Makefile chapters code figures "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/distil" "$build/tangle" "$folder/tree/build"
+house "$folder/tree"
 cp tests/fixtures/tiny.settings "$folder/tree"
 cd "$folder/tree" || exit 1
 

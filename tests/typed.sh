@@ -3,10 +3,8 @@ set -u
 export OMP_NUM_THREADS=1
 unset MAKEFLAGS MAKELEVEL DISTIL_LOCKS
 . tests/check.sh
-build=${BUILD:-build}
-mkdir -p "$folder/tree/build" "$folder/tree/results"
-cp -a Makefile chapters code figures tests/weave "$folder/tree"
-cp -a "$build"/*.o "$build"/*.d "$build/compiled.from" "$build/tangle" "$folder/tree/build"
+house "$folder/tree"
+cp -a tests/weave "$folder/tree"
 cp -r tests/fixtures/run "$folder/tree/results/made-up"
 cp tests/fixtures/tiny.settings "$folder/tree"
 cd "$folder/tree" || exit 1
