@@ -615,15 +615,23 @@ static char *tasks_of(const struct run *run, enum metric metric, int *count)
     json_decref(values);
     return text;
 }
+/* Whether a task is the first of the run with its metric. */
+static bool has_new_metric(const struct run *run, int sheet)
+{
+    for (int i = 0; i < sheet; i++)
+        if (run->sheets[i].task->metric == run->sheets[sheet].task->metric)
+            return false;
+    return true;
+}
+
 /* "CoLA is scored by Matthews correlation; MRPC and QQP by the mean of …" */
 static void set_metrics(const struct run *run, json_t *values)
 {
     char *text = text_format("%s", "");
     for (int i = 0; i < run->count; i++) {
+        if (!has_new_metric(run, i))
+            continue;
         enum metric metric = run->sheets[i].task->metric;
-        bool new = true;
-        for (int j = 0; j < i; j++)
-            new &= run->sheets[j].task->metric != metric;
         int count;
         char *tasks = tasks_of(run, metric, &count);
         const char *verb = i > 0 ? "" : count == 1 ? "is scored " : "are scored ";
@@ -632,10 +640,6 @@ static void set_metrics(const struct run *run, json_t *values)
         char *longer = text_format("%s%s%s %sby %s%s", text, i > 0 ? "; " : "", tasks,
                                    verb, article, name);
         free(tasks);
-        if (!new) {
-            free(longer);
-            continue;
-        }
         free(text);
         text = longer;
     }
@@ -647,8 +651,8 @@ static void set_lessons(const struct run *run, json_t *values)
         {"epochs", "epoch"}, {"batch", NULL}, {"rate", NULL}, {"length", NULL}};
     const char *epochs = used_setting(values, "student", "distill", "epochs");
     value_take(values, count_text(epochs, "epoch"), "distill.epochs");
-    bool none = !strncmp(value_get(values, "distill.epochs"), "no ", 3);
-    value_set(values, !strcmp(epochs, "–") ? "unknown" : none ? "no" : "yes",
+    bool some = strtod(epochs, NULL) != 0;
+    value_set(values, !strcmp(epochs, "–") ? "unknown" : some ? "yes" : "no",
               "distilled");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         value_take(values, task_settings(run, values, keys[i][0], keys[i][1]),
