@@ -422,7 +422,7 @@ define sound_results
 endef
 
 # a PDF that is not the one that was set is set again
-set_again = [ ! -f $(RUN)/$(1) ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$(basename $@): $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
+set_again = [ ! -f $(RUN)/$(1) ] || [ ! -f $(WORK)/weave/$(1).sum ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$(basename $@): $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
 
 weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
 	$(sound_results)
