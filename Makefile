@@ -142,6 +142,8 @@ takes    = $(shell $(NVCC) $(1:%=-ccbin %) -E -x cu /dev/null -o /dev/null 2>/de
 GXX      = $(shell printf '%s\n' $(notdir $(wildcard $(addsuffix /g++-[0-9]*,$(subst :, ,$(PATH))))) | sort -Vru)
 HOSTCXX ?= $(eval HOSTCXX := $(if $(call takes),,$(firstword $(foreach g,$(GXX),$(if $(call takes,$(g)),$(g))) none)))$(HOSTCXX)
 CCBIN    = $(patsubst %,-ccbin %,$(filter-out none,$(HOSTCXX)))
+# the tests are told of it; a make among them would ask nvcc again for each of its commands, to tell them
+unexport CCBIN
 
 define need_host
 newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc versions later than \([0-9]*\) .*/\1/p' | head -n 1); \

@@ -73,7 +73,7 @@ print() {
 check "a title with everything in it is printed" print pdf
 pdftotext $run/report.pdf - | head -n 3 >page
 check "the title as it is" same "$(sed -n 1p page)" "$title"
-check "the author, by the font's apostrophes" same "$(sed -n 2p page)" "O’Neil \$HOME ‘touch bad‘ <i>"
+check "the author, by whichever apostrophe the font has" same "$(sed -n "2{s/’/'/g;p}" page)" "O'Neil \$HOME ‘touch bad‘ <i>"
 check "the course" same "$(sed -n 3p page)" "$course"
 pdfinfo $run/report.pdf >info
 check "what the file says of itself" same "$(sed -n 's/^\(Title\|Author\): *//p' info)" "$(printf '%s\n' "$title" "$author")"
