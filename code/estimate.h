@@ -2,7 +2,7 @@
 #ifndef ESTIMATE_H
 #define ESTIMATE_H
 
-#include "settings.h"
+#include "plan.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -23,6 +23,6 @@ void made_up_lengths(int rows, int64_t tokens, double rms, int longest, int *len
    students and seeds of the profile; "parts": {"distillation", "teacher", "student":
    {"minutes", "millions" of tokens}}; "families": {"gemm" and so on: {"minutes",
    "petaflops", "terabytes", and the minutes of each part}}}. */
-json_t *estimate_experiment(struct settings *full, const json_t *published);
+json_t *estimate_experiment(const struct plan *full, const json_t *published);
 
 #endif

@@ -291,6 +291,14 @@ static json_int_t most_memory(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024 * (json_int_t)usage.ru_maxrss : 0;
 }
 
+/* A fine-tuning has a task, a distillation a student. */
+static json_t *settings_of(const struct stage *stage)
+{
+    enum stage_kind kind = stage->task ? FINETUNE : stage->student ? DISTILL : PRETRAIN;
+    const char *model = kind == FINETUNE ? stage->name : stage->student;
+    return plan_settings(stage->plan, kind, model, stage->task);
+}
+
 void record_close(struct record *record)
 {
     json_t *object = record->object;
@@ -307,7 +315,7 @@ void record_close(struct record *record)
     json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));
     json_object_set_new(object, "tokens", json_integer(record->tokens));
-    json_object_set_new(object, "settings", settings_json(record->stage->settings));
+    json_object_set_new(object, "settings", settings_of(record->stage));
     json_object_set_new(object, "data", record->data);
     json_object_set_new(object, "cuts", record->cuts);
     json_object_set_new(object, "files", record->files);

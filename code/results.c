@@ -106,13 +106,21 @@ static void set_texts(const json_t *texts, const char *prefix, json_t *values)
 
 /* Merge the settings of all stages */
 /* {"section.key": "value"} of what the stages used; the caller releases it. */
-static json_t *merge_settings(const struct run *run, const struct settings *profile)
+static json_t *merge_settings(const struct run *run, const struct plan *plan)
 {
     const char *name;
-    json_t *record, *settings = json_object(), *now = settings_json(profile);
+    json_t *record, *settings = json_object(), *now = json_object();
     json_object_foreach(run->stages, name, record) {
         json_object_update(settings, json_object_get(record, "settings"));
     }
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].kind == FINETUNE) {
+            const struct planned_stage *stage = &plan->stages[i];
+            json_t *own = plan_settings(plan, FINETUNE, stage->model->name,
+                                        stage->task->task->name);
+            json_object_update(now, own);
+            json_decref(own);
+        }
     json_object_update_existing(settings, now);
     json_decref(now);
     return settings;
@@ -143,7 +151,7 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static void set_provenance(const struct run *run, struct settings *settings,
+static void set_provenance(const struct run *run, const struct plan *plan,
                            const json_t *given, json_t *values)
 {
     const char *name, *date = "";
@@ -174,7 +182,7 @@ static void set_provenance(const struct run *run, struct settings *settings,
         value_set(values, text ? text : "not recorded", "run.%s", *key);
     }
     value_set(values, *date ? date : "a day not recorded", "run.date");
-    value_set(values, settings_text(settings, "run", "data"), "run.data");
+    value_set(values, plan->toyland ? "toyland" : "real", "run.data");
     set_list(values, devices, "run.device");
     json_decref(devices);
     set_texts(json_object_get(given, "versions"), "version.", values);
@@ -196,7 +204,7 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
     free(folder);
 }
 
-static void set_models(const struct run *run, struct settings *settings, json_t *values)
+static void set_models(const struct run *run, const struct plan *plan, json_t *values)
 {
     static const struct {
         const char *beginning, *origin;
@@ -222,7 +230,7 @@ static void set_models(const struct run *run, struct settings *settings, json_t 
                "teacher.depth");
     value_take(values, count_text(value_get(values, "student.layers"), "layer"),
                "student.depth");
-    set_numbered(values, settings_text(settings, "student distill", "layers"), "layer",
+    set_numbered(values, settings_text(plan->settings, "student distill", "layers"), "layer",
                  "student.from");
 }
 
@@ -289,35 +297,34 @@ static void shorten(json_t *words)
         json_object_set_new(words, others, json_true());
     free(others);
 }
-static void list_missing_tasks(const struct run *run, struct settings *settings,
+static void list_missing_tasks(const struct run *run, const struct plan *plan,
                                json_t *missing)
 {
     for (const struct task *task = task_list; task->name; task++) {
-        char *sections = run_sections(settings, task->name, strlen(task->name));
-        bool found = !sections;
+        bool found = !plan_task(plan, task->name);
         for (int i = 0; i < run->count; i++)
             found |= run->sheets[i].task == task;
         char *text = text_format("%s of any model", task->title);
         if (!found)
             json_object_set_new(missing, text, json_true());
         free(text);
-        free(sections);
     }
 }
 
-static void set_missing(const struct run *run, struct settings *settings,
+static void set_missing(const struct run *run, const struct plan *plan,
                         json_t *values)
 {
-    int seeds[64], least = 64, most = 0;
+    int least = MOST_SEEDS, most = 0;
     json_t *missing = json_object();
-    list_missing_tasks(run, settings, missing);
+    list_missing_tasks(run, plan, missing);
     for (int i = 0; i < run->count; i++) {
         const struct sheet *sheet = &run->sheets[i];
         const char *name = sheet->task->name;
-        char *sections = run_sections(settings, name, strlen(name));
-        int wanted = settings_list(settings, sections, "seeds", seeds, 64);
+        const struct planned_task *task = plan_task(plan, name);
+        int wanted = task->seeds;
+        char *sections = text_format("%s finetune", task->task->name);
         if (wanted > most)
-            set_numbered(values, settings_text(settings, sections, "seeds"), "seed",
+            set_numbered(values, settings_text(plan->settings, sections, "seeds"), "seed",
                          "seeds");
         most = wanted > most ? wanted : most;
         least = wanted < least ? wanted : least;
@@ -325,7 +332,7 @@ static void set_missing(const struct run *run, struct settings *settings,
             const char *model = run->models[j];
             const struct answers *a = run_answers(sheet, model);
             if ((a && a->seeds == wanted)
-                || !settings_lists(settings, sections, "models", model, strlen(model)))
+                || !plan_asks(task, plan_model(plan, model)))
                 continue;
             char *text = text_format("%s of the %s has %d of %d seeds", sheet->title,
                                      model_title(model), a ? a->seeds : 0, wanted);
@@ -1345,22 +1352,22 @@ static void fill_summary(const struct run *run, const json_t *values, json_t *re
 }
 
 /* Compute the results */
-struct results results_compute(const char *folder, struct settings *settings,
+struct results results_compute(const char *folder, const struct plan *plan,
                                const json_t *given)
 {
-    struct run *run = run_open(folder, settings);
+    struct run *run = run_open(folder, plan);
     if (run->count == 0)
         fail(folder,
              "expected predictions of at least one model in predictions/, found none");
     json_t *values = json_object(), *summary = json_object();
     /* Compute all values */
-    json_t *merged = merge_settings(run, settings);
+    json_t *merged = merge_settings(run, plan);
     set_flat(values, merged, "setting");
     json_object_set_new(summary, "settings", merged);
-    set_provenance(run, settings, given, values);
-    set_models(run, settings, values);
+    set_provenance(run, plan, given, values);
+    set_models(run, plan, values);
     set_cuts(run, values);
-    set_missing(run, settings, values);
+    set_missing(run, plan, values);
     set_times(run, values);
     set_scores(run, values);
     set_lessons(run, values);
@@ -1438,7 +1445,7 @@ static void leave_grounds(const struct stage *stage, json_t *given)
     json_t *files = json_object();
     char *settings = stage_path(stage, "run.settings"),
          *record = stage_path(stage, "results.json");
-    settings_write(stage->settings, settings);
+    settings_write(stage->plan->settings, settings);
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         char *pattern = stage_path(stage, "%s", patterns[i]);
         glob_t found;
@@ -1474,7 +1481,7 @@ int results_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
     json_t *given = gather(&stage);
-    struct results results = results_compute(stage.run, stage.settings, given);
+    struct results results = results_compute(stage.run, stage.plan, given);
     remove_tables(&stage);
     results_write(&results, stage.run);
     leave_grounds(&stage, given);

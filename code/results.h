@@ -14,7 +14,7 @@ struct results {
    else it takes, as results.json has it (chapter "From a run to the report's
    numbers"). Fails, naming the file, if there are no predictions or one is malformed.
    The caller frees it with results_free. */
-struct results results_compute(const char *folder, struct settings *settings,
+struct results results_compute(const char *folder, const struct plan *plan,
                                const json_t *given);
 void results_free(struct results *results);
 

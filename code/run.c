@@ -216,50 +216,34 @@ static double *read_predictions(struct sheet *sheet, const char *path,
 }
 
 /* Leave out what the settings do not ask for */
-char *run_sections(struct settings *settings, const char *name, size_t length)
-{
-    for (const struct task *task = task_list; task->name; task++)
-        if (strlen(task->name) == length && !strncmp(task->name, name, length)) {
-            const char *trained = task->of ? task->of : task->name;
-            if (settings_lists(settings, "finetune", "tasks", trained, strlen(trained)))
-                return text_format("%s finetune", trained);
-        }
-    return NULL;
-}
-
-/* Whether a model, by the name of length characters, is fine-tuned for any task. */
-static bool student_listed(struct settings *settings, const char *name, size_t length)
+/* Whether the predictions of that name are of a fine-tuning. */
+static bool predicts(const struct planned_stage *stage, const char *name)
 {
     bool found = false;
-    for (const struct task *task = task_list; task->name && !found; task++) {
-        char *sections = run_sections(settings, task->name, strlen(task->name));
-        found = sections && settings_lists(settings, sections, "models", name, length);
-        free(sections);
-    }
+    const char *trained = stage->task->task->name;
+    for (const struct task *task = task_list; task->name && !found; task++)
+        if (!strcmp(task->name, trained) || (task->of && !strcmp(task->of, trained))) {
+            char *file = text_format("%s-%s-%d", task->name, stage->model->name,
+                                     stage->seed);
+            found = !strcmp(file, name);
+            free(file);
+        }
     return found;
 }
 
-bool run_asks(struct settings *settings, const char *name)
+bool run_asks(const struct plan *plan, const char *name)
 {
-    if (!strncmp(name, "distill-", 8))
-        return student_listed(settings, name + 8, strlen(name + 8));
-    if (!strncmp(name, "finetune-", 9))
-        name += 9;
-    const char *first = strchr(name, '-'), *last = strrchr(name, '-');
-    if (!first || first == last)
+    const char *first = strchr(name, '-');
+    if (!first || first == strrchr(name, '-'))
         return true;
-    char *sections = run_sections(settings, name, (size_t)(first - name));
-    const char *model = first + 1, *seed = last + 1;
-    bool asked =
-        sections
-        && settings_lists(settings, sections, "models", model, (size_t)(last - model))
-        && settings_lists(settings, sections, "seeds", seed, strlen(seed));
-    free(sections);
-    return asked;
+    bool found = plan_stage(plan, name);
+    for (int i = 0; i < plan->stage_count && !found; i++)
+        found = plan->stages[i].kind == FINETUNE && predicts(&plan->stages[i], name);
+    return found;
 }
 
 /* File the answers under task and model */
-static struct sheet *sheet_for(struct run *run, struct settings *settings,
+static struct sheet *sheet_for(struct run *run, const struct plan *plan,
                                const struct task *task)
 {
     int at = 0;
@@ -272,7 +256,7 @@ static struct sheet *sheet_for(struct run *run, struct settings *settings,
         fail(run->folder, "holds too many tasks for memory");
     struct sheet *sheet = &run->sheets[at];
     memmove(sheet + 1, sheet, (size_t)(run->count++ - at) * sizeof *sheet);
-    bool toy = !strcmp(settings_text(settings, "run", "data"), "toyland");
+    bool toy = plan->toyland;
     *sheet = (struct sheet){
         .task = task, .title = text_format(toy ? "toy %s" : "%s", task->title)};
     return sheet;
@@ -319,7 +303,7 @@ static void add_seed(struct answers *answers, int seed, double *predictions,
     answers->others[at] = others;
 }
 
-static void read_answers(struct run *run, struct settings *settings, const char *name)
+static void read_answers(struct run *run, const struct plan *plan, const char *name)
 {
     char *path = text_format("%s/predictions/%s.tsv", run->folder, name), *end;
     const char *first = strchr(name, '-'), *last = strrchr(name, '-');
@@ -328,7 +312,7 @@ static void read_answers(struct run *run, struct settings *settings, const char 
         fail(path, "expected a name of the form TASK-MODEL-SEED.tsv");
     char *task = text_format("%.*s", (int)(first - name), name);
     char *model = text_format("%.*s", (int)(last - first - 1), first + 1);
-    struct sheet *sheet = sheet_for(run, settings, task_find(task));
+    struct sheet *sheet = sheet_for(run, plan, task_find(task));
     double *others = NULL;
     if (sheet->task->also)
         others = read_predictions(sheet, path, sheet->task->also);
@@ -415,7 +399,7 @@ json_t *run_json(const char *path)
 }
 
 /* Open a run */
-struct run *run_open(const char *folder, struct settings *settings)
+struct run *run_open(const char *folder, const struct plan *plan)
 {
     struct run *run = allocate(1, sizeof *run);
     run->folder = folder;
@@ -426,7 +410,7 @@ struct run *run_open(const char *folder, struct settings *settings)
          **record = run_files(stages, ".json", &records);
     for (int i = 0; i < records; i++) {
         char *path = text_format("%s/%s.json", stages, record[i]);
-        if (run_asks(settings, record[i]))
+        if (run_asks(plan, record[i]))
             json_object_set_new(run->stages, record[i], run_json(path));
         free(path);
         free(record[i]);
@@ -441,8 +425,8 @@ struct run *run_open(const char *folder, struct settings *settings)
     char *predictions = text_format("%s/predictions", folder);
     char **file = run_files(predictions, ".tsv", &files);
     for (int i = 0; i < files; i++) {
-        if (run_asks(settings, file[i]))
-            read_answers(run, settings, file[i]);
+        if (run_asks(plan, file[i]))
+            read_answers(run, plan, file[i]);
         free(file[i]);
     }
     free(file);

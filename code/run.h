@@ -3,7 +3,7 @@
 #define RUN_H
 
 #include "measure.h"
-#include "settings.h"
+#include "plan.h"
 #include "task.h"
 
 #include <jansson.h>
@@ -71,16 +71,12 @@ struct run {
 /* run_open: reads stages/, bench.json and predictions/ of a run and scores every
    prediction file. Takes only what the settings ask for. Fails, naming the file, if one
    is malformed, or if two files of one task hold different rows. */
-struct run *run_open(const char *folder, struct settings *settings);
+struct run *run_open(const char *folder, const struct plan *plan);
 void run_free(struct run *run);
 
-/* run_sections: the sections that speak of a task, by the first length characters of
-   name: "cola finetune". The caller frees them. NULL if the run does not have it. */
-char *run_sections(struct settings *settings, const char *name, size_t length);
-
 /* run_asks: whether a stage or a file of predictions, by its name, belongs to the run
-   of these settings. */
-bool run_asks(struct settings *settings, const char *name);
+   of this plan. */
+bool run_asks(const struct plan *plan, const char *name);
 
 /* run_files: the names in a folder that end in suffix, without it, sorted; *count of
    them, none if there is no folder. The caller frees each and the list. */

@@ -3,7 +3,7 @@
 #define STAGE_H
 
 #include "kernels.h"
-#include "settings.h"
+#include "plan.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,12 +11,12 @@
 /* What the command line of a stage said. Text is owned by argv; NULL where an option
    was not given. */
 struct stage {
-    struct settings *settings; /* --profile's, with overrides; NULL without it */
+    struct plan *plan;         /* of --profile, with overrides; NULL without it */
     char *profile;             /* its name without folder and ending; owned */
     const char *run;           /* folder for what the run leaves, results/mini say */
     const char *data;          /* folder of the data sets */
     const char *key;           /* hash of code, settings and data; "" if not given */
-    const char *teacher;       /* a model folder, or "scratch" */
+    const char *teacher;       /* a model folder, or "scratch"; in the plan, too */
     const char *student;       /* which student: student, student-alone, … */
     const char *task;          /* cola, mrpc, … */
     const char *model;         /* a model folder */

@@ -66,7 +66,7 @@ static void hold_record(struct trial *t, const char *name)
 }
 
 /* Refuses a table that the results would take and no stage has left. */
-static void refuse_strays(const struct trial *t, struct settings *settings,
+static void refuse_strays(const struct trial *t, const struct plan *plan,
                           const char *kind)
 {
     int count;
@@ -75,7 +75,7 @@ static void refuse_strays(const struct trial *t, struct settings *settings,
     for (int i = 0; i < count; i++) {
         char *name = text_format("%s/%s.tsv", kind, names[i]);
         char *path = text_format("%s/%s", t->folder, name);
-        if (run_asks(settings, names[i]) && !json_object_get(t->files, name))
+        if (run_asks(plan, names[i]) && !json_object_get(t->files, name))
             fail(path, "is of no stage: no record tells of it; remove it");
         free(path);
         free(name);
@@ -85,14 +85,14 @@ static void refuse_strays(const struct trial *t, struct settings *settings,
     free(folder);
 }
 
-static void hold_stages(struct trial *t, struct settings *settings)
+static void hold_stages(struct trial *t, const struct plan *plan)
 {
     int count;
     char *folder = text_format("%s/stages", t->folder);
     char **names = run_files(folder, ".json", &count);
     for (int i = 0; i < count; i++) {
         char *name = text_format("stages/%s.json", names[i]);
-        if (run_asks(settings, names[i])) {
+        if (run_asks(plan, names[i])) {
             hold_record(t, name);
             t->stages++;
         }
@@ -112,8 +112,8 @@ static void hold_stages(struct trial *t, struct settings *settings)
         if (fault)
             refuse(t, name, "%s", fault);
     }
-    refuse_strays(t, settings, "predictions");
-    refuse_strays(t, settings, "curves");
+    refuse_strays(t, plan, "predictions");
+    refuse_strays(t, plan, "curves");
 }
 
 /* Find a number that differs */
@@ -274,15 +274,15 @@ json_t *verify_run(const char *folder, bool weights, const char *code)
     hold_record(&t, "results.json");
     expect_results(&t, t.files);
     json_t *given = run_json(path), *files = json_object_get(given, "files");
-    struct settings *settings = settings_open(profile);
-    hold_stages(&t, settings);
-    struct results results = results_compute(folder, settings, given);
+    struct plan *plan = plan_open(settings_open(profile));
+    hold_stages(&t, plan);
+    struct results results = results_compute(folder, plan, given);
     t.scores = count_scores(results.run);
     hold_results(&t, &results, given);
     printf("%d stages, %zu files: as recorded\n%d scores, %zu tables: as computed "
            "again from the predictions\n",
            t.stages, json_object_size(t.files), t.scores, json_object_size(files) - 4);
-    settings_close(settings);
+    plan_close(plan);
     json_decref(given);
     json_decref(t.from);
     free(profile);

@@ -31,22 +31,10 @@ static float *zeros; /* parameters of any of the models; nobody writes them, so 
 static size_t zeros_size;
 static int layers[MAX_PAIRS];
 
-static int count(const char *sections, const char *key)
-{
-    return (int)settings_count(full, sections, key);
-}
-
 static void read_shapes(void)
 {
-    float dropout = (float)settings_number(full, "teacher", "dropout");
-    teacher = (struct shape){
-        .family = BERT, .layers = count("teacher", "layers"), .width = count("teacher", "width"),
-        .heads = count("teacher", "heads"), .inner = count("teacher", "inner"), .vocabulary = 30522,
-        .positions = count("teacher", "positions"), .types = 2, .epsilon = 1e-12f, .dropout = dropout,
-        .attention_dropout = dropout, .tied = true,
-        .classifier_dropout = (float)settings_number(full, "teacher", "classifier-dropout"),
-    };
-    student = model_student_shape(&teacher, settings_list(full, "distill", "layers", layers, MAX_PAIRS));
+    teacher = scratch_shape(full, 30522);
+    student = model_student_shape(&teacher, plan_model(full, "student")->layers);
     struct parameters plan = parameters_plan(&teacher, HEAD_MLM, 0);
     zeros_size = plan.size + (1 << 20);
     zeros = allocate(zeros_size, sizeof *zeros);
