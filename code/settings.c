@@ -53,6 +53,7 @@ static void refuse_negative(const struct setting *s)
 static void set(struct settings *settings, const char *section, const char *key,
                 char *value, const char *path, int line)
 {
+    refuse_negative(&(struct setting){section, key, value, path, line});
     struct setting *s = find(settings, section, strlen(section), key);
     if (!s) {
         size_t room = (size_t)(settings->count + 1) * sizeof *settings->list;
@@ -68,7 +69,6 @@ static void set(struct settings *settings, const char *section, const char *key,
     s->value = value;
     s->path = path ? text_format("%s", path) : NULL;
     s->line = line;
-    refuse_negative(s);
 }
 
 static void add_section(struct settings *settings, const char *section)

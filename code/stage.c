@@ -39,11 +39,22 @@ static const char **text_option(struct stage *stage, const char *option)
         {"--full", &stage->full},       {"--published", &stage->published},
         {"--record", &stage->record},   {"--title", &stage->title},
         {"--author", &stage->author},   {"--reference", &stage->reference},
+        {"--keys", &stage->keys},       {"--until", &stage->until},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (!strcmp(options[i].option, option))
             return options[i].place;
     return NULL;
+}
+
+static bool *flag_option(struct stage *stage, const char *option)
+{
+    return !strcmp(option, "--resume")     ? &stage->resume
+           : !strcmp(option, "--lines")    ? &stage->lines
+           : !strcmp(option, "--make")     ? &stage->make
+           : !strcmp(option, "--list")     ? &stage->list
+           : !strcmp(option, "--settings") ? &stage->settings
+                                           : NULL;
 }
 
 /* Open a profile and take its name */
@@ -70,10 +81,9 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
     }
     for (int i = 1; i < argc; i++) {
         char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(option, "--resume") && names(usage, option)) {
-            stage.resume = true;
-        } else if (!strcmp(option, "--lines") && names(usage, option)) {
-            stage.lines = true;
+        bool *flag = flag_option(&stage, option);
+        if (flag && names(usage, option)) {
+            *flag = true;
         } else if (strncmp(option, "--", 2)) {
             misuse(usage, "expected an option", option);
         } else if (!value) {

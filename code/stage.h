@@ -22,6 +22,8 @@ struct stage {
     const char *model;         /* a model folder */
     const char *name;          /* what to call the model in the results */
     const char *out;           /* what to write */
+    const char *keys;          /* folder of the keys */
+    const char *until;         /* the last tier */
     const char *record;        /* the record of a stage */
     const char *title;         /* of the report, and who wrote it */
     const char *author;
@@ -32,6 +34,7 @@ struct stage {
     long seed;                 /* −1 if not given */
     bool resume;               /* go on from the checkpoint, if it has the same key */
     bool lines;                /* progress as plain lines, not as a bar */
+    bool make, list, settings; /* in which form to print the plan */
 };
 
 /* stage_open: reads the options that usage names. Prints usage and exits with 0 for

@@ -312,8 +312,8 @@ static void grids_are_read_and_refused(void **state)
 static void tasks_are_scored_by_their_rows_of_the_table(void **state)
 {
     (void)state;
-    struct settings *settings = settings_open("tests/fixtures/run/made-up-full.settings");
-    struct run *run = run_open("tests/fixtures/run", settings);
+    struct plan *plan = plan_open(settings_open("tests/fixtures/run/made-up-full.settings"));
+    struct run *run = run_open("tests/fixtures/run", plan);
     int tasks = 0;
     for (const struct task *task = task_list; task->name; task++, tasks++) {
         assert_ptr_equal(run->sheets[tasks].task, task); /* in the order of the table */
@@ -333,7 +333,7 @@ static void tasks_are_scored_by_their_rows_of_the_table(void **state)
     assert_true(run_beyond(run, "teacher"));
     assert_false(run_beyond(run, "student-no-kl"));
     run_free(run);
-    settings_close(settings);
+    plan_close(plan);
 }
 
 int main(void)

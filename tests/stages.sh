@@ -62,8 +62,8 @@ check "these are trained, and no others" same "$(find results/tiny/stages -name 
     "cola-student-1.json cola-student-2.json cola-teacher-1.json cola-teacher-2.json mrpc-student-2.json mrpc-teacher-2.json"
 check "they are in the results" same "$(cut -f 1 results/tiny/tables/seeds.tsv | sed 1d | sort | uniq -c | xargs)" "2 toy CoLA 2 toy MRPC"
 printf '\n[imdb]\nextended = student-twice\n' >own.settings && cat tiny.settings >>own.settings
-listed() { make -pn help PROFILE=own.settings "$@" 2>/dev/null | sed -n 's/^MODELS.imdb := //p' | xargs; }
-check "a task that lists only extended models has those of all" same "$(listed)" "teacher student student-alone"
+listed() { build/distil plan --profile own.settings --run results/own --data data --list "$@" | sed -n 's/^finetune-imdb-\(.*\)-1 .*/\1/p' | sort | xargs; }
+check "a task that lists only extended models has those of all" same "$(listed)" "student student-alone teacher"
 check "and its own extended ones" same "$(listed EXTENDED=1)" "teacher student student-alone student-twice"
 check "a task that lists only models has no extended ones" same "$(sed -i 's/^extended = student-twice$/models = teacher/' own.settings
     listed EXTENDED=1)" teacher
