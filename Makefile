@@ -481,7 +481,8 @@ test: build ## run every test
 # nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
-LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) --list
+LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) \
+    --teacher.source $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH))))
 
 gpu-plan.alone: build
 	$(Q)$(MAKE) --no-print-directory data.alone
@@ -493,12 +494,10 @@ ELSEWHERE = $(filter-out scratch $(DATA)/%,$(subst ',,$(TEACHER_PATH)))
 
 gpu-stages:
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
-	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
 	$(Q)cp $(KEYS)/*.key $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
 	$(Q)$(if $(ELSEWHERE),cp -rL $(TEACHER_PATH) $(GPU_DAY)/data/teacher)
-	$(Q)$(LISTED) --teacher $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH)))) >$(GPU_DAY)/stages/list
-	$(Q)while read -r stage; do printf '%s %s\n' "$$stage" $(call quoted,$(WORDS)); done <$(GPU_DAY)/stages/list | sed 's/ *$$//' >$(GPU_DAY)/stages/$(NAME)
-	$(Q)rm $(GPU_DAY)/stages/list
+	$(Q)$(LISTED) --list >$(GPU_DAY)/stages/$(NAME)
+	$(Q)$(LISTED) --settings >$(GPU_DAY)/settings/$(NAME).settings
 endif
 
 gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
