@@ -143,6 +143,18 @@ static void write_teacher_wants(FILE *stream, const struct rules *rules)
     free(config);
 }
 
+static bool same_corpus_before(const struct plan *plan, int stage)
+{
+    const struct corpus_settings *own = &plan->stages[stage].model->corpus;
+    for (int i = 0; i < stage; i++) {
+        const struct corpus_settings *other = &plan->stages[i].model->corpus;
+        if (plan->stages[i].kind == DISTILL && !strcmp(own->train, other->train)
+            && !strcmp(own->validation, other->validation))
+            return true;
+    }
+    return false;
+}
+
 static void write_data(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
@@ -156,7 +168,7 @@ static void write_data(FILE *stream, const struct rules *rules)
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];
         char *label = text_format("%s?", s->model->name);
-        if (s->kind == DISTILL) {
+        if (s->kind == DISTILL && !same_corpus_before(plan, i)) {
             write_wants(stream, "corpus", s->model->corpus.train);
             write_wants(stream, "corpus", s->model->corpus.validation);
         }
