@@ -448,10 +448,20 @@ struct run *run_open(const char *folder, const struct plan *plan)
 }
 
 /* Find things in a run */
+char *curve_stage(const char *name)
+{
+    static const char second[] = "-validation";
+    size_t length = strlen(name) - (text_ends(name, second) ? strlen(second) : 0);
+    return text_format("%.*s", (int)length, name);
+}
+
 struct grid *run_curve(const struct run *run, const char *name)
 {
+    char *stage = curve_stage(name);
     char *path = text_format("%s/curves/%s.tsv", run->folder, name);
-    struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
+    bool ended = json_object_get(run->stages, stage);
+    struct grid *grid = ended && file_exists(path) ? grid_read(path) : NULL;
+    free(stage);
     free(path);
     return grid;
 }

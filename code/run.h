@@ -82,8 +82,13 @@ bool run_asks(const struct plan *plan, const char *name);
    them, none if there is no folder. The caller frees each and the list. */
 char **run_files(const char *folder, const char *suffix, int *count);
 
-/* run_curve: curves/NAME.tsv, or NULL if the run left none of that name. */
+/* run_curve: curves/NAME.tsv, or NULL if the run left none of that name, or its stage
+   has not ended. */
 struct grid *run_curve(const struct run *run, const char *name);
+
+/* curve_stage: the stage that left curves/NAME.tsv; a new string for the caller to
+   free. */
+char *curve_stage(const char *name);
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller
    frees it. */

@@ -65,9 +65,20 @@ static void hold_record(struct trial *t, const char *name)
     free(path);
 }
 
-/* Refuses a table that the results would take and no stage has left. */
+/* Whether the record of a curve's stage is among the files. */
+static bool has_ended(const struct trial *t, const char *curve)
+{
+    char *stage = curve_stage(curve), *record = text_format("stages/%s.json", stage);
+    bool ended = json_object_get(t->files, record);
+    free(stage);
+    free(record);
+    return ended;
+}
+
+/* Refuses a table that the results would take and no stage has left. grows: the tables
+   of a stage that has not ended are there and not taken. */
 static void refuse_strays(const struct trial *t, const struct plan *plan,
-                          const char *kind)
+                          const char *kind, bool grows)
 {
     int count;
     char *folder = text_format("%s/%s", t->folder, kind);
@@ -75,7 +86,8 @@ static void refuse_strays(const struct trial *t, const struct plan *plan,
     for (int i = 0; i < count; i++) {
         char *name = text_format("%s/%s.tsv", kind, names[i]);
         char *path = text_format("%s/%s", t->folder, name);
-        if (run_asks(plan, names[i]) && !json_object_get(t->files, name))
+        if (run_asks(plan, names[i]) && !json_object_get(t->files, name)
+            && (!grows || has_ended(t, names[i])))
             fail(path, "is of no stage: no record tells of it; remove it");
         free(path);
         free(name);
@@ -112,8 +124,8 @@ static void hold_stages(struct trial *t, const struct plan *plan)
         if (fault)
             refuse(t, name, "%s", fault);
     }
-    refuse_strays(t, plan, "predictions");
-    refuse_strays(t, plan, "curves");
+    refuse_strays(t, plan, "predictions", false);
+    refuse_strays(t, plan, "curves", true);
 }
 
 /* Find a number that differs */

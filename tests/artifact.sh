@@ -81,8 +81,9 @@ check "a damaged table is not woven" eval '! makes weave && grep "^tables/scores
 check "and the next run writes all of it anew" eval 'experiment && ! grep "^due" said && run 0 verify --run $run'
 echo "step	loss" >$run/predictions/mrpc-teacher-1.tsv.partial
 cp $run/predictions/mrpc-teacher-1.tsv $run/curves/teacher.tsv.other
+cp $run/curves/teacher.tsv $run/curves/later.tsv # of a stage that goes on, or was interrupted
 check "what nobody reads is nobody's business" run 0 verify --run $run
-rm $run/predictions/*.partial $run/curves/*.other
+rm $run/predictions/*.partial $run/curves/*.other $run/curves/later.tsv
 record=stages/finetune-mrpc-student-1.json
 cp $run/$record kept
 sed -i 's/^    "curves.finetune-mrpc-student-1.tsv": .*//' $run/$record

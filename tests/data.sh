@@ -97,7 +97,7 @@ check "and their sums recorded" sh -c "cd data && sha256sum -c --strict SHA256SU
 check "all of them" same "$(cut -c 67- data/SHA256SUMS | xargs)" "set/big set/small"
 check "each label has a key" same "$(cat build/run/keys/data-b.key)" "$small set/small"
 check "and all together have one" same "$(wc -l <build/run/keys/data.key)" 2
-touch -d 2001-01-01 build/run/keys/*.key
+touch -d 2001-01-01 build/run/keys/*
 data a:both b:set/small
 check "what is there is not asked for again" same "$(requests one)" "/plain/set/big 0 /plain/set/small 0"
 touch data/set/small
@@ -260,6 +260,55 @@ data a:pair c:set/none.txt
 check "what cannot be had is listed" lacks "a: set/big set/small" "from $closed/y/big" "from $one/plain/set/none" \
     "c: set/none.txt" DATA_DIR=FOLDER DATA_MIRROR=URL "fewer tasks and models" "no answer from 127.0.0.1:9"
 check "soon" [ $(($(date +%s) - begun)) -lt 4 ]
+
+# what is optional
+fresh <<END
+place closed $closed/x
+name pair set/big set/small
+name two set/none set/lines.txt
+file set/big
+    home $one/plain/set/big
+file set/small
+    home closed/small
+    home $one/plain/set/later
+file set/none
+    home $one/mute/set/none
+file set/more
+    home $one/mute/set/more
+END
+left_out() { # left_out LABEL SENTENCE: the label is missing, for this reason
+    grep -qxF "$1	$2" build/run/keys/missing || { cat build/run/keys/missing; return 1; }
+    [ ! -e "build/run/keys/data-$1.key" ] && said "$1: "
+}
+begun=$(date +%s)
+data a:set/big 'p?:pair' 't?:set/tiny*' 't?:two|set/lost' 'm?:set/more' 'b?:set/big'
+check "what is optional and cannot be had ends no run" had set/big
+check "each label that is left out has a sentence" same "$(cut -f 1 build/run/keys/missing | xargs)" "m p t"
+check "it tells the file and all its homes" left_out p \
+    "Missing: set/small; may be found at $closed/x/small, or $one/plain/set/later."
+check "of several wants and ways" left_out t \
+    "Missing: set/tiny*, and set/none, set/lines.txt, or set/lost; may be found at $one/mute/set/none."
+check "and it is said at once" said "what cannot be had is left out, and asked for the next time:"
+check "the others have their keys" same "$(cd build/run/keys && echo data*.key)" "data-a.key data-b.key data.key"
+check "and nothing else is shown" same "$(cd build/run/data && find . -type l)" ./set/big
+check "one home that does not answer costs its patience once" same "$(requests one | tr ' ' '\n' | grep -c mute)" 1
+check "and the run no more than that" [ $(($(date +%s) - begun)) -lt 4 ]
+cp "$here/served/set/small" "$here/served/set/later"
+data a:set/big 'p?:pair'
+check "the next run asks again" same "$(cat build/run/keys/missing)" ""
+check "and gets it" cmp build/run/data/set/small "$here/served/set/small"
+check "with a key" same "$(wc -l <build/run/keys/data-p.key)" 2
+rm data/set/small "$here/served/set/later"
+data a:set/big 'p?:pair'
+check "the key of a better day goes" left_out p \
+    "Missing: set/small; may be found at $closed/x/small, or $one/plain/set/later."
+data 'p?:pair'
+check "a run may be left with nothing" same "$(find build/run/data -type l)" ""
+rm -r build
+data p:pair 'q?:wiki/a.txt'
+check "what is needed ends it, and all that is missing is told" lacks "p: set/big set/small" "q: wiki/a.txt"
+data a:set/big 'q?:wiki/a.txt'
+check "no home is told where none is known" left_out q "Missing: wiki/a.txt; no home of it is known."
 
 # mirrors
 fresh <<END

@@ -130,6 +130,10 @@ rm "$run"/predictions/*-student-[0-9].tsv "$run/bench.json"; rm -r "$run/curves"
 check "a run without student, curves and benchmark is summed up" results
 check "and says what it lacks" is retention.cola "not defined: toy CoLA was not answered by the student"
 
+fresh; rm "$run/stages/distill-student-no-kl.json"
+check "a stage that has not ended is no obstacle" results
+check "and half of its curve is not drawn" eval '! grep -q "no soft targets" "$run/figures/accuracy.tsv"'
+
 fresh; rm "$run/predictions/cola-student-2.tsv"
 check "a missing seed is no obstacle" results
 check "a missing seed is named" sh -c "grep -q 'toy CoLA of the student has 2 of 3 seeds' $run/values.json"
