@@ -13,6 +13,7 @@ EXTENDED ?= 0
 TEACHER  ?= $(call setting,teacher,source)
 CORPUS   ?=
 SET      ?=
+RANKS    ?= 1
 BUILD    ?= build
 CC       ?= cc
 CFLAGS   ?= -O3 -march=native
@@ -35,6 +36,8 @@ WAIT     ?=
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
 #           SET="--distill.epochs 2 --finetune.seeds '1 2'"
+# RANKS     how many processes train one model together, by Open MPI; make deps RANKS=2 installs that
+# MPI       its name for pkg-config; empty: leave it out
 # V         1 shows every command
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
@@ -72,6 +75,7 @@ DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-util
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
+DEPS_RANKS := libopenmpi-dev openmpi-bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -84,7 +88,7 @@ help: ## this list
 	@awk -F '([.]alone)?:.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install what is missing, by apt-get; safe to repeat
-	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
+	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)) $(if $(filter-out 1,$(RANKS)),$(DEPS_RANKS)); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	[ -n "$$missing" ] || exit 0; \
 	command -v apt-get >/dev/null || { echo "deps: no apt-get here; please install:$$missing" >&2; exit 1; }; \
@@ -101,9 +105,13 @@ included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(ba
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
+# Open MPI, where it is
+MPI      ?= $(shell pkg-config --exists ompi-c 2>/dev/null && echo ompi-c)
+MPI      := $(MPI)
+MPI_LIBS := $(if $(MPI),$(shell pkg-config --libs $(MPI)))
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
-SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
+SOURCES   = $(filter-out code/tangle.c $(if $(MPI),,code/ranks_mpi.c),$(sort $(wildcard code/*.c)))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
@@ -125,7 +133,7 @@ build.alone: tangle.alone ## compile the trainer
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
-	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
+	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
 	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
 COMMA := ,
@@ -152,7 +160,7 @@ newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc version
 endef
 
 $(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
-	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
+	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(MPI_LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
 	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
 
 # An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
@@ -167,6 +175,8 @@ $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/
 
 # Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
+
+$(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)))
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # Each stage is a target. What it runs, its settings and its data make its key; a record with another key, or none, runs it
@@ -283,7 +293,9 @@ $(RUN)/artifact.tar.xz: FORCE
 # what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
 key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(WORDS) $(3)
 # the record of a stage, unless it has the stage's key: $(run) COMMAND
-run = OMP_NUM_THREADS=$(THREADS) sh code/due.sh run $@ $<
+run = OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' sh code/due.sh run $@ $<
+# several processes train one model, chapter 54
+RANKED = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(call plain,RANKS,$(RANKS)))
 
 $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
@@ -308,7 +320,7 @@ $(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key FORCE
 $(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json FORCE
 	$(Q)$(run) $(DISTIL) distill $(OPTIONS) --student $*
 
-THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
+THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
 
 # Data: generated for mini; for the others found, fetched and unpacked by data.sh (chapter 35)
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
@@ -509,7 +521,7 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(sort 
         $(RACE_TESTS)
 
 # $(call link_test,OPTIONS): where catch.o is linked, catch.c is not, though a list from an older edition may name it
-link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o $(if $(filter %/catch.o,$^),tests/catch.c),$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(1) && \
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o $(if $(filter %/catch.o,$^),tests/catch.c),$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(MPI_LIBS) $(1) && \
     $(included) && $(whole)
 CAUGHT = $(BUILD)/tests/catch.o $(OBJECTS)
 
@@ -574,7 +586,7 @@ test: build ## run every test
 # nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
 # ELSEWHERE: a teacher that is not among the data
 GPU_DAY  := $(BUILD)/gpu
-PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
+PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
 packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
 ELSEWHERE = $(filter-out scratch $(DATA)/%,$(TEACHER_PATH))
 PACKED_AT = $(patsubst $(DATA)/%,data/%,$(if $(ELSEWHERE),$(patsubst $(ELSEWHERE),data/teacher,$(1)),$(1)))
@@ -610,7 +622,7 @@ gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
-FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c code/ranks_mpi.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)

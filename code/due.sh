@@ -7,7 +7,7 @@
 # files of CODE, and other KEYS, each list in one word.
 # run: has COMMAND, which begins with the program, make RECORD, unless RECORD was made
 # from KEY and all that it tells of is there; says why. KEPT in the environment: a
-# folder that COMMAND makes, too.
+# folder that COMMAND makes, too; RANKED: what has ranks do COMMAND together.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
 set -u -f
@@ -123,7 +123,7 @@ run)
     mkdir -p "$(dirname "$record")"
     rm -f "$record"
     copy "${key%.key}.from" "$from"
-    "$@"
+    ${RANKED:-} "$@"
     ;;
 objects)
     # Hold the objects to the code

@@ -1,9 +1,11 @@
 /* Tangled from chapters/50-stages.md; edit there. */
 #include "stage.h"
 #include "fail.h"
+#include "ranks.h"
 #include "task.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,15 @@ static bool names(const char *usage, const char *option)
         if (at[length] == ' ' || at[length] == ']' || at[length] == '\n')
             return true;
     return false;
+}
+
+static long whole_number(const char *usage, const char *option, const char *value)
+{
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (end == value || *end || number < 0 || number > INT_MAX)
+        misuse(usage, "expected a whole number, 0 or more", option);
+    return number;
 }
 
 /* Say where the value of an option goes */
@@ -104,6 +115,8 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
             fputs(usage, stdout);
             exit(0);
         }
+        if (!strcmp(argv[i], "--ranks") && i + 1 < argc && names(usage, "--ranks"))
+            ranks_open((int)whole_number(usage, "--ranks", argv[i + 1]));
         if (!strcmp(argv[i], "--profile") && i + 1 < argc && names(usage, "--profile"))
             open_profile(&stage, argv[i + 1]);
     }
@@ -123,13 +136,11 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
             if (place && names(usage, option)) {
                 *place = value;
             } else if (!strcmp(option, "--seed") && names(usage, option)) {
-                char *end;
-                stage.seed = strtol(value, &end, 10);
-                if (end == value || *end || stage.seed < 0)
-                    misuse(usage, "expected a whole number, 0 or more", option);
+                stage.seed = whole_number(usage, option, value);
             } else if (strchr(option, '.') && stage.settings) {
                 settings_override(stage.settings, option + 2, value);
-            } else if (strcmp(option, "--profile") || !stage.settings) {
+            } else if (strcmp(option, "--ranks") ? strcmp(option, "--profile") || !stage.settings
+                                                 : !names(usage, option)) {
                 misuse(usage, "is not an option of this command", option);
             }
             i++;
@@ -154,6 +165,7 @@ void stage_close(struct stage *stage)
     if (stage->settings)
         settings_close(stage->settings);
     free(stage->profile);
+    ranks_close();
 }
 
 /* Name a file of the run */
