@@ -546,7 +546,7 @@ $(BUILD)/tests/harness-tests.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $< && $(included) && $(whole)
 
-$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
+$(BUILD)/tests/cuda $(BUILD)/tests/dry $(BUILD)/tests/nccl: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
 	$(Q)$(call link_test,-lstdc++)
 
 $(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)

@@ -2,10 +2,8 @@
 #include "ranks.h"
 #include "fail.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ranks_mpi: Open MPI's wire for so many ranks; fails if it cannot be had. */
 const struct wire *ranks_mpi(int count);
@@ -14,20 +12,11 @@ static const struct wire *wire; /* NULL: this process is alone */
 static float *slices;           /* [count, the largest slice] this rank's, of each */
 
 /* Begin and end as one of several ranks */
-static void wait_for_first(void)
-{
-    sleep(1);
-}
-
 void ranks_join(const struct wire *joined)
 {
-    static char name[32];
     wire = joined;
     slices = allocate((size_t)wire->count * ranks_slice(RANKS_BLOCK, 1),
                       sizeof *slices);
-    snprintf(name, sizeof name, "rank %d: ", wire->rank);
-    if (wire->rank > 0)
-        fail_among(name, wait_for_first);
 }
 
 void ranks_open(int count)
@@ -64,7 +53,7 @@ int ranks_count(void)
 
 __attribute__((weak)) const struct wire *ranks_mpi(int count)
 {
-    fail("--ranks", "this program was built without MPI, by which %d ranks would speak; "
+    fail("--ranks", "this program was built without MPI, which %d ranks need; "
          "make deps RANKS=%d installs it", count, count);
 }
 

@@ -3,7 +3,9 @@
 #include "ranks.h"
 
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 const struct wire *ranks_mpi(int count);
 
@@ -21,12 +23,28 @@ static void swap_mpi(int to, const void *out, size_t sent, int from, void *in,
                  peer(from), TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
 }
 
-/* Open MPI's wire */
+/* End all ranks where one fails */
 static void end_all(void)
 {
     MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
+static void wait_for_first(void)
+{
+    sleep(1);
+}
+
+static void end_together(int rank, int count)
+{
+    static char name[32];
+    snprintf(name, sizeof name, "rank %d: ", rank);
+    if (rank > 0)
+        fail_among(name, wait_for_first);
+    if (count > 1 && at_quick_exit(end_all) != 0)
+        fail("memory", "is out, and the other ranks could not be ended");
+}
+
+/* Open MPI's wire */
 static void close_mpi(void)
 {
     MPI_Finalize();
@@ -41,11 +59,10 @@ const struct wire *ranks_mpi(int count)
     MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &wire.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &wire.count);
+    end_together(wire.rank, wire.count);
     if (wire.count != count)
         fail("--ranks", "expected %d processes, started by mpirun -n %d; found %d",
              count, count, wire.count);
-    if (at_quick_exit(end_all) != 0)
-        fail("memory", "is out, and the other ranks could not be ended");
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
                         &machine);
     MPI_Comm_rank(machine, &wire.place);
