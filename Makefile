@@ -41,6 +41,8 @@ WAIT     ?=
 #           SET="--distill.epochs 2 --finetune.seeds '1 2'"
 # JOBS      how many stages run side by side; by default the profile's
 # LAUNCH    what stands before the command of each stage, as in LAUNCH="srun -n1 -c4 --gpus=1"
+# RANKS     how many processes train one model together, by Open MPI; make deps RANKS=2 installs that
+# MPI       its name for pkg-config; empty: leave it out
 # V         1 shows every command
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
@@ -78,6 +80,7 @@ DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-util
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
 DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
+DEPS_RANKS := libopenmpi-dev openmpi-bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -90,7 +93,7 @@ help: ## this list
 	@awk -F '([.]alone)?:.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install what is missing, by apt-get; safe to repeat
-	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)); do \
+	$(Q)missing=; for p in $(DEPS) $(if $(filter check,$(MAKECMDGOALS)),$(DEPS_CHECK)) $(if $(filter-out 1,$(RANKS)),$(DEPS_RANKS)); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	[ -n "$$missing" ] || exit 0; \
 	command -v apt-get >/dev/null || { echo "deps: no apt-get here; please install:$$missing" >&2; exit 1; }; \
@@ -107,9 +110,13 @@ included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(ba
 
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
+# Open MPI, where it is
+MPI      ?= $(shell pkg-config --exists ompi-c 2>/dev/null && echo ompi-c)
+MPI      := $(MPI)
+MPI_LIBS := $(if $(MPI),$(shell pkg-config --libs $(MPI)))
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
-SOURCES   = $(filter-out code/tangle.c,$(sort $(wildcard code/*.c)))
+SOURCES   = $(filter-out code/tangle.c $(if $(MPI),,code/ranks_mpi.c),$(sort $(wildcard code/*.c)))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
@@ -131,7 +138,7 @@ build.alone: tangle.alone ## compile the trainer
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
-	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)' '$(NVCC) $(CUDA_ARCH)'
+	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
 	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
 COMMA := ,
@@ -158,7 +165,7 @@ newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc version
 endef
 
 $(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
-	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
+	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(MPI_LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
 	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
 
 # An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
@@ -173,6 +180,8 @@ $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/
 
 # Loops of the kernels vectorise better when a square root need not set errno, and a product and a sum may be one step.
 $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
+
+$(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)))
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, and a key for each (chapter 16).
@@ -236,8 +245,10 @@ ifdef PLAN
 include $(PLAN)
 
 # what stands before and behind the command of a stage: it runs unless its record has its key
-THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
-STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
+THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
+# several processes train one model, chapter 54
+RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(call plain,RANKS,$(RANKS)))
+STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
 OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
 room:
@@ -416,7 +427,7 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(sort 
         $(RACE_TESTS)
 
 # $(call link_test,OPTIONS): where catch.o is linked, catch.c is not, though a list from an older edition may name it
-link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o $(if $(filter %/catch.o,$^),tests/catch.c),$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(1) && \
+link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o $(if $(filter %/catch.o,$^),tests/catch.c),$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(MPI_LIBS) $(1) && \
     $(included) && $(whole)
 CAUGHT = $(BUILD)/tests/catch.o $(OBJECTS)
 
@@ -441,7 +452,7 @@ $(BUILD)/tests/harness-tests.o: tests/harness.cc
 	@mkdir -p $(@D)
 	$(Q)$(HARNESS) $< && $(included) && $(whole)
 
-$(BUILD)/tests/cuda $(BUILD)/tests/dry: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
+$(BUILD)/tests/cuda $(BUILD)/tests/dry $(BUILD)/tests/nccl: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
 	$(Q)$(call link_test,-lstdc++)
 
 $(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
@@ -480,7 +491,7 @@ test: build ## run every test
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
 # nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
 GPU_DAY  := $(BUILD)/gpu
-PORTABLE  = NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
+PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
 LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) \
     --teacher.source $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH))))
 
@@ -516,7 +527,7 @@ gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
-FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c code/ranks_mpi.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)

@@ -2,6 +2,7 @@
 #include "checkpoint.h"
 #include "fail.h"
 #include "file.h"
+#include "ranks.h"
 #include "safetensors.h"
 
 #include <pthread.h>
@@ -121,7 +122,7 @@ static bool copy_vector(const struct safetensors *file, const char *name, size_t
 }
 
 /* Go on from a checkpoint */
-/* Returns the step; 0, having changed nothing, if the file is of another model. */
+/* Fills c->values and returns the step; 0 if the file is of another model. */
 static long go_on(struct checkpoint *c, const struct safetensors *file)
 {
     const char *progress = safetensors_metadata(file, "progress"),
@@ -138,14 +139,11 @@ static long go_on(struct checkpoint *c, const struct safetensors *file)
         || !copy_vector(file, "second moment", size, c->values + 2 * size)
         || !copy_vector(file, "state", STATE_SIZE, c->values + 3 * size))
         return 0;
-    encoder_upload(c->model, c->values);
-    optimizer_upload(c->optimizer, c->values + size, c->values + 2 * size,
-                     c->values + 3 * size);
     record_resume(c->record, step, seconds, tokens, curve, validation);
     return step;
 }
 
-long checkpoint_read(struct checkpoint *c)
+static long read_file(struct checkpoint *c)
 {
     if (!c->stage->resume || !file_exists(c->path))
         return 0;
@@ -165,6 +163,20 @@ long checkpoint_read(struct checkpoint *c)
         unlink(c->path);
     }
     free(fault);
+    return step;
+}
+
+long checkpoint_read(struct checkpoint *c)
+{
+    size_t size = c->model->parameters.size;
+    long step = ranks_rank() == 0 ? read_file(c) : 0;
+    ranks_share(&step, sizeof step);
+    if (step == 0)
+        return 0;
+    ranks_share(c->values, (3 * size + STATE_SIZE) * sizeof *c->values);
+    encoder_upload(c->model, c->values);
+    optimizer_upload(c->optimizer, c->values + size, c->values + 2 * size,
+                     c->values + 3 * size);
     return step;
 }
 

@@ -13,7 +13,7 @@
 static const char usage[] =
     "usage: distil distill --profile FILE --run DIR --data DIR --student NAME\n"
     "                      [--teacher DIR] [--resume] [--lines] [--key HASH]\n"
-    "                      [--SECTION.SETTING VALUE …]\n\n"
+    "                      [--ranks N] [--SECTION.SETTING VALUE …]\n\n"
     "Makes DIR/models/NAME in the run's folder: a student with some of the\n"
     "teacher's layers, trained by the triple loss of [distill], which the section\n"
     "[NAME] of the profile may change. The teacher is the run's models/teacher\n"
@@ -93,7 +93,7 @@ struct distillation *distillation_open(const struct stage *stage)
     d->losses = distillation_losses(d->planned, teacher.layers);
     d->feed = feed_open(stage, &d->planned->recipe, &d->planned->corpus, d->seed,
                         d->vocabulary, shape.positions, d->record);
-    d->batches = (long)ceil(d->planned->recipe.epochs * (double)d->feed.per_epoch);
+    d->batches = (long)ceil(d->planned->recipe.epochs * (double)d->feed.cut.per_epoch);
     d->read = -1;
     /* See that teacher and student fit the device */
     const struct kernels *k = stage_kernels(stage);
@@ -130,13 +130,14 @@ int distillation_work(void *context, long index, float share,
     struct distillation *d = context;
     if (d->read != index)
         feed_batch(&d->feed, index);
+    long next = cut_next(&d->feed.cut, index);
     d->batch = d->feed.batch;
     distillation_step(d->student, d->teacher, d->batch, &d->losses,
                       random_key(d->seed, (uint64_t)index, 0), share, values);
     d->read = -1;
-    if (index + 1 < d->batches) {
+    if (next < d->batches * ranks_count()) {
         /* Have the teacher read the next batch */
-        d->read = index + 1;
+        d->read = next;
         feed_batch(&d->feed, d->read);
         distillation_ahead(d->teacher, d->feed.batch, &d->losses);
     }
@@ -158,46 +159,51 @@ int distill_main(int argc, char **argv)
                                     "--profile --run --data --student");
     struct distillation *d = distillation_open(&stage);
     double loss, accuracy;
-    feed_validate(&d->feed, d->teacher, &loss, &accuracy);
-    record_set(d->record, "teacher_accuracy", json_real(accuracy));
+    if (ranks_rank() == 0) {
+        feed_validate(&d->feed, d->teacher, &loss, &accuracy);
+        record_set(d->record, "teacher_accuracy", json_real(accuracy));
+    }
     struct training training = {
         .name = d->name,
         .recipe = &d->planned->recipe,
         .model = d->student,
         .batches = d->batches,
+        .cut = &d->feed.cut,
         .work = distillation_work,
         .validate = validate,
         .context = d,
     };
     training_run(&stage, &training, d->record);
-    /* Leave the student behind */
-    char *folder = stage_path(&stage, "models/%s", stage.student);
-    float *values = allocate(d->parameters.size, sizeof *values);
-    encoder_download(d->student, values);
-    /* Write the student's card */
-    feed_validate(&d->feed, d->student, &loss, &accuracy);
-    char *parent = stage.teacher ? text_format("%s", stage.teacher)
-                                 : stage_path(&stage, "models/teacher");
-    char *from = card_inherit(card_sources(&stage, d->planned->corpus.train, NULL),
-                              parent);
-    if (d->planned->initial == INITIAL_FOLDER)
-        from = card_inherit(from, d->planned->folder);
-    struct card_score score = {"validation text", "masked words found", 100 * accuracy};
-    card_write(folder, &stage,
-               &(struct card){stage.student, "It is a student, distilled from the run's "
-                              "teacher.", &d->student->shape, HEAD_MLM,
-                              parameters_total(&d->parameters), from, &score, 1});
-    free(parent);
-    free(from);
-    model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values,
-                d->vocabulary);
-    record_set(d->record, "parameters",
-               json_integer((json_int_t)parameters_total(&d->parameters)));
-    record_left_model(d->record, folder);
-    record_close(d->record);
-    checkpoint_remove(&stage, d->name);
-    free(values);
-    free(folder);
+    if (ranks_rank() == 0) {
+        /* Leave the student behind */
+        char *folder = stage_path(&stage, "models/%s", stage.student);
+        float *values = allocate(d->parameters.size, sizeof *values);
+        encoder_download(d->student, values);
+        /* Write the student's card */
+        feed_validate(&d->feed, d->student, &loss, &accuracy);
+        char *parent = stage.teacher ? text_format("%s", stage.teacher)
+                                     : stage_path(&stage, "models/teacher");
+        char *from = card_inherit(card_sources(&stage, d->planned->corpus.train, NULL),
+                                  parent);
+        if (d->planned->initial == INITIAL_FOLDER)
+            from = card_inherit(from, d->planned->folder);
+        struct card_score score = {"validation text", "masked words found", 100 * accuracy};
+        card_write(folder, &stage,
+                   &(struct card){stage.student, "It is a student, distilled from the run's "
+                                  "teacher.", &d->student->shape, HEAD_MLM,
+                                  parameters_total(&d->parameters), from, &score, 1});
+        free(parent);
+        free(from);
+        model_write(folder, &d->student->shape, &d->parameters, HEAD_MLM, 0, values,
+                    d->vocabulary);
+        record_set(d->record, "parameters",
+                   json_integer((json_int_t)parameters_total(&d->parameters)));
+        record_left_model(d->record, folder);
+        record_close(d->record);
+        checkpoint_remove(&stage, d->name);
+        free(values);
+        free(folder);
+    }
     distillation_close(d);
     stage_close(&stage);
     return 0;

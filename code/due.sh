@@ -3,7 +3,8 @@
 #        sh code/due.sh launched PROGRAM ARGUMENT...
 #        sh code/due.sh objects BUILD COMPILER CUDA_COMPILER
 # run: has PROGRAM make RECORD, unless RECORD was made from KEY and all that it tells of
-# is there; says why. What the variable LAUNCH holds stands before the command then.
+# is there; says why. What the variable LAUNCH holds stands before the command then, and
+# before that RANKED: what has ranks do it together.
 # launched: runs PROGRAM, on whichever machine, with the processors that it was given.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
@@ -79,10 +80,10 @@ run)
     copy "${key%.key}.from" "$from"
     if [ -n "${LAUNCH:-}" ]; then
         unset OMP_NUM_THREADS
-        set -- sh code/due.sh launched "$@"
+        set -- sh code/due.sh launched ${RANKED:-} "$@"
         eval "$LAUNCH \"\$@\""
     else
-        "$@"
+        ${RANKED:-} "$@"
     fi
     ;;
 launched)

@@ -2,6 +2,7 @@
 #include "encoder.h"
 #include "fail.h"
 #include "model.h"
+#include "ranks.h"
 
 #include <stdlib.h>
 
@@ -64,6 +65,13 @@ static int number_of(const struct model *m, enum part part, int layer)
     return (int)(parameters_find(&m->parameters, part, layer) - m->parameters.list);
 }
 
+/* is_led: whether the query's gradient stands for this one too. */
+static bool is_led(enum part part)
+{
+    return part == KEY_WEIGHT || part == VALUE_WEIGHT || part == KEY_BIAS
+           || part == VALUE_BIAS;
+}
+
 /* clear_forgotten: leaves zeros where an earlier step has left something. */
 static void clear_forgotten(const struct model *m, int number)
 {
@@ -71,9 +79,7 @@ static void clear_forgotten(const struct model *m, int number)
     int next = number + 1;
     if (m->filling[number] != FORGOTTEN)
         return;
-    while (next < m->parameters.count
-           && (list[next].part == KEY_WEIGHT || list[next].part == VALUE_WEIGHT
-               || list[next].part == KEY_BIAS || list[next].part == VALUE_BIAS))
+    while (next < m->parameters.count && is_led(list[next].part))
         next++;
     size_t end = next < m->parameters.count ? list[next].offset : m->parameters.size;
     m->k->zero(m->gradient + list[number].offset,
@@ -105,7 +111,8 @@ void encoder_settle_gradient(struct model *m)
 void encoder_forget_gradient(struct model *m)
 {
     for (int i = 0; i < m->parameters.count; i++)
-        if (m->filling[i] == BEGUN)
+        if (m->filling[i] == BEGUN
+            || (ranks_count() > 1 && !is_led(m->parameters.list[i].part)))
             m->filling[i] = FORGOTTEN;
 }
 

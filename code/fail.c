@@ -8,11 +8,22 @@
 #include <string.h>
 
 /* Give up with a message */
+static const char *among = "";
+static void (*wait_for_others)(void);
+
+void fail_among(const char *name, void (*wait)(void))
+{
+    among = name;
+    wait_for_others = wait;
+}
+
 void fail(const char *subject, const char *format, ...)
 {
     fflush(stdout);
     flockfile(stderr);
-    fprintf(stderr, "distil: %s: ", subject);
+    if (wait_for_others)
+        wait_for_others();
+    fprintf(stderr, "distil: %s%s: ", among, subject);
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);

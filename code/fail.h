@@ -12,6 +12,11 @@
 void fail(const char *subject, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 
+/* fail_among: this program is one of several that work together, and may meet what all
+   of them meet. From now on fail calls wait first, where another one may end it, and
+   puts name before the subject. */
+void fail_among(const char *name, void (*wait)(void));
+
 /* allocate: count * size bytes, all zero, for the caller to free. Never returns NULL:
    it fails when the product overflows or memory is out. A request for nothing still
    gives a pointer. */

@@ -17,10 +17,10 @@ struct feed_state {
     struct loader *loader;
     struct batch *questions; /* of the validation set */
     struct record *record;   /* shows how far the validation is */
-    long per_epoch;  /* batches in an epoch */
+    struct cut cut;  /* of the batches of train */
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
-    int size, pad;   /* sequences in a batch; slots a sequence is padded to, or 0 */
+    int pad;         /* slots a sequence is padded to, or 0 */
     uint64_t seed, exam; /* of the training; of the validation, which is always the same */
 };
 
@@ -76,15 +76,14 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
 static void prepare(void *context, long index, struct batch *batch)
 {
     struct feed_state *state = context;
-    long epoch = index / state->per_epoch,
-         first = index % state->per_epoch * state->size;
+    long epoch = cut_epoch(&state->cut, index);
     if (epoch != state->epoch) {
         free(state->order);
         state->order = batch_order(state->train->sequences, state->seed, (int)epoch);
         state->epoch = epoch;
     }
-    corpus_batch(state->train, state->order, (int)first, state->size, batch,
-                 state->pad);
+    corpus_batch(state->train, state->order, cut_first(&state->cut, index),
+                 state->cut.size, batch, state->pad);
     corpus_mask(state->tokenizer, batch, state->seed, index, MASKED_SHARE);
 }
 
@@ -104,19 +103,17 @@ struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
     state->validation = read_corpus(stage, "validation", settings->validation,
                                     settings->validation_tokens, settings,
                                     feed.tokenizer, record);
-    state->size = recipe->batch;
     state->pad = recipe->pad;
     state->seed = seed;
     state->exam = stage->plan->seed;
     state->epoch = -1;
+    int size = recipe->batch;
+    feed.cut = state->cut = ranks_cut(stage->profile, state->train->sequences, size);
     /* Make room for batches and orders */
-    int sequences = state->train->sequences;
-    feed.per_epoch = (sequences + state->size - 1) / state->size;
-    feed.sequence_room = state->size;
-    feed.token_room = state->size * (state->pad > length ? state->pad : length);
+    feed.sequence_room = size;
+    feed.token_room = size * (state->pad > length ? state->pad : length);
     state->tokenizer = feed.tokenizer;
     state->record = record;
-    state->per_epoch = feed.per_epoch;
     state->questions = batch_create(feed.token_room, feed.sequence_room);
     state->loader = loader_create(prepare, state, feed.token_room, feed.sequence_room);
     return feed;
@@ -135,11 +132,11 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
     struct feed_state *state = feed->state;
     double total = 0;
     long masked = 0, correct = 0;
-    int sequences = state->validation->sequences;
-    for (int first = 0; first < sequences; first += state->size) {
+    int sequences = state->validation->sequences, size = state->cut.batch;
+    for (int first = 0; first < sequences; first += size) {
         struct loss_values values = {0};
         record_part(state->record, "validation", first, sequences);
-        corpus_batch(state->validation, NULL, first, state->size, state->questions, 0);
+        corpus_batch(state->validation, NULL, first, size, state->questions, 0);
         corpus_mask(feed->tokenizer, state->questions, ~state->exam, first,
                     MASKED_SHARE);
         masked_lm_evaluate(model, state->questions, &values);

@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "losses.h"
+#include "ranks.h"
 #include "record.h"
 #include "tokenizer.h"
 
@@ -11,7 +12,7 @@
 struct feed {
     struct tokenizer *tokenizer; /* owned */
     const struct batch *batch;   /* asked for last; good until the next but one */
-    long per_epoch;              /* batches in an epoch */
+    struct cut cut;              /* of its batches, for the ranks */
     int token_room, sequence_room;
     struct feed_state *state;
 };
@@ -25,7 +26,7 @@ struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
 void feed_close(struct feed *feed);
 
 /* feed_batch: puts masked batch number `index` of the run, counted from 0 over all
-   epochs, into feed->batch. */
+   epochs, into feed->batch; with several ranks the piece of that number. */
 void feed_batch(struct feed *feed, long index);
 
 /* feed_validate: how the model predicts the masked tokens of the validation set, always

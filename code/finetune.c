@@ -17,7 +17,7 @@
 static const char finetune_usage[] =
     "usage: distil finetune --profile FILE --run DIR --data DIR --task NAME\n"
     "                       --model DIR --name NAME --seed N [--out DIR]\n"
-    "                       [--resume] [--lines] [--key HASH]\n"
+    "                       [--resume] [--lines] [--key HASH] [--ranks N]\n"
     "                       [--SECTION.SETTING VALUE …]\n\n"
     "Trains the model folder --model on a task and writes what it predicts for\n"
     "the development set to predictions/TASK-NAME-SEED.tsv in the run's folder.\n"
@@ -50,7 +50,8 @@ struct finetuning {
     struct loader *loader;      /* of batches to train on */
     int size;                   /* examples in a batch */
     int *order;                 /* [train->count] of this epoch */
-    long epoch, per_epoch;
+    long epoch;
+    struct cut cut;             /* of the batches to train on */
     struct shape shape;
     struct parameters parameters;
     float *values;              /* [parameters.size] */
@@ -161,15 +162,16 @@ static void ask_teachers(const struct stage *stage, struct finetuning *f)
 static void prepare(void *context, long index, struct batch *batch)
 {
     struct finetuning *f = context;
-    long epoch = index / f->per_epoch, first = index % f->per_epoch * f->size;
+    long epoch = cut_epoch(&f->cut, index);
+    int first = cut_first(&f->cut, index);
     if (epoch != f->epoch) {
         free(f->order);
         f->order = batch_order(f->train->count, f->seed, (int)epoch);
         f->epoch = epoch;
     }
-    examples_batch(f->train, f->order, (int)first, f->size, batch, 0);
+    examples_batch(f->train, f->order, first, f->cut.size, batch, 0);
     if (f->ensemble)
-        ensemble_advise(f->ensemble, f->order, (int)first, batch);
+        ensemble_advise(f->ensemble, f->order, first, batch);
 }
 
 static int work(void *context, long index, float share, struct loss_values *values)
@@ -346,48 +348,52 @@ int finetune_main(int argc, char **argv)
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
     place_model(&stage, &f, LEARN_ALL);
-    f.per_epoch = (f.train->count + f.size - 1) / f.size;
+    f.cut = ranks_cut(stage.profile, f.train->count, f.size);
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
     struct training training = {
         .name = name,
         .recipe = &f.planned->recipe,
         .model = f.model,
-        .batches = (long)ceil(f.planned->recipe.epochs * (double)f.per_epoch),
+        .batches = (long)ceil(f.planned->recipe.epochs * (double)f.cut.per_epoch),
+        .cut = &f.cut,
         .work = work,
         .context = &f,
     };
     training_run(&stage, &training, record);
     loader_free(f.loader);
-    take_exams(&stage, &f);
-    /* Keep the fine-tuned model if it was asked for */
-    if (stage.out) {
-        /* Write the card of the fine-tuned model */
-        struct card_score scores[MOST_EXAMS];
-        char *titles[MOST_EXAMS];
-        for (int i = 0; i < f.exam_count; i++)
-            scores[i] = (struct card_score){
-                titles[i] = card_data(&stage, f.exams[i].task->title),
-                metric_name(f.exams[i].task->metric), f.exams[i].score};
-        char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
-                                   stage.seed);
-        char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
-        card_write(stage.out, &stage,
-                   &(struct card){stage.name, making, &f.shape, f.head,
-                                  parameters_total(&f.parameters), from, scores,
-                                  f.exam_count});
-        for (int i = 0; i < f.exam_count; i++)
-            free(titles[i]);
-        free(making);
-        free(from);
-        encoder_download(f.model, f.values);
-        model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
-                    f.values, stage.model);
-        record_left_model(record, stage.out);
+    if (ranks_rank() == 0) {
+        /* Leave what the model has answered */
+        take_exams(&stage, &f);
+        /* Keep the fine-tuned model if it was asked for */
+        if (stage.out) {
+            /* Write the card of the fine-tuned model */
+            struct card_score scores[MOST_EXAMS];
+            char *titles[MOST_EXAMS];
+            for (int i = 0; i < f.exam_count; i++)
+                scores[i] = (struct card_score){
+                    titles[i] = card_data(&stage, f.exams[i].task->title),
+                    metric_name(f.exams[i].task->metric), f.exams[i].score};
+            char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
+                                       stage.seed);
+            char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
+            card_write(stage.out, &stage,
+                       &(struct card){stage.name, making, &f.shape, f.head,
+                                      parameters_total(&f.parameters), from, scores,
+                                      f.exam_count});
+            for (int i = 0; i < f.exam_count; i++)
+                free(titles[i]);
+            free(making);
+            free(from);
+            encoder_download(f.model, f.values);
+            model_write(stage.out, &f.shape, &f.parameters, f.head, f.task->classes,
+                        f.values, stage.model);
+            record_left_model(record, stage.out);
+        }
+        record_set(record, "parameters",
+                   json_integer((json_int_t)parameters_total(&f.parameters)));
+        record_close(record);
+        checkpoint_remove(&stage, name);
     }
-    record_set(record, "parameters",
-               json_integer((json_int_t)parameters_total(&f.parameters)));
-    record_close(record);
-    checkpoint_remove(&stage, name);
     end(&stage, &f);
     free(name);
     return 0;

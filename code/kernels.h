@@ -266,6 +266,10 @@ struct kernels {
     void (*sum)(const float *x, int n, float *total);
 
     /* Declare the optimiser's operations */
+    /* all_sum: gradient[n] = the sum of the gradient[n] of all ranks, added in the order of
+       the ranks; all ranks call it, and all get the same bits. Alone: nothing. */
+    void (*all_sum)(float *gradient, size_t n);
+
     /* square_norm: state[NORM2] += the sum of the squares of gradient[n]. */
     void (*square_norm)(const float *gradient, size_t n, float *state);
 

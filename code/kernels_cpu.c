@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "elementary.h"
 #include "fail.h"
+#include "ranks.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -820,7 +821,8 @@ const struct kernels *kernels_cpu(void)
         .gather = gather_cpu, .scatter = scatter_cpu,
         .softmax_loss = softmax_loss_cpu, .cosine_loss = cosine_loss_cpu,
         .squared_loss = squared_loss_cpu, .sum = sum_cpu,
-        .square_norm = square_norm_cpu, .decide = decide_cpu, .adamw = adamw_cpu,
+        .all_sum = ranks_sum, .square_norm = square_norm_cpu, .decide = decide_cpu,
+        .adamw = adamw_cpu,
     };
     snprintf(name, sizeof name, "CPU, %d threads", omp_get_max_threads());
     return &table;

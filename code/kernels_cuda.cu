@@ -4,6 +4,7 @@
 extern "C" {
 #include "fail.h"
 }
+#include "ranks.h"
 
 #include <cublasLt.h>
 #include <cuda_fp16.h>
@@ -125,6 +126,56 @@ static const char *look_up(void)
     EACH(ASSIGN)
 #define MISSES(name) !lt.name ||
     return EACH(MISSES) false ? "libcublasLt lacks a function that is needed" : NULL;
+}
+
+/* Look up the library between GPUs */
+#if __has_include(<nccl.h>)
+#include <nccl.h>
+#else
+typedef struct ncclComm *ncclComm_t;
+typedef struct { char internal[128]; } ncclUniqueId;
+enum ncclResult_t { ncclSuccess };
+enum ncclDataType_t { ncclFloat = 7 };
+ncclResult_t ncclGetUniqueId(ncclUniqueId *id);
+ncclResult_t ncclCommInitRank(ncclComm_t *comm, int count, ncclUniqueId id, int rank);
+ncclResult_t ncclGroupStart();
+ncclResult_t ncclGroupEnd();
+ncclResult_t ncclSend(const void *from, size_t count, ncclDataType_t type, int rank,
+                      ncclComm_t comm, cudaStream_t stream);
+ncclResult_t ncclRecv(void *to, size_t count, ncclDataType_t type, int rank,
+                      ncclComm_t comm, cudaStream_t stream);
+const char *ncclGetErrorString(ncclResult_t result);
+#endif
+
+#ifndef NCCL_LIBRARY
+#define NCCL_LIBRARY "libnccl.so.2"
+#endif
+#define EACH_OF_NCCL(USE)                                                       \
+    USE(GetUniqueId) USE(CommInitRank) USE(GroupStart) USE(GroupEnd) USE(Send)  \
+    USE(Recv) USE(GetErrorString)
+
+/* NCCL's functions, each by its name without what all begin with. */
+static struct {
+#define DECLARE_NCCL(name) decltype(&nccl##name) name;
+    EACH_OF_NCCL(DECLARE_NCCL)
+} nccl;
+
+static void look_up_nccl(void)
+{
+    void *library = dlopen(NCCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        fail("cuda", "%s; ranks on GPUs need NCCL", dlerror());
+#define ASSIGN_NCCL(name) nccl.name = (decltype(nccl.name))FIND(library, nccl##name);
+    EACH_OF_NCCL(ASSIGN_NCCL)
+#define MISSES_NCCL(name) !nccl.name ||
+    if (EACH_OF_NCCL(MISSES_NCCL) false)
+        fail("cuda", "%s lacks a function that is needed", NCCL_LIBRARY);
+}
+
+static void check(ncclResult_t result)
+{
+    if (result != ncclSuccess)
+        fail("cuda", "NCCL: %s", nccl.GetErrorString(result));
 }
 
 /* Launch a kernel */
@@ -2164,6 +2215,88 @@ static void adamw_cuda(const struct adamw *adamw, const float *state, float *mas
            master, gradient, m, v, (T *)weights, n);
 }
 
+/* Sum over the ranks on the GPU */
+static ncclComm_t comm; /* NULL: this process is alone */
+
+/* x[n], this rank's own, = the sum of the slices[count, n] of the ranks, of which x
+   itself stands for this rank's. */
+static __global__ void add_slices_kernel(const float *slices, int count, int rank,
+                                         float *x, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float sum[4], v[4];
+    if (at >= n)
+        return;
+    read4(rank == 0 ? x : slices, at, n, sum);
+    for (int other = 1; other < count; other++) {
+        read4(rank == other ? x : slices + other * n, at, n, v);
+        for (int j = 0; j < 4; j++)
+            sum[j] += v[j];
+    }
+    write4(x, at, n, sum);
+}
+
+/* One message to a rank and one from another; what is empty is not sent. */
+static void swap_cuda(int to, const float *out, size_t sent, int from, float *in,
+                      size_t got)
+{
+    if (sent > 0)
+        check(nccl.Send(out, sent, ncclFloat, to, comm, stream));
+    if (got > 0)
+        check(nccl.Recv(in, got, ncclFloat, from, comm, stream));
+}
+
+static void sum_block_cuda(float *x, size_t n)
+{
+    int rank = ranks_rank(), count = ranks_count();
+    size_t begin = ranks_slice(n, rank), own = ranks_slice(n, rank + 1) - begin;
+    check(nccl.GroupStart());
+    for (int step = 1; step < count; step++) {
+        int to = (rank + step) % count, from = (rank + count - step) % count;
+        size_t at = ranks_slice(n, to), length = ranks_slice(n, to + 1) - at;
+        swap_cuda(to, x + at, length, from, scratch + from * own, own);
+    }
+    check(nccl.GroupEnd());
+    LAUNCH(add_slices_kernel, blocks_for(own, 4 * THREADS), THREADS, scratch, count,
+           rank, x + begin, own);
+    check(nccl.GroupStart());
+    for (int step = 1; step < count; step++) {
+        int to = (rank + step) % count, from = (rank + count - step) % count;
+        size_t at = ranks_slice(n, from), length = ranks_slice(n, from + 1) - at;
+        swap_cuda(to, x + begin, own, from, x + at, length);
+    }
+    check(nccl.GroupEnd());
+}
+
+static void all_sum_cuda(float *gradient, size_t n)
+{
+    const size_t block = RANKS_BLOCK;
+    for (size_t at = 0; comm && at < n; at += block)
+        sum_block_cuda(gradient + at, n - at < block ? n - at : block);
+}
+
+/* choose_device: the number of this process's GPU, of so many on this machine. */
+static int choose_device(int count)
+{
+    const struct wire *wire = ranks_wire();
+    if (wire && wire->places > count)
+        fail("cuda", "expected a GPU for each of the %d ranks on this machine, found %d",
+             wire->places, count);
+    return wire ? wire->place : 0;
+}
+
+static void meet_ranks(void)
+{
+    ncclUniqueId id = {};
+    if (!ranks_wire())
+        return;
+    look_up_nccl();
+    if (ranks_rank() == 0)
+        check(nccl.GetUniqueId(&id));
+    ranks_share(&id, sizeof id);
+    check(nccl.CommInitRank(&comm, ranks_count(), id, ranks_rank()));
+}
+
 /* Open the GPU's tables */
 /* open_lane: urgency: of its kernels, the lower the earlier. */
 static struct lane open_lane(int urgency)
@@ -2178,20 +2311,22 @@ static struct lane open_lane(int urgency)
     return lane;
 }
 
+static cudaDeviceProp device; /* this process's GPU */
+
 static void open_device(void)
 {
     if (stream)
         return;
     int count, least, most;
-    cudaError_t error = cudaGetDeviceCount(&count);
-    cudaDeviceProp device;
-    check(error);
+    check(cudaGetDeviceCount(&count));
     if (count == 0)
         check(cudaErrorNoDevice);
     if (const char *why = look_up())
         fail("cuda", "%s", why);
+    int own = choose_device(count);
+    check(cudaSetDevice(own));
+    check(cudaGetDeviceProperties(&device, own));
     check(cudaDeviceGetStreamPriorityRange(&least, &most));
-    check(cudaGetDeviceProperties(&device, 0));
     lanes[0] = open_lane(least);
     if (device.multiProcessorCount > MANY_PROCESSORS)
         lanes[1] = open_lane(most);
@@ -2200,15 +2335,14 @@ static void open_device(void)
     check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
     for (size_t i = 0; i < SLOTS; i++)
         check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
+    meet_ranks();
 }
 
 template <class T> static const struct kernels *open_table(void)
 {
     static struct kernels k;
     static char name[320];
-    cudaDeviceProp device;
     open_device();
-    check(cudaGetDeviceProperties(&device, 0));
     snprintf(name, sizeof name, "%s, %s", device.name,
              sizeof(T) == 2 ? "fp16" : "fp32");
     k.name = name;
@@ -2250,6 +2384,7 @@ template <class T> static const struct kernels *open_table(void)
     k.cosine_loss = cosine_loss_cuda<T>;
     k.squared_loss = squared_loss_cuda<T>;
     k.sum = sum_cuda;
+    k.all_sum = all_sum_cuda;
     k.square_norm = square_norm_cuda;
     k.decide = decide_cuda<T>;
     k.adamw = adamw_cuda<T>;

@@ -1,6 +1,7 @@
 /* Tangled from chapters/51-training.md; edit there. */
 #include "loader.h"
 #include "fail.h"
+#include "ranks.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -86,7 +87,7 @@ const struct batch *loader_batch(struct loader *loader, long index)
     loader->earlier = loader->reading;
     loader->reading = made;
     loader->made = -1;
-    loader->wanted = index + 1;
+    loader->wanted = index + ranks_count();
     pthread_cond_broadcast(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
     return made;

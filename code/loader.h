@@ -16,7 +16,8 @@ struct loader *loader_create(void (*prepare)(void *context, long index,
 void loader_free(struct loader *loader);
 
 /* loader_batch: batch number index, the loader's own and good until the next call but
-   one. It is there at once if the batch asked for before was number index - 1. */
+   one. It is there at once if the batch asked for before was number index - 1, or with
+   several ranks this rank's one before. */
 const struct batch *loader_batch(struct loader *loader, long index);
 
 #endif

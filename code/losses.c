@@ -29,6 +29,12 @@ static double ratio(double sum, double count)
     return count > 0 ? sum / count : 0;
 }
 
+static void add_terms(struct loss_values *v)
+{
+    v->total = v->terms[0].weight * v->mlm + v->terms[1].weight * v->kl
+               + v->terms[2].weight * v->cosine;
+}
+
 static void read_values(struct model *m, const struct loss_settings *settings,
                         struct loss_values *values)
 {
@@ -43,10 +49,36 @@ static void read_values(struct model *m, const struct loss_settings *settings,
         .masked = (int)rows->labels_counted,
         .correct = (int)sums[HIT_SUM],
         .tokens = rows->tokens,
+        .terms = {{settings->mlm, rows->labels_counted},
+                  {settings->kl, rows->soft_counted},
+                  {settings->cosine, rows->turns_counted}},
     };
-    values->total = settings->mlm * values->mlm + settings->kl * values->kl
-                    + settings->cosine * values->cosine;
+    add_terms(values);
     rows->labels_counted = rows->soft_counted = rows->turns_counted = rows->tokens = 0;
+}
+
+/* Makes the mean over count that over count + more_count, which becomes the count. */
+static void join(double *mean, double *count, double more, double more_count)
+{
+    double whole = *count + more_count;
+    if (*count > 0 && whole > *count)
+        *mean = (*mean * *count + more * more_count) / whole;
+    else if (more_count > 0)
+        *mean = more;
+    *count = whole;
+}
+
+void loss_values_join(struct loss_values *v, const struct loss_values *more)
+{
+    join(&v->mlm, &v->terms[0].count, more->mlm, more->terms[0].count);
+    join(&v->kl, &v->terms[1].count, more->kl, more->terms[1].count);
+    join(&v->cosine, &v->terms[2].count, more->cosine, more->terms[2].count);
+    v->masked += more->masked;
+    v->correct += more->correct;
+    v->tokens += more->tokens;
+    for (int i = 0; i < 3 && more->tokens > 0; i++)
+        v->terms[i].weight = more->terms[i].weight;
+    add_terms(v);
 }
 
 /* Run the MLM head over its rows, block by block */

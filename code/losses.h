@@ -42,7 +42,13 @@ struct loss_values {
     int masked;     /* tokens with a label */
     int correct;    /* of these, how many the student's first choice was right on */
     int tokens;     /* of the batch, padding included */
+    struct {
+        double weight, count; /* in the total; what it is a mean over */
+    } terms[3];               /* of mlm, kl and cosine */
 };
+
+/* loss_values_join: makes *values what they would be of the batches of both. */
+void loss_values_join(struct loss_values *values, const struct loss_values *more);
 
 /* State the steps of training */
 /* Each step runs a batch forward and backward and adds share times the gradient of its

@@ -88,6 +88,8 @@ void optimizer_step(struct optimizer *o, long step)
     };
     encoder_settle_gradient(m);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
+        m->k->all_sum(m->gradient + span->begin, span->end - span->begin);
+    for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
     m->k->decide(m->state, s->clip);
     for (const struct span *span = o->spans; span < o->spans + 2; span++) {

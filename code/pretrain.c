@@ -14,7 +14,7 @@
 
 static const char usage[] =
     "usage: distil pretrain --profile FILE --run DIR --data DIR --teacher DIR\n"
-    "                       [--resume] [--lines] [--key HASH]\n"
+    "                       [--resume] [--lines] [--key HASH] [--ranks N]\n"
     "                       [--SECTION.SETTING VALUE …]\n\n"
     "Makes DIR/models/teacher in the run's folder: adopts the model folder\n"
     "--teacher, trains an MLM head for it if it has none, or with --teacher\n"
@@ -124,57 +124,61 @@ int pretrain_main(int argc, char **argv)
                    + checkpoint_bytes(k, &p.parameters),
                "lower [teacher] batch or [corpus] length");
     p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learning);
-    if (p.beginning == ADOPTED) {
-        validate(&p, 0);
-    } else {
+    if (p.beginning != ADOPTED) {
         /* Train the teacher for its epochs */
         struct training training = {
             .name = "teacher",
             .recipe = &plan->recipe,
             .model = p.model,
-            .batches = (long)ceil(plan->recipe.epochs * (double)p.feed.per_epoch),
+            .batches = (long)ceil(plan->recipe.epochs * (double)p.feed.cut.per_epoch),
+            .cut = &p.feed.cut,
             .work = work,
             .validate = validate,
             .context = &p,
         };
         training_run(&stage, &training, p.record);
     }
-    /* Leave the teacher behind */
-    static const char *const beginnings[] = {"adopted", "given a head", "from scratch"};
-    char *folder = stage_path(&stage, "models/teacher");
-    encoder_download(p.model, p.values);
-    /* Write the teacher's card */
-    double loss, accuracy;
-    feed_validate(&p.feed, p.model, &loss, &accuracy);
-    char *making = text_format("It is a teacher, %s, on the way to a student.",
-                               beginnings[p.beginning]);
-    char *from = card_sources(&stage, p.beginning == ADOPTED ? NULL : plan->corpus.train, NULL);
-    if (p.beginning != SCRATCH)
-        from = card_inherit(from, stage.teacher);
-    struct card_score score = {"validation text", "masked words found", 100 * accuracy};
-    card_write(folder, &stage,
-               &(struct card){"teacher", making, &p.shape, HEAD_MLM,
-                              parameters_total(&p.parameters), from, &score, 1});
-    free(making);
-    free(from);
-    model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
-    record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
-    record_set(p.record, "parameters",
-               json_integer((json_int_t)parameters_total(&p.parameters)));
-    if (p.beginning != SCRATCH) {
-        char *weights = text_format("%s/model.safetensors", stage.teacher);
-        record_data(p.record, weights);
-        free(weights);
+    if (ranks_rank() == 0) {
+        /* Leave the teacher behind */
+        static const char *const beginnings[] = {"adopted", "given a head", "from scratch"};
+        if (p.beginning == ADOPTED)
+            validate(&p, 0);
+        char *folder = stage_path(&stage, "models/teacher");
+        encoder_download(p.model, p.values);
+        /* Write the teacher's card */
+        double loss, accuracy;
+        feed_validate(&p.feed, p.model, &loss, &accuracy);
+        char *making = text_format("It is a teacher, %s, on the way to a student.",
+                                   beginnings[p.beginning]);
+        char *from = card_sources(&stage, p.beginning == ADOPTED ? NULL : plan->corpus.train, NULL);
+        if (p.beginning != SCRATCH)
+            from = card_inherit(from, stage.teacher);
+        struct card_score score = {"validation text", "masked words found", 100 * accuracy};
+        card_write(folder, &stage,
+                   &(struct card){"teacher", making, &p.shape, HEAD_MLM,
+                                  parameters_total(&p.parameters), from, &score, 1});
+        free(making);
+        free(from);
+        model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
+        record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
+        record_set(p.record, "parameters",
+                   json_integer((json_int_t)parameters_total(&p.parameters)));
+        if (p.beginning != SCRATCH) {
+            char *weights = text_format("%s/model.safetensors", stage.teacher);
+            record_data(p.record, weights);
+            free(weights);
+        }
+        record_left_model(p.record, folder);
+        record_close(p.record);
+        checkpoint_remove(&stage, "teacher");
+        free(folder);
     }
-    record_left_model(p.record, folder);
-    record_close(p.record);
-    checkpoint_remove(&stage, "teacher");
+    /* Forget the teacher */
     encoder_free(p.model);
     feed_close(&p.feed);
     parameters_free(&p.parameters);
     free(p.values);
     free(p.vocabulary);
-    free(folder);
     stage_close(&stage);
     return 0;
 }

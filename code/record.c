@@ -2,6 +2,7 @@
 #include "record.h"
 #include "fail.h"
 #include "file.h"
+#include "ranks.h"
 #include "seal.h"
 #include "sum.h"
 
@@ -165,7 +166,7 @@ void record_free(struct record *record)
 /* Show how far a stage is */
 static bool has_bar(const struct record *record)
 {
-    return !record->stage->lines && isatty(STDERR_FILENO);
+    return !record->stage->lines && isatty(STDERR_FILENO) && ranks_rank() == 0;
 }
 
 /* How long the rest takes if what has been done took so many seconds; a new string. */
@@ -192,7 +193,7 @@ static void show(struct record *record, long done, long whole, char *what, char 
         fprintf(stderr, "\r%-28s [%.*s%*s] %3ld %%  %-12s %s ", record->name, length,
                 "##############################", WIDTH - length, "",
                 100 * done / whole, what, left);
-    else
+    else if (ranks_rank() == 0)
         fprintf(stderr, "%-28s %3ld %%  %s  %s\n", record->name, 100 * done / whole,
                 what, left);
     record->shown = now();

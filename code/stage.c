@@ -1,7 +1,9 @@
 /* Tangled from chapters/50-stages.md; edit there. */
 #include "stage.h"
 #include "fail.h"
+#include "ranks.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,15 @@ static bool names(const char *usage, const char *option)
         if (at[length] == ' ' || at[length] == ']' || at[length] == '\n')
             return true;
     return false;
+}
+
+static long whole_number(const char *usage, const char *option, const char *value)
+{
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (end == value || *end || number < 0 || number > INT_MAX)
+        misuse(usage, "expected a whole number, 0 or more", option);
+    return number;
 }
 
 /* Say where the value of an option goes */
@@ -76,6 +87,8 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
             fputs(usage, stdout);
             exit(0);
         }
+        if (!strcmp(argv[i], "--ranks") && i + 1 < argc && names(usage, "--ranks"))
+            ranks_open((int)whole_number(usage, "--ranks", argv[i + 1]));
         if (!strcmp(argv[i], "--profile") && i + 1 < argc && names(usage, "--profile"))
             settings = open_profile(&stage, argv[i + 1]);
     }
@@ -94,13 +107,11 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
             if (place && names(usage, option)) {
                 *place = value;
             } else if (!strcmp(option, "--seed") && names(usage, option)) {
-                char *end;
-                stage.seed = strtol(value, &end, 10);
-                if (end == value || *end || stage.seed < 0)
-                    misuse(usage, "expected a whole number, 0 or more", option);
+                stage.seed = whole_number(usage, option, value);
             } else if (strchr(option, '.') && settings) {
                 settings_override(settings, option + 2, value);
-            } else if (strcmp(option, "--profile") || !settings) {
+            } else if (strcmp(option, "--ranks") ? strcmp(option, "--profile") || !settings
+                                                 : !names(usage, option)) {
                 misuse(usage, "is not an option of this command", option);
             }
             i++;
@@ -127,6 +138,7 @@ void stage_close(struct stage *stage)
     if (stage->plan)
         plan_close(stage->plan);
     free(stage->profile);
+    ranks_close();
 }
 
 /* Name a file of the run */

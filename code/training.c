@@ -3,6 +3,7 @@
 #include "fail.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* Count the steps */
 long training_steps(const struct recipe *recipe, long batches)
@@ -10,23 +11,49 @@ long training_steps(const struct recipe *recipe, long batches)
     return (batches + recipe->accumulate - 1) / recipe->accumulate;
 }
 
+/* Add up what the ranks have measured */
+/* What ranks know of a step. */
+struct measured {
+    int64_t tokens;
+    struct loss_values values; /* all 0 if nobody asks */
+};
+
+static struct measured add_up(const struct measured *mine)
+{
+    struct measured *all = allocate((size_t)ranks_count(), sizeof *all), whole = *all;
+    ranks_gather(mine, all, sizeof *all);
+    for (int rank = 0; rank < ranks_count(); rank++) {
+        whole.tokens += all[rank].tokens;
+        loss_values_join(&whole.values, &all[rank].values);
+    }
+    free(all);
+    return whole;
+}
+
 /* Take one step */
 static int64_t take_step(const struct training *training, struct optimizer *optimizer,
                          long step, int parts, struct loss_values *values)
 {
-    long first = step * parts, last = first + parts;
-    if (last > training->batches)
-        last = training->batches;
-    float share = 1.0f / (float)(last - first);
-    int64_t tokens = 0;
+    long ranks = ranks_count(), rank = ranks_rank(), first = step * parts * ranks;
+    long last = (step + 1) * parts, pieces = 0, own = -1; /* own: this rank's last */
+    last = ranks * (last < training->batches ? last : training->batches);
     for (long index = first; index < last; index++)
-        tokens += training->work(training->context, index, share,
-                                 index == last - 1 ? values : NULL);
+        if (!cut_empty(training->cut, index)) {
+            pieces++;
+            own = index % ranks == rank ? index : own;
+        }
+    struct measured mine = {0};
+    for (long index = first + rank; index <= own; index += ranks)
+        mine.tokens += training->work(training->context, index, 1.0f / (float)pieces,
+                                      values && index == own ? &mine.values : NULL);
     optimizer_step(optimizer, step);
+    struct measured whole = add_up(&mine);
+    if (values)
+        *values = whole.values;
     if (values && !isfinite(values->total))
         fail(training->name,
              "the loss is not finite at step %ld; a lower rate may help", step + 1);
-    return tokens;
+    return whole.tokens;
 }
 
 /* Add a row of mean losses */
@@ -55,12 +82,13 @@ void training_run(const struct stage *stage, const struct training *training,
     settings.steps = steps;
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     double every = stage->plan->checkpoint; /* seconds */
+    bool leads = ranks_rank() == 0, validates = leads && training->validate;
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
     struct checkpoint *checkpoint = checkpoint_open(stage, training->name,
                                                     training->model, optimizer, record);
     long step = checkpoint_read(checkpoint);
-    if (step == 0 && training->validate)
+    if (step == 0 && validates)
         training->validate(training->context, 0);
     struct loss_values values = {0};
     int64_t seen = record_tokens(record); /* at the last row, and the clock then */
@@ -79,10 +107,10 @@ void training_run(const struct stage *stage, const struct training *training,
             seen = record_tokens(record);
             clock = record_seconds(record);
         }
-        if (training->validate && (step % validation == 0 || step == steps))
+        if (validates && (step % validation == 0 || step == steps))
             training->validate(training->context, step);
-        if (every > 0 && due && step < steps && record_seconds(record) - saved >= every
-            && checkpoint_write(checkpoint, step))
+        if (leads && every > 0 && due && step < steps
+            && record_seconds(record) - saved >= every && checkpoint_write(checkpoint, step))
             saved = record_seconds(record);
     }
     checkpoint_close(checkpoint);

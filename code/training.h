@@ -4,6 +4,7 @@
 
 #include "checkpoint.h"
 #include "losses.h"
+#include "ranks.h"
 
 /* A stage that trains. */
 struct training {
@@ -11,9 +12,10 @@ struct training {
     const struct recipe *recipe;
     struct model *model;
     long batches;     /* to work through, over all epochs */
-    /* Works through one batch, adds share times its gradient, and returns how many
-       tokens it had; values, unless NULL, takes the mean losses since they were last
-       asked for. */
+    const struct cut *cut; /* of these batches, for the ranks */
+    /* Works through one batch, or piece of one, adds share times its gradient, and
+       returns how many tokens it had; values, unless NULL, takes the mean losses since
+       they were last asked for. */
     int (*work)(void *context, long index, float share, struct loss_values *values);
     /* Measures the model after so many steps and adds a row to a curve; or NULL. */
     void (*validate)(void *context, long step);

@@ -385,6 +385,12 @@ static void watch_sum(const float *x, int n, float *total)
 }
 
 /* Watch the optimiser */
+static void watch_all_sum(float *gradient, size_t n)
+{
+    if (inner)
+        inner->all_sum(gradient, n);
+}
+
 static void watch_square_norm(const float *gradient, size_t n, float *state)
 {
     PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n, sizeof(float) * (double)n, 2,
@@ -437,7 +443,8 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .gather = watch_gather, .scatter = watch_scatter,
         .softmax_loss = watch_softmax_loss, .cosine_loss = watch_cosine_loss,
         .squared_loss = watch_squared_loss, .sum = watch_sum,
-        .square_norm = watch_square_norm, .decide = watch_decide, .adamw = watch_adamw,
+        .all_sum = watch_all_sum, .square_norm = watch_square_norm,
+        .decide = watch_decide, .adamw = watch_adamw,
     };
     real_bytes = (double)table.real_size;
     return &table;

@@ -84,6 +84,11 @@ inline cudaError_t cudaGetDeviceCount(int *count)
     return harness::answer();
 }
 
+inline cudaError_t cudaSetDevice(int device)
+{
+    return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
 {
     *properties = {"CPU harness", 7, 5, 132, harness::memory_bytes};
