@@ -241,7 +241,10 @@ verify: build
 	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
 endif
 
-ifdef PLAN
+ifndef PLAN
+$(RUN)/stages/%.json: build FORCE
+	+$(Q)$(call planned,$@)
+else
 include $(PLAN)
 
 # what stands before and behind the command of a stage: it runs unless its record has its key

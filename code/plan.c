@@ -157,7 +157,7 @@ static const struct group student_group = GROUP(student_fields),
 
 /* Read a group of settings */
 static void read_field(const struct settings *s, const char *sections,
-                       const struct field *field, char *place)
+                       const struct field *field, void *place)
 {
     const char *key = field->key;
     switch (field->value) {

@@ -118,7 +118,7 @@ void record_row(struct record *record, const char *suffix, const char *columns,
     for (int i = 0; i < count; i++)
         append(&curve->text, text_format("\t%.9g", values[i]));
     append(&curve->text, text_format("\n"));
-    if (now() - record->saved >= 1)
+    if (now() - record->saved >= 1 && ranks_rank() == 0)
         save(record);
 }
 
