@@ -15,6 +15,7 @@ TEACHER  ?=
 CORPUS   ?=
 SET      ?=
 JOBS     ?=
+RANKS    ?= 1
 LAUNCH   ?=
 BUILD    ?= build
 CC       ?= cc
@@ -271,7 +272,7 @@ tiers: room
 	$(Q)$(MAKE) --no-print-directory results
 
 results: $(RUN)/bench.json
-	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(WORK)/checks.tsv
+	$(Q)$(call alone,$(BUILD)) $(MAKE) -s --no-print-directory $(WORK)/checks.tsv
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
 	    --key $(CODE_KEY) $(WORDS)

@@ -94,24 +94,24 @@ static void write_quoted(FILE *stream, const char *text, bool make)
 static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
-    const char *run = rules->stage->run;
+    const char *run = rules->stage->run, *options = make ? " $(OPTIONS)" : "";
     char *distilled = plan_distilled(s->model, s->distillation), *model;
     if (s->model->student || rules->plan->scratch)
         model = text_format("%s/models/%s", run, distilled);
     else
         model = text_format("%s", rules->teacher);
     if (s->kind == PRETRAIN) {
-        fputs("pretrain --teacher ", stream);
+        fprintf(stream, "pretrain%s --teacher ", options);
         write_quoted(stream, rules->teacher, make);
     } else if (s->kind == DISTILL) {
-        fprintf(stream, "distill --student %s", distilled);
+        fprintf(stream, "distill%s --student %s", options, distilled);
     } else {
-        fprintf(stream, "finetune --task %s --name %s --seed %d --model ",
+        fprintf(stream, "finetune%s --task %s --name %s --seed %d --model ", options,
                 s->task->task->name, s->model->name, s->seed);
         write_quoted(stream, model, make);
-        if (s->kept)
-            fprintf(stream, " --out %s/teachers/%s-%d", run, s->task->task->name, s->seed);
     }
+    if (s->kept)
+        fprintf(stream, " --out %s/teachers/%s-%d", run, s->task->task->name, s->seed);
     free(model);
     free(distilled);
 }
@@ -369,7 +369,7 @@ static void write_rule(FILE *stream, const struct rules *rules,
                 rules->plan->stages[s->needs[n]].name);
     fputs(" FORCE\n\t$(STAGE) ", stream);
     write_command(stream, rules, s, true);
-    fputs(" $(OPTIONS)\n", stream);
+    fputc('\n', stream);
 }
 
 static void write_tier(FILE *stream, const struct rules *rules, enum tier tier)
