@@ -213,7 +213,7 @@ static void imagine_finetuning(const struct kernels *k,
 }
 
 /* Describe a T4 */
-static struct machine describe_t4(const json_t *published)
+struct machine estimate_t4(const json_t *published)
 {
     return (struct machine){
         .real_size = 2,
@@ -293,7 +293,7 @@ static json_t *report(const struct portion *parts, size_t bytes, double profile)
 /* Estimate the experiment */
 json_t *estimate_experiment(const struct plan *full, const json_t *published)
 {
-    struct machine t4 = describe_t4(published);
+    struct machine t4 = estimate_t4(published);
     const struct kernels *k = watch_open(NULL, &t4);
     struct portion parts[] = {
         {.name = "distillation"}, {.name = "teacher"}, {.name = "student"}};

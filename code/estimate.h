@@ -4,8 +4,13 @@
 
 #include "plan.h"
 
+#include "watch.h"
+
 #include <jansson.h>
 #include <stdint.h>
+
+/* estimate_t4: the limits of a T4, as published. */
+struct machine estimate_t4(const json_t *published);
 
 /* published_number: the number at "section.key" in what chapters/published.json holds,
    whose numbers are texts as a book prints them, "25,000". Fails, naming the path, if

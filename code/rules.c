@@ -2,6 +2,7 @@
 #include "rules.h"
 #include "fail.h"
 #include "file.h"
+#include "forecast.h"
 #include "record.h"
 #include "stage.h"
 #include "sum.h"
@@ -31,6 +32,7 @@ struct rules {
     char *missing;   /* what data.sh says of data that cannot be had, or "" */
     bool *left_out;  /* [stages] they need such data */
     enum tier last;  /* that shall run */
+    double *counted; /* [stages] the seconds they would take, as counted */
     char *engine;    /* lines with the sums of the code that all stages run */
 };
 
@@ -432,20 +434,66 @@ static void write_list(FILE *stream, const struct rules *rules)
 }
 
 /* Print the plan for people */
+/* "about 12 min", the caller frees it. */
+static char *about_text(double seconds, bool side_by_side, int jobs)
+{
+    double share = side_by_side ? seconds / jobs : seconds;
+    return share < 90      ? text_format("%.0f s", share)
+           : share < 5400  ? text_format("%.0f min", share / 60)
+           : share < 36000 ? text_format("%.1f h", share / 3600)
+                           : text_format("%.0f h", share / 3600);
+}
+
+static void print_tier(const struct rules *rules, const bool *asked, enum tier tier)
+{
+    struct forecast f = forecast_left(rules->stage, rules->counted, asked, tier, tier);
+    if (!f.stages)
+        return;
+    char *whole = about_text(f.whole, true, rules->plan->jobs),
+         *left = about_text(f.left, true, rules->plan->jobs);
+    printf("%-10s %4d stage%s %4d done %10s in all %10s left  %s%s\n", tier_names[tier],
+           f.stages, f.stages == 1 ? ", " : "s,", f.done, whole, left, tier_titles[tier],
+           tier > rules->last ? " (not in this run)" : "");
+    free(whole);
+    free(left);
+}
+
+static void print_t4(const struct rules *rules, const bool *asked)
+{
+    const struct stage *here = rules->stage;
+    if (!strcmp(rules->plan->device, "cpu") || stage_kernels(here) != kernels_cpu())
+        return;
+    struct stage elsewhere = *here;
+    elsewhere.run = "/nowhere"; /* no record */
+    double *counted = forecast_count(here, rules->teacher, true);
+    struct forecast core = forecast_left(&elsewhere, counted, asked, TIER_CORE, TIER_CORE),
+                    all = forecast_left(&elsewhere, counted, asked, TIER_CORE, rules->last);
+    char *first = about_text(core.whole, false, 1), *whole = about_text(all.whole, false, 1);
+    printf("plan: on a T4 the core is counted at %s, all of it at %s\n", first, whole);
+    free(first);
+    free(whole);
+    free(counted);
+}
+
 static void print_plan(const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
-    for (enum tier tier = TIER_CORE; tier < TIERS; tier++) {
-        int stages = 0, done = 0;
-        for (int i = 0; i < plan->stage_count; i++)
-            if (plan->stages[i].tier == tier && !rules->left_out[i]) {
-                stages++;
-                done += has_record(rules, &plan->stages[i]);
-            }
-        if (stages)
-            printf("%-10s %4d stages, %d done: %s\n", tier_names[tier], stages, done,
-                   tier_titles[tier]);
-    }
+    bool *asked = allocate((size_t)plan->stage_count, sizeof *asked);
+    for (int i = 0; i < plan->stage_count; i++)
+        asked[i] = !rules->left_out[i];
+    for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
+        print_tier(rules, asked, tier);
+    struct forecast f = forecast_left(rules->stage, rules->counted, asked, TIER_CORE,
+                                      rules->last);
+    char *left = about_text(f.left, true, plan->jobs);
+    printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages, left,
+           f.measured ? "by what those took" : "as counted");
+    print_t4(rules, asked);
+    for (const char *line = rules->missing; *line; line += strcspn(line, "\n"))
+        if (*(line += *line == '\n'))
+            printf("plan: without %.*s\n", (int)strcspn(line, "\n"), line);
+    free(asked);
+    free(left);
 }
 
 /* Do what the command line asks */
@@ -474,6 +522,8 @@ int plan_main(int argc, char **argv)
         put_keys(&rules);
         put_other_keys(&rules);
     }
+    if (!stage.settings && !stage.list && !stage.make)
+        rules.counted = forecast_count(&stage, rules.teacher, false);
     if (stage.settings)
         settings_print(stage.plan->settings, stdout, true);
     else if (stage.make)
@@ -482,6 +532,7 @@ int plan_main(int argc, char **argv)
         write_list(stdout, &rules);
     else
         print_plan(&rules);
+    free(rules.counted);
     free(rules.left_out);
     free(rules.missing);
     free(rules.teacher);
