@@ -81,6 +81,11 @@ static void add_teacher(struct room *room)
         room->memory = in_training(room, &room->teacher, HEAD_MLM, 0, tokens,
                                    plan->recipe.batch);
     } else {
+        char *config = text_format("%s/config.json", stage->teacher);
+        if (!file_exists(config))
+            fail(plan->source, "expected a model folder there or below %s; give "
+                 "TEACHER=FOLDER or TEACHER=scratch", stage->data);
+        free(config);
         room->teacher = model_shape(stage->teacher);
     }
     struct parameters parameters = parameters_plan(&room->teacher, HEAD_MLM, 0);

@@ -253,10 +253,11 @@ static void put_key(const struct rules *rules, const char *name, const char *lin
     free(from);
 }
 
-/* Each line of a key, behind its name. */
-static void write_key(FILE *stream, const struct rules *rules, const char *name)
+/* Each line of a key, behind the name that it goes by. */
+static void write_key(FILE *stream, const struct rules *rules, const char *key,
+                      const char *name)
 {
-    char *path = text_format("%s/%s.key", rules->stage->keys, name);
+    char *path = text_format("%s/%s.key", rules->stage->keys, key);
     char *text = file_exists(path) ? file_text(path, NULL) : text_format("%s", "");
     for (char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
         fprintf(stream, "%s %.*s\n", name, (int)strcspn(line, "\n"), line);
@@ -267,8 +268,13 @@ static void write_key(FILE *stream, const struct rules *rules, const char *name)
 static void write_data_key(FILE *stream, const struct rules *rules, const char *label)
 {
     char *name = text_format("data-%s", label);
-    write_key(stream, rules, rules->plan->toyland ? "data" : name);
+    write_key(stream, rules, rules->plan->toyland ? "data" : name, name);
     free(name);
+}
+
+static void write_parent_key(FILE *stream, const struct rules *rules, const char *name)
+{
+    write_key(stream, rules, name, name);
 }
 
 static void write_teacher(FILE *stream, const struct rules *rules)
@@ -308,10 +314,10 @@ static void write_from(FILE *stream, const struct rules *rules,
         write_teacher(stream, rules);
     else
         write_data_key(stream, rules, s->kind == DISTILL ? "corpus" : task);
-    if (s->kind == DISTILL)
+    if (s->kind == DISTILL && s->model->initial == INITIAL_FOLDER)
         write_data_key(stream, rules, s->model->name);
     for (int n = 0; n < s->need_count; n++)
-        write_key(stream, rules, rules->plan->stages[s->needs[n]].name);
+        write_parent_key(stream, rules, rules->plan->stages[s->needs[n]].name);
 }
 
 static void put_keys(struct rules *rules)
@@ -346,7 +352,7 @@ static void put_other_keys(const struct rules *rules)
     fputs(rules->engine, stream);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         write_sum(stream, files[i]);
-    write_key(stream, rules, "distill-student");
+    write_parent_key(stream, rules, "distill-student");
     fclose(stream);
     put_key(rules, "bench", text);
     free(text);
