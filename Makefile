@@ -76,7 +76,7 @@ DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test checked room stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test checked live room stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -231,7 +231,7 @@ endif
 # $(call sums,LABEL…): the keys of the data that is wanted under these labels
 sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
 
-STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
+STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate live watch toyland tokenize inspect gradients
 ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
 OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
@@ -396,6 +396,10 @@ $(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
 	    --key $(CODE_KEY) $(WORDS) \
 	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
 
+# a page of what has come so far; it takes no lock
+live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(patsubst $(RUN)/stages/%.json,%,$(RECORDS))
+
 RECORDS = $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
 stages: $(RECORDS)
 
@@ -410,7 +414,7 @@ room:
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
 
 export TITLE AUTHOR COURSE
-DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(sort $(wildcard figures/*.gp))))
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
 PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
     -M command='make report PROFILE=$(NAME)'
