@@ -29,7 +29,7 @@ struct look {
 struct looks {
     const char *run;
     struct look *list;
-    int count, done, begun;
+    int count, done, begun; /* how many there are, are done, are at work */
 };
 
 static struct look look_at(const char *run, const char *name)
@@ -72,6 +72,7 @@ static int likeness(const char *a, const char *b)
             words = i + 1;
     return words;
 }
+
 
 /* The seconds that a stage will take; NAN if there is none like it. */
 static double guess(const struct looks *looks, const char *name)
@@ -141,6 +142,7 @@ static struct grid *read_curve(const struct looks *looks, const char *name,
     free(path);
     return grid;
 }
+
 
 /* The columns of a curve, which are separated by spaces, as a block. */
 static void write_block(FILE *stream, const char *name, const struct grid *curve,
@@ -248,6 +250,7 @@ static int score_order(const void *a, const void *b)
     return rank ? rank : name ? name : one->task - other->task;
 }
 
+
 /* How many scores, from the first of a model on, are that model's. */
 static int of_model(const struct scores *scores, int first)
 {
@@ -257,6 +260,7 @@ static int of_model(const struct scores *scores, int first)
         end++;
     return end - first;
 }
+
 
 /* The column of a task among those that have a score; −1 if it has none. */
 static int column_of(const struct scores *scores, int task)
@@ -282,6 +286,7 @@ static void write_points(FILE *stream, const char *name, const struct scores *sc
         fprintf(stream, "%d\t%s\t%.4f\n", column_of(scores, s->task),
                 task_list[s->task].title, s->value);
 }
+
 
 static void plot_scores(const struct scores *scores, const char *out)
 {
@@ -309,6 +314,7 @@ static void write_cell(FILE *page, const struct score *list, int count, int task
     free(values);
 }
 
+
 static void write_scores(FILE *page, const struct scores *scores)
 {
     if (scores->count == 0)
@@ -329,17 +335,21 @@ static void write_scores(FILE *page, const struct scores *scores)
 }
 
 /* Write a piece of the page */
-/* A row for a stage at work. */
 static void write_stage(FILE *page, const struct looks *looks, const struct look *look)
 {
-    static const char *const columns[] = {"step", "loss", "tokens_per_second"};
+    const struct {
+        const char *column;
+        int decimals;
+    } cells[] = {{"step", 0}, {"loss", 4}, {"tokens_per_second", 0}};
     struct grid *curve = read_curve(looks, look->name, "");
     fprintf(page, "\n<tr><th>%s", look->name);
-    for (int i = 0; i < 3; i++)
-        if (curve && curve->rows > 0) {
-            int column = grid_column(curve, columns[i]);
-            fprintf(page, "<td>%.5g", grid_number(curve, curve->rows - 1, column));
-        }
+    for (int i = 0; curve && curve->rows > 0 && i < 3; i++) {
+        int column = grid_column(curve, cells[i].column);
+        double number = grid_number(curve, curve->rows - 1, column);
+        char *text = number_text(number, cells[i].decimals);
+        fprintf(page, "<td>%s", text);
+        free(text);
+    }
     if (curve)
         grid_free(curve);
 }

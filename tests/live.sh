@@ -52,7 +52,7 @@ check "a stage that has begun has a row" says "<tr><th>finetune-cola-teacher-2<t
 check "and its curve is drawn, not the longest" draws loss-finetune-cola-teacher-2 finetune-cola-teacher-2
 mv "$run/curves/finetune-cola-teacher-2.tsv" "$folder/curve"
 check "what vanishes is gone from the page" soon grep -qx "<tr><th>finetune-cola-teacher-2" "$page"
-check "and so is its picture" [ -z "$(picture loss-finetune-cola-teacher-2)" ]
+check "and so is its picture" soon silent loss-finetune-cola-teacher-2
 head -c 100 "$folder/curve" >"$run/curves/finetune-cola-teacher-2.tsv"
 sleep 0.5
 check "half a file costs a look" kill -0 $watcher
