@@ -86,7 +86,7 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test room bench.planned gpu-stages tiers woven-tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live room bench.planned gpu-stages tiers woven-tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -219,6 +219,12 @@ plan.alone: build ## print the stages of PROFILE by tiers: how many, how long th
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
 
+# a page of what has come so far; it takes no lock
+live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
+	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $$($(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --make | \
+	    sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
+
 # all tiers that are due, and what comes of them
 define finish_run
 	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
@@ -332,7 +338,7 @@ $(WORK)/checks.tsv: $(CHECKED)
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
 
 export TITLE AUTHOR COURSE
-DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(sort $(wildcard figures/*.gp))))
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
 PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
     -M command='make report PROFILE=$(NAME)'

@@ -294,6 +294,18 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     free(path);
 }
 
+/* Notes what the model is called and what it came to. */
+static void record_scores(struct record *record, const struct stage *stage,
+                          const struct finetuning *f)
+{
+    json_t *scores = json_object();
+    for (int i = 0; i < f->exam_count; i++)
+        json_object_set_new(scores, f->exams[i].task->name,
+                            json_real(f->exams[i].score));
+    record_set(record, "model", json_string(stage->name));
+    record_set(record, "scores", scores);
+}
+
 static void take_exams(const struct stage *stage, struct finetuning *f)
 {
     for (int i = 0; i < f->exam_count; i++)
@@ -389,6 +401,7 @@ int finetune_main(int argc, char **argv)
                         f.values, stage.model);
             record_left_model(record, stage.out);
         }
+        record_scores(record, &stage, &f);
         record_set(record, "parameters",
                    json_integer((json_int_t)parameters_total(&f.parameters)));
         record_close(record);

@@ -12,6 +12,7 @@ int finetune_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int plan_main(int argc, char **argv);
+int live_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
 int room_main(int argc, char **argv);
@@ -37,6 +38,7 @@ static const struct command {
     {"results", results_main, "compute scores, retention, tables and values from a run"},
     {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},
     {"verify", verify_main, "hold a run to its own records, and compute its numbers again"},
+    {"live", live_main, "write down what a run has come to so far, for a page"},
     {"due", due_main, "say why a stage is due, if it is"},
     {"artifact", artifact_main, "put a finished run into a folder, for a grader"},
     {"bench", bench_main, "measure latency, and the throughput of distillation"},

@@ -78,9 +78,10 @@ static void expect_checkpoint(long step, const float *values)
     begin(&s);
     assert_int_equal(checkpoint_read(s.checkpoint), step);
     assert_int_equal(record_tokens(s.record), 100 * step);
-    char curve[1024] = "step\tloss\n", *end = curve + strlen(curve);
+    char curve[1024] = "step\tloss\n";
+    size_t length = strlen(curve);
     for (long row = 1; row <= step; row++)
-        end += sprintf(end, "%ld\t%ld\n", row, row - 1);
+        length += (size_t)sprintf(curve + length, "%ld\t%ld\n", row, row - 1);
     assert_string_equal(record_curve(s.record, ""), curve);
     float *found = numbers(&s);
     assert_memory_equal(found, values, (3 * s.model->parameters.size + STATE_SIZE) * sizeof *found);

@@ -33,7 +33,7 @@ serve() { # serve NAME: starts a server of $here/served; its port goes to $port
 mkdir -p "$here/served/set"
 seq 30000 >"$here/served/set/big"
 seq 100 130 >"$here/served/set/small"
-printf 'abcdef' >"$here/served/set/tiny"
+printf 'ab' >"$here/served/set/tiny"
 printf 'first review\nsecond review' >"$here/served/set/lines.txt"
 serve one
 one=http://127.0.0.1:$port
