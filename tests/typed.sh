@@ -32,7 +32,7 @@ tell() { rm -f told && ! made results/tiny/stages/teacher.json "$@" && [ -f told
 check "SET reaches the program" tell SET="--run.seed 4 --teacher.train $quoted --teacher.epochs \"3\""
 check "a value with everything in it as it is" told --teacher.train "$nasty"
 check "and the others" told --teacher.epochs 3
-check "the key of the stage has it, too" grep -qxF "[teacher] train = $nasty" build/tiny/keys/teacher.from
+check "the key of the stage has it, too" grep -qxF "[corpus] train = $nasty" build/tiny/keys/teacher.from
 check "CORPUS reaches the program" tell CORPUS="$nasty"
 check "as it is" told --teacher.train "$nasty"
 check "from the environment, too" eval 'CORPUS=$nasty tell && told --teacher.train "$nasty"'
