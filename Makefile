@@ -262,7 +262,7 @@ STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted
 OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
 room:
-	$(Q)$(if $(filter-out 0,$(DUE)),sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
+	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
 	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH),:)
 
 # a report between two tiers is worth it if the training since the last one took some time

@@ -32,17 +32,24 @@ static const char usage[] =
 
 /* Choose a task of the profile */
 /* The task of that name, if the profile lists it; else its first task, or, of pairs,
-   the first that has two texts. */
-static const struct planned_task *choose_task(const struct plan *plan, const char *name,
-                                              bool pairs)
+   the first that has two texts; each only if its data is there. */
+static const struct planned_task *choose_task(const struct stage *stage,
+                                              const char *name, bool pairs)
 {
-    const struct planned_task *named = plan_task(plan, name);
-    if (plan->task_count == 0)
-        fail("finetune", "expected tasks, found none");
-    for (int i = 0; !named && pairs && i < plan->task_count; i++)
-        if (plan->tasks[i].task->second)
-            named = &plan->tasks[i];
-    return named ? named : &plan->tasks[0];
+    const struct plan *plan = stage->plan;
+    const struct planned_task *first = NULL, *pair = NULL;
+    for (int i = plan->task_count - 1; i >= 0; i--) {
+        const struct planned_task *task = &plan->tasks[i];
+        if (!task_is_there(task->task, stage->data))
+            continue;
+        if (!strcmp(task->task->name, name))
+            return task;
+        first = task;
+        pair = task->task->second ? task : pair;
+    }
+    if (!first)
+        fail(stage->data, "expected the data of one of the tasks of [finetune]");
+    return pairs && pair ? pair : first;
 }
 
 /* Read the rows to be timed */
@@ -485,7 +492,7 @@ static int judge(void *context, long index, float share, struct loss_values *val
 static json_t *time_finetuning(const struct stage *stage, const struct kernels *k,
                                const struct limits *limits)
 {
-    const struct planned_task *planned = choose_task(stage->plan, "imdb", false);
+    const struct planned_task *planned = choose_task(stage, "imdb", false);
     struct judging j = {.size = planned->recipe.batch};
     j.examples = read_examples(stage, planned, TRAIN, STEPS * j.size);
     j.order = batch_order(j.examples->count, 1, 0);
@@ -585,7 +592,7 @@ int bench_main(int argc, char **argv)
     json_decref(published);
     /* Time one pass over a development set */
     char *student = stage_path(&stage, "models/%s", stage.student);
-    const struct planned_task *planned = choose_task(stage.plan, "stsb", true);
+    const struct planned_task *planned = choose_task(&stage, "stsb", true);
     const struct task *task = planned->task;
     struct examples *examples = read_examples(&stage, planned, DEV, 0);
     struct pass pass;

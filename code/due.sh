@@ -74,7 +74,10 @@ run)
         exit 1
     } ;;
     esac
-    echo "due: $(basename "$record" .json): $why" >&2
+    name=$(basename "$record" .json)
+    echo "due: $name: $why" >&2
+    "$1" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
+        sed 's/^/plan: /' >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"
     copy "${key%.key}.from" "$from"

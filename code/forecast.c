@@ -6,6 +6,7 @@
 #include "file.h"
 #include "model.h"
 #include "pretrain.h"
+#include "run.h"
 #include "seal.h"
 #include "watch.h"
 
@@ -275,44 +276,110 @@ double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
 }
 
 /* Say what is left of a run */
-static double seconds_taken(const struct stage *stage, const char *name)
+/* −1: there is no record. */
+static double seconds_taken(const char *run, const char *name)
 {
-    char *path = stage_path(stage, "stages/%s.json", name);
-    json_t *record = file_exists(path) ? seal_read(path) : NULL;
+    char *path = text_format("%s/stages/%s.json", run ? run : "", name);
+    json_t *record = run && file_exists(path) ? seal_read(path) : NULL;
     double seconds = record ? json_number_value(json_object_get(record, "seconds")) : -1;
     json_decref(record);
     free(path);
     return seconds;
 }
 
-struct forecast forecast_left(const struct stage *stage, const double *counted,
-                              const bool *asked, enum tier from, enum tier until)
+struct forecast forecast_left(const struct forecast_row *rows, int count,
+                              const char *run, enum tier from, enum tier until)
 {
-    const struct plan *plan = stage->plan;
     struct forecast f = {0};
     double took[4] = {0}, expected[4] = {0}; /* of each kind, and of all */
-    double *seconds = allocate((size_t)plan->stage_count, sizeof *seconds);
-    for (int i = 0; i < plan->stage_count; i++) {
-        enum stage_kind kind = plan->stages[i].kind;
-        seconds[i] = seconds_taken(stage, plan->stages[i].name);
+    double *seconds = allocate((size_t)count, sizeof *seconds);
+    for (int i = 0; i < count; i++) {
+        seconds[i] = seconds_taken(run, rows[i].name);
         if (seconds[i] < 0)
             continue;
-        took[kind] += seconds[i], took[3] += seconds[i];
-        expected[kind] += counted[i], expected[3] += counted[i];
+        took[rows[i].kind] += seconds[i], took[3] += seconds[i];
+        expected[rows[i].kind] += rows[i].counted, expected[3] += rows[i].counted;
     }
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *s = &plan->stages[i];
-        if (!asked[i] || s->tier < from || s->tier > until)
+    for (int i = 0; i < count; i++) {
+        if (rows[i].tier < from || rows[i].tier > until)
             continue;
-        int kind = expected[s->kind] > 0 ? (int)s->kind : 3;
+        int kind = expected[rows[i].kind] > 0 ? (int)rows[i].kind : 3;
         double pace = expected[kind] > 0 ? took[kind] / expected[kind] : 1;
         bool done = seconds[i] >= 0;
         f.stages++;
         f.done += done;
-        f.left += done ? 0 : pace * counted[i];
-        f.whole += done ? seconds[i] : pace * counted[i];
+        f.left += done ? 0 : pace * rows[i].counted;
+        f.whole += done ? seconds[i] : pace * rows[i].counted;
     }
     f.measured = expected[3] > 0;
     free(seconds);
     return f;
+}
+
+char *about_text(double seconds)
+{
+    return seconds < 90      ? text_format("%.0f s", seconds)
+           : seconds < 5400  ? text_format("%.0f min", seconds / 60)
+           : seconds < 36000 ? text_format("%.1f h", seconds / 3600)
+                             : text_format("%.0f h", seconds / 3600);
+}
+
+/* Keep the forecast in a table */
+void forecast_write(const char *path, const struct forecast_row *rows, int count,
+                    int jobs)
+{
+    struct file_writer *writer = file_create(path);
+    fprintf(file_stream(writer), "stage\ttier\tkind\tseconds\tjobs\n");
+    for (int i = 0; i < count; i++)
+        fprintf(file_stream(writer), "%s\t%d\t%d\t%.3g\t%d\n", rows[i].name,
+                (int)rows[i].tier, (int)rows[i].kind, rows[i].counted, jobs);
+    file_commit(writer);
+}
+
+/* Reads the rows, whose names are the grid's; *jobs: how many run side by side. */
+static struct forecast_row *read_rows(const struct grid *grid, int *jobs)
+{
+    struct forecast_row *rows = allocate((size_t)grid->rows + 1, sizeof *rows);
+    int name = grid_column(grid, "stage"), tier = grid_column(grid, "tier"),
+        kind = grid_column(grid, "kind"), seconds = grid_column(grid, "seconds"),
+        side = grid_column(grid, "jobs");
+    for (int i = 0; i < grid->rows; i++) {
+        rows[i].name = (char *)grid_text(grid, i, name);
+        rows[i].tier = (enum tier)grid_number(grid, i, tier);
+        rows[i].kind = (enum stage_kind)grid_number(grid, i, kind);
+        rows[i].counted = grid_number(grid, i, seconds);
+        *jobs = (int)grid_number(grid, i, side);
+    }
+    return rows;
+}
+
+/* Say it between two stages */
+static const char left_usage[] =
+    "usage: distil left --run DIR --keys DIR --name STAGE\n\n"
+    "Says before a stage where its run stands: its tier, how many stages are done,\n"
+    "and how long the rest will take, by the table that `distil plan` left with the\n"
+    "keys.\n";
+
+int left_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, left_usage, "--run --keys --name");
+    char *path = text_format("%s/forecast.tsv", stage.keys);
+    struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
+    int jobs = 1;
+    struct forecast_row *rows = grid ? read_rows(grid, &jobs) : NULL;
+    for (int i = 0; grid && i < grid->rows; i++)
+        if (!strcmp(rows[i].name, stage.name)) {
+            struct forecast f = forecast_left(rows, grid->rows, stage.run, TIER_CORE,
+                                              TIERS - 1);
+            char *left = about_text(f.left / jobs);
+            printf("%s, %d of %d stages done, about %s left\n", tier_names[rows[i].tier],
+                   f.done, f.stages, left);
+            free(left);
+        }
+    free(rows);
+    if (grid)
+        grid_free(grid);
+    free(path);
+    stage_close(&stage);
+    return 0;
 }

@@ -12,6 +12,7 @@ int finetune_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int plan_main(int argc, char **argv);
+int left_main(int argc, char **argv);
 int live_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
@@ -34,6 +35,7 @@ static const struct command {
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
     {"plan", plan_main, "print the stages of a run, or the rules by which make runs them"},
+    {"left", left_main, "say before a stage how much of its run is left"},
     {"room", room_main, "say how much of the disk a run will take; see that it fits"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
     {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},

@@ -191,7 +191,7 @@ static const char *const apart[] = {
     "tangle", "main", "rules", "room", "pretrain", "distill", "finetune", "results",
     "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
     "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
-    "gradients", "live"};
+    "gradients", "live", "forecast"};
 
 static bool is_apart(const char *path)
 {
@@ -345,6 +345,8 @@ static void put_other_keys(const struct rules *rules)
     size_t size;
     FILE *stream = open_memstream(&text, &size);
     for (int t = 0; t < plan->task_count; t++) {
+        if (lacks(rules, plan->tasks[t].task->name))
+            continue; /* so that it is measured anew when it comes */
         char *lines = plan_hashed(plan, FINETUNE, "teacher", plan->tasks[t].task->name);
         fputs(lines, stream);
         free(lines);
@@ -440,65 +442,70 @@ static void write_list(FILE *stream, const struct rules *rules)
 }
 
 /* Print the plan for people */
-/* "about 12 min", the caller frees it. */
-static char *about_text(double seconds, bool side_by_side, int jobs)
+/* The stages that are not left out, up to a tier; counted: their seconds. */
+static struct forecast_row *list_rows(const struct rules *rules, const double *counted,
+                                      enum tier until, int *count)
 {
-    double share = side_by_side ? seconds / jobs : seconds;
-    return share < 90      ? text_format("%.0f s", share)
-           : share < 5400  ? text_format("%.0f min", share / 60)
-           : share < 36000 ? text_format("%.1f h", share / 3600)
-                           : text_format("%.0f h", share / 3600);
+    const struct plan *plan = rules->plan;
+    struct forecast_row *rows = allocate((size_t)plan->stage_count, sizeof *rows);
+    *count = 0;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (!rules->left_out[i] && plan->stages[i].tier <= until)
+            rows[(*count)++] = (struct forecast_row){plan->stages[i].name,
+                                                     plan->stages[i].tier,
+                                                     plan->stages[i].kind, counted[i]};
+    return rows;
 }
 
-static void print_tier(const struct rules *rules, const bool *asked, enum tier tier)
+static void print_tier(const struct rules *rules, const struct forecast_row *rows,
+                       int count, enum tier tier)
 {
-    struct forecast f = forecast_left(rules->stage, rules->counted, asked, tier, tier);
+    struct forecast f = forecast_left(rows, count, rules->stage->run, tier, tier);
     if (!f.stages)
         return;
-    char *whole = about_text(f.whole, true, rules->plan->jobs),
-         *left = about_text(f.left, true, rules->plan->jobs);
-    printf("%-10s %4d stage%s %4d done %10s in all %10s left  %s%s\n", tier_names[tier],
+    char *whole = about_text(f.whole / rules->plan->jobs),
+         *left = about_text(f.left / rules->plan->jobs);
+    printf("%-9s %4d stage%s %4d done  %8s in all  %8s left   %s%s\n", tier_names[tier],
            f.stages, f.stages == 1 ? ", " : "s,", f.done, whole, left, tier_titles[tier],
            tier > rules->last ? " (not in this run)" : "");
     free(whole);
     free(left);
 }
 
-static void print_t4(const struct rules *rules, const bool *asked)
+static void print_t4(const struct rules *rules)
 {
-    const struct stage *here = rules->stage;
-    if (!strcmp(rules->plan->device, "cpu") || stage_kernels(here) != kernels_cpu())
+    if (!strcmp(rules->plan->device, "cpu")
+        || stage_kernels(rules->stage) != kernels_cpu())
         return;
-    struct stage elsewhere = *here;
-    elsewhere.run = "/nowhere"; /* no record */
-    double *counted = forecast_count(here, rules->teacher, true);
-    struct forecast core = forecast_left(&elsewhere, counted, asked, TIER_CORE, TIER_CORE),
-                    all = forecast_left(&elsewhere, counted, asked, TIER_CORE, rules->last);
-    char *first = about_text(core.whole, false, 1), *whole = about_text(all.whole, false, 1);
+    int count;
+    double *counted = forecast_count(rules->stage, rules->teacher, true);
+    struct forecast_row *rows = list_rows(rules, counted, rules->last, &count);
+    struct forecast core = forecast_left(rows, count, NULL, TIER_CORE, TIER_CORE),
+                    all = forecast_left(rows, count, NULL, TIER_CORE, rules->last);
+    char *first = about_text(core.whole), *whole = about_text(all.whole);
     printf("plan: on a T4 the core is counted at %s, all of it at %s\n", first, whole);
     free(first);
     free(whole);
+    free(rows);
     free(counted);
 }
 
 static void print_plan(const struct rules *rules)
 {
-    const struct plan *plan = rules->plan;
-    bool *asked = allocate((size_t)plan->stage_count, sizeof *asked);
-    for (int i = 0; i < plan->stage_count; i++)
-        asked[i] = !rules->left_out[i];
+    int count;
+    struct forecast_row *rows = list_rows(rules, rules->counted, TIERS - 1, &count);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
-        print_tier(rules, asked, tier);
-    struct forecast f = forecast_left(rules->stage, rules->counted, asked, TIER_CORE,
+        print_tier(rules, rows, count, tier);
+    struct forecast f = forecast_left(rows, count, rules->stage->run, TIER_CORE,
                                       rules->last);
-    char *left = about_text(f.left, true, plan->jobs);
+    char *left = about_text(f.left / rules->plan->jobs);
     printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages, left,
            f.measured ? "by what those took" : "as counted");
-    print_t4(rules, asked);
+    print_t4(rules);
     for (const char *line = rules->missing; *line; line += strcspn(line, "\n"))
         if (*(line += *line == '\n'))
             printf("plan: without %.*s\n", (int)strcspn(line, "\n"), line);
-    free(asked);
+    free(rows);
     free(left);
 }
 
@@ -512,6 +519,16 @@ static enum tier find_tier(const char *name)
         fail("UNTIL", "expected core, seeds, students, ablations, glue, squad or "
              "extended, found \"%s\"", name);
     return TIERS - 1;
+}
+
+static void keep_forecast(const struct rules *rules)
+{
+    int count;
+    struct forecast_row *rows = list_rows(rules, rules->counted, rules->last, &count);
+    char *path = text_format("%s/forecast.tsv", rules->stage->keys);
+    forecast_write(path, rows, count, rules->plan->jobs);
+    free(path);
+    free(rows);
 }
 
 int plan_main(int argc, char **argv)
@@ -528,8 +545,10 @@ int plan_main(int argc, char **argv)
         put_keys(&rules);
         put_other_keys(&rules);
     }
-    if (!stage.settings && !stage.list && !stage.make)
+    if (!stage.settings && !stage.list)
         rules.counted = forecast_count(&stage, rules.teacher, false);
+    if (stage.make && stage.keys)
+        keep_forecast(&rules);
     if (stage.settings)
         settings_print(stage.plan->settings, stdout, true);
     else if (stage.make)
