@@ -558,7 +558,7 @@ sanitized: $(filter-out $(RACE_TESTS),$(TESTS))
 	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $^
 
 # valgrind does not follow the harness's changes of stacks
-valgrind: $(filter-out %/harness %/cuda %/dry $(RACE_TESTS),$(TESTS))
+valgrind: $(filter-out %/harness %/cuda %/dry %/nccl $(RACE_TESTS),$(TESTS))
 	$(Q)set -e; for t in $^; do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 
