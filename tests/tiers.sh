@@ -62,7 +62,7 @@ check "a task that is missing does not stop a run" away
 check "its stages are left out, and no others" same "$(find results/tiny/stages -name 'finetune-*-teacher-1.json' | sed 's/.*finetune-//' | sort | xargs)" \
     cola-teacher-1.json
 check "it is named before the first step" grep -q '^plan: without mrpc' said
-check "and in the report" grep -q '"unavailable": "Missing: mrpc' results/tiny/values.json
+check "and in the report" grep -q '"unavailable": "Missing: glue/MRPC' results/tiny/values.json
 mkdir -p away/glue && mv later away/glue/MRPC
 check "when it is there, the next make has it" away
 check "and trains nothing else" same "$(sed -n 's/^due: \([^:]*\):.*/\1/p' said | grep -v '^finetune-mrpc-' | xargs)" bench
