@@ -222,7 +222,7 @@ data.alone: build ## make ready the data that the profile needs: DATA_DIR, or do
 # a page of what has come so far; it takes no lock
 live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
 	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)sh code/live.sh $(RUN) $(DISTIL) $$($(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --make | \
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --make | \
 	    sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
 # all tiers that are due, and what comes of them

@@ -1,6 +1,7 @@
 /* Tangled from chapters/57-live.md; edit there. */
 #include "fail.h"
 #include "file.h"
+#include "measure.h"
 #include "run.h"
 #include "seal.h"
 #include "stage.h"
@@ -12,10 +13,10 @@
 #include <time.h>
 
 static const char usage[] =
-    "usage: distil live --run DIR --out DIR --name STAGES\n\n"
+    "usage: distil live --profile FILE --run DIR --out DIR --name STAGES\n\n"
     "Writes what a run has come to so far into the folder --out: state.html, a piece\n"
-    "of a page, and tables for figures/live.gp to draw. --name: the stages of the\n"
-    "run, separated by spaces.\n";
+    "of a page, and tables for figures/live.gp to draw. --profile: the settings of the\n"
+    "run; --name: its stages, separated by spaces.\n";
 
 /* Look at a stage */
 struct look {
@@ -213,7 +214,7 @@ static void write_accuracy(const struct looks *looks, const char *out)
 /* Gather the scores */
 struct score {
     int task;          /* its place in task_list */
-    const char *model; /* owned by the record */
+    const struct planned_model *model;
     double value;
 };
 
@@ -222,7 +223,7 @@ struct scores {
     int count;
 };
 
-static struct scores gather(const struct looks *looks)
+static struct scores gather(const struct looks *looks, const struct plan *plan)
 {
     int tasks = 0;
     while (task_list[tasks].name)
@@ -230,7 +231,9 @@ static struct scores gather(const struct looks *looks)
     struct scores scores = {0};
     scores.list = allocate((size_t)(looks->count * tasks), sizeof *scores.list);
     for (const struct look *l = looks->list; l < looks->list + looks->count; l++) {
-        const char *model = json_string_value(json_object_get(l->record, "model"));
+        json_t *name = json_object_get(l->record, "model");
+        const struct planned_model *model =
+            name ? plan_model(plan, json_string_value(name)) : NULL;
         json_t *values = json_object_get(l->record, "scores");
         for (int task = 0; model && task < tasks; task++) {
             json_t *value = json_object_get(values, task_list[task].name);
@@ -245,9 +248,8 @@ static struct scores gather(const struct looks *looks)
 static int score_order(const void *a, const void *b)
 {
     const struct score *one = a, *other = b;
-    int rank = model_rank(one->model) - model_rank(other->model),
-        name = strcmp(one->model, other->model);
-    return rank ? rank : name ? name : one->task - other->task;
+    int rank = one->model->rank - other->model->rank;
+    return rank ? rank : one->task - other->task;
 }
 
 
@@ -255,8 +257,7 @@ static int score_order(const void *a, const void *b)
 static int of_model(const struct scores *scores, int first)
 {
     int end = first;
-    while (end < scores->count
-           && !strcmp(scores->list[end].model, scores->list[first].model))
+    while (end < scores->count && scores->list[end].model == scores->list[first].model)
         end++;
     return end - first;
 }
@@ -296,7 +297,7 @@ static void plot_scores(const struct scores *scores, const char *out)
     FILE *stream = file_stream(writer);
     write_points(stream, "tasks", scores, 0, scores->count);
     for (int first = 0; first < scores->count; first += of_model(scores, first))
-        write_points(stream, model_title(scores->list[first].model), scores, first,
+        write_points(stream, scores->list[first].model->title, scores, first,
                      of_model(scores, first));
     file_commit(writer);
 }
@@ -326,7 +327,7 @@ static void write_scores(FILE *page, const struct scores *scores)
             fprintf(page, "<th>%s", task_list[task].title);
     for (int first = 0; first < scores->count; first += of_model(scores, first)) {
         const struct score *list = scores->list + first;
-        fprintf(page, "\n<tr><th>%s", model_title(list->model));
+        fprintf(page, "\n<tr><th>%s", list->model->title);
         for (int task = 0; task_list[task].name; task++)
             if (column_of(scores, task) >= 0)
                 write_cell(page, list, of_model(scores, first), task);
@@ -375,12 +376,12 @@ static void write_page(const struct looks *looks, const struct scores *scores,
 /* Look at a run */
 int live_main(int argc, char **argv)
 {
-    struct stage stage = stage_open(argc, argv, usage, "--run --out --name");
+    struct stage stage = stage_open(argc, argv, usage, "--profile --run --out --name");
     char *names = text_format("%s", stage.name),
          *path = text_format("%s/state.html", stage.out);
     const struct look *shown[SHOWN] = {0};
     struct looks looks = look_at_all(stage.run, names);
-    struct scores scores = gather(&looks);
+    struct scores scores = gather(&looks, stage.plan);
     qsort(scores.list, (size_t)scores.count, sizeof *scores.list, score_order);
     write_losses(&looks, shown, choose(&looks, shown), stage.out);
     write_accuracy(&looks, stage.out);

@@ -1,12 +1,13 @@
 # Tangled from chapters/57-live.md; edit there.
-# usage: sh code/live.sh RUN PROGRAM STAGE...
+# usage: sh code/live.sh RUN PROGRAM PROFILE STAGE...
 # Keeps RUN/live.html, a page of what the run has come to, until nobody is at work on
-# it, and exits with 0; if nobody is now, writes it once. STAGE: all stages of the run.
+# it, and exits with 0; if nobody is now, writes it once. PROFILE: the settings of the
+# run, for the names of its models; STAGE: all its stages.
 # Changes nothing else and takes no lock. LIVE_PAUSE in the environment: seconds from
 # one look to the next.
 set -u
-run=$1 program=$2
-shift 2
+run=$1 program=$2 profile=$3
+shift 3
 pause=${LIVE_PAUSE:-10}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work" "$run/live.html.partial"' EXIT
@@ -30,7 +31,8 @@ goes_on() {
 look() {
     rm -rf "$work/look"
     mkdir "$work/look"
-    nice "$program" live --run "$run" --out "$work/look" --name "$*" || return
+    nice "$program" live --profile "$profile" --run "$run" --out "$work/look" --name "$*" ||
+        return
     panels=$(cd "$work/look" &&
         for table in loss-*.tsv speed.tsv accuracy.tsv scores.tsv; do
             [ ! -f "$table" ] || echo "${table%.tsv}"

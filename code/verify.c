@@ -65,54 +65,48 @@ static void hold_record(struct trial *t, const char *name)
     free(path);
 }
 
-/* Whether the record of a curve's stage is among the files. */
-static bool has_ended(const struct trial *t, const char *curve)
+/* Refuses a table that the results would take and no stage has left. */
+static void refuse_stray(const struct trial *t, char *name)
 {
-    char *stage = curve_stage(curve), *record = text_format("stages/%s.json", stage);
-    bool ended = json_object_get(t->files, record);
-    free(stage);
-    free(record);
-    return ended;
+    char *path = text_format("%s/%s.tsv", t->folder, name),
+         *file = text_format("%s.tsv", name);
+    if (file_exists(path) && !json_object_get(t->files, file))
+        fail(path, "is of no stage: no record tells of it; remove it");
+    free(file);
+    free(path);
+    free(name);
 }
 
-/* Refuses a table that the results would take and no stage has left. grows: the tables
-   of a stage that has not ended are there and not taken. */
-static void refuse_strays(const struct trial *t, const struct plan *plan,
-                          const char *kind, bool grows)
+/* The same of all that may be a stage's: its curves, which grow before it has left a
+   record and are not taken then; and predictions, also of a task that is examined with
+   its own. */
+static void refuse_strays(const struct trial *t, const struct planned_stage *stage)
 {
-    int count;
-    char *folder = text_format("%s/%s", t->folder, kind);
-    char **names = run_files(folder, ".tsv", &count);
-    for (int i = 0; i < count; i++) {
-        char *name = text_format("%s/%s.tsv", kind, names[i]);
-        char *path = text_format("%s/%s", t->folder, name);
-        if (run_asks(plan, names[i]) && !json_object_get(t->files, name)
-            && (!grows || has_ended(t, names[i])))
-            fail(path, "is of no stage: no record tells of it; remove it");
-        free(path);
-        free(name);
-        free(names[i]);
+    char *record = text_format("stages/%s.json", stage->name);
+    if (json_object_get(t->files, record)) {
+        refuse_stray(t, text_format("curves/%s", stage->name));
+        refuse_stray(t, text_format("curves/%s-validation", stage->name));
     }
-    free(names);
-    free(folder);
+    free(record);
+    const char *trained = stage->kind == FINETUNE ? stage->task->task->name : "";
+    for (const struct task *task = task_list; task->name; task++)
+        if (!strcmp(task->name, trained) || (task->of && !strcmp(task->of, trained)))
+            refuse_stray(t, text_format("predictions/%s-%s-%d", task->name,
+                                        stage->model->name, stage->seed));
 }
 
 static void hold_stages(struct trial *t, const struct plan *plan)
 {
-    int count;
-    char *folder = text_format("%s/stages", t->folder);
-    char **names = run_files(folder, ".json", &count);
-    for (int i = 0; i < count; i++) {
-        char *name = text_format("stages/%s.json", names[i]);
-        if (run_asks(plan, names[i])) {
+    for (int i = 0; i < plan->stage_count; i++) {
+        char *name = text_format("stages/%s.json", plan->stages[i].name),
+             *path = text_format("%s/%s", t->folder, name);
+        if (file_exists(path)) {
             hold_record(t, name);
             t->stages++;
         }
         free(name);
-        free(names[i]);
+        free(path);
     }
-    free(names);
-    free(folder);
     char *bench = text_format("%s/bench.json", t->folder);
     if (file_exists(bench))
         hold_record(t, "bench.json");
@@ -124,8 +118,8 @@ static void hold_stages(struct trial *t, const struct plan *plan)
         if (fault)
             refuse(t, name, "%s", fault);
     }
-    refuse_strays(t, plan, "predictions", false);
-    refuse_strays(t, plan, "curves", true);
+    for (int i = 0; i < plan->stage_count; i++)
+        refuse_strays(t, &plan->stages[i]);
 }
 
 /* Find a number that differs */
@@ -416,11 +410,7 @@ int verify_main(int argc, char **argv)
     if (packed)
         hold_list(&trial);
     json_decref(verify_run(stage.run, !packed, stage.key));
-    char *path = stage_path(&stage, "verdicts.json");
-    json_t *verdicts = run_json(path);
-    verdicts_print(verdicts);
-    json_decref(verdicts);
-    free(path);
+    verdicts_print(stage.run);
     free(list);
     stage_close(&stage);
     return 0;

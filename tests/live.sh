@@ -5,7 +5,7 @@ unset DISTIL_LOCKS WAIT
 . tests/check.sh
 run=$folder/"it's a run" page=$folder/"it's a run/live.html"
 stages="teacher distill-student finetune-cola-teacher-1 finetune-cola-teacher-2"
-live() { sh code/live.sh "$run" "$distil" $stages >"$folder/said" 2>&1; }
+live() { sh code/live.sh "$run" "$distil" tests/fixtures/tiny.settings $stages >"$folder/said" 2>&1; }
 says() { grep -qF -- "$1" "$page" || { sed 's/base64,[^"]*//' "$page"; return 1; }; }
 silent() { ! grep -F -- "$1" "$page"; }
 soon() { for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; "$@"; }
