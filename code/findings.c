@@ -288,9 +288,8 @@ static void find_training(struct findings *f)
     const json_t *record = json_object_get(f->run->stages, "distill-student"),
                  *steps = json_object_get(record, "steps"),
                  *level = json_object_get(record, "teacher_accuracy");
-    f->student = !record                           ? UNKNOWN
-                 : json_number_value(steps) > 0 ? TAUGHT
-                                                : UNTAUGHT;
+    f->student = !record                        ? UNKNOWN
+                 : json_number_value(steps) > 0 ? TAUGHT : UNTAUGHT;
     if (level)
         add_number(f, GUESSED_LAST, NULL, &f->run->plan->models[0],
                    100 * json_number_value(level));

@@ -20,23 +20,19 @@
 /* {"section.key": "value"} of what the stages used; the caller releases it. */
 static json_t *merge_settings(const struct run *run)
 {
-    static const char *const lists[] = {".tasks", ".models", ".extended", ".seeds"};
-    const char *name;
-    json_t *record, *value, *settings = json_object();
-    json_object_foreach(run->stages, name, record) {
+    static const char *const lists[] = {"tasks", "models", "extended", "seeds"};
+    const struct setting *now;
+    const char *stage;
+    json_t *record, *settings = json_object();
+    json_object_foreach(run->stages, stage, record) {
         json_object_update(settings, json_object_get(record, "settings"));
     }
-    json_object_foreach(settings, name, value) {
-        char *section = text_format("%.*s", (int)strcspn(name, "."), name);
-        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-            if (!strcmp(name + strlen(section), lists[i])) {
-                const struct setting *now =
-                    settings_find(run->plan->settings, section, lists[i] + 1);
-                if (now)
-                    json_object_set_new(settings, name, json_string(now->value));
-            }
-        free(section);
-    }
+    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
+        for (size_t j = 0; j < sizeof lists / sizeof *lists; j++) {
+            const char *name = say("%s.%s", now->section, now->key);
+            if (!strcmp(now->key, lists[j]) && json_object_get(settings, name))
+                json_object_set_new(settings, name, json_string(now->value));
+        }
     return settings;
 }
 
@@ -162,13 +158,11 @@ void results_free(struct results *results)
 }
 static void write_json(const char *folder, const char *name, const json_t *object)
 {
-    char *path = text_format("%s/%s", folder, name);
-    struct file_writer *writer = file_create(path);
+    struct file_writer *writer = file_create(say("%s/%s", folder, name));
     json_dumpf(object, file_stream(writer),
                JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
     fputc('\n', file_stream(writer));
     file_commit(writer);
-    free(path);
 }
 
 void results_write(const struct results *results, const char *folder)
@@ -253,44 +247,32 @@ static json_t *gather(const struct stage *stage)
 }
 
 /* Leave what the results were computed from */
-static void remove_tables(const struct stage *stage)
+/* Adds the sums of the files of a run that a pattern names to files; or removes them,
+   where files is NULL. */
+static void each_file(const struct stage *stage, const char *pattern, json_t *files)
 {
-    for (const char *const *kind = (const char *const[]){"tables", "figures", NULL};
-         *kind; kind++) {
-        char *pattern = stage_path(stage, "%s/*.tsv", *kind);
-        glob_t found;
-        if (glob(pattern, 0, NULL, &found) == 0) {
-            for (size_t i = 0; i < found.gl_pathc; i++)
-                unlink(found.gl_pathv[i]);
-            globfree(&found);
-        }
-        free(pattern);
-    }
+    glob_t found;
+    if (glob(say("%s/%s", stage->run, pattern), 0, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        if (files)
+            stage_left(stage, files, found.gl_pathv[i]);
+        else
+            unlink(found.gl_pathv[i]);
+    globfree(&found);
 }
 
 static void leave_grounds(const struct stage *stage, json_t *given)
 {
-    static const char *const patterns[] = {"run.settings",  "summary.json",
-                                           "verdicts.json", "values.json",
-                                           "tables/*.tsv",  "figures/*.tsv"};
     json_t *files = json_object();
-    char *settings = stage_path(stage, "run.settings"),
-         *record = stage_path(stage, "results.json");
-    settings_write(stage->plan->settings, settings);
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        char *pattern = stage_path(stage, "%s", patterns[i]);
-        glob_t found;
-        if (glob(pattern, 0, NULL, &found) == 0) {
-            for (size_t j = 0; j < found.gl_pathc; j++)
-                stage_left(stage, files, found.gl_pathv[j]);
-            globfree(&found);
-        }
-        free(pattern);
-    }
+    settings_write(stage->plan->settings, say("%s/run.settings", stage->run));
+    for (const char *const *pattern =
+             (const char *const[]){"run.settings", "summary.json", "verdicts.json",
+                                   "values.json", "tables/*.tsv", "figures/*.tsv", NULL};
+         *pattern; pattern++)
+        each_file(stage, *pattern, files);
     json_object_set_new(given, "files", files);
-    seal_write(record, given);
-    free(settings);
-    free(record);
+    seal_write(say("%s/results.json", stage->run), given);
 }
 
 /* Run the command */
@@ -313,7 +295,8 @@ int results_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
     json_t *given = gather(&stage);
     struct results results = results_compute(stage.run, stage.plan, given);
-    remove_tables(&stage);
+    each_file(&stage, "tables/*.tsv", NULL);
+    each_file(&stage, "figures/*.tsv", NULL);
     results_write(&results, stage.run);
     leave_grounds(&stage, given);
     printf("results: the student %s\n", retention_said(results.findings, "student"));

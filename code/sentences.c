@@ -421,6 +421,8 @@ static const char *left_out(const struct findings *findings, const char *model)
                           : say("%s %s not answered by the %s", words_said(&titles),
                                 verb, whose));
     }
+    if (!finding_of(findings, RETENTION, NULL, model)->model)
+        return "there is no such model";
     return words_joined(&clauses, "; ");
 }
 

@@ -411,7 +411,7 @@ static void write_seed_row(const struct run *run, const struct sheet *sheet,
             if (a->seed[k] == seed) {
                 text = rounded(a->scores[k], 2);
                 if (a->collapsed[k])
-                    words_add(&collapsed, say("seed %d", seed));
+                    words_add(&collapsed, say("%d", seed));
             }
         fprintf(stream, "\t%s", text);
     }
@@ -423,7 +423,7 @@ static void write_seeds(const struct run *run, const json_t *values, FILE *strea
     fputs("Task\tModel", stream);
     for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
         fprintf(stream, "\tSeed %d", seed);
-    fputs("\tCollapsed\n", stream);
+    fputs("\tCollapsed seeds\n", stream);
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++)
             write_seed_row(run, &run->sheets[i], &run->sheets[i].list[j], stream);
