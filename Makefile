@@ -48,6 +48,7 @@ quoted   = '$(subst ','\'',$(1))'
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
 MEANING := ; & | < > ( ) ` ' " \ * ? [ ] { } ! $$ \#
 plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error $(1): expected plain words or numbers, found $(2)))$(2)
+$(if $(filter %0 %1 %2 %3 %4 %5 %6 %7 %8 %9,$(call plain,RANKS,$(RANKS))),,$(error RANKS: expected a number, found $(RANKS)))
 path     = $(if $(word 2,$(2)),$(error $(1): expected one path without spaces, found $(2)))$(call plain,$(1),$(2))
 
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
@@ -295,7 +296,7 @@ key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,
 # the record of a stage, unless it has the stage's key: $(run) COMMAND
 run = OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' sh code/due.sh run $@ $<
 # several processes train one model, chapter 54
-RANKED = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(call plain,RANKS,$(RANKS)))
+RANKED = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
 
 $(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
 	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
