@@ -9,11 +9,14 @@ AUTHOR   ?=
 COURSE   ?=
 DATA_DIR ?=
 DATA_MIRROR ?=
-EXTENDED ?= 0
-TEACHER  ?= $(call setting,teacher,source)
+EXTENDED ?=
+UNTIL    ?=
+TEACHER  ?=
 CORPUS   ?=
 SET      ?=
+JOBS     ?=
 RANKS    ?= 1
+LAUNCH   ?=
 BUILD    ?= build
 CC       ?= cc
 CFLAGS   ?= -O3 -march=native
@@ -26,7 +29,8 @@ WAIT     ?=
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
 # DATA_MIRROR  a first home for all downloads, http://… or file:///…, laid out like data/
 # EXTENDED  1 adds the models that the profile lists as extended
-# TEACHER   a model folder, or scratch
+# UNTIL     the last tier to run: core, seeds, students, ablations, glue, squad or extended; make plan says what they have
+# TEACHER   a model folder, or scratch; by default the profile's
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
 #           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
 # CUDA_ARCH what the GPU code is for: 75 (a T4, and PTX for newer chips), native, or 75-ptx (the PTX alone); or all at
@@ -36,13 +40,15 @@ WAIT     ?=
 # HOSTCXX   the C++ compiler that nvcc works with; by default its own choice, or the newest g++-N here that it takes
 # SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
 #           SET="--distill.epochs 2 --finetune.seeds '1 2'"
+# JOBS      how many stages run side by side; by default the profile's
+# LAUNCH    what stands before the command of each stage, as in LAUNCH="srun -n1 -c4 --gpus=1"
 # RANKS     how many processes train one model together, by Open MPI; make deps RANKS=2 installs that
 # MPI       its name for pkg-config; empty: leave it out
 # V         1 shows every command
 # WAIT      1 waits while another make has the build or the run's folder to itself, which otherwise ends this one
 
 # What is typed is taken as it is: a dollar in it is no variable of make's. A text reaches the shell as $(call quoted,TEXT).
-$(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR ARTIFACT,\
+$(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR ARTIFACT LAUNCH,\
     $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
 quoted   = '$(subst ','\'',$(1))'
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
@@ -65,7 +71,7 @@ export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
 # to it (chapter 50). What is done then is the target with .alone behind its name.
-RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data
+RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle build compile check
 DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
@@ -81,7 +87,7 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test checked room stages sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live room bench.planned gpu-stages tiers woven-tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -180,16 +186,24 @@ $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -ffp-contract=fast
 $(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)))
 
 # The experiment ----------------------------------------------------------------------------------------------------
-# Each stage is a target. What it runs, its settings and its data make its key; a record with another key, or none, runs it
-# again (chapter 50). Times decide nothing here, so all of it is looked at each time.
+# `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, and a key for each (chapter 16).
+# They are made anew each time, and make calls itself to go by them. Times decide nothing here.
 
 SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
-# the words of SET, each quoted for the shell
-WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 NAME     := $(basename $(notdir $(PROFILE)))
 RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
+KEYS     := $(WORK)/keys
+CORES    := $(shell nproc)
+# the words of SET, each quoted for the shell, and what other variables stand for
+WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
+WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER),--teacher.source $(call quoted,$(TEACHER))) \
+    $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
+PLANNING  = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --keys $(KEYS) $(UNTIL:%=--until %)
+# $(call planned,GOAL): has make go by the rules that the plan has now; under make -n there may be no program yet
+planned   = mkdir -p $(KEYS) $(RUN) && $(if $(and $(DRY),$(if $(wildcard $(DISTIL)),,1)),echo 'distil plan' says what follows, \
+    $(PLANNING) --make >$(WORK)/plan.mk.new && mv $(WORK)/plan.mk.new $(WORK)/plan.mk && $(MAKE) --no-print-directory PLAN=$(WORK)/plan.mk $(1))
 
 $(RUNNING):
 	$(Q)$(call alone,$(RUN)) $(MAKE) --no-print-directory $@.alone
@@ -200,84 +214,106 @@ $(BUILDING):
 $(PACKING):
 	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
 
-# $(call setting,SECTION,KEY): a value from SET, or else from the profile, with the indented lines that go on with it
-setting = $(shell option= found=; for word in $(WORDS); do [ "$$option" != --$(1).$(2) ] || found=1 value=$$word; option=$$word; done; \
-    [ -z "$$found" ] || { printf '%s\n' "$$value"; exit; }; awk -v section='[$(1)]' -v key='$(2)' '{ sub(/[\#].*/, "") } /^\[/ { inside = $$1 == section; goes_on = 0 } \
-    goes_on && /^ / && !/=/ { print } /=/ { goes_on = inside && $$1 == key } goes_on && /=/ { sub(/^[^=]*= */, ""); print }' $(SETTINGS))
-# the same, of words or numbers
-names   = $(call plain,[$(1)] $(2),$(call setting,$(1),$(2)))
+plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
+	$(Q)mkdir -p $(KEYS) && $(PLANNING)
 
-TASKS   := $(call names,finetune,tasks)
-JOBS     = $(call names,run,jobs)
-# $(call listed,TASK): the models that are fine-tuned for it, or for all. A task's own lists come before [finetune]'s; a
-# task that has one of models has no others, unless it lists extended ones too
-listed   = $(or $(call names,$(1),models),$(call names,finetune,models)) $(if $(filter 1,$(EXTENDED)),$(call \
-    names,$(if $(call names,$(1),models)$(call names,$(1),extended),$(1),finetune),extended))
-models   = $(MODELS.$(1))
-seeds    = $(SEEDS.$(1))
-ifneq ($(wildcard $(SETTINGS)),)
-$(foreach t,$(TASKS),$(eval MODELS.$(t) := $(strip $(call listed,$(t)))))
-$(foreach t,$(TASKS),$(eval SEEDS.$(t) := $(or $(call names,$(t),seeds),$(call names,finetune,seeds))))
-endif
-# a student that is distilled twice begins as another one: $(call parent,STUDENT), its own name for all others
-LISTED  := $(sort $(foreach t,$(TASKS),$(MODELS.$(t))))
-$(foreach m,$(LISTED),$(eval PARENT.$(m) := $(or $(call names,$(m),from),$(m))))
-parent   = $(PARENT.$(1))
-twice    = $(filter-out $(call parent,$(1)),$(1))
-STUDENTS = $(sort $(foreach m,$(LISTED),$(filter student%,$(call parent,$(m)))))
-CORES   := $(shell nproc)
-TEACHER_FOLDER = $(if $(filter scratch,$(call path,TEACHER,$(TEACHER))),scratch,$(firstword $(wildcard $(TEACHER)/config.json $(DATA)/$(TEACHER)/config.json)))
-TEACHER_PATH   = $(patsubst %/config.json,%,$(TEACHER_FOLDER))
-# an adopted teacher is fine-tuned from its own folder, which has its pooler
-MODEL_PATH     = $(if $(filter-out teacher,$(1))$(filter scratch,$(TEACHER)),$(RUN)/models/$(or $(call parent,$(1)),$(1)),$(TEACHER_PATH))
+data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
+	+$(Q)$(call planned,$(KEYS)/data.key)
 
-# what the run needs, and what for: LABEL:FILE or LABEL:NAME, as data.sh takes it
-ifneq ($(wildcard $(SETTINGS)),)
-PRETRAINING := $(call setting,teacher,vocabulary) $(or $(CORPUS),$(call setting,teacher,train))
-WANTS  := $(addprefix corpus:,$(call setting,corpus,train) $(call setting,corpus,validation)) \
-          $(addprefix teacher:,$(if $(filter scratch,$(TEACHER)),$(PRETRAINING),$(if $(wildcard $(TEACHER)/config.json),,$(TEACHER)))) \
-          $(foreach s,$(STUDENTS),$(addprefix $(s):,$(call setting,$(s),folder))) $(join $(TASKS:%=%:),$(TASKS))
-LABELS := $(sort $(foreach w,$(WANTS),$(firstword $(subst :, ,$(w)))))
-endif
-# $(call sums,LABEL…): the keys of the data that is wanted under these labels
-sums = $(patsubst %,$(WORK)/keys/data-%.key,$(filter $(1),$(LABELS)))
+# a page of what has come so far; it takes no lock
+live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
+	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --make | \
+	    sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
-STAGE_CODE := main room pretrain distill finetune results run measure tables values verdicts trust verify artifact bench estimate watch toyland tokenize inspect gradients
-ENGINE      = $(filter-out code/tangle.c $(STAGE_CODE:%=code/%.c) $(STAGE_CODE:%=code/%.h),$(sort $(wildcard code/*.[ch] code/*.cu)))
-OPTIONS     = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $<) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
-
-# $(call heard,TASK,STUDENT): refuses a student that hears more fine-tuned teachers than the task has
-heard = teachers='$(call names,$(2),teachers)'; seeds=$(words $(and $(filter teacher,$(call models,$(1))),$(call seeds,$(1)))); \
-    [ $$seeds -ge $${teachers:-0} ] || { echo "$(basename $@): $(2) hears $$teachers teachers of $(1), which has $$seeds; a teacher is trained" \
-    "for each of its seeds" >&2; exit 1; };
-
-# the experiments that are due, and what comes of them
+# all tiers that are due, and what comes of them
 define finish_run
-	$(Q)$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(if $(call twice,$(m)),$(call heard,$(t),$(m))))) :
 	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(Q)$(MAKE) --no-print-directory data.alone
-	$(Q)$(MAKE) --no-print-directory room
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) stages
-	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory checked
-	$(Q)$(MAKE) --no-print-directory $(RUN)/values.json
+	+$(Q)$(call planned,$(1))
 endef
 
-report.alone: build ## run the experiments that are due, then weave results/PROFILE/report.pdf
+report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
-	$(finish_run)
-	$(Q)$(MAKE) --no-print-directory weave.alone
+	$(call finish_run,woven-tiers)
 
 CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
 
 ifeq ($(ARTIFACT),)
 verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
-	$(finish_run)
+	$(call finish_run,tiers)
 	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
 else
 verify: build
 	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
 endif
+
+ifndef PLAN
+$(RUN)/stages/%.json: build FORCE
+	+$(Q)$(call planned,$@)
+else
+include $(PLAN)
+
+# what stands before and behind the command of a stage: it runs unless its record has its key
+THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
+# several processes train one model, chapter 54
+RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
+STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
+OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
+
+room:
+	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
+	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH),:)
+
+# a report between two tiers is worth it if the training since the last one took some time
+woven-tiers: room
+	$(Q)began=$$(date +%s); for tier in $(TIERS); do $(MAKE) --no-print-directory -j$(JOBS) $$tier.tier || exit; \
+	    [ $$tier != $(lastword $(TIERS)) ] && [ $$(($$(date +%s) - began)) -ge $(WEAVE) ] || continue; \
+	    $(MAKE) --no-print-directory results && $(MAKE) --no-print-directory weave.alone || exit; began=$$(date +%s); done
+	$(Q)$(MAKE) --no-print-directory results
+	$(Q)$(MAKE) --no-print-directory weave.alone
+
+tiers: room
+	$(Q)for tier in $(TIERS); do $(MAKE) --no-print-directory -j$(JOBS) $$tier.tier || exit; done
+	$(Q)$(MAKE) --no-print-directory results
+
+results: $(RUN)/bench.json
+	$(Q)$(call alone,$(BUILD)) $(MAKE) -s --no-print-directory $(WORK)/checks.tsv
+	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
+	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
+
+# the benchmark has the machine to itself, so it is not one of the stages that run side by side
+BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
+    --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json $(WORDS)
+
+$(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
+	$(Q)sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH_COMMAND) --key $$(cat $(KEYS)/bench.key) >/dev/null
+
+bench.planned: $(RUN)/stages/distill-student.json
+	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
+	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) -- $(BENCH_COMMAND); \
+	else $(BENCH_COMMAND); fi
+
+# data: generated, a folder that is there whole or not at all, with the key that it was made from, and as it was made; or
+# found, fetched and unpacked by data.sh (chapter 35)
+ifdef TOYLAND
+$(KEYS)/data.key: FORCE
+	$(Q)cmp -s $(KEYS)/toyland.key $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
+	    $(DISTIL) toyland --out $(DATA).new $(TOYLAND) && cp $(KEYS)/toyland.key $(DATA).new/.key && \
+	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
+	$(Q)sha256sum <$(DATA)/.sums >$@.new && $(whole) && rm -f $(KEYS)/missing
+else
+$(KEYS)/data.key: FORCE
+	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
+	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(WANTS)
+endif
+endif
+
+PYTHON ?= python3
+bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
+	+$(Q)$(call planned,bench.planned)
 
 artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
 	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
@@ -291,139 +327,19 @@ $(RUN)/artifact.tar.xz: FORCE
 	    -C $(WORK)/artifact $(NAME) && xz -c -T1 $(WORK)/artifact.tar >$@.new && rm $(WORK)/artifact.tar && $(whole)
 	@echo "artifact: $@, $$(du -k $@ | cut -f1) KiB"
 
-# what a stage is made from: its code, its sections of the profile, overrides, the data, and the stages before it
-key = sh code/due.sh key $@ $(SETTINGS) '$(2)' '$(ENGINE) $(1)' '$(filter %.key,$^)' $(WORDS) $(3)
-# the record of a stage, unless it has the stage's key: $(run) COMMAND
-run = OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' sh code/due.sh run $@ $<
-# several processes train one model, chapter 54
-RANKED = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
-
-$(WORK)/keys/teacher.key: $(call sums,corpus teacher) $(WORK)/keys/weights.key FORCE
-	$(Q)$(call key,code/pretrain.c,run corpus teacher head)
-
-$(foreach s,$(STUDENTS),$(if $(call sums,$(s)),$(eval $(WORK)/keys/distill-$(s).key: $(call sums,$(s)))))
-$(STUDENTS:%=$(WORK)/keys/distill-%.key): $(WORK)/keys/distill-%.key: $(call sums,corpus) $(WORK)/keys/teacher.key FORCE
-	$(Q)$(call key,code/distill.c,run corpus distill $*)
-
-$(WORK)/keys/weights.key: FORCE
-	@mkdir -p $(@D)
-	$(Q)[ -n "$(TEACHER_PATH)" ] || { echo "report: $(TEACHER): expected a model folder there or below $(DATA);" \
-	    "give TEACHER=FOLDER or TEACHER=scratch" >&2; exit 1; }
-	$(Q){ printf '%s\n' $(call quoted,corpus $(CORPUS)); [ $(TEACHER) = scratch ] && echo scratch || (cd $(TEACHER_PATH) && sha256sum $(ADOPTED)) || :; } >$@.new
-	$(Q)mv $@.new $@
-
-ADOPTED    = model.safetensors config.json vocab.txt
-PRETRAINED = $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS))) --teacher $(TEACHER_PATH)
-
-$(RUN)/stages/teacher.json: $(WORK)/keys/teacher.key FORCE
-	$(Q)$(run) $(DISTIL) pretrain $(OPTIONS) $(PRETRAINED)
-
-$(STUDENTS:%=$(RUN)/stages/distill-%.json): $(RUN)/stages/distill-%.json: $(WORK)/keys/distill-%.key $(RUN)/stages/teacher.json FORCE
-	$(Q)$(run) $(DISTIL) distill $(OPTIONS) --student $*
-
-THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
-
-# Data: generated for mini; for the others found, fetched and unpacked by data.sh (chapter 35)
-data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
-	$(Q)$(MAKE) --no-print-directory $(WORK)/keys/data.key
-
-ifeq ($(filter-out toyland,$(call setting,run,data)),)
-$(WORK)/keys/toyland.key: FORCE
-	$(Q)$(call key,code/toyland.c,run toyland)
-
-# a folder that is there whole or not at all, with the key that it was made from, and as it was made
-$(WORK)/keys/data.key: $(WORK)/keys/toyland.key FORCE
-	$(Q)cmp -s $< $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
-	    $(DISTIL) toyland --out $(DATA).new --seed $(call names,run,seed) \
-	    $(foreach n,paragraphs train dev,--$(n) $(call names,toyland,$(n))) && cp $< $(DATA).new/.key && \
-	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)sha256sum <$(DATA)/.sums >$@.new
-	$(Q)mv $@.new $@
-
-$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
-	$(Q)cp $< $@.new && mv $@.new $@
-else
-$(WORK)/keys/data.key: FORCE
-	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
-	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(foreach w,$(WANTS),$(call quoted,$(w)))
-
-$(LABELS:%=$(WORK)/keys/data-%.key): $(WORK)/keys/data-%.key: $(WORK)/keys/data.key
-	@:
-endif
-
-# fine-tuning: one target for each task, model and seed; one key for each task and model
-tuned = --task $(1) --model $(call MODEL_PATH,$(2)) --name $(2) --seed $(3)
-tune  = $$(DISTIL) finetune $$(OPTIONS) $(call tuned,$(1),$(2),$(3))
-define finetune_key
-$(WORK)/keys/finetune-$(1)-$(2).key: $(call sums,$(1)) $(WORK)/keys/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).key \
-    $(if $(call twice,$(2)),$(WORK)/keys/finetune-$(1)-teacher.key) FORCE
-	$$(Q)$$(call key,code/finetune.c,run finetune $(1) $(if $(call twice,$(2)),$(2)),$(if $(call twice,$(2)),--$(2).heard '$(call seeds,$(1))'))
-endef
-define finetune
-$(RUN)/stages/finetune-$(1)-$(2)-$(3).json: $(WORK)/keys/finetune-$(1)-$(2).key \
-    $(RUN)/stages/$(if $(filter teacher,$(2)),teacher,distill-$(call parent,$(2))).json \
-    $(if $(call twice,$(2)),$(foreach s,$(call seeds,$(1)),$(RUN)/stages/finetune-$(1)-teacher-$(s).json)) FORCE
-	$$(Q)$(if $(filter teacher,$(2)),$(call keep,$(1),$(3))) $$(run) $(call tune,$(1),$(2),$(3)) $$$${KEPT:+--out $$$$KEPT}
-endef
-# teachers of a task that is distilled a second time are kept; those that went before are trained again
-keep = $(if $(strip $(foreach m,$(call models,$(1)),$(call twice,$(m)))),export KEPT=$(RUN)/teachers/$(1)-$(2);)
-ifneq ($(wildcard $(SETTINGS)),)
-$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(eval $(call finetune_key,$(t),$(m)))))
-$(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(eval $(call finetune,$(t),$(m),$(s))))))
-endif
-
-FINETUNED = $(foreach t,$(TASKS),$(foreach m,$(call models,$(t)),$(foreach s,$(call seeds,$(t)),$(RUN)/stages/finetune-$(t)-$(m)-$(s).json)))
-
-# the benchmark has the machine to itself, so it is not one of the stages that run side by side
-BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(call MODEL_PATH,teacher) --full code/full.settings --published chapters/published.json $(WORDS)
-BENCH_CODE    = $(foreach c,bench estimate watch distill,code/$(c).c code/$(c).h)
-
-$(WORK)/keys/bench.key: $(WORK)/keys/distill-student.key FORCE
-	$(Q)$(call key,$(BENCH_CODE) code/full.settings chapters/published.json,run corpus distill finetune $(TASKS) student)
-
-$(RUN)/bench.json: $(WORK)/keys/bench.key $(RUN)/stages/distill-student.json FORCE
-	$(Q)sh code/due.sh run $@ $< $(BENCH_COMMAND) --key $$(cat $<) >/dev/null
-
-PYTHON ?= python3
-bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
-	$(Q)$(MAKE) --no-print-directory $(RUN)/stages/distill-student.json
-	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
-	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(call MODEL_PATH,teacher) -- $(BENCH_COMMAND); \
-	else $(BENCH_COMMAND); fi
-
 # figures that the book quotes from its tests: {{check.…}}
 CHECKED = $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(shell grep -l check_report tests/*.c)))
-
-checked: $(CHECKED)
-	@:
 
 $(WORK)/checks.tsv: $(CHECKED)
 	@mkdir -p $(@D)
 	$(Q): >$@.new; for t in $(CHECKED); do CHECKS=$@.new $$t >/dev/null 2>&1 || { echo "$$t failed" >&2; exit 1; }; done
 	$(Q)LC_ALL=C sort -u -o $@.new $@.new && $(whole)
 
-$(RUN)/values.json: $(RUN)/bench.json $(WORK)/checks.tsv $(DISTIL) stages
-	$(Q)rm -f $@ # written last: tables of two runs are never woven together
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $(CODE_KEY) $(WORDS) \
-	    $(if $(filter 1,$(EXTENDED)),$(foreach t,finetune $(TASKS),$(if $(call setting,$(t),extended),--$(t).models "$(strip $(call listed,$(t)))")))
-
-RECORDS = $(RUN)/stages/teacher.json $(STUDENTS:%=$(RUN)/stages/distill-%.json) $(FINETUNED)
-stages: $(RECORDS)
-
-# memory and disk for the stages that have left no record yet
-MISSING = $(filter-out $(wildcard $(RUN)/stages/*.json),$(RECORDS))
-KEPT_TEACHERS = $(foreach t,$(TASKS),$(if $(strip $(foreach m,$(call models,$(t)),$(call twice,$(m)))),$(addprefix $(t)-,$(call seeds,$(t)))))
-room:
-	$(Q)$(if $(and $(MISSING),$(TEACHER_PATH)),sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(words $(MISSING)) $(DISTIL) room \
-	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) --teacher $(TEACHER_PATH) --student '$(STUDENTS)' --name '$(KEPT_TEACHERS)' $(WORDS),:)
-
 # Weaving -----------------------------------------------------------------------------------------------------------
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
 
 export TITLE AUTHOR COURSE
-DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp,$(sort $(wildcard figures/*.gp))))
+DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
 PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
     -M command='make report PROFILE=$(NAME)'
@@ -585,27 +501,26 @@ test: build ## run every test
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
 # nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
-# ELSEWHERE: a teacher that is not among the data
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
-packed    = $(foreach m,$(call models,$(1)),$(if $(call twice,$(m)),,$(m)))
-ELSEWHERE = $(filter-out scratch $(DATA)/%,$(TEACHER_PATH))
-PACKED_AT = $(patsubst $(DATA)/%,data/%,$(if $(ELSEWHERE),$(patsubst $(ELSEWHERE),data/teacher,$(1)),$(1)))
-PLANNED   = $(call quoted,teacher pretrain $(call PACKED_AT,$(PRETRAINED)) $(WORDS)) \
-    $(foreach s,$(STUDENTS),$(call quoted,distill-$(s) distill --student $(s) $(WORDS))) \
-    $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(foreach s,$(call seeds,$(t)),\
-    $(call quoted,finetune-$(t)-$(m) finetune $(call PACKED_AT,$(call tuned,$(t),$(m),$(s))) $(WORDS)))))
-PLANNED_KEYS = $(WORK)/keys/teacher.key $(STUDENTS:%=$(WORK)/keys/distill-%.key) $(WORK)/keys/bench.key \
-    $(foreach t,$(TASKS),$(foreach m,$(call packed,$(t)),$(WORK)/keys/finetune-$(t)-$(m).key))
+LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) \
+    --teacher.source $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH))))
 
 gpu-plan.alone: build
 	$(Q)$(MAKE) --no-print-directory data.alone
-	$(Q)$(MAKE) --no-print-directory $(PLANNED_KEYS)
+	+$(Q)$(call planned,gpu-stages)
+
+ifdef PLAN
+# a teacher that is not among the data travels as one that is
+ELSEWHERE = $(filter-out scratch $(DATA)/%,$(subst ',,$(TEACHER_PATH)))
+
+gpu-stages:
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
-	$(Q)cp $(SETTINGS) $(GPU_DAY)/settings/$(NAME).settings
-	$(Q)cp $(PLANNED_KEYS) $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
-	$(Q)$(if $(ELSEWHERE),cp -rL $(ELSEWHERE) $(GPU_DAY)/data/teacher)
-	$(Q)printf '%s\n' $(PLANNED) | sed 's/ *$$//' >$(GPU_DAY)/stages/$(NAME)
+	$(Q)cp $(KEYS)/*.key $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
+	$(Q)$(if $(ELSEWHERE),cp -rL $(TEACHER_PATH) $(GPU_DAY)/data/teacher)
+	$(Q)$(LISTED) --list >$(GPU_DAY)/stages/$(NAME)
+	$(Q)$(LISTED) --settings >$(GPU_DAY)/settings/$(NAME).settings
+endif
 
 gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
 	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone

@@ -113,7 +113,7 @@ static char *description(const struct artifact *a)
                        "computed from. The student %s. The weights of the models are "
                        "not in it; no score is computed from them.",
                        value(a, "run.profile"), value(a, "run.device"),
-                       value(a, "retention.sentence"));
+                       value(a, "retention.student.sentence"));
 }
 
 static void put_readme(struct artifact *a)

@@ -32,44 +32,38 @@ static const char usage[] =
 
 /* Choose a task of the profile */
 /* The task of that name, if the profile lists it; else its first task, or, of pairs,
-   the first that has two texts. */
-static const struct task *choose_task(const struct stage *stage, const char *name,
-                                      bool pairs)
+   the first that has two texts; each only if its data is there. */
+static const struct planned_task *choose_task(const struct stage *stage,
+                                              const char *name, bool pairs)
 {
-    struct settings *s = stage->settings;
-    const struct task *first = NULL;
-    if (settings_lists(s, "finetune", "tasks", name, strlen(name)))
-        return task_find(name);
-    const char *listed = settings_text(s, "finetune", "tasks");
-    for (listed += strspn(listed, " "); *listed; listed += strspn(listed, " ")) {
-        size_t length = strcspn(listed, " ");
-        char *one = text_format("%.*s", (int)length, listed);
-        const struct task *task = task_find(one);
-        free(one);
-        if (pairs && task->second)
+    const struct plan *plan = stage->plan;
+    const struct planned_task *first = NULL, *pair = NULL;
+    for (int i = plan->task_count - 1; i >= 0; i--) {
+        const struct planned_task *task = &plan->tasks[i];
+        if (!task_is_there(task->task, stage->data))
+            continue;
+        if (!strcmp(task->task->name, name))
             return task;
-        first = first ? first : task;
-        listed += length;
+        first = task;
+        pair = task->task->second ? task : pair;
     }
     if (!first)
-        fail("finetune", "expected tasks, found none");
-    return first;
+        fail(stage->data, "expected the data of one of the tasks of [finetune]");
+    return pairs && pair ? pair : first;
 }
 
 /* Read the rows to be timed */
 /* The rows of a split; limit: how many; 0: all. */
 static struct examples *read_examples(const struct stage *stage,
-                                      const struct task *task, enum split split,
-                                      int limit)
+                                      const struct planned_task *planned,
+                                      enum split split, int limit)
 {
-    char *sections = text_format("%s finetune", task->name);
     struct tokenizer *tokenizer = tokenizer_open(stage->model);
-    int length = (int)settings_count(stage->settings, sections, "length");
+    struct reading reading = {
+        .length = planned->length, .stride = planned->length, .limit = limit};
     struct examples *examples =
-        task_read(task, stage->data, split, tokenizer,
-                  (struct reading){.length = length, .stride = length, .limit = limit});
+        task_read(planned->task, stage->data, split, tokenizer, reading);
     tokenizer_free(tokenizer);
-    free(sections);
     return examples;
 }
 
@@ -498,15 +492,12 @@ static int judge(void *context, long index, float share, struct loss_values *val
 static json_t *time_finetuning(const struct stage *stage, const struct kernels *k,
                                const struct limits *limits)
 {
-    struct settings *s = stage->settings;
-    const struct task *task = choose_task(stage, "imdb", false);
-    char *sections = text_format("%s finetune", task->name);
-    struct judging j = {.size = (int)settings_count(s, sections, "batch")};
-    int length = (int)settings_count(s, sections, "length");
-    j.examples = read_examples(stage, task, TRAIN, STEPS * j.size);
+    const struct planned_task *planned = choose_task(stage, "imdb", false);
+    struct judging j = {.size = planned->recipe.batch};
+    j.examples = read_examples(stage, planned, TRAIN, STEPS * j.size);
     j.order = batch_order(j.examples->count, 1, 0);
-    j.batch = batch_create(length * j.size, j.size);
-    j.model = open_classifier(k, stage->model, task, LEARN_ALL);
+    j.batch = batch_create(planned->length * j.size, j.size);
+    j.model = open_classifier(k, stage->model, planned->task, LEARN_ALL);
     const struct batch *batch = j.batch;
     struct timed timed = {"task", judge, &j, j.model, NULL, &batch};
     json_t *object = time_steps(stage, &timed, limits);
@@ -514,7 +505,6 @@ static json_t *time_finetuning(const struct stage *stage, const struct kernels *
     batch_free(j.batch);
     examples_free(j.examples);
     free(j.order);
-    free(sections);
     return object;
 }
 
@@ -586,9 +576,9 @@ int bench_main(int argc, char **argv)
     json_t *aims = json_object();
     if (!published)
         fail(stage.published, "line %d: %s", error.line, error.text);
-    struct settings *full = settings_open(stage.full);
+    struct plan *full = plan_open(settings_open(stage.full));
     json_object_set_new(object, "estimate", estimate_experiment(full, published));
-    settings_close(full);
+    plan_close(full);
     static const char *const goals[] = {"course",     "practice", "share",
                                         "minutes",    "batch",    "large-batch",
                                         "processors"};
@@ -602,16 +592,16 @@ int bench_main(int argc, char **argv)
     json_decref(published);
     /* Time one pass over a development set */
     char *student = stage_path(&stage, "models/%s", stage.student);
-    const struct task *task = choose_task(&stage, "stsb", true);
-    struct examples *examples = read_examples(&stage, task, DEV, 0);
+    const struct planned_task *planned = choose_task(&stage, "stsb", true);
+    const struct task *task = planned->task;
+    struct examples *examples = read_examples(&stage, planned, DEV, 0);
     struct pass pass;
     json_object_set_new(object, "models",
                         time_models(stage.model, student, task, examples, &pass));
     struct batch *batch = batch_create((int)examples->starts[examples->count], pass.count);
     examples_batch(examples, pass.rows, 0, pass.count, batch, 0);
     leave(&stage, batch, "pass");
-    bool toy = !strcmp(settings_text(stage.settings, "run", "data"), "toyland");
-    char *title = text_format(toy ? "toy %s" : "%s", task->title);
+    char *title = text_format(stage.plan->toyland ? "toy %s" : "%s", task->title);
     json_object_set_new(object, "pass",
                         json_pack("{s:s, s:i, s:i, s:i}", "title", title, "rows",
                                   pass.count, "whole", examples->count, "tokens",

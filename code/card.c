@@ -55,7 +55,7 @@ char *card_inherit(char *so_far, const char *parent)
 
 static bool is_toyland(const struct stage *stage)
 {
-    return strcmp(settings_text(stage->settings, "run", "data"), "toyland") == 0;
+    return stage->plan->toyland;
 }
 
 char *card_data(const struct stage *stage, const char *title)
@@ -63,17 +63,11 @@ char *card_data(const struct stage *stage, const char *title)
     return text_format(is_toyland(stage) ? "Toyland's likeness of %s" : "%s", title);
 }
 
-char *card_sources(const struct stage *stage, const char *sections, const char *task)
+char *card_sources(const struct stage *stage, const char *texts, const char *task)
 {
-    char *all, *where = text_format("%s corpus", sections ? sections : "");
-    if (is_toyland(stage))
-        all = text_format("%s", "toyland");
-    else
-        all = text_format("%s %s", task ? task : "",
-                          sections ? settings_text(stage->settings, where, "train")
-                                   : "");
-    free(where);
-    return all;
+    return is_toyland(stage)
+               ? text_format("%s", "toyland")
+               : text_format("%s %s", task ? task : "", texts ? texts : "");
 }
 
 static void write_words(FILE *stream, const char *words)

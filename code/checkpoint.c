@@ -73,7 +73,6 @@ static void *write_copy(void *argument)
 {
     struct checkpoint *c = argument;
     size_t size = c->model->parameters.size, state_size = STATE_SIZE;
-    record_save(c->curves);
     struct safetensors_writer *writer = safetensors_create(c->path);
     safetensors_add(writer, "parameters", "F32", 1, &size, c->values);
     safetensors_add(writer, "first moment", "F32", 1, &size, c->values + size);

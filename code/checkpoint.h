@@ -22,9 +22,9 @@ struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
 size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parameters);
 
 /* checkpoint_write: copies the state after `step` steps and leaves the copy to the
-   thread, which first saves the curves of the record, so that they are never behind.
-   Returns false, having done nothing, if the last one is still being written. If one
-   cannot be written, the program fails, naming it, at once or by checkpoint_close. */
+   thread. Returns false, having done nothing, if the last one is still being written.
+   If one cannot be written, the program fails, naming it, at once or by
+   checkpoint_close. */
 bool checkpoint_write(struct checkpoint *checkpoint, long step);
 
 /* checkpoint_read: brings model, optimizer and record to the last checkpoint with the

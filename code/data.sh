@@ -1,8 +1,11 @@
 # Tangled from chapters/35-data.md; edit there.
-# usage: sh code/data.sh VIEW KEYS LABEL:WANT...
+# usage: sh code/data.sh VIEW KEYS LABEL:WANT... LABEL?:WANT...
 # Makes VIEW a folder of links to the files that are wanted, and KEYS/data-LABEL.key
-# the sums of each label's files. Fetches and unpacks what is due. If a file cannot be
-# had, it says so, changes neither, and exits with 1. `make data` calls it.
+# the sums of each label's files. Fetches and unpacks what is due. If a file of LABEL
+# cannot be had, it says so, changes neither, and exits with 1. If one of LABEL? cannot,
+# it says so and leaves the label out: nothing of it in VIEW, no key, and a line in
+# KEYS/missing: the label, a tab, and a sentence for people. All wants of one label are
+# either needed or optional. `make data` calls it.
 set -u -f
 export LC_ALL=C
 
@@ -20,7 +23,8 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$derived" "$keys"
-touch "$derived/sums" "$work/said" "$work/dead"
+touch "$derived/sums"
+for list in said dead plan needed optional; do : >"$work/$list"; done
 
 # say MESSAGE: on standard error, once
 say() {
@@ -337,36 +341,68 @@ meet() {
     return 1
 }
 
-# Say what is missing and where it should be
-# explain LABEL WANT: what would meet the want, and where what is not there can be had
-explain() {
-    begin=$1: fetching=no
-    for alternative in $(echo "$2" | tr '|' ' '); do ways "$alternative"; done |
+# List what would meet a want
+# lacking WANT: lines of `way FILES`, `file FILE`, `packed ARCHIVE` and `home ADDRESS`,
+# with a tab after the first word
+lacking() {
+    fetching=no
+    for alternative in $(echo "$1" | tr '|' ' '); do ways "$alternative"; done |
     while read -r way; do
-        echo "  $begin" $way
-        begin=or
+        printf 'way\t%s\n' "$way"
         for file in $way; do
-            find_file "$file" >&2 && continue
+            have "$file" >&2 && continue
+            printf 'file\t%s\n' "$file"
             for source in $(archives "$file") "$file"; do
-                [ "$source" = "$file" ] || echo "      packed as $source"
-                facts "$source" home | sed 's/^/      from /'
+                [ "$source" = "$file" ] || printf 'packed\t%s\n' "$source"
+                facts "$source" home | sed 's/^/home\t/'
             done
         done | awk '!seen[$0]++'
     done
 }
 
+# Say what is missing and where it should be
+# complain HEADING LIST: says what the wants of the list lack, each `LABEL WANT`
 complain() {
-    say "not all is there that this run needs:"
-    while IFS=: read -r label want; do
-        explain "$label" "$want" >&2
-    done <"$work/missing"
+    say "$1"
+    while IFS=$(printf '\t') read -r label want; do
+        lacking "$want" | awk -F '\t' -v begin="$label:" '
+            $1 == "way" { print "  " begin, $2; begin = "or" }
+            $1 == "packed" { print "      packed as", $2 }
+            $1 == "home" { print "      from", $2 }' >&2
+    done <"$2"
+}
+
+advise() {
     say "put it into $store/, or into a folder of your own and give DATA_DIR=FOLDER:"
-    say "files and archives alike, in the folders shown; or give DATA_MIRROR=URL;"
-    say "or do without, by a copy of the profile that lists fewer tasks and models"
+    say "files and archives alike, in the folders shown; or give DATA_MIRROR=URL"
     silent=$(sort -u "$work/dead" | xargs)
     [ -z "$silent" ] || say "there was no answer from $silent"
     command -v curl >/dev/null || say "curl is not installed; make deps installs it"
-    exit 1
+}
+
+# Put into words what is missing
+# sentence: of the wants `LABEL WANT` on standard input, all of one label
+sentence() {
+    while IFS=$(printf '\t') read -r label want; do
+        echo want
+        lacking "$want"
+    done | awk -F '\t' '
+        $1 == "want" { join = ", and "; ways = 0 }
+        $1 == "way" && ways++ { join = ", or " }
+        $1 == "file" { files = files (files ? join : "") $2; join = ", " }
+        $1 == "home" && !seen[$2]++ { homes = homes (homes ? ", or " : "") $2 }
+        END {
+            if (homes) print "Missing: " files "; may be found at " homes "."
+            else print "Missing: " files "; no home of it is known."
+        }'
+}
+
+# describe_missing: a line for each label that is left out
+describe_missing() {
+    for label in $(cut -f 1 "$work/optional" | sort -u); do
+        awk -F '\t' -v label="$label" '$1 == label' "$work/optional" >"$work/wants"
+        printf '%s\t%s\n' "$label" "$(sentence <"$work/wants")"
+    done
 }
 
 # Lay out the files for the run
@@ -379,10 +415,18 @@ show() {
     cp -RL "$1" "$2" || { rm -rf "$view.partial"; exit 1; }
 }
 
+# forget LABEL: leaves it out
+forget() {
+    awk -F '\t' -v label="$1" '$1 != label' "$work/plan" >"$work/plan.new"
+    mv "$work/plan.new" "$work/plan"
+    rm -f "$keys/data-$1.key"
+}
+
 lay_out() {
     cut -f 2- "$work/plan" | sort -u >"$work/view"
     if ! cmp -s "$work/view" "$view.list"; then
         rm -rf "$view.partial" "$view.list"
+        mkdir -p "$view.partial"
         while IFS=$(printf '\t') read -r file sum target; do
             mkdir -p "$view.partial/$(dirname "$file")"
             show "$target" "$view.partial/$file"
@@ -403,7 +447,21 @@ lay_out() {
 # Meet every want
 for want; do
     label=${want%%:*}
-    meet "${want#*:}" || echo "$want" >>"$work/missing"
+    case $label in *'?') list=optional ;; *) list=needed ;; esac
+    label=${label%'?'}
+    meet "${want#*:}" || printf '%s\t%s\n' "$label" "${want#*:}" >>"$work/$list"
 done
-[ ! -s "$work/missing" ] || complain
+[ ! -s "$work/needed" ] ||
+    complain "not all is there that this run needs:" "$work/needed"
+[ ! -s "$work/optional" ] ||
+    complain "what cannot be had is left out, and asked for the next time:" \
+        "$work/optional"
+if [ -s "$work/needed" ] || [ -s "$work/optional" ]; then advise; fi
+if [ -s "$work/needed" ]; then
+    say "or do without, by a copy of the profile that lists fewer tasks and models"
+    exit 1
+fi
+for label in $(cut -f 1 "$work/optional"); do forget "$label"; done
 lay_out
+describe_missing >"$keys/missing.new"
+replace "$keys/missing.new" "$keys/missing"

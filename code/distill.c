@@ -19,30 +19,15 @@ static const char usage[] =
     "[NAME] of the profile may change. The teacher is the run's models/teacher\n"
     "unless --teacher names another folder.\n";
 
-/* Read the settings of the triple loss */
-struct loss_settings distillation_losses(struct settings *s, const char *sections,
-                                         const int *layers, int student_layers,
+/* Choose the layers that the cosine compares */
+struct loss_settings distillation_losses(const struct planned_model *student,
                                          int teacher_layers)
 {
-    struct loss_settings losses = {
-        .mlm = (float)settings_number(s, sections, "mlm"),
-        .kl = (float)settings_number(s, sections, "kl"),
-        .cosine = (float)settings_number(s, sections, "cosine"),
-        .temperature = (float)settings_number(s, sections, "temperature"),
-        .kl_positions = settings_choice(s, sections, "kl-positions", "all real masked"),
-        .kl_divisor = settings_choice(s, sections, "kl-divisor", "tokens sequences"),
-        .cosine_positions = settings_choice(s, sections, "cosine-positions",
-                                            "all real masked"),
-    };
-    /* Choose the layers that the cosine compares */
-    if (settings_choice(s, sections, "cosine-layers", "last copied") == 0) {
-        losses.pairs = 1;
-        losses.pair[0] = (struct layer_pair){student_layers, teacher_layers};
-    } else {
-        losses.pairs = student_layers;
-        for (int i = 0; i < student_layers; i++)
-            losses.pair[i] = (struct layer_pair){i + 1, layers[i] + 1};
-    }
+    struct loss_settings losses = student->losses;
+    losses.pairs = student->copied_layers ? student->layers : 1;
+    losses.pair[0] = (struct layer_pair){student->layers, teacher_layers};
+    for (int i = 0; student->copied_layers && i < student->layers; i++)
+        losses.pair[i] = (struct layer_pair){i + 1, student->layer[i] + 1};
     return losses;
 }
 
@@ -50,23 +35,21 @@ struct loss_settings distillation_losses(struct settings *s, const char *section
 static void initialise(const struct stage *stage, const struct distillation *d,
                        const struct shape *shape, const int *layers, float *values)
 {
-    struct settings *s = stage->settings;
     const struct model *teacher = d->teacher;
-    switch (settings_choice(s, d->sections, "initial", "teacher random folder")) {
-    case 0: {
+    switch (d->planned->initial) {
+    case INITIAL_TEACHER: {
         float *from = allocate(teacher->parameters.size, sizeof *from);
         encoder_download(teacher, from);
         model_student(&teacher->parameters, from, layers, &d->parameters, values);
         free(from);
         break;
     }
-    case 1:
+    case INITIAL_RANDOM:
         model_initialise(&d->parameters, teacher->shape.initializer_range, values, NULL,
                          d->seed);
         break;
-    default: {
-        char *folder = text_format("%s/%s", stage->data,
-                                   settings_text(s, d->sections, "folder"));
+    case INITIAL_FOLDER: {
+        char *folder = text_format("%s/%s", stage->data, d->planned->folder);
         int found = model_shape(folder).layers;
         if (found != shape->layers)
             fail(folder, "has %d layers; the profile's student has %d", found,
@@ -82,8 +65,13 @@ struct distillation *distillation_open(const struct stage *stage)
 {
     struct distillation *d = allocate(1, sizeof *d);
     d->name = text_format("distill-%s", stage->student);
-    d->sections = text_format("%s distill", stage->student);
-    d->seed = (uint64_t)settings_count(stage->settings, "run", "seed");
+    /* Find the student in the plan */
+    int distillation;
+    d->planned = plan_student(stage->plan, stage->student, &distillation);
+    if (!d->planned)
+        fail(stage->profile, "expected a student called \"%s\" that is distilled once",
+             stage->student);
+    d->seed = (uint64_t)d->planned->seed[distillation];
     d->record = record_open(stage, d->name);
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
@@ -91,8 +79,8 @@ struct distillation *distillation_open(const struct stage *stage)
     record_from(d->record, folder);
     struct shape teacher = model_shape(folder);
     /* Choose the layers of the student */
-    int layers[MAX_PAIRS], limit = teacher.layers;
-    int count = settings_list(stage->settings, d->sections, "layers", layers, MAX_PAIRS);
+    const int *layers = d->planned->layer;
+    int limit = teacher.layers, count = d->planned->layers;
     for (int i = 0; i < count; i++)
         if (layers[i] >= limit)
             fail(folder,
@@ -102,11 +90,10 @@ struct distillation *distillation_open(const struct stage *stage)
         fail(folder, "the profile's student wants none of its layers");
     struct shape shape = model_student_shape(&teacher, count);
     d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
-    d->losses = distillation_losses(stage->settings, d->sections, layers, count,
-                                    teacher.layers);
-    d->feed = feed_open(stage, d->sections, d->vocabulary, shape.positions, d->record);
-    double epochs = settings_number(stage->settings, d->sections, "epochs");
-    d->batches = (long)ceil(epochs * (double)d->feed.cut.per_epoch);
+    d->losses = distillation_losses(d->planned, teacher.layers);
+    d->feed = feed_open(stage, &d->planned->recipe, &d->planned->corpus, d->seed,
+                        d->vocabulary, shape.positions, d->record);
+    d->batches = (long)ceil(d->planned->recipe.epochs * (double)d->feed.cut.per_epoch);
     d->read = -1;
     /* See that teacher and student fit the device */
     const struct kernels *k = stage_kernels(stage);
@@ -132,7 +119,6 @@ void distillation_close(struct distillation *d)
     feed_close(&d->feed);
     parameters_free(&d->parameters);
     free(d->vocabulary);
-    free(d->sections);
     free(d->name);
     free(d);
 }
@@ -179,7 +165,7 @@ int distill_main(int argc, char **argv)
     }
     struct training training = {
         .name = d->name,
-        .sections = d->sections,
+        .recipe = &d->planned->recipe,
         .model = d->student,
         .batches = d->batches,
         .cut = &d->feed.cut,
@@ -197,10 +183,10 @@ int distill_main(int argc, char **argv)
         feed_validate(&d->feed, d->student, &loss, &accuracy);
         char *parent = stage.teacher ? text_format("%s", stage.teacher)
                                      : stage_path(&stage, "models/teacher");
-        char *from = card_inherit(card_sources(&stage, d->sections, NULL), parent);
-        if (settings_choice(stage.settings, d->sections, "initial",
-                            "teacher random folder") == 2)
-            from = card_inherit(from, settings_text(stage.settings, d->sections, "folder"));
+        char *from = card_inherit(card_sources(&stage, d->planned->corpus.train, NULL),
+                                  parent);
+        if (d->planned->initial == INITIAL_FOLDER)
+            from = card_inherit(from, d->planned->folder);
         struct card_score score = {"validation text", "masked words found", 100 * accuracy};
         card_write(folder, &stage,
                    &(struct card){stage.student, "It is a student, distilled from the run's "

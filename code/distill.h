@@ -7,7 +7,8 @@
 
 /* A distillation that is set up: a student before its first step. */
 struct distillation {
-    char *name, *sections;          /* "distill-student"; where its settings stand */
+    char *name;                     /* "distill-student" */
+    const struct planned_model *planned;
     char *vocabulary;               /* the teacher's folder */
     struct feed feed;
     const struct batch *batch;      /* worked on last */
@@ -24,11 +25,9 @@ struct distillation {
 struct distillation *distillation_open(const struct stage *stage);
 void distillation_close(struct distillation *distillation);
 
-/* distillation_losses: the settings of the triple loss in these sections. layers:
-   [student_layers] the teacher's layers that the student is made from, from 0. */
-struct loss_settings distillation_losses(struct settings *settings,
-                                         const char *sections, const int *layers,
-                                         int student_layers, int teacher_layers);
+/* distillation_losses: a student's triple loss where the teacher has so many layers. */
+struct loss_settings distillation_losses(const struct planned_model *student,
+                                         int teacher_layers);
 
 /* distillation_work: works through batch number `index`, as struct training wants it;
    context is the distillation. */

@@ -1,66 +1,19 @@
 # Tangled from chapters/50-stages.md; edit there.
-# usage: sh code/due.sh key KEY SETTINGS SECTIONS CODE KEYS [--SECTION.SETTING VALUE...]
-#        sh code/due.sh run RECORD KEY COMMAND...
+# usage: sh code/due.sh run RECORD KEY PROGRAM ARGUMENT...
+#        sh code/due.sh launched PROGRAM ARGUMENT...
 #        sh code/due.sh objects BUILD COMPILER CUDA_COMPILER
-# key: writes what a stage is made from into KEY with the ending .from, and the sum of
-# that into KEY, unless it is there: these SECTIONS of the profile, their overrides, the
-# files of CODE, and other KEYS, each list in one word.
-# run: has COMMAND, which begins with the program, make RECORD, unless RECORD was made
-# from KEY and all that it tells of is there; says why. KEPT in the environment: a
-# folder that COMMAND makes, too; RANKED: what has ranks do COMMAND together.
+# run: has PROGRAM make RECORD, unless RECORD was made from KEY and all that it tells of
+# is there; says why. What the variable LAUNCH holds stands before the command then, and
+# before that RANKED: what has ranks do it together.
+# launched: runs PROGRAM, on whichever machine, with the processors that it was given.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
 set -u -f
 export LC_ALL=C
 
 # Put a file in its place
-# replace NEW FILE: gives NEW the name FILE, unless FILE is there and the same
-replace() { if cmp -s "$1" "$2"; then rm -f "$1"; else mv "$1" "$2"; fi; }
-
 # copy FROM TO: makes TO the same as FROM, whole or not at all
 copy() { cp "$1" "$2.new" && mv "$2.new" "$2"; }
-
-# List what a stage is made from
-# List the settings of some sections
-idle='^(tasks|models|extended|seeds|jobs|checkpoint)$'
-
-# settings FILE SECTIONS: the settings of these sections, without comments
-settings() {
-    awk -v sections="$2" -v idle="$idle" '
-        { sub(/[#].*/, "") }
-        /^\[/ {
-            section = $1
-            inside = index(sections, " " substr(section, 2, length(section) - 2) " ")
-            next
-        }
-        /^[^ \t]/ { name = $0; sub(/[ \t]*=.*/, "", name) }
-        inside && NF && name !~ idle { $1 = $1; print section, $0 }' "$1"
-}
-
-# overrides SECTIONS [--SECTION.SETTING VALUE...]: the same of what overrides them
-overrides() {
-    sections=" $1 "
-    shift
-    while [ $# -gt 1 ]; do
-        section=${1%%.*} setting=${1#*.}
-        case $sections in *" ${section#--} "*)
-            echo "$setting" | grep -qE "$idle" ||
-                printf '[%s] %s = %s\n' "${section#--}" "$setting" "$2" ;;
-        esac
-        shift 2
-    done
-}
-
-# made_from SETTINGS SECTIONS CODE KEYS OVERRIDE...: a line for each thing
-made_from() {
-    settings "$1" " $2 "
-    list=$2 code=$3 keys=$4
-    shift 4
-    overrides "$list" "$@"
-    sha256sum $code | awk '{ print $2, substr($1, 1, 16) }'
-    awk '{ name = FILENAME; sub(/.*\//, "", name); sub(/\.key$/, "", name)
-           print name, $0 }' $keys /dev/null
-}
 
 # Say why a stage is due
 # Tell what has changed
@@ -103,27 +56,44 @@ reason() {
 }
 
 case $1 in
-key)
-    # Write the key of a stage
-    key=$2 from=${2%.key}.from
-    shift 2
-    mkdir -p "$(dirname "$key")"
-    made_from "$@" >"$from.new"
-    sha256sum <"$from.new" | cut -c 1-16 >"$key.new"
-    replace "$from.new" "$from"
-    replace "$key.new" "$key"
-    ;;
 run)
     # Run a stage if it is due
-    record=$2 key=$3 from=${2%.json}.from kept=${KEPT:-}
+    record=$2 key=$3 from=${2%.json}.from kept= before=
     shift 3
+    for word; do
+        [ "$before" != --out ] || kept=$word
+        before=$word
+    done
     why=$(reason "$1")
     [ -n "$why" ] || exit 0
-    echo "due: $(basename "$record" .json): $why" >&2
+    launcher=${LAUNCH:-} launcher=${launcher%% *}
+    case $launcher in
+    *=* | '') ;;
+    *) command -v "$launcher" >/dev/null || {
+        echo "LAUNCH: expected a program, found $launcher, which is not here" >&2
+        exit 1
+    } ;;
+    esac
+    name=$(basename "$record" .json)
+    echo "due: $name: $why" >&2
+    "$1" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
+        sed 's/^/plan: /' >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"
     copy "${key%.key}.from" "$from"
-    ${RANKED:-} "$@"
+    if [ -n "${LAUNCH:-}" ]; then
+        unset OMP_NUM_THREADS
+        set -- sh code/due.sh launched ${RANKED:-} "$@"
+        eval "$LAUNCH \"\$@\""
+    else
+        ${RANKED:-} "$@"
+    fi
+    ;;
+launched)
+    # Run a stage with the processors that it was given
+    shift
+    [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
+    exec "$@"
     ;;
 objects)
     # Hold the objects to the code

@@ -136,23 +136,23 @@ static struct model *imagine(const struct kernels *k, const struct shape *shape,
 
 static const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1};
 
-static struct shape student_shape(struct settings *full, int *layers)
+static const struct planned_model *student_of(const struct plan *full)
 {
-    int count = settings_list(full, "student distill", "layers", layers, MAX_PAIRS);
-    return model_student_shape(&bert_base, count);
+    const struct planned_model *student = plan_model(full, "student");
+    if (!student || student->from)
+        fail(settings_path(full->settings), "expected a section [student]");
+    return student;
 }
 
 /* Imagine the distillation */
 /* Returns the bytes that both models take. */
-static size_t imagine_distillation(const struct kernels *k, struct settings *full,
+static size_t imagine_distillation(const struct kernels *k,
+                                   const struct planned_model *planned,
                                    const json_t *published, struct portion *part)
 {
-    const char *sections = "student distill";
-    int layers[MAX_PAIRS], size = (int)settings_count(full, sections, "batch");
-    int length = (int)settings_count(full, "corpus", "length");
-    struct shape shape = student_shape(full, layers);
-    struct loss_settings losses =
-        distillation_losses(full, sections, layers, shape.layers, bert_base.layers);
+    int size = planned->recipe.batch, length = planned->corpus.length;
+    struct shape shape = model_student_shape(&bert_base, planned->layers);
+    struct loss_settings losses = distillation_losses(planned, bert_base.layers);
     watch_clear();
     struct model *teacher = imagine(k, &bert_base, HEAD_MLM, LEARN_NOTHING);
     struct model *student = imagine(k, &shape, HEAD_MLM, LEARN_ALL);
@@ -161,7 +161,7 @@ static size_t imagine_distillation(const struct kernels *k, struct settings *ful
     encoder_reserve(student, length * size, size);
     size_t bytes = watch_allocated();
     struct supply rows = supply_open(published, "corpus", "train", length, size);
-    double epochs = settings_number(full, sections, "epochs");
+    double epochs = planned->recipe.epochs;
     watch_clear();
     while (supply_next(&rows)) {
         distillation_step(student, teacher, rows.batch, &losses, 0, 1, NULL);
@@ -178,14 +178,14 @@ static size_t imagine_distillation(const struct kernels *k, struct settings *ful
 }
 
 /* Imagine the fine-tuning on a task */
-static void imagine_finetuning(const struct kernels *k, struct settings *full,
-                               const json_t *published, const char *task,
-                               const struct shape *shape, struct portion *part)
+static void imagine_finetuning(const struct kernels *k,
+                               const struct planned_task *planned,
+                               const json_t *published, const struct shape *shape,
+                               struct portion *part)
 {
-    char *sections = text_format("%s finetune", task);
-    int length = (int)settings_count(full, sections, "length");
-    int size = (int)settings_count(full, sections, "batch");
-    double epochs = settings_number(full, sections, "epochs");
+    const char *task = planned->task->name;
+    int length = planned->length, size = planned->recipe.batch;
+    double epochs = planned->recipe.epochs;
     struct model *model = imagine(k, shape, HEAD_CLASSIFIER, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct supply train = supply_open(published, task, "train", length, size);
@@ -210,11 +210,10 @@ static void imagine_finetuning(const struct kernels *k, struct settings *full,
     optimizer_free(optimizer);
     encoder_free(model);
     free(logits);
-    free(sections);
 }
 
 /* Describe a T4 */
-static struct machine describe_t4(const json_t *published)
+struct machine estimate_t4(const json_t *published)
 {
     return (struct machine){
         .real_size = 2,
@@ -239,39 +238,22 @@ static double minutes(const struct portion *part)
 /* The minutes of all distillations that the profile lists, by those of one: students of
    more or fewer epochs count by these, and none is cheaper for doing without a
    teacher. */
-static double distilling(struct settings *full, double one)
+static double distilling(const struct plan *full, double one)
 {
-    double epochs = settings_number(full, "distill", "epochs"), total = 0;
-    const char *model = settings_text(full, "finetune", "models");
-    for (; *model; model += strspn(model, " ")) {
-        size_t length = strcspn(model, " ");
-        char *sections = text_format("%.*s distill", (int)length, model);
-        if (!strncmp(model, "student", strlen("student")))
-            total += settings_number(full, sections, "epochs") / epochs * one;
-        model += length;
-        free(sections);
-    }
+    double total = 0, epochs = student_of(full)->recipe.epochs;
+    for (int i = 0; i < full->stage_count; i++)
+        if (full->stages[i].kind == DISTILL)
+            total += full->stages[i].model->recipe.epochs / epochs * one;
     return total;
 }
 
 /* The minutes of all fine-tunings on a task, by those of one. */
-static double answering(struct settings *full, const char *task, double teacher,
-                        double student)
+static double answering(const struct planned_task *task, double teacher, double student)
 {
-    char *sections = text_format("%s finetune", task);
-    const char *model = settings_text(full, sections, "models");
-    const char *seed = settings_text(full, sections, "seeds");
-    double each = 0, total = 0;
-    for (; *model; model += strspn(model, " ")) {
-        each += strncmp(model, "student", strlen("student")) ? teacher : student;
-        model += strcspn(model, " ");
-    }
-    for (; *seed; seed += strspn(seed, " ")) {
-        total += each;
-        seed += strcspn(seed, " ");
-    }
-    free(sections);
-    return total;
+    double each = 0;
+    for (int i = 0; i < task->model_count; i++)
+        each += task->models[i]->student ? student : teacher;
+    return each * task->seeds;
 }
 
 static json_t *report(const struct portion *parts, size_t bytes, double profile)
@@ -309,25 +291,26 @@ static json_t *report(const struct portion *parts, size_t bytes, double profile)
 }
 
 /* Estimate the experiment */
-json_t *estimate_experiment(struct settings *full, const json_t *published)
+json_t *estimate_experiment(const struct plan *full, const json_t *published)
 {
-    struct machine t4 = describe_t4(published);
+    struct machine t4 = estimate_t4(published);
     const struct kernels *k = watch_open(NULL, &t4);
     struct portion parts[] = {
         {.name = "distillation"}, {.name = "teacher"}, {.name = "student"}};
-    int layers[MAX_PAIRS];
-    struct shape student = student_shape(full, layers);
-    const char *task;
+    const struct planned_model *planned = student_of(full);
+    struct shape student = model_student_shape(&bert_base, planned->layers);
+    const char *name;
     json_t *unused;
-    size_t bytes = imagine_distillation(k, full, published, &parts[0]);
+    size_t bytes = imagine_distillation(k, planned, published, &parts[0]);
     double profile = distilling(full, minutes(&parts[0]));
-    json_object_foreach(json_object_get(published, "splits"), task, unused) {
-        if (!strcmp(task, "corpus") || !json_is_object(unused))
+    json_object_foreach(json_object_get(published, "splits"), name, unused) {
+        const struct planned_task *task = plan_task(full, name);
+        if (!task)
             continue;
         double teachers = minutes(&parts[1]), students = minutes(&parts[2]);
-        imagine_finetuning(k, full, published, task, &bert_base, &parts[1]);
-        imagine_finetuning(k, full, published, task, &student, &parts[2]);
-        profile += answering(full, task, minutes(&parts[1]) - teachers,
+        imagine_finetuning(k, task, published, &bert_base, &parts[1]);
+        imagine_finetuning(k, task, published, &student, &parts[2]);
+        profile += answering(task, minutes(&parts[1]) - teachers,
                              minutes(&parts[2]) - students);
     }
     return report(parts, bytes, profile);

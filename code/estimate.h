@@ -2,10 +2,15 @@
 #ifndef ESTIMATE_H
 #define ESTIMATE_H
 
-#include "settings.h"
+#include "plan.h"
+
+#include "watch.h"
 
 #include <jansson.h>
 #include <stdint.h>
+
+/* estimate_t4: the limits of a T4, as published. */
+struct machine estimate_t4(const json_t *published);
 
 /* published_number: the number at "section.key" in what chapters/published.json holds,
    whose numbers are texts as a book prints them, "25,000". Fails, naming the path, if
@@ -23,6 +28,6 @@ void made_up_lengths(int rows, int64_t tokens, double rms, int longest, int *len
    students and seeds of the profile; "parts": {"distillation", "teacher", "student":
    {"minutes", "millions" of tokens}}; "families": {"gemm" and so on: {"minutes",
    "petaflops", "terabytes", and the minutes of each part}}}. */
-json_t *estimate_experiment(struct settings *full, const json_t *published);
+json_t *estimate_experiment(const struct plan *full, const json_t *published);
 
 #endif

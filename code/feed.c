@@ -21,7 +21,7 @@ struct feed_state {
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
     int pad;         /* slots a sequence is padded to, or 0 */
-    uint64_t seed;
+    uint64_t seed, exam; /* of the training; of the validation, always the same */
 };
 
 /* Find the files of a corpus */
@@ -45,16 +45,11 @@ static void find_files(const struct stage *stage, const char *which, const char 
 
 /* Read one corpus of the run */
 static struct corpus *read_corpus(const struct stage *stage, const char *which,
-                                  const char *sections,
-                                  const struct tokenizer *tokenizer, int length,
+                                  const char *words, long limit,
+                                  const struct corpus_settings *settings,
+                                  const struct tokenizer *tokenizer,
                                   struct record *record)
 {
-    struct settings *settings = stage->settings;
-    char *where = text_format("%s corpus", sections),
-         *limit_key = text_format("%s-tokens", which);
-    const char *words = settings_text(settings, where, which);
-    long limit = settings_count(settings, where, limit_key);
-    bool split = settings_choice(settings, "corpus", "long", "cut split");
     glob_t files = {0};
     for (const char *word = words; *word; word += strspn(word, " ")) {
         size_t letters = strcspn(word, " ");
@@ -64,7 +59,7 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
     if (files.gl_pathc == 0)
         fail(stage->profile, "[corpus] %s: expected the name of a file", which);
     struct corpus *corpus = corpus_read(tokenizer, files.gl_pathv, (int)files.gl_pathc,
-                                        length, split, limit);
+                                        settings->length, settings->split, limit);
     /* Note the files and the cut in the record */
     for (size_t i = 0; i < files.gl_pathc; i++)
         record_data(record, files.gl_pathv[i]);
@@ -74,8 +69,6 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
         record_cut(record, corpus->tokens, corpus->whole, "tokens",
                    "%s corpus %s%s: the first", which, name, more);
     globfree(&files);
-    free(where);
-    free(limit_key);
     return corpus;
 }
 
@@ -95,25 +88,27 @@ static void prepare(void *context, long index, struct batch *batch)
 }
 
 /* Open the feed */
-struct feed feed_open(const struct stage *stage, const char *sections,
+struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
+                      const struct corpus_settings *settings, uint64_t seed,
                       const char *vocabulary, int positions, struct record *record)
 {
-    struct settings *settings = stage->settings;
-    int length = (int)settings_count(settings, "corpus", "length");
+    int length = settings->length;
     if (length > positions)
         fail(vocabulary, "belongs to a model of %d positions; [corpus] length is %d",
              positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
-    state->train = read_corpus(stage, "train", sections, feed.tokenizer, length,
-                               record);
-    state->validation = read_corpus(stage, "validation", sections, feed.tokenizer,
-                                    length, record);
-    int size = (int)settings_count(settings, sections, "batch");
-    state->pad = (int)settings_count(settings, sections, "pad");
-    state->seed = (uint64_t)settings_count(settings, "run", "seed");
+    state->train = read_corpus(stage, "train", settings->train, settings->train_tokens,
+                               settings, feed.tokenizer, record);
+    state->validation = read_corpus(stage, "validation", settings->validation,
+                                    settings->validation_tokens, settings,
+                                    feed.tokenizer, record);
+    state->pad = recipe->pad;
+    state->seed = seed;
+    state->exam = stage->plan->seed;
     state->epoch = -1;
-    feed.cut = state->cut = ranks_cut(sections, state->train->sequences, size);
+    int size = recipe->batch;
+    feed.cut = state->cut = ranks_cut(stage->profile, state->train->sequences, size);
     /* Make room for batches and orders */
     feed.sequence_room = size;
     feed.token_room = size * (state->pad > length ? state->pad : length);
@@ -142,7 +137,7 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
         struct loss_values values = {0};
         record_part(state->record, "validation", first, sequences);
         corpus_batch(state->validation, NULL, first, size, state->questions, 0);
-        corpus_mask(feed->tokenizer, state->questions, ~state->seed, first,
+        corpus_mask(feed->tokenizer, state->questions, ~state->exam, first,
                     MASKED_SHARE);
         masked_lm_evaluate(model, state->questions, &values);
         total += values.mlm * values.masked;

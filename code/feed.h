@@ -17,10 +17,11 @@ struct feed {
     struct feed_state *state;
 };
 
-/* feed_open: reads the corpora that [corpus] of the profile names, or the stage's own
-   sections, below the stage's data folder. sections: where the stage keeps "batch" and
-   "pad". Notes files and cuts in the record. The caller closes it. */
-struct feed feed_open(const struct stage *stage, const char *sections,
+/* feed_open: reads the corpora below the stage's data folder, for batches as the recipe
+   has them, drawn and masked by the seed. Notes files and cuts in the record. The
+   caller closes it. */
+struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
+                      const struct corpus_settings *settings, uint64_t seed,
                       const char *vocabulary, int positions, struct record *record);
 void feed_close(struct feed *feed);
 

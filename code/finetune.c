@@ -36,8 +36,7 @@ enum { MOST_EXAMS = 4 };
 
 struct finetuning {
     const struct task *task;
-    char *sections;             /* "mrpc finetune" */
-    char *wishes;               /* "student-twice mrpc finetune": the model's own too */
+    const struct planned_task *planned;
     struct tokenizer *tokenizer;
     struct examples *train;
     struct ensemble *ensemble;  /* of teachers for the training set, or NULL */
@@ -66,19 +65,16 @@ struct finetuning {
 static struct examples *read_split(const struct stage *stage, struct finetuning *f,
                                    const struct task *task, enum split split)
 {
-    struct settings *s = stage->settings;
-    int length = (int)settings_count(s, f->sections, "length");
-    int limit = (int)settings_count(s, f->sections,
-                                    split == TRAIN ? "train-rows" : "dev-rows");
-    if (length > f->shape.positions)
+    const struct planned_task *p = f->planned;
+    if (p->length > f->shape.positions)
         fail(stage->model, "knows %d positions; the profile's length is %d",
-             f->shape.positions, length);
-    struct reading reading = {.length = length, .limit = limit};
-    if (task->answer == A_SPAN)
-        reading.stride = (int)settings_count(s, f->sections, "stride");
+             f->shape.positions, p->length);
+    struct reading reading = {.length = p->length,
+                              .stride = p->stride,
+                              .limit = split == TRAIN ? p->train_rows : p->dev_rows};
     struct examples *examples =
         task_read(task, stage->data, split, f->tokenizer, reading);
-    if (strcmp(settings_text(s, "run", "data"), "toyland") != 0)
+    if (!stage->plan->toyland)
         task_check_rows(task, split, examples);
     if (examples->kept < examples->rows && f->record)
         record_cut(f->record, examples->kept, examples->rows, "rows", "%s %s:",
@@ -127,7 +123,7 @@ static void place_model(const struct stage *stage, struct finetuning *f,
                         enum learning learning)
 {
     const struct kernels *k = stage_kernels(stage);
-    int tokens = f->size * (int)settings_count(stage->settings, f->sections, "length");
+    int tokens = f->size * f->planned->length;
     size_t bytes = encoder_bytes(k, &f->shape, f->head, f->task->classes, learning,
                                  tokens, f->size);
     if (learning != LEARN_NOTHING)
@@ -141,32 +137,25 @@ static void place_model(const struct stage *stage, struct finetuning *f,
 /* Ask the teachers that the student shall hear */
 static void ask_teachers(const struct stage *stage, struct finetuning *f)
 {
-    struct settings *s = stage->settings;
-    int count = (int)settings_count(s, f->wishes, "teachers"), seeds[64];
+    struct teaching teaching = plan_teaching(stage->plan, f->planned, stage->name);
+    int count = teaching.teachers;
     if (count == 0)
         return;
-    int listed = settings_list(s, f->sections, "seeds", seeds, 64);
-    if (count > listed)
+    if (count > f->planned->seeds)
         fail(stage->name, "wants %d teachers; only %d seeds of %s are listed", count,
-             listed, f->task->title);
+             f->planned->seeds, f->task->title);
     char **folders = allocate((size_t)count, sizeof *folders);
     for (int i = 0; i < count; i++) {
         folders[i] = stage_path(stage, "teachers/%s-%d", f->task->name,
-                                count == 1 ? (int)stage->seed : seeds[i]);
+                                count == 1 ? (int)stage->seed : f->planned->seed[i]);
         record_from(f->record, folders[i]);
     }
-    double share = settings_number(s, f->wishes, "soft");
-    double temperature = settings_number(s, f->wishes, "temperature");
-    if (!(share >= 0 && share <= 1 && temperature > 0))
-        fail(stage->name, "expected soft from 0 to 1 and temperature above 0");
     f->ensemble = ensemble_ask(stage_kernels(stage), folders, count, f->task, f->train,
-                               f->size, f->shape.vocabulary, (float)share,
-                               (float)temperature, f->record);
+                               f->size, f->shape.vocabulary, (float)teaching.soft,
+                               (float)teaching.temperature, f->record);
     for (int i = 0; i < count; i++)
         free(folders[i]);
     free(folders);
-    settings_text(s, f->wishes, "from");
-    settings_finish(s, stage->name);
 }
 
 /* Fine-tune on one batch */
@@ -305,6 +294,18 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     free(path);
 }
 
+/* Notes what the model is called and what it came to. */
+static void record_scores(struct record *record, const struct stage *stage,
+                          const struct finetuning *f)
+{
+    json_t *scores = json_object();
+    for (int i = 0; i < f->exam_count; i++)
+        json_object_set_new(scores, f->exams[i].task->name,
+                            json_real(f->exams[i].score));
+    record_set(record, "model", json_string(stage->name));
+    record_set(record, "scores", scores);
+}
+
 static void take_exams(const struct stage *stage, struct finetuning *f)
 {
     for (int i = 0; i < f->exam_count; i++)
@@ -318,12 +319,11 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
 {
     struct finetuning f = {
         .task = task_find(stage->task), .record = record, .epoch = -1};
-    f.sections = text_format("%s finetune", stage->task);
-    f.wishes = text_format("%s %s", stage->name, f.sections);
+    f.planned = plan_task(stage->plan, stage->task);
+    if (!f.planned)
+        fail(stage->profile, "[finetune] tasks: expected %s among them", stage->task);
     f.seed = (uint64_t)stage->seed;
-    f.size = (int)settings_count(stage->settings, f.sections, "batch");
-    if (f.size == 0)
-        fail(f.sections, "expected a batch of at least one example");
+    f.size = f.planned->recipe.batch;
     f.tokenizer = tokenizer_open(stage->model);
     read_model(stage, &f, fresh);
     read_exams(stage, &f);
@@ -345,8 +345,6 @@ static void end(struct stage *stage, struct finetuning *f)
         ensemble_free(f->ensemble);
     free(f->order);
     free(f->values);
-    free(f->wishes);
-    free(f->sections);
     stage_close(stage);
 }
 
@@ -359,22 +357,16 @@ int finetune_main(int argc, char **argv)
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
     record_from(record, stage.model);
-    /* Know the settings that make has read */
-    settings_text(stage.settings, f.sections, "tasks");
-    settings_text(stage.settings, f.sections, "models");
-    settings_text(stage.settings, f.sections, "extended");
-    settings_text(stage.settings, f.sections, "seeds");
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
     place_model(&stage, &f, LEARN_ALL);
-    f.cut = ranks_cut(f.sections, f.train->count, f.size);
+    f.cut = ranks_cut(stage.profile, f.train->count, f.size);
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
-    double epochs = settings_number(stage.settings, f.sections, "epochs");
     struct training training = {
         .name = name,
-        .sections = f.sections,
+        .recipe = &f.planned->recipe,
         .model = f.model,
-        .batches = (long)ceil(epochs * (double)f.cut.per_epoch),
+        .batches = (long)ceil(f.planned->recipe.epochs * (double)f.cut.per_epoch),
         .cut = &f.cut,
         .work = work,
         .context = &f,
@@ -409,6 +401,7 @@ int finetune_main(int argc, char **argv)
                         f.values, stage.model);
             record_left_model(record, stage.out);
         }
+        record_scores(record, &stage, &f);
         record_set(record, "parameters",
                    json_integer((json_int_t)parameters_total(&f.parameters)));
         record_close(record);

@@ -11,6 +11,9 @@ int evaluate_main(int argc, char **argv);
 int finetune_main(int argc, char **argv);
 int gradients_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
+int plan_main(int argc, char **argv);
+int left_main(int argc, char **argv);
+int live_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
 int room_main(int argc, char **argv);
@@ -31,10 +34,13 @@ static const struct command {
     {"distill", distill_main, "make a student and distil the teacher into it"},
     {"finetune", finetune_main, "train a model on a task and predict its development set"},
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
+    {"plan", plan_main, "print the stages of a run, or the rules by which make runs them"},
+    {"left", left_main, "say before a stage how much of its run is left"},
     {"room", room_main, "say how much of the disk a run will take; see that it fits"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
     {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},
     {"verify", verify_main, "hold a run to its own records, and compute its numbers again"},
+    {"live", live_main, "write down what a run has come to so far, for a page"},
     {"due", due_main, "say why a stage is due, if it is"},
     {"artifact", artifact_main, "put a finished run into a folder, for a grader"},
     {"bench", bench_main, "measure latency, and the throughput of distillation"},

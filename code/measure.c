@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BOOTSTRAP_SEED = 2019 }; /* fixed: the same run gives the same intervals */
+enum {
+    BOOTSTRAP_SEED = 2019,    /* fixed: the same run gives the same intervals */
+    ORIGINS_PLACE = 1000000   /* behind the places of all tasks */
+};
 
 /* Find the middle of some values */
 static int compare_values(const void *a, const void *b)
@@ -26,61 +29,124 @@ double measure_median(const double *values, int n)
     return middle;
 }
 
-/* Score one resample of rows and seeds */
+/* Draw the fine-tunings of one life */
 struct scoring {
     enum metric metric;
-    const double *labels;
-    double *const *predictions;
-    int rows, seeds;
-    uint64_t rows_place, seeds_place;
+    const struct tries *tries;
+    uint64_t rows_place, seeds_place, origins_place;
+    int families, *sizes, **members; /* [families] seeds by the distillation they had */
 };
 
-/* rows, labels, predictions: [s->rows]; scores: [s->seeds]; all of them scratch. */
-static double score_resample(const struct scoring *s, int resample, int *rows,
-                             double *labels, double *predictions, double *scores)
+/* The seeds that one life has; at most families * seeds of them. Returns how many. */
+static int draw_seeds(const struct scoring *s, uint64_t life, int *drawn)
 {
-    uint64_t rows_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->rows_place);
-    uint64_t seeds_key = random_key(BOOTSTRAP_SEED, (uint64_t)resample, s->seeds_place);
-    for (int row = 0; row < s->rows; row++) {
-        rows[row] = (int)random_below(rows_key, (uint64_t)row, (uint64_t)s->rows);
-        labels[row] = s->labels[rows[row]];
+    uint64_t origins = random_key(BOOTSTRAP_SEED, life, s->origins_place),
+             seeds = random_key(BOOTSTRAP_SEED, life, s->seeds_place);
+    int count = 0;
+    for (int i = 0; i < s->families; i++) {
+        uint64_t family = random_below(origins, (uint64_t)i, (uint64_t)s->families);
+        for (int j = 0; j < s->sizes[family]; j++, count++)
+            drawn[count] = s->members[family][random_below(
+                seeds, (uint64_t)count, (uint64_t)s->sizes[family])];
     }
-    for (int seed = 0; seed < s->seeds; seed++) {
-        uint64_t drawn = random_below(seeds_key, (uint64_t)seed, (uint64_t)s->seeds);
-        for (int row = 0; row < s->rows; row++)
-            predictions[row] = s->predictions[drawn][rows[row]];
-        scores[seed] = metric_score(s->metric, labels, predictions, s->rows);
+    return count;
+}
+
+/* Sort the fine-tunings into families */
+static void sort_families(struct scoring *s)
+{
+    int seeds = s->tries->seeds, most = 0;
+    for (int i = 0; s->tries->origin && i < seeds; i++)
+        most = s->tries->origin[i] > most ? s->tries->origin[i] : most;
+    s->sizes = allocate((size_t)most + 1, sizeof *s->sizes);
+    s->members = allocate((size_t)most + 1, sizeof *s->members);
+    for (int origin = 0; origin <= most; origin++) {
+        int *members = allocate((size_t)seeds, sizeof *members), size = 0;
+        for (int i = 0; i < seeds; i++)
+            if ((s->tries->origin ? s->tries->origin[i] : 0) == origin)
+                members[size++] = i;
+        s->members[s->families] = members;
+        s->sizes[s->families] = size;
+        if (size > 0) /* a seed may be missing yet, and its family with it */
+            s->families++;
+        else
+            free(members);
     }
-    return measure_median(scores, s->seeds);
+}
+
+/* Score one resample of rows and seeds */
+/* What one thread works with. */
+struct scratch {
+    int *rows, *seeds;
+    double *labels, *predictions, *scores;
+};
+
+static double score_resample(const struct scoring *s, int life,
+                             const struct scratch *scratch)
+{
+    const struct tries *tries = s->tries;
+    uint64_t key = random_key(BOOTSTRAP_SEED, (uint64_t)life, s->rows_place);
+    for (int row = 0; row < tries->rows; row++) {
+        int drawn = (int)random_below(key, (uint64_t)row, (uint64_t)tries->rows);
+        scratch->rows[row] = drawn;
+        scratch->labels[row] = tries->labels[drawn];
+    }
+    int seeds = draw_seeds(s, (uint64_t)life, scratch->seeds);
+    for (int i = 0; i < seeds; i++) {
+        const double *predictions = tries->predictions[scratch->seeds[i]];
+        for (int row = 0; row < tries->rows; row++)
+            scratch->predictions[row] = predictions[scratch->rows[row]];
+        scratch->scores[i] = metric_score(s->metric, scratch->labels,
+                                          scratch->predictions, tries->rows);
+    }
+    return measure_median(scratch->scores, seeds);
 }
 
 /* Measure a model's score on a task */
-struct measure *measure_scores(const struct task *task, enum metric metric,
-                               const double *labels, double *const *predictions,
-                               int rows, int seeds, int place)
+static void draw_lives(const struct scoring *s, struct measure *measure)
 {
-    uint64_t base = 1000 * (uint64_t)(task - task_list);
-    struct scoring s = {
-        metric, labels, predictions, rows, seeds, base, base + 1 + (uint64_t)place};
-    struct measure *measure = allocate(1, sizeof *measure);
-    double *scores = allocate((size_t)seeds, sizeof *scores);
-    for (int seed = 0; seed < seeds; seed++)
-        scores[seed] = metric_score(metric, labels, predictions[seed], rows);
-    measure->value = measure_median(scores, seeds);
-    free(scores);
+    size_t rows = (size_t)s->tries->rows,
+           seeds = (size_t)(s->families * s->tries->seeds);
 #pragma omp parallel
     {
-        int *drawn = allocate((size_t)rows, sizeof *drawn);
-        double *columns = allocate(2 * (size_t)rows, sizeof *columns);
-        double *scores = allocate((size_t)seeds, sizeof *scores);
+        struct scratch scratch = {allocate(rows, sizeof(int)),
+                                  allocate(seeds, sizeof(int)),
+                                  allocate(rows, sizeof(double)),
+                                  allocate(rows, sizeof(double)),
+                                  allocate(seeds, sizeof(double))};
 #pragma omp for
-        for (int r = 0; r < RESAMPLES; r++)
-            measure->draws[r] =
-                score_resample(&s, r, drawn, columns, columns + rows, scores);
-        free(drawn);
-        free(columns);
-        free(scores);
+        for (int life = 0; life < RESAMPLES; life++)
+            measure->draws[life] = score_resample(s, life, &scratch);
+        free(scratch.rows);
+        free(scratch.seeds);
+        free(scratch.labels);
+        free(scratch.predictions);
+        free(scratch.scores);
     }
+}
+
+struct measure *measure_scores(const struct task *task, enum metric metric,
+                               const struct tries *tries)
+{
+    uint64_t base = 1000 * (uint64_t)(task - task_list);
+    uint64_t place = (uint64_t)tries->place;
+    struct scoring s = {.metric = metric, .tries = tries, .rows_place = base,
+                        .seeds_place = base + 1 + place,
+                        .origins_place = ORIGINS_PLACE + place};
+    struct measure *measure = allocate(1, sizeof *measure);
+    double *scores = allocate((size_t)tries->seeds, sizeof *scores);
+    for (int seed = 0; seed < tries->seeds; seed++)
+        scores[seed] = metric_score(metric, tries->labels, tries->predictions[seed],
+                                    tries->rows);
+    measure->value = measure_median(scores, tries->seeds);
+    sort_families(&s);
+    draw_lives(&s, measure);
+    /* Free the families */
+    for (int i = 0; i < s.families; i++)
+        free(s.members[i]);
+    free(s.members);
+    free(s.sizes);
+    free(scores);
     return measure;
 }
 

@@ -22,13 +22,21 @@ struct measure {
    middle two. */
 double measure_median(const double *values, int n);
 
+/* What a model answered to a task, once for each of its fine-tunings. */
+struct tries {
+    const double *labels;        /* [rows] */
+    double *const *predictions;  /* [seeds][rows] */
+    const int *origin;           /* [seeds] the distillation that each began with, from
+                                    0; NULL: all began alike */
+    int rows, seeds;
+    int place;                   /* tells the models of a task apart */
+};
+
 /* measure_scores: the median over seeds of the task's score, by one of its metrics, in
-   percent. labels: [rows]; predictions: [seeds][rows]. place tells the models of a task
-   apart: their seeds are drawn independently, but all models of one task draw the same
-   rows. The caller frees it. */
+   percent. All models of one task draw the same rows; each draws its own seeds, and
+   the same distillations in all tasks. The caller frees it. */
 struct measure *measure_scores(const struct task *task, enum metric metric,
-                               const double *labels, double *const *predictions,
-                               int rows, int seeds, int place);
+                               const struct tries *tries);
 
 /* Say what arithmetic measures allow */
 /* measure_ratio: 100 * part / whole; not defined where whole is not above zero. */

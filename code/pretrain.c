@@ -38,40 +38,28 @@ struct pretraining {
 };
 
 /* Choose the shape of a teacher from scratch */
-struct shape scratch_shape(struct settings *s, int vocabulary)
+struct shape scratch_shape(const struct plan *plan, int vocabulary)
 {
-    float dropout = (float)settings_number(s, "teacher", "dropout");
-    return (struct shape){
-        .family = BERT,
-        .layers = (int)settings_count(s, "teacher", "layers"),
-        .width = (int)settings_count(s, "teacher", "width"),
-        .heads = (int)settings_count(s, "teacher", "heads"),
-        .inner = (int)settings_count(s, "teacher", "inner"),
-        .positions = (int)settings_count(s, "teacher", "positions"),
-        .vocabulary = vocabulary,
-        .types = 2,
-        .epsilon = 1e-12f,
-        .dropout = dropout,
-        .attention_dropout = dropout,
-        .classifier_dropout = (float)settings_number(s, "teacher",
-                                                     "classifier-dropout"),
-        .initializer_range = (float)settings_number(s, "teacher", "initializer"),
-        .tied = true,
-    };
+    struct shape shape = plan->shape;
+    shape.family = BERT;
+    shape.vocabulary = vocabulary;
+    shape.types = 2;
+    shape.epsilon = 1e-12f;
+    shape.attention_dropout = shape.dropout;
+    shape.tied = true;
+    return shape;
 }
 
 /* Read or initialise the teacher */
 static void begin(const struct stage *stage, struct pretraining *p)
 {
-    bool scratch = !strcmp(stage->teacher, "scratch");
+    bool scratch = stage->plan->scratch;
     if (scratch)
-        p->vocabulary = text_format(
-            "%s/%s", stage->data,
-            settings_text(stage->settings, "teacher", "vocabulary"));
+        p->vocabulary = text_format("%s/%s", stage->data, stage->plan->vocabulary);
     else
         p->vocabulary = text_format("%s", stage->teacher);
     struct tokenizer *tokenizer = tokenizer_open(p->vocabulary);
-    p->shape = scratch ? scratch_shape(stage->settings, tokenizer->count)
+    p->shape = scratch ? scratch_shape(stage->plan, tokenizer->count)
                        : model_shape(stage->teacher);
     if (tokenizer->count > p->shape.vocabulary)
         fail(p->vocabulary, "has %d pieces; the model knows %d", tokenizer->count,
@@ -122,15 +110,14 @@ int pretrain_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage,
                                     "--profile --run --data --teacher");
     struct pretraining p = {
-        .seed = (uint64_t)settings_count(stage.settings, "run", "seed")};
+        .seed = stage.plan->seed};
     begin(&stage, &p);
-    settings_text(stage.settings, "teacher", "source"); /* which make has read */
-    const char *sections = p.beginning == SCRATCH ? "teacher" : "head";
-    double epochs = settings_number(stage.settings, sections, "epochs");
+    const struct plan *plan = stage.plan;
     const struct kernels *k = stage_kernels(&stage);
     enum learning learning = learnings[p.beginning];
     p.record = record_open(&stage, "teacher");
-    p.feed = feed_open(&stage, sections, p.vocabulary, p.shape.positions, p.record);
+    p.feed = feed_open(&stage, &plan->recipe, &plan->corpus, p.seed, p.vocabulary,
+                       p.shape.positions, p.record);
     k->reserve(encoder_bytes(k, &p.shape, HEAD_MLM, 0, learning, p.feed.token_room,
                              p.feed.sequence_room)
                    + optimizer_bytes(&p.parameters)
@@ -141,9 +128,9 @@ int pretrain_main(int argc, char **argv)
         /* Train the teacher for its epochs */
         struct training training = {
             .name = "teacher",
-            .sections = sections,
+            .recipe = &plan->recipe,
             .model = p.model,
-            .batches = (long)ceil(epochs * (double)p.feed.cut.per_epoch),
+            .batches = (long)ceil(plan->recipe.epochs * (double)p.feed.cut.per_epoch),
             .cut = &p.feed.cut,
             .work = work,
             .validate = validate,
@@ -163,7 +150,8 @@ int pretrain_main(int argc, char **argv)
         feed_validate(&p.feed, p.model, &loss, &accuracy);
         char *making = text_format("It is a teacher, %s, on the way to a student.",
                                    beginnings[p.beginning]);
-        char *from = card_sources(&stage, p.beginning == ADOPTED ? NULL : sections, NULL);
+        const char *texts = p.beginning == ADOPTED ? NULL : plan->corpus.train;
+        char *from = card_sources(&stage, texts, NULL);
         if (p.beginning != SCRATCH)
             from = card_inherit(from, stage.teacher);
         struct card_score score = {"validation text", "masked words found", 100 * accuracy};

@@ -3,10 +3,10 @@
 #define PRETRAIN_H
 
 #include "parameters.h"
-#include "settings.h"
+#include "plan.h"
 
 /* scratch_shape: the shape of a teacher from scratch, as [teacher] has it, that knows
    so many pieces. */
-struct shape scratch_shape(struct settings *settings, int vocabulary);
+struct shape scratch_shape(const struct plan *plan, int vocabulary);
 
 #endif

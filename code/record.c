@@ -28,6 +28,7 @@ struct record {
                                processes have spent */
     double started, part;   /* the clock when the first step began, and a part */
     double shown;           /* the clock when progress was last shown; 0: never */
+    double saved;           /* the same of the curves */
     int64_t tokens;
     struct curve curves[2];
     json_t *object, *data, *cuts, *files, *from;
@@ -73,6 +74,26 @@ int64_t record_tokens(const struct record *record)
     return record->tokens;
 }
 
+/* Write the curves */
+static char *curve_path(const struct record *record, const struct curve *curve)
+{
+    return stage_path(record->stage, "curves/%s%s.tsv", record->name, curve->suffix);
+}
+
+static void save(struct record *record)
+{
+    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
+        if (!curve->text)
+            continue;
+        char *path = curve_path(record, curve);
+        struct file_writer *writer = file_create(path);
+        fputs(curve->text, file_stream(writer));
+        file_commit(writer);
+        free(path);
+    }
+    record->saved = now();
+}
+
 /* Add a row to a curve */
 static struct curve *find_curve(struct record *record, const char *suffix)
 {
@@ -97,14 +118,11 @@ void record_row(struct record *record, const char *suffix, const char *columns,
     for (int i = 0; i < count; i++)
         append(&curve->text, text_format("\t%.9g", values[i]));
     append(&curve->text, text_format("\n"));
+    if (now() - record->saved >= 1 && ranks_rank() == 0)
+        save(record);
 }
 
 /* Go on with the curves of an earlier process */
-static char *curve_path(const struct record *record, const struct curve *curve)
-{
-    return stage_path(record->stage, "curves/%s%s.tsv", record->name, curve->suffix);
-}
-
 const char *record_curve(const struct record *record, const char *suffix)
 {
     const char *text = record->curves[*suffix ? 1 : 0].text;
@@ -121,19 +139,6 @@ void record_resume(struct record *record, long step, double seconds, int64_t tok
         record->curves[0].text = text_format("%s", curve);
     if (*validation)
         record->curves[1].text = text_format("%s", validation);
-}
-
-void record_save(struct record *record)
-{
-    for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
-        if (!curve->text)
-            continue;
-        char *path = curve_path(record, curve);
-        struct file_writer *writer = file_create(path);
-        fputs(curve->text, file_stream(writer));
-        file_commit(writer);
-        free(path);
-    }
 }
 
 /* Copy and free a record */
@@ -292,6 +297,14 @@ static json_int_t most_memory(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024 * (json_int_t)usage.ru_maxrss : 0;
 }
 
+/* A fine-tuning has a task, a distillation a student. */
+static json_t *settings_of(const struct stage *stage)
+{
+    enum stage_kind kind = stage->task ? FINETUNE : stage->student ? DISTILL : PRETRAIN;
+    const char *model = kind == FINETUNE ? stage->name : stage->student;
+    return plan_settings(stage->plan, kind, model, stage->task);
+}
+
 void record_close(struct record *record)
 {
     json_t *object = record->object;
@@ -310,12 +323,12 @@ void record_close(struct record *record)
     json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));
     json_object_set_new(object, "tokens", json_integer(record->tokens));
-    json_object_set_new(object, "settings", settings_json(record->stage->settings));
+    json_object_set_new(object, "settings", settings_of(record->stage));
     json_object_set_new(object, "data", record->data);
     json_object_set_new(object, "cuts", record->cuts);
     json_object_set_new(object, "files", record->files);
     json_object_set_new(object, "from", record->from);
-    record_save(record);
+    save(record);
     /* Note the sums of the curves */
     for (struct curve *curve = record->curves; curve < record->curves + 2; curve++) {
         char *path = curve_path(record, curve);

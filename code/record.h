@@ -16,7 +16,8 @@ struct record *record_open(const struct stage *stage, const char *name);
 void record_expect(struct record *record, long steps);
 
 /* record_row: adds a row to a curve, "" for the stage's own or "-validation". columns:
-   the names after "step", separated by tabs; values: as many numbers. */
+   the names after "step", separated by tabs; values: as many numbers. Writes the curves
+   as they stand, whole, unless that was done within the last second. */
 void record_row(struct record *record, const char *curve, const char *columns,
                 long step, const double *values, int count);
 
@@ -42,11 +43,8 @@ void record_resume(struct record *record, long step, double seconds, int64_t tok
 /* record_curve: the text of a curve so far, "" if it has no row; the record's. */
 const char *record_curve(const struct record *record, const char *curve);
 
-/* record_save: writes the curves as they stand. */
-void record_save(struct record *record);
-
-/* record_copy: the record with its curves as they stand, for record_save in another
-   thread while the stage goes on; the caller frees it. */
+/* record_copy: the record with its curves as they stand, for another thread to read
+   while the stage goes on; the caller frees it. */
 struct record *record_copy(const struct record *record);
 void record_free(struct record *record);
 

@@ -2,21 +2,25 @@
 #ifndef RESULTS_H
 #define RESULTS_H
 
-#include "run.h"
+#include "findings.h"
+#include "verdicts.h"
 
-/* All that is computed of a run. */
+/* All that is computed of a run. settings: what its stages used, {"SECTION.KEY":
+   value}. */
 struct results {
     struct run *run;
-    json_t *summary, *verdicts, *values;
+    struct findings *findings;
+    struct verdicts *verdicts;
+    json_t *settings, *summary, *values;
 };
 
-/* results_compute: computes it from the predictions of the run in a folder. given: what
-   else it takes, as results.json has it (chapter "From a run to the report's
-   numbers"). Fails, naming the file, if there are no predictions or one is malformed.
-   The caller frees it with results_free. */
-struct results results_compute(const char *folder, struct settings *settings,
+/* results_compute: computes it from the predictions of the run in a folder, as far as
+   the run has come. given: what else it takes, as results.json has it (chapter "From a
+   run to its report"); it and the plan are kept. Fails, naming the file, if there are
+   no predictions or one is malformed. The caller frees it with results_free. */
+struct results results_compute(const char *folder, const struct plan *plan,
                                const json_t *given);
-void results_free(struct results *results);
+void results_free(struct results *results); /* and all that was said, values.h */
 
 /* results_write: writes summary.json, verdicts.json, values.json, tables/ and figures/
    into a folder. */

@@ -15,12 +15,10 @@
 
 static const char usage[] =
     "usage: distil room --profile FILE --run DIR --data DIR --teacher DIR\n"
-    "                   [--student NAMES] [--name NAMES]\n"
     "                   [--SECTION.SETTING VALUE …]\n\n"
     "Prints how many bytes the models and checkpoints of a run will take on the\n"
     "disk beside those that are there. Fails if the memory is too small for one of\n"
-    "the stages. --student: the students, separated by spaces; --name: the\n"
-    "fine-tuned teachers that are kept.\n";
+    "the stages.\n";
 
 /* Add up what a run takes */
 struct room {
@@ -62,82 +60,79 @@ static size_t in_training(struct room *room, const struct shape *shape, enum hea
 }
 
 /* Take the teacher into account */
-/* The tokens of a batch of a corpus; *sequences: how many they are. */
-static int corpus_tokens(struct room *room, const char *sections, int *sequences)
+/* The tokens of a batch of a corpus. */
+static int corpus_tokens(const struct recipe *recipe,
+                         const struct corpus_settings *corpus)
 {
-    struct settings *s = room->stage->settings;
-    int length = (int)settings_count(s, "corpus", "length");
-    int pad = (int)settings_count(s, sections, "pad");
-    *sequences = (int)settings_count(s, sections, "batch");
-    return *sequences * (pad > length ? pad : length);
+    int length = recipe->pad > corpus->length ? recipe->pad : corpus->length;
+    return recipe->batch * length;
 }
 
 static void add_teacher(struct room *room)
 {
     const struct stage *stage = room->stage;
-    bool scratch = !strcmp(stage->teacher, "scratch");
-    if (scratch) {
-        const char *name = settings_text(stage->settings, "teacher", "vocabulary");
-        char *path = text_format("%s/%s", stage->data, name);
+    const struct plan *plan = stage->plan;
+    if (plan->scratch) {
+        char *path = text_format("%s/%s", stage->data, plan->vocabulary);
         struct tokenizer *tokenizer = tokenizer_open(path);
-        room->teacher = scratch_shape(stage->settings, tokenizer->count);
+        room->teacher = scratch_shape(plan, tokenizer->count);
         tokenizer_free(tokenizer);
         free(path);
-        int sequences, tokens = corpus_tokens(room, "teacher", &sequences);
+        int tokens = corpus_tokens(&plan->recipe, &plan->corpus);
         room->memory = in_training(room, &room->teacher, HEAD_MLM, 0, tokens,
-                                   sequences);
+                                   plan->recipe.batch);
     } else {
+        char *config = text_format("%s/config.json", stage->teacher);
+        if (!file_exists(config))
+            fail(plan->source, "expected a model folder there or below %s; give "
+                 "TEACHER=FOLDER or TEACHER=scratch", stage->data);
+        free(config);
         room->teacher = model_shape(stage->teacher);
     }
-    struct parameters plan = parameters_plan(&room->teacher, HEAD_MLM, 0);
-    add_model(room, "models", "teacher", &plan);
-    parameters_free(&plan);
+    struct parameters parameters = parameters_plan(&room->teacher, HEAD_MLM, 0);
+    add_model(room, "models", "teacher", &parameters);
+    parameters_free(&parameters);
 }
 
 /* Take a student into account */
-static void add_student(struct room *room, const char *name, long together)
+static void add_student(struct room *room, const struct planned_stage *distillation,
+                        long together)
 {
-    enum { MOST_LAYERS = 64 };
-    int layers[MOST_LAYERS], sequences;
-    char *sections = text_format("%s distill", name);
-    int count = settings_list(room->stage->settings, sections, "layers", layers,
-                              MOST_LAYERS);
-    struct shape shape = model_student_shape(&room->teacher, count);
-    int tokens = corpus_tokens(room, sections, &sequences);
+    const struct planned_model *model = distillation->model;
+    struct shape shape = model_student_shape(&room->teacher, model->layers);
+    int sequences = model->recipe.batch,
+        tokens = corpus_tokens(&model->recipe, &model->corpus);
     size_t bytes = in_training(room, &shape, HEAD_MLM, 0, tokens, sequences)
                    + encoder_bytes(room->kernels, &room->teacher, HEAD_MLM, 0,
                                    LEARN_NOTHING, tokens, sequences);
     room->memory = most(room->memory, bytes * (size_t)together);
     struct parameters plan = parameters_plan(&shape, HEAD_MLM, 0);
+    char *name = plan_distilled(model, distillation->distillation);
     add_model(room, "models", name, &plan);
     parameters_free(&plan);
-    free(sections);
+    free(name);
 }
 
 /* Take a task into account */
 /* Adds the fine-tuning of the teacher, which is larger than its students. */
-static void add_task(struct room *room, const char *name)
+static void add_task(struct room *room, const struct planned_task *planned)
 {
-    const struct task *task = task_find(name);
-    struct settings *s = room->stage->settings;
-    char *sections = text_format("%s finetune", name);
-    int size = (int)settings_count(s, sections, "batch");
-    int tokens = size * (int)settings_count(s, sections, "length");
+    const struct task *task = planned->task;
+    int size = planned->recipe.batch, tokens = size * planned->length;
     enum head head = task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
     size_t bytes = in_training(room, &room->teacher, head, task->classes, tokens, size);
     room->memory = most(room->memory, bytes * (size_t)room->jobs);
-    free(sections);
 }
 
 /* Say how much room a run takes */
-/* next_word: cuts the first word off *text; NULL if there is none. */
-static char *next_word(char **text)
+/* Adds a teacher that is kept for its students to hear. */
+static void add_kept(struct room *room, const struct planned_stage *stage)
 {
-    char *word = *text + strspn(*text, " ");
-    *text = word + strcspn(word, " ");
-    if (**text)
-        *(*text)++ = '\0';
-    return *word ? word : NULL;
+    struct parameters plan = parameters_plan(&room->teacher, HEAD_CLASSIFIER, 3);
+    char *name = text_format("%s-%d", stage->task->task->name, stage->seed);
+    add_model(room, "teachers", name, &plan);
+    parameters_free(&plan);
+    free(name);
 }
 
 int room_main(int argc, char **argv)
@@ -145,30 +140,23 @@ int room_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage,
                                     "--profile --run --data --teacher");
     struct room room = {.stage = &stage, .kernels = stage_kernels(&stage),
-                        .jobs = settings_count(stage.settings, "run", "jobs")};
-    char *students = text_format("%s", stage.student ? stage.student : "");
-    char *kept = text_format("%s", stage.name ? stage.name : "");
-    char *tasks = text_format("%s", settings_text(stage.settings, "finetune", "tasks"));
+                        .jobs = stage.plan->jobs};
+    const struct plan *plan = stage.plan;
     /* Go through teacher, students and tasks */
     add_teacher(&room);
     long count = 0;
-    for (const char *at = students; *at; at += strcspn(at, " "), at += strspn(at, " "))
-        count++;
-    char *word, *rest = students;
-    while ((word = next_word(&rest)))
-        add_student(&room, word, count < room.jobs ? count : room.jobs);
-    struct parameters plan = parameters_plan(&room.teacher, HEAD_CLASSIFIER, 3);
-    for (rest = kept; (word = next_word(&rest));)
-        add_model(&room, "teachers", word, &plan);
-    parameters_free(&plan);
-    for (rest = tasks; (word = next_word(&rest));)
-        add_task(&room, word);
+    for (int i = 0; i < plan->stage_count; i++)
+        count += plan->stages[i].kind == DISTILL;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].kind == DISTILL)
+            add_student(&room, &plan->stages[i], count < room.jobs ? count : room.jobs);
+        else if (plan->stages[i].kept)
+            add_kept(&room, &plan->stages[i]);
+    for (int i = 0; i < plan->task_count; i++)
+        add_task(&room, &plan->tasks[i]);
     room.kernels->reserve(room.memory, "lower [run] jobs, or batches and lengths");
     size_t checkpoint = 3 * room.largest * sizeof(float);
     printf("%zu\n", room.disk + 2 * checkpoint * (size_t)room.jobs);
-    free(students);
-    free(kept);
-    free(tasks);
     stage_close(&stage);
     return 0;
 }

@@ -13,7 +13,7 @@ texts=$(find -L "$data" -type f ! -name '*.safetensors' -printf '%s\n' |
 pieces=$((texts - $(du -sk "$cache" | cut -f 1)))
 [ $pieces -gt 0 ] || pieces=0
 
-# fits FOLDER KILOBYTES: whether so many are free there, or else says so
+# fits FOLDER KILOBYTES: says how many are free there; fails if they are too few
 fits() {
     free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
     [ "$free" -ge "$2" ] || {
@@ -21,6 +21,8 @@ fits() {
             "and $((free / 1000)) MB are free" >&2
         exit 1
     }
+    echo "plan: $1 takes up to $(($2 / 1000)) MB more of the disk," \
+        "of which $((free / 1000)) MB are free"
 }
 
 if [ "$(stat -c %d "$run")" = "$(stat -c %d "$cache")" ]; then

@@ -3,8 +3,6 @@
 #include "fail.h"
 #include "file.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +42,6 @@ struct grid *grid_read(const char *path)
     return grid;
 }
 
-
 /* Look into a tab-separated file */
 void grid_free(struct grid *grid)
 {
@@ -83,77 +80,6 @@ double grid_number(const struct grid *grid, int row, int column)
         fail(grid->path, "line %d: expected a finite number, found \"%s\"", row + 2,
              text);
     return number;
-}
-
-/* Know the models by rank and title */
-static const struct {
-    const char *name, *title;
-} models[] = {
-    {"teacher", "teacher"},
-    {"student", "student"},
-    {"student-released", "student, released weights"},
-    {"student-course", "student, as the course project ran it"},
-    {"student-random", "student, random start"},
-    {"student-no-mlm", "student, no masked words"},
-    {"student-no-kl", "student, no soft targets"},
-    {"student-no-cosine", "student, no cosine"},
-    {"student-alone", "student, no teacher at all"},
-    {"student-undistilled", "student, not distilled"},
-    {"student-paper", "student, the paper's layers"},
-    {"student-first", "student, the first half of the layers"},
-    {"student-last", "student, the last half"},
-    {"student-ends", "student, both ends"},
-    {"student-twice", "student, distilled twice"},
-    {"student-ensemble", "student, taught by an ensemble"},
-};
-
-int model_rank(const char *model)
-{
-    int count = (int)(sizeof models / sizeof *models);
-    for (int rank = 0; rank < count; rank++)
-        if (!strcmp(models[rank].name, model))
-            return rank;
-    return count;
-}
-
-const char *model_name(int rank)
-{
-    return rank < (int)(sizeof models / sizeof *models) ? models[rank].name : NULL;
-}
-
-const char *ablation_key(const char *model)
-{
-    const char *key = strncmp(model, "student-", 8) ? model : model + 8;
-    return strncmp(key, "no-", 3) ? key : key + 3;
-}
-
-const char *model_title(const char *model)
-{
-    int rank = model_rank(model);
-    return rank < (int)(sizeof models / sizeof *models) ? models[rank].title : model;
-}
-
-/* List the files of a folder */
-char **run_files(const char *folder, const char *suffix, int *count)
-{
-    char **names = allocate(1, sizeof *names);
-    *count = 0;
-    DIR *stream = opendir(folder);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        size_t length = strlen(entry->d_name), tail = strlen(suffix);
-        if (length == tail || !text_ends(entry->d_name, suffix))
-            continue;
-        names = realloc(names, (size_t)(*count + 1) * sizeof *names);
-        if (!names)
-            fail(folder, "holds too many files for memory");
-        names[(*count)++] = text_format("%.*s", (int)(length - tail), entry->d_name);
-    }
-    if (stream)
-        closedir(stream);
-    else if (errno != ENOENT)
-        fail(folder, "cannot be listed: %s", strerror(errno));
-    qsort(names, (size_t)*count, sizeof *names, text_order);
-    return names;
 }
 
 /* Read one file of predictions */
@@ -215,192 +141,85 @@ static double *read_predictions(struct sheet *sheet, const char *path,
     return predictions;
 }
 
-/* Leave out what the settings do not ask for */
-char *run_sections(struct settings *settings, const char *name, size_t length)
+/* Read the answers of a model */
+static bool all_alike(const double *predictions, int rows)
 {
-    for (const struct task *task = task_list; task->name; task++)
-        if (strlen(task->name) == length && !strncmp(task->name, name, length)) {
-            const char *trained = task->of ? task->of : task->name;
-            if (settings_lists(settings, "finetune", "tasks", trained, strlen(trained)))
-                return text_format("%s finetune", trained);
+    for (int row = 1; row < rows; row++)
+        if (predictions[row] != predictions[0])
+            return false;
+    return rows > 1;
+}
+
+static void read_answers(const struct run *run, const struct planned_task *planned,
+                         struct sheet *sheet, struct answers *a)
+{
+    const struct task *task = sheet->task;
+    for (int place = 0; place < planned->seeds; place++) {
+        char *path = text_format("%s/predictions/%s-%s-%d.tsv", run->folder, task->name,
+                                 a->model->name, planned->seed[place]);
+        if (file_exists(path)) {
+            int at = a->seeds++;
+            a->seed[at] = planned->seed[place];
+            a->origin[at] = plan_distillation(a->model, place);
+            a->predictions[at] = read_predictions(sheet, path, task->metric);
+            a->others[at] = task->also ? read_predictions(sheet, path, task->also)
+                                       : NULL;
+            a->scores[at] = metric_score(task->metric, sheet->labels,
+                                         a->predictions[at], sheet->rows);
+            a->collapsed[at] = task->answer != A_SPAN
+                            && all_alike(a->predictions[at], sheet->rows);
         }
-    return NULL;
-}
-
-/* Whether a model, by the name of length characters, is fine-tuned for any task. */
-static bool student_listed(struct settings *settings, const char *name, size_t length)
-{
-    bool found = false;
-    for (const struct task *task = task_list; task->name && !found; task++) {
-        char *sections = run_sections(settings, task->name, strlen(task->name));
-        found = sections && settings_lists(settings, sections, "models", name, length);
-        free(sections);
-    }
-    return found;
-}
-
-bool run_asks(struct settings *settings, const char *name)
-{
-    if (!strncmp(name, "distill-", 8))
-        return student_listed(settings, name + 8, strlen(name + 8));
-    if (!strncmp(name, "finetune-", 9))
-        name += 9;
-    const char *first = strchr(name, '-'), *last = strrchr(name, '-');
-    if (!first || first == last)
-        return true;
-    char *sections = run_sections(settings, name, (size_t)(first - name));
-    const char *model = first + 1, *seed = last + 1;
-    bool asked =
-        sections
-        && settings_lists(settings, sections, "models", model, (size_t)(last - model))
-        && settings_lists(settings, sections, "seeds", seed, strlen(seed));
-    free(sections);
-    return asked;
-}
-
-/* File the answers under task and model */
-static struct sheet *sheet_for(struct run *run, struct settings *settings,
-                               const struct task *task)
-{
-    int at = 0;
-    while (at < run->count && run->sheets[at].task < task)
-        at++;
-    if (at < run->count && run->sheets[at].task == task)
-        return &run->sheets[at];
-    run->sheets = realloc(run->sheets, (size_t)(run->count + 1) * sizeof *run->sheets);
-    if (!run->sheets)
-        fail(run->folder, "holds too many tasks for memory");
-    struct sheet *sheet = &run->sheets[at];
-    memmove(sheet + 1, sheet, (size_t)(run->count++ - at) * sizeof *sheet);
-    bool toy = !strcmp(settings_text(settings, "run", "data"), "toyland");
-    *sheet = (struct sheet){
-        .task = task, .title = text_format(toy ? "toy %s" : "%s", task->title)};
-    return sheet;
-}
-static struct answers *answers_for(struct sheet *sheet, const char *model)
-{
-    int at = 0, rank = model_rank(model);
-    for (; at < sheet->count; at++) {
-        int other = model_rank(sheet->list[at].model),
-            names = strcmp(sheet->list[at].model, model);
-        if (names == 0)
-            return &sheet->list[at];
-        if (other > rank || (other == rank && names > 0))
-            break;
-    }
-    sheet->list =
-        realloc(sheet->list, (size_t)(sheet->count + 1) * sizeof *sheet->list);
-    if (!sheet->list)
-        fail(model, "is one model too many for memory");
-    struct answers *answers = &sheet->list[at];
-    memmove(answers + 1, answers, (size_t)(sheet->count++ - at) * sizeof *answers);
-    *answers = (struct answers){.model = text_format("%s", model)};
-    return answers;
-}
-static void add_seed(struct answers *answers, int seed, double *predictions,
-                     double *others)
-{
-    int at = answers->seeds++;
-    answers->seed =
-        realloc(answers->seed, (size_t)answers->seeds * sizeof *answers->seed);
-    answers->predictions = realloc(
-        answers->predictions, (size_t)answers->seeds * sizeof *answers->predictions);
-    answers->others =
-        realloc(answers->others, (size_t)answers->seeds * sizeof *answers->others);
-    if (!answers->seed || !answers->predictions || !answers->others)
-        fail(answers->model, "has too many seeds for memory");
-    for (; at > 0 && answers->seed[at - 1] > seed; at--) {
-        answers->seed[at] = answers->seed[at - 1];
-        answers->predictions[at] = answers->predictions[at - 1];
-        answers->others[at] = answers->others[at - 1];
-    }
-    answers->seed[at] = seed;
-    answers->predictions[at] = predictions;
-    answers->others[at] = others;
-}
-
-static void read_answers(struct run *run, struct settings *settings, const char *name)
-{
-    char *path = text_format("%s/predictions/%s.tsv", run->folder, name), *end;
-    const char *first = strchr(name, '-'), *last = strrchr(name, '-');
-    long seed = first && last > first ? strtol(last + 1, &end, 10) : -1;
-    if (seed < 0 || !last[1] || *end)
-        fail(path, "expected a name of the form TASK-MODEL-SEED.tsv");
-    char *task = text_format("%.*s", (int)(first - name), name);
-    char *model = text_format("%.*s", (int)(last - first - 1), first + 1);
-    struct sheet *sheet = sheet_for(run, settings, task_find(task));
-    double *others = NULL;
-    if (sheet->task->also)
-        others = read_predictions(sheet, path, sheet->task->also);
-    add_seed(answers_for(sheet, model), (int)seed,
-             read_predictions(sheet, path, sheet->task->metric), others);
-    free(task);
-    free(model);
-    free(path);
-}
-
-/* Score the answers */
-static void score_answers(struct sheet *sheet)
-{
-    for (int i = 0; i < sheet->count; i++) {
-        struct answers *a = &sheet->list[i];
-        a->scores = allocate((size_t)a->seeds, sizeof *a->scores);
-        for (int seed = 0; seed < a->seeds; seed++)
-            a->scores[seed] = metric_score(sheet->task->metric, sheet->labels,
-                                           a->predictions[seed], sheet->rows);
-        a->score = measure_scores(sheet->task, sheet->task->metric, sheet->labels,
-                                  a->predictions, sheet->rows, a->seeds,
-                                  model_rank(a->model));
-        if (sheet->task->also)
-            a->also = measure_scores(sheet->task, sheet->task->also, sheet->labels,
-                                     a->others, sheet->rows, a->seeds,
-                                     model_rank(a->model));
+        free(path);
     }
 }
-
-/* Score a constant answer */
-static double constant_score(const struct sheet *sheet)
+/* The answers of a model, with room for so many seeds. */
+static struct answers answers_of(const struct planned_model *model, int seeds)
 {
-    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
-    double best = sheet->task->answer == A_CLASS ? -INFINITY : 0;
-    for (int class = 0; class < sheet->task->classes; class ++) {
-        for (int row = 0; row < sheet->rows; row++)
-            constant[row] = class;
-        best = fmax(best, metric_score(sheet->task->metric, sheet->labels, constant,
-                                       sheet->rows));
+    size_t room = (size_t)seeds;
+    return (struct answers){.model = model,
+                            .seed = allocate(room, sizeof(int)),
+                            .origin = allocate(room, sizeof(int)),
+                            .predictions = allocate(room, sizeof(double *)),
+                            .others = allocate(room, sizeof(double *)),
+                            .scores = allocate(room, sizeof(double)),
+                            .collapsed = allocate(room, sizeof(bool))};
+}
+
+static void free_answers(struct answers *a)
+{
+    for (int seed = 0; seed < a->seeds; seed++) {
+        free(a->predictions[seed]);
+        free(a->others[seed]);
     }
-    free(constant);
-    return best;
+    free(a->predictions);
+    free(a->others);
+    free(a->seed);
+    free(a->origin);
+    free(a->scores);
+    free(a->collapsed);
 }
-
-static void hold_against_constant(struct sheet *sheet)
+/* Adds the sheet of a task to the run if any model answered it. */
+static void read_sheet(struct run *run, const struct task *task,
+                       const struct planned_task *planned)
 {
-    const struct answers *teacher = run_answers(sheet, "teacher");
-    struct estimate score = measure_estimate(teacher ? teacher->score : NULL);
-    sheet->constant = constant_score(sheet);
-    sheet->above = score.bounded && score.low > sheet->constant;
-}
-
-/* List the models of a run */
-static void list_models(struct run *run, const struct sheet *sheet)
-{
-    for (int i = 0; i < sheet->count; i++) {
-        const char *model = sheet->list[i].model;
-        int at = 0;
-        while (at < run->model_count && strcmp(run->models[at], model))
-            at++;
-        if (at < run->model_count)
-            continue;
-        run->models =
-            realloc(run->models, (size_t)(run->model_count + 1) * sizeof *run->models);
-        if (!run->models)
-            fail(run->folder, "holds too many models for memory");
-        for (at = run->model_count++; at > 0; at--) {
-            if (model_rank(run->models[at - 1]) <= model_rank(model))
-                break;
-            run->models[at] = run->models[at - 1];
-        }
-        run->models[at] = model;
+    struct sheet sheet = {
+        .task = task,
+        .title = text_format(run->plan->toyland ? "toy %s" : "%s", task->title),
+        .list = allocate((size_t)planned->model_count, sizeof *sheet.list)};
+    for (int i = 0; i < planned->model_count; i++) {
+        struct answers *a = &sheet.list[sheet.count];
+        *a = answers_of(planned->models[i], planned->seeds);
+        read_answers(run, planned, &sheet, a);
+        if (a->seeds > 0)
+            sheet.count++;
+        else
+            free_answers(a);
+    }
+    if (sheet.count > 0) {
+        run->sheets[run->count++] = sheet;
+    } else {
+        free(sheet.title);
+        free(sheet.list);
     }
 }
 
@@ -414,39 +233,63 @@ json_t *run_json(const char *path)
     return object;
 }
 
+static void read_record(struct run *run, const char *stage)
+{
+    char *path = text_format("%s/stages/%s.json", run->folder, stage);
+    if (file_exists(path))
+        json_object_set_new(run->stages, stage, run_json(path));
+    free(path);
+}
+
+/* Find things in a run */
+struct grid *run_curve(const struct run *run, const char *stage, const char *which)
+{
+    char *path = text_format("%s/curves/%s%s.tsv", run->folder, stage, which);
+    bool ended = json_object_get(run->stages, stage);
+    struct grid *grid = ended && file_exists(path) ? grid_read(path) : NULL;
+    free(path);
+    return grid;
+}
+
+const struct sheet *run_sheet(const struct run *run, const char *task)
+{
+    for (int i = 0; i < run->count; i++)
+        if (!strcmp(run->sheets[i].task->name, task))
+            return &run->sheets[i];
+    return NULL;
+}
+
+const struct answers *run_answers(const struct sheet *sheet, const char *model)
+{
+    for (int i = 0; sheet && i < sheet->count; i++)
+        if (!strcmp(sheet->list[i].model->name, model))
+            return &sheet->list[i];
+    return NULL;
+}
+
+bool run_has(const struct run *run, const struct planned_model *model)
+{
+    bool has = false;
+    for (int i = 0; i < run->count; i++)
+        has |= run_answers(&run->sheets[i], model->name) != NULL;
+    return has;
+}
+
 /* Open a run */
-struct run *run_open(const char *folder, struct settings *settings)
+struct run *run_open(const char *folder, const struct plan *plan)
 {
     struct run *run = allocate(1, sizeof *run);
-    run->folder = folder;
-    run->stages = json_object();
-    /* Read the records of the stages */
-    int records;
-    char *stages = text_format("%s/stages", folder),
-         **record = run_files(stages, ".json", &records);
-    for (int i = 0; i < records; i++) {
-        char *path = text_format("%s/%s.json", stages, record[i]);
-        if (run_asks(settings, record[i]))
-            json_object_set_new(run->stages, record[i], run_json(path));
-        free(path);
-        free(record[i]);
-    }
-    free(record);
-    free(stages);
+    *run = (struct run){.folder = folder, .plan = plan, .stages = json_object()};
+    run->sheets = allocate(2 * (size_t)plan->task_count, sizeof *run->sheets);
+    run->models = allocate((size_t)plan->model_count, sizeof *run->models);
+    for (int i = 0; i < plan->stage_count; i++)
+        read_record(run, plan->stages[i].name);
     char *bench = text_format("%s/bench.json", folder);
     run->bench = file_exists(bench) ? run_json(bench) : NULL;
     free(bench);
-    /* Read the predictions of all models */
-    int files;
-    char *predictions = text_format("%s/predictions", folder);
-    char **file = run_files(predictions, ".tsv", &files);
-    for (int i = 0; i < files; i++) {
-        if (run_asks(settings, file[i]))
-            read_answers(run, settings, file[i]);
-        free(file[i]);
-    }
-    free(file);
-    free(predictions);
+    for (const struct task *task = task_list; task->name; task++)
+        if (plan_task(plan, task->name))
+            read_sheet(run, task, plan_task(plan, task->name));
     /* Choose the tasks that are shown */
     int headlines = 0;
     for (int i = 0; i < run->count; i++)
@@ -455,43 +298,10 @@ struct run *run_open(const char *folder, struct settings *settings)
         const struct task *task = run->sheets[i].task;
         run->sheets[i].shown = headlines == 3 ? task->headline : !task->of;
     }
-    for (int i = 0; i < run->count; i++) {
-        score_answers(&run->sheets[i]);
-        hold_against_constant(&run->sheets[i]);
-        list_models(run, &run->sheets[i]);
-    }
+    for (int i = 0; i < plan->model_count; i++)
+        if (run_has(run, &plan->models[i]))
+            run->models[run->model_count++] = &plan->models[i];
     return run;
-}
-
-/* Find things in a run */
-struct grid *run_curve(const struct run *run, const char *name)
-{
-    char *path = text_format("%s/curves/%s.tsv", run->folder, name);
-    struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
-    free(path);
-    return grid;
-}
-
-const struct answers *run_answers(const struct sheet *sheet, const char *model)
-{
-    for (int i = 0; i < sheet->count; i++)
-        if (!strcmp(sheet->list[i].model, model))
-            return &sheet->list[i];
-    return NULL;
-}
-
-bool run_counts(const struct sheet *sheet)
-{
-    return sheet->shown && sheet->above;
-}
-
-bool run_beyond(const struct run *run, const char *model)
-{
-    for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].task->glue && !run->sheets[i].task->headline
-            && run_answers(&run->sheets[i], model))
-            return true;
-    return false;
 }
 
 /* Free a run */
@@ -499,20 +309,8 @@ void run_free(struct run *run)
 {
     for (int i = 0; i < run->count; i++) {
         struct sheet *sheet = &run->sheets[i];
-        for (int j = 0; j < sheet->count; j++) {
-            struct answers *a = &sheet->list[j];
-            for (int seed = 0; seed < a->seeds; seed++)
-                free(a->predictions[seed]);
-            for (int seed = 0; seed < a->seeds; seed++)
-                free(a->others[seed]);
-            free(a->predictions);
-            free(a->others);
-            free(a->also);
-            free(a->seed);
-            free(a->scores);
-            free(a->score);
-            free(a->model);
-        }
+        for (int j = 0; j < sheet->count; j++)
+            free_answers(&sheet->list[j]);
         free(sheet->list);
         free(sheet->title);
         free(sheet->indices);

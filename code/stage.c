@@ -2,9 +2,7 @@
 #include "stage.h"
 #include "fail.h"
 #include "ranks.h"
-#include "task.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +50,7 @@ static const char **text_option(struct stage *stage, const char *option)
         {"--full", &stage->full},       {"--published", &stage->published},
         {"--record", &stage->record},   {"--title", &stage->title},
         {"--author", &stage->author},   {"--reference", &stage->reference},
+        {"--keys", &stage->keys},       {"--until", &stage->until},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (!strcmp(options[i].option, option))
@@ -59,56 +58,29 @@ static const char **text_option(struct stage *stage, const char *option)
     return NULL;
 }
 
-/* Open a profile and take its name */
-static void open_profile(struct stage *stage, const char *path)
+static bool *flag_option(struct stage *stage, const char *option)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    stage->settings = settings_open(path);
-    stage->profile = text_format("%.*s", (int)strcspn(name, "."), name);
+    return !strcmp(option, "--resume")     ? &stage->resume
+           : !strcmp(option, "--lines")    ? &stage->lines
+           : !strcmp(option, "--make")     ? &stage->make
+           : !strcmp(option, "--list")     ? &stage->list
+           : !strcmp(option, "--settings") ? &stage->settings
+                                           : NULL;
 }
 
-/* List the keys of each kind of section */
-#define OPTIMISER                                                                      \
-    " epochs batch accumulate rate warmup schedule beta1 beta2 epsilon decay clip"
-#define CORPUS " train validation train-tokens validation-tokens"
-#define TEACHING " teachers soft temperature"
-#define TRIPLE                                                                         \
-    " initial folder layers mlm kl cosine temperature kl-positions kl-divisor"         \
-    " cosine-positions cosine-layers pad" OPTIMISER CORPUS
-
-static const char *const kinds[][2] = {
-    {"run", "seed jobs checkpoint device data"},
-    {"toyland", "paragraphs train dev"},
-    {"corpus", "length long" CORPUS},
-    {"teacher", "source vocabulary layers width heads inner positions dropout"
-                " classifier-dropout initializer pad" OPTIMISER CORPUS},
-    {"head", "pad" OPTIMISER CORPUS},
-    {"distill", TRIPLE},
-    {"student", "from" TRIPLE TEACHING},
-    {"finetune", "tasks models extended seeds length stride train-rows dev-rows"
-                 OPTIMISER TEACHING},
-};
-
-/* Look through the whole profile */
-/* The keys that a section may hold; NULL if there is no such section. */
-static const char *keys_of(const char *section)
+/* Open a profile and take its name */
+static struct settings *open_profile(struct stage *stage, const char *path)
 {
-    const char *kind = section;
-    if (!strncmp(section, "student", 7))
-        kind = "student";
-    for (const struct task *task = task_list; task->name; task++)
-        if (!strcmp(task->name, section))
-            kind = "finetune";
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcmp(kinds[i][0], kind))
-            return kinds[i][1];
-    return NULL;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    stage->profile = text_format("%.*s", (int)strcspn(name, "."), name);
+    return settings_open(path);
 }
 
 /* Read the options of a stage */
 struct stage stage_open(int argc, char **argv, const char *usage, const char *required)
 {
     struct stage stage = {.key = "", .seed = -1};
+    struct settings *settings = NULL;
     /* Open the profile that the command line names */
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help")) {
@@ -118,14 +90,13 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
         if (!strcmp(argv[i], "--ranks") && i + 1 < argc && names(usage, "--ranks"))
             ranks_open((int)whole_number(usage, "--ranks", argv[i + 1]));
         if (!strcmp(argv[i], "--profile") && i + 1 < argc && names(usage, "--profile"))
-            open_profile(&stage, argv[i + 1]);
+            settings = open_profile(&stage, argv[i + 1]);
     }
     for (int i = 1; i < argc; i++) {
         char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(option, "--resume") && names(usage, option)) {
-            stage.resume = true;
-        } else if (!strcmp(option, "--lines") && names(usage, option)) {
-            stage.lines = true;
+        bool *flag = flag_option(&stage, option);
+        if (flag && names(usage, option)) {
+            *flag = true;
         } else if (strncmp(option, "--", 2)) {
             misuse(usage, "expected an option", option);
         } else if (!value) {
@@ -137,9 +108,9 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
                 *place = value;
             } else if (!strcmp(option, "--seed") && names(usage, option)) {
                 stage.seed = whole_number(usage, option, value);
-            } else if (strchr(option, '.') && stage.settings) {
-                settings_override(stage.settings, option + 2, value);
-            } else if (strcmp(option, "--ranks") ? strcmp(option, "--profile") || !stage.settings
+            } else if (strchr(option, '.') && settings) {
+                settings_override(settings, option + 2, value);
+            } else if (strcmp(option, "--ranks") ? strcmp(option, "--profile") || !settings
                                                  : !names(usage, option)) {
                 misuse(usage, "is not an option of this command", option);
             }
@@ -150,20 +121,22 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
     for (const char *r = required; *r; r += strspn(r, " ")) {
         char *option = text_format("%.*s", (int)strcspn(r, " "), r);
         const char **place = text_option(&stage, option);
-        if (place ? !*place : !strcmp(option, "--seed") ? stage.seed < 0 : !stage.settings)
+        if (place ? !*place : !strcmp(option, "--seed") ? stage.seed < 0 : !settings)
             misuse(usage, "is required", option);
         r += strlen(option);
         free(option);
     }
-    if (stage.settings)
-        settings_limit(stage.settings, keys_of);
+    if (settings && stage.teacher)
+        settings_override(settings, "teacher.source", stage.teacher);
+    if (settings)
+        stage.plan = plan_open(settings);
     return stage;
 }
 
 void stage_close(struct stage *stage)
 {
-    if (stage->settings)
-        settings_close(stage->settings);
+    if (stage->plan)
+        plan_close(stage->plan);
     free(stage->profile);
     ranks_close();
 }
@@ -184,7 +157,7 @@ static const struct kernels *opened; /* NULL: none yet */
 
 const struct kernels *stage_kernels(const struct stage *stage)
 {
-    opened = kernels_open(settings_text(stage->settings, "run", "device"));
+    opened = kernels_open(stage->plan->device);
     return opened;
 }
 

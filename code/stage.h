@@ -3,7 +3,7 @@
 #define STAGE_H
 
 #include "kernels.h"
-#include "settings.h"
+#include "plan.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,17 +11,19 @@
 /* What the command line of a stage said. Text is owned by argv; NULL where an option
    was not given. */
 struct stage {
-    struct settings *settings; /* --profile's, with overrides; NULL without it */
+    struct plan *plan;         /* of --profile, with overrides; NULL without it */
     char *profile;             /* its name without folder and ending; owned */
     const char *run;           /* folder for what the run leaves, results/mini say */
     const char *data;          /* folder of the data sets */
     const char *key;           /* hash of code, settings and data; "" if not given */
-    const char *teacher;       /* a model folder, or "scratch" */
+    const char *teacher;       /* a model folder, or "scratch"; in the plan, too */
     const char *student;       /* which student: student, student-alone, … */
     const char *task;          /* cola, mrpc, … */
     const char *model;         /* a model folder */
     const char *name;          /* what to call the model in the results */
     const char *out;           /* what to write */
+    const char *keys;          /* folder of the keys */
+    const char *until;         /* the last tier */
     const char *record;        /* the record of a stage */
     const char *title;         /* of the report, and who wrote it */
     const char *author;
@@ -32,6 +34,7 @@ struct stage {
     long seed;                 /* −1 if not given */
     bool resume;               /* go on from the checkpoint, if it has the same key */
     bool lines;                /* progress as plain lines, not as a bar */
+    bool make, list, settings; /* in which form to print the plan */
 };
 
 /* stage_open: reads the options that usage names. Prints usage and exits with 0 for

@@ -19,239 +19,205 @@ static void write_cells(FILE *stream, const char *const *cells)
 #define write_row(stream, ...) \
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Start a table */
-static struct file_writer *start(const char *folder, const char *kind,
-                                 const char *name, FILE **stream)
+/* Fill a template */
+/* What the paper's score changes by without this, as a key; "–" if it does not say. */
+static const char *claimed_change(const char *model)
 {
-    char *path = text_format("%s/%s/%s.tsv", folder, kind, name);
-    struct file_writer *writer = file_create(path);
-    *stream = file_stream(writer);
-    free(path);
-    return writer;
+    for (const struct claim *claim = claims; claim->name; claim++)
+        if (claim->quantity == CHANGE && !strcmp(claim->model, model))
+            return say("{{%s}}", claim->path);
+    return "–";
 }
 
-/* Write the table of scores */
-/* "57.3 ± 0.8", or "57.3" for a single seed, or "–". */
-static char *score_cell(const json_t *values, const char *task, const char *model)
+struct row {
+    const struct task *task;
+    const char *title;                 /* of the task */
+    const struct planned_model *model; /* NULL: a constant answer */
+};
+
+/* What a letter behind % stands for. */
+static const char *part(char letter, const struct row *row)
 {
-    const char *score = value_get(values, "score.%s.%s", task, model);
-    const char *spread = value_get(values, "score.%s.%s.spread", task, model);
-    bool single = !strcmp(value_get(values, "score.%s.%s.seeds", task, model), "1");
-    return !strcmp(spread, "–") || single ? text_format("%s", score)
-                                          : text_format("%s ± %s", score, spread);
+    const struct task *task = row->task;
+    switch (letter) {
+    case 't': return task->name;
+    case 'T': return row->title;
+    case 'm': return row->model->name;
+    case 'M': return row->model->title;
+    case 'p': return task->glue ? "1" : "2";
+    case 'n': return task->answer == A_SPAN ? "f1" : task->name;
+    default: return claimed_change(row->model->name);
+    }
 }
 
-/* A retention as it is, or without the reason why it is not defined, for which a cell
-   is too small. */
-static const char *percent_cell(const char *retention)
+static void write_template(const char *template, const struct row *row,
+                           const json_t *values, FILE *stream)
 {
-    return strncmp(retention, "not defined", 11) ? retention : "not defined";
-}
-
-static void write_scores(const struct run *run, const json_t *values, FILE *stream)
-{
-    fputs("Model", stream);
-    for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].shown)
-            fprintf(stream, "\t%s", run->sheets[i].title);
-    fputs("\tMean\tRetention, %\na constant answer", stream);
-    for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].shown)
-            fprintf(stream, "\t%s",
-                    value_get(values, "constant.%s", run->sheets[i].task->name));
-    fputs("\t–\t–\n", stream);
-    for (int j = 0; j < run->model_count; j++) {
-        const char *model = run->models[j];
-        fputs(model_title(model), stream);
-        for (int i = 0; i < run->count; i++) {
-            if (!run->sheets[i].shown)
-                continue;
-            char *cell = score_cell(values, run->sheets[i].task->name, model);
-            fprintf(stream, "\t%s", cell);
-            free(cell);
+    const char *text = "";
+    for (size_t plain; *template; template += plain) {
+        plain = strcspn(template, "%");
+        text = say("%s%.*s", text, (int)plain, template);
+        if (template[plain]) {
+            text = say("%s%s", text, part(template[plain + 1], row));
+            plain += 2;
         }
-        /* Add the model's mean and retention to its row */
-        const char *kept = !strcmp(model, "student")
-                               ? value_get(values, "retention.mean")
-                               : value_get(values, "retention.%s.mean", model);
-        fprintf(stream, "\t%s\t%s\n", value_get(values, "score.mean.%s", model),
-                percent_cell(kept));
     }
-}
-
-/* Write the paper's tables */
-static void write_glue(const struct run *run, const json_t *values, FILE *stream)
-{
-    static const char *const order[] = {"score", "cola", "mnli", "mrpc", "qnli",
-                                        "qqp",   "rte",  "sst2", "stsb", "wnli"};
-    static const char *const papers[][2] = {
-        {"elmo", "ELMo"}, {"bert", "BERT"}, {"distilbert", "DistilBERT"}};
-    fputs("Model\tScore", stream);
-    for (int i = 1; i < 10; i++)
-        fprintf(stream, "\t%s", task_find(order[i])->title);
-    for (int j = 0; j < 3; j++) {
-        fprintf(stream, "\npaper: %s", papers[j][1]);
-        for (int i = 0; i < 10; i++)
-            fprintf(stream, "\t{{paper.table1.%s.%s}}", papers[j][0], order[i]);
-    }
-    for (int j = 0; j < run->model_count; j++) {
-        if (!run_beyond(run, run->models[j]))
-            continue;
-        fprintf(stream, "\n%s", model_title(run->models[j]));
-        for (int i = 0; i < 10; i++)
-            fprintf(stream, "\t%s",
-                    value_get(values, "glue.%s.%s", order[i], run->models[j]));
+    for (size_t length; *text; text += length) {
+        length = strcspn(text, "<");
+        fprintf(stream, "%.*s", (int)length, text);
+        if (text[length] == '<') {
+            size_t key = strcspn(text + length, ">");
+            const char *name = say("%.*s", (int)key - 1, text + length + 1);
+            fputs(value_get(values, name), stream);
+            length += key + 1;
+        }
     }
     fputc('\n', stream);
 }
-static void write_squad(const struct run *run, const json_t *values, FILE *stream)
+
+/* Declare the tables of findings */
+#define PAPER1(title, model) \
+    "paper: " title "\t{{paper.table1." model ".score}}\t{{paper.table1." model \
+    ".cola}}\t{{paper.table1." model ".mnli}}\t{{paper.table1." model \
+    ".mrpc}}\t{{paper.table1." model ".qnli}}\t{{paper.table1." model \
+    ".qqp}}\t{{paper.table1." model ".rte}}\t{{paper.table1." model \
+    ".sst2}}\t{{paper.table1." model ".stsb}}\t{{paper.table1." model ".wnli}}\n"
+#define PAPER2(title, imdb, model) \
+    "paper: " title "\t" imdb "\t{{paper.table2." model ".em}}\t{{paper.table2." \
+    model ".f1}}\n"
+#define PAPER3(title, model, times) \
+    "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
+    ".seconds}}\t" times "\n"
+
+/* Which rows a table has: the models with tasks of GLUE beside the course project's;
+   those that answered SQuAD; those that were timed; the ablations; the students by
+   their tasks; the tasks of the claim. */
+enum rows { BEYOND, SQUAD, TIMED, CHANGED, KEPT, CLAIMED };
+
+static const struct table {
+    const char *name;
+    enum rows rows;
+    const char *head, *row, *other; /* what is the same in any run; templates */
+} tables[] = {
+    {"glue", BEYOND,
+     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
+     PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
+     "%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>\t<glue.mrpc.%m>"
+     "\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
+     "\t<glue.stsb.%m>\t<glue.wnli.%m>", NULL},
+    {"squad", SQUAD, "Model\tIMDb\tSQuAD, exact match\tSQuAD, F1\n"
+     PAPER2("BERT", "{{paper.table2.bert.imdb}}", "bert")
+     PAPER2("DistilBERT", "{{paper.table2.distilbert.imdb}}", "distilbert")
+     PAPER2("DistilBERT (D)", "–", "distilled"),
+     "%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>", NULL},
+    {"speed", TIMED, "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
+     PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
+     PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
+     "%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>",
+     "%M, all cores\t<parameters.%m>\t<seconds.all.%m>\t<times.all.%m>"},
+    /* Declare the tables of retention and ablations */
+    {"claim", CLAIMED, "\tpaper: BERT\tDistilBERT\tkept\tcourse: teacher\tstudent\tkept"
+     "\tours: teacher\tstudent\tkept\n",
+     "%T\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
+     "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}"
+     "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>",
+     "%T\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
+     "\t–\t–\t–\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"},
+    {"retention", KEPT, "Model\tTask\tA constant answer\tTeacher\tStudent\tRetention, %"
+     "\t95 % interval\n",
+     "%M\t%T\t<constant.%t>\t<score.%t.teacher>\t<score.%t.%m>\t<retention.%t.%m>"
+     "\t<retention.%t.%m.interval>",
+     "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"},
+    {"ablation", CHANGED, "Student\tMasked words, %\tMean score\tChange\t95 % interval"
+     "\tPaper's change\n",
+     "%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>\t<ablation.%m.interval>\t%c",
+     "%M, all terms\t<accuracy.last.%m>\t<score.mean.%m>\t\t\t"},
+};
+
+/* Write the rows of a table */
+static bool has_row(enum rows rows, const struct findings *f, const char *model)
 {
-    write_row(stream, "Model", "IMDb", "SQuAD, exact match", "SQuAD, F1");
-    write_row(stream, "paper: BERT", "{{paper.table2.bert.imdb}}",
-              "{{paper.table2.bert.em}}", "{{paper.table2.bert.f1}}");
-    write_row(stream, "paper: DistilBERT", "{{paper.table2.distilbert.imdb}}",
-              "{{paper.table2.distilbert.em}}", "{{paper.table2.distilbert.f1}}");
-    write_row(stream, "paper: DistilBERT (D)", "–", "{{paper.table2.distilled.em}}",
-              "{{paper.table2.distilled.f1}}");
-    for (int j = 0; j < run->model_count; j++) {
-        const char *model = run->models[j],
-                   *overlap = value_get(values, "score.squad.%s", model);
-        if (strcmp(overlap, "–"))
-            write_row(stream, model_title(model),
-                      value_get(values, "score.imdb.%s", model),
-                      value_get(values, "exact.squad.%s", model), overlap);
+    switch (rows) {
+    case BEYOND: return findings_beyond(f, model);
+    case SQUAD: return run_answers(run_sheet(f->run, "squad"), model);
+    case TIMED: return finding_of(f, PARAMETERS, NULL, model)->is.known;
+    default: return finding_of(f, CHANGE, NULL, model)->is.known;
     }
 }
-static void write_speed(const struct run *run, const json_t *values, FILE *stream)
+
+/* Rows of models: first all by one template, then all by the other. */
+static void write_models(const struct table *t, const struct findings *f,
+                         const json_t *values, FILE *stream)
 {
-    static const char *const cores[][2] = {{"one", "one core"}, {"all", "all cores"}};
-    const char *model;
-    json_t *timed, *models = json_object_get(run->bench, "models");
-    write_row(stream, "Model", "Parameters, millions", "One pass, s", "Times as fast");
-    write_row(stream, "paper: ELMo", "{{paper.table3.elmo.parameters}}",
-              "{{paper.table3.elmo.seconds}}", "–");
-    write_row(stream, "paper: BERT", "{{paper.table3.bert.parameters}}",
-              "{{paper.table3.bert.seconds}}", "1");
-    write_row(stream, "paper: DistilBERT", "{{paper.table3.distilbert.parameters}}",
-              "{{paper.table3.distilbert.seconds}}", "{{paper.ratio.speed}}");
-    for (int i = 0; i < 2; i++)
-        for (int rank = 0; rank <= model_rank(""); rank++)
-            json_object_foreach(models, model, timed) {
-                if (model_rank(model) == rank) {
-                    /* Write what a model takes on so many cores */
-                    char *title = text_format("%s, %s", model_title(model), cores[i][1]);
-                    const char *count = value_get(values, "parameters.%s.millions", model),
-                               *seconds = value_get(values, "speed.%s.%s", model, cores[i][0]),
-                               *times = value_get(values, "speed.%s.%s.times", model, cores[i][0]);
-                    write_row(stream, title, count, seconds, times);
-                    free(title);
-                }
-            }
+    const char *const templates[] = {t->row, t->other};
+    struct row student = {.model = plan_model(f->run->plan, "student")};
+    if (t->rows == CHANGED && finding_of(f, SCORE, NULL, "student")->is.known)
+        write_template(t->other, &student, values, stream);
+    for (int i = 0; i < (t->rows == TIMED ? 2 : 1); i++)
+        for (int j = 0; j < f->run->plan->model_count; j++) {
+            struct row row = {.model = &f->run->plan->models[j]};
+            if (has_row(t->rows, f, row.model->name))
+                write_template(templates[i], &row, values, stream);
+        }
 }
 
-/* Write the table of the claim */
-static void write_claim_row(const json_t *values, const struct task *task, FILE *stream)
+static void write_kept(const struct table *t, const struct findings *f,
+                       const json_t *values, FILE *stream)
 {
-    const char *papers[] = {"bert", "distilbert"}, *name = task->name;
-    fputs(task->title, stream);
-    for (int i = 0; i < 2; i++)
-        if (task->answer == A_SPAN)
-            fprintf(stream, "\t{{paper.table2.%s.f1}}", papers[i]);
-        else
-            fprintf(stream, "\t{{paper.table%d.%s.%s}}", task->glue ? 1 : 2, papers[i],
-                    name);
-    fprintf(stream, "\t{{paper.ratio.%s}}", name);
-    if (task->headline)
-        fprintf(stream, "\t{{course.%s.teacher}}\t{{course.%s.student}}"
-                        "\t{{course.ratio.%s}}", name, name, name);
-    else
-        fputs("\t–\t–\t–", stream);
-    fprintf(stream, "\t%s\t%s\t%s\n", value_get(values, "score.%s.teacher", name),
-            value_get(values, "score.%s.student", name),
-            percent_cell(value_get(values, "retention.%s", name)));
+    for (int i = 0; i < f->run->model_count; i++) {
+        struct row row = {.model = f->run->models[i]};
+        for (int j = 0; j < f->run->count && row.model->student; j++) {
+            row.task = f->run->sheets[j].task;
+            row.title = f->run->sheets[j].title;
+            if (run_answers(&f->run->sheets[j], row.model->name))
+                write_template(t->row, &row, values, stream);
+        }
+        if (row.model->student)
+            write_template(t->other, &row, values, stream);
+    }
 }
-/* Whether a task that is not one of the three is in the run's own mean. */
-static bool is_shown(const struct run *run, const struct task *task)
+static void write_claimed(const struct table *t, const struct findings *f,
+                          const json_t *values, FILE *stream)
 {
-    for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].task == task)
-            return run->sheets[i].shown;
-    return false;
-}
-
-static void write_claim(const struct run *run, const json_t *values, FILE *stream)
-{
-    bool same = !strcmp(value_get(values, "retention.three"), "yes"),
-         known = !strcmp(value_get(values, "retention.known"), "yes");
-    const char *mean = percent_cell(value_get(values, "retention.mean"));
-    write_row(stream, "", "paper: BERT", "DistilBERT", "kept", "course: teacher",
-              "student", "kept", "ours: teacher", "student", "kept");
-    for (const struct task *task = task_list; task->name; task++)
+    bool three = findings_three(f, "student"),
+         known = finding_of(f, RETENTION, NULL, "student")->is.known;
+    const char *mean = value_get(values, "retention.mean.student");
+    for (const struct task *task = task_list; task->name; task++) {
+        struct row row = {.task = task, .title = task->title};
         if (task->headline)
-            write_claim_row(values, task, stream);
+            write_template(t->row, &row, values, stream);
+    }
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
-              "{{course.retention}}", "", "", same ? mean : "–");
-    for (const struct task *task = task_list; task->name; task++)
-        if (!task->headline && is_shown(run, task))
-            write_claim_row(values, task, stream);
-    if (known && !same)
+              "{{course.retention}}", "", "", known && !three ? "–" : mean);
+    for (int i = 0; i < f->run->count; i++) {
+        struct row row = {.task = f->run->sheets[i].task,
+                          .title = f->run->sheets[i].task->title};
+        if (f->run->sheets[i].shown && !row.task->headline)
+            write_template(t->other, &row, values, stream);
+    }
+    if (known && !three)
         write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
                   mean);
 }
-
-/* Write the table of retention */
-static void write_retention_of(const struct run *run, const json_t *values,
-                               const char *model, FILE *stream)
+static void write_scores(const struct findings *f, const json_t *values, FILE *stream)
 {
-    char *prefix = strcmp(model, "student") ? text_format("retention.%s", model)
-                                            : text_format("retention");
-    for (int i = 0; i < run->count; i++) {
-        const char *task = run->sheets[i].task->name;
-        if (!run->sheets[i].shown && !run_answers(&run->sheets[i], model))
-            continue;
-        write_row(stream, model_title(model), run->sheets[i].title,
-                  value_get(values, "constant.%s", task),
-                  value_get(values, "score.%s.teacher", task),
-                  value_get(values, "score.%s.%s", task, model),
-                  percent_cell(value_get(values, "%s.%s", prefix, task)),
-                  value_get(values, "%s.%s.interval", prefix, task));
+    const char *head = "Model", *constant = "a constant answer", *scores = "%M";
+    for (int i = 0; i < f->run->count; i++) {
+        const struct sheet *sheet = &f->run->sheets[i];
+        const char *task = sheet->task->name;
+        if (sheet->shown) {
+            head = say("%s\t%s", head, sheet->title);
+            constant = say("%s\t<constant.%s>", constant, task);
+            scores = say("%s\t<score.%s.%%m.spread>", scores, task);
+        }
     }
-    write_row(stream, model_title(model), "mean", "", "", "",
-              percent_cell(value_get(values, "%s.mean", prefix)),
-              value_get(values, "%s.interval", prefix));
-    free(prefix);
-}
-
-static void write_retention(const struct run *run, const json_t *values, FILE *stream)
-{
-    write_row(stream, "Model", "Task", "A constant answer", "Teacher", "Student",
-              "Retention, %", "95 % interval");
-    for (int j = 0; j < run->model_count; j++)
-        if (strcmp(run->models[j], "teacher"))
-            write_retention_of(run, values, run->models[j], stream);
-}
-
-/* Write the table of ablations */
-static void write_ablations(const struct run *run, const json_t *values, FILE *stream)
-{
-    write_row(stream, "Student", "Masked words, %", "Mean score", "Change",
-              "95 % interval", "Paper's change");
-    write_row(stream, "student, all terms", value_get(values, "accuracy.student.last"),
-              value_get(values, "score.mean.student"), "", "", "");
-    for (int j = 0; j < run->model_count; j++) {
-        const char *model = run->models[j], *key = ablation_key(model);
-        bool listed = model_rank(model) > model_rank("student");
-        if (!listed || strcmp(value_get(values, "ablation.%s.known", key), "yes"))
-            continue;
-        bool quoted = !strcmp(key, "kl") || !strcmp(key, "cosine")
-                      || !strcmp(key, "mlm") || !strcmp(key, "random");
-        char *paper = quoted ? text_format("{{paper.table4.%s}}", key) : NULL;
-        write_row(
-            stream, model_title(model), value_get(values, "accuracy.%s.last", model),
-            value_get(values, "score.mean.%s", model),
-            value_get(values, "ablation.%s.change", key),
-            value_get(values, "ablation.%s.change.interval", key), paper ? paper : "–");
-        free(paper);
+    fprintf(stream, "%s\tMean\tRetention, %%\n", head);
+    struct row row = {.model = NULL};
+    write_template(say("%s\t–\t–", constant), &row, values, stream);
+    for (int i = 0; i < f->run->model_count; i++) {
+        row.model = f->run->models[i];
+        write_template(say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores), &row,
+                       values, stream);
     }
 }
 
@@ -266,9 +232,10 @@ static void write_program(const json_t *values, const char *title, const char *r
         double tokens = json_number_value(
             json_object_get(step, recipe ? "pytorch" : "tokens_per_second"));
         char *number = tokens > 0 ? number_text(tokens, 0) : text_format("–");
-        fprintf(stream, "\t%s\t%s", number,
-                recipe ? value_get(values, "fast.%s.%s", recipe, steps[i]) : "1");
+        char *key = text_format("fast.%s.%s", recipe ? recipe : "", steps[i]);
+        fprintf(stream, "\t%s\t%s", number, recipe ? value_get(values, key) : "1");
         free(number);
+        free(key);
     }
     fputc('\n', stream);
 }
@@ -418,50 +385,50 @@ static void write_gpu(const struct run *run, const json_t *values, FILE *stream)
     }
 }
 
-/* Write the table of every seed */
-/* The seeds of a run, ascending; at most room. */
-static int list_seeds(const struct run *run, int *seeds, int room)
+/* Write the tables of what was done */
+/* The seed of the run that follows one; −1 behind the last. */
+static int next_seed(const struct run *run, int last)
 {
-    int count = 0;
+    int next = -1;
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++)
             for (int k = 0; k < run->sheets[i].list[j].seeds; k++) {
-                int seed = run->sheets[i].list[j].seed[k], at = 0;
-                while (at < count && seeds[at] < seed)
-                    at++;
-                if (count == room || (at < count && seeds[at] == seed))
-                    continue;
-                memmove(seeds + at + 1, seeds + at,
-                        (size_t)(count++ - at) * sizeof *seeds);
-                seeds[at] = seed;
+                int seed = run->sheets[i].list[j].seed[k];
+                if (seed > last && (next < 0 || seed < next))
+                    next = seed;
             }
-    return count;
+    return next;
 }
 
+static void write_seed_row(const struct run *run, const struct sheet *sheet,
+                           const struct answers *a, FILE *stream)
+{
+    struct words collapsed = {NULL, 0};
+    fprintf(stream, "%s\t%s", sheet->title, a->model->title);
+    for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
+        const char *text = "";
+        for (int k = 0; k < a->seeds; k++)
+            if (a->seed[k] == seed) {
+                text = rounded(a->scores[k], 2);
+                if (a->collapsed[k])
+                    words_add(&collapsed, say("%d", seed));
+            }
+        fprintf(stream, "\t%s", text);
+    }
+    fprintf(stream, "\t%s\n", collapsed.count ? words_said(&collapsed) : "none");
+}
 static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
 {
-    int seeds[64], count = list_seeds(run, seeds, 64);
     (void)values;
     fputs("Task\tModel", stream);
-    for (int s = 0; s < count; s++)
-        fprintf(stream, "\tSeed %d", seeds[s]);
-    fputc('\n', stream);
+    for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
+        fprintf(stream, "\tSeed %d", seed);
+    fputs("\tCollapsed seeds\n", stream);
     for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++) {
-            const struct answers *a = &run->sheets[i].list[j];
-            fprintf(stream, "%s\t%s", run->sheets[i].title, model_title(a->model));
-            for (int s = 0, at = 0; s < count; s++) {
-                char *text = at < a->seeds && a->seed[at] == seeds[s]
-                                 ? number_text(a->scores[at++], 2)
-                                 : text_format("–");
-                fprintf(stream, "\t%s", text);
-                free(text);
-            }
-            fputc('\n', stream);
-        }
+        for (int j = 0; j < run->sheets[i].count; j++)
+            write_seed_row(run, &run->sheets[i], &run->sheets[i].list[j], stream);
 }
 
-/* Write the table of confusions */
 static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
 {
     (void)values;
@@ -470,101 +437,66 @@ static void write_confusions(const struct run *run, const json_t *values, FILE *
         for (int j = 0; j < run->sheets[i].count; j++) {
             const struct sheet *sheet = &run->sheets[i];
             const struct answers *a = &sheet->list[j];
-            for (int s = 0; sheet->task->classes == 2 && s < a->seeds; s++) {
+            for (int k = 0; sheet->task->classes == 2 && k < a->seeds; k++) {
                 struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[s], sheet->rows);
+                    confusion_count(sheet->labels, a->predictions[k], sheet->rows);
                 fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", sheet->title,
-                        model_title(a->model), a->seed[s], c.true_negative,
-                        c.false_positive, c.false_negative, c.true_positive);
+                        a->model->title, a->seed[k], c.true_negative, c.false_positive,
+                        c.false_negative, c.true_positive);
             }
         }
 }
-
-/* Write the table of stages */
-/* The order of stages in a run: what makes teachers, what makes students, what comes
-   after. */
-static int kind_of(const char *stage)
+static bool same_group(const struct planned_stage *a, const struct planned_stage *b)
 {
-    return !strcmp(stage, "teacher") ? 0 : !strncmp(stage, "distill-", 8) ? 1 : 2;
+    return a->kind == b->kind && a->model == b->model && a->task == b->task;
 }
 
+/* The row of the stages that are of the same kind as one, if it is the first of them. */
+static void write_group(const struct run *run, const struct planned_stage *first,
+                        FILE *stream)
+{
+    double sums[3] = {0}, memory = 0, threads = 0;
+    static const char *const keys[3] = {"steps", "tokens", "seconds"};
+    int runs = 0;
+    for (int i = 0; i < run->plan->stage_count; i++) {
+        const struct planned_stage *stage = &run->plan->stages[i];
+        const json_t *record = json_object_get(run->stages, stage->name);
+        if (!record || !same_group(stage, first))
+            continue;
+        if (runs++ == 0 && stage != first)
+            return;
+        for (int k = 0; k < 3; k++)
+            sums[k] += json_number_value(json_object_get(record, keys[k]));
+        memory = fmax(memory, json_number_value(json_object_get(record, "memory")));
+        threads = fmax(threads, json_number_value(json_object_get(record, "threads")));
+    }
+    /* Write the sums of a group */
+    const char *title = first->kind == FINETUNE
+                            ? say("finetune-%s-%s", first->task->task->name,
+                                  first->model->name)
+                        : first->kind == DISTILL ? say("distill-%s", first->model->name)
+                                                 : first->model->name;
+    write_row(stream, title, say("%d", runs), rounded(sums[0], 0), rounded(sums[1], 0),
+              rounded(threads, 0), memory > 0 ? kept(significant_text(1e-9 * memory)) : "–",
+              duration_said(sums[2]));
+}
 static void write_stages(const struct run *run, const json_t *values, FILE *stream)
 {
-    const char *name;
-    json_t *record, *groups = json_object(), *group;
     (void)values;
-    for (int kind = 0; kind < 3; kind++)
-        json_object_foreach(run->stages, name, record) {
-            if (kind_of(name) != kind)
-                continue;
-            /* Add a stage to the group of its kind */
-            const char *sums[] = {"steps", "tokens", "seconds"}, *last = strrchr(name, '-');
-            bool seeded = !strncmp(name, "finetune-", 9) && last;
-            char *kind =
-                text_format("%.*s", (int)(seeded ? last - name : (long)strlen(name)), name);
-            if (!(group = json_object_get(groups, kind))) {
-                group = json_object();
-                json_object_set_new(groups, kind, group);
-                json_object_set(group, "threads", json_object_get(record, "threads"));
-            }
-            for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
-                json_object_set_new(group, sums[i],
-                                    json_real(json_number_value(json_object_get(group, sums[i]))
-                                              + json_number_value(json_object_get(record,
-                                                                                  sums[i]))));
-            if (json_number_value(json_object_get(record, "memory"))
-                > json_number_value(json_object_get(group, "memory")))
-                json_object_set(group, "memory", json_object_get(record, "memory"));
-            json_object_set_new(group, "runs",
-                                json_integer(json_integer_value(json_object_get(group, "runs"))
-                                             + 1));
-            free(kind);
-        }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
-    json_object_foreach(groups, name, group) {
-        /* Write the row of a group of stages */
-        const char *const counts[] = {"runs", "steps", "tokens", "threads"};
-        fputs(name, stream);
-        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-            char *count = number_text(json_number_value(json_object_get(group, counts[i])), 0);
-            fprintf(stream, "\t%s", count);
-            free(count);
+    for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
+        for (int i = 0; i < run->plan->stage_count; i++) {
+            const struct planned_stage *stage = &run->plan->stages[i];
+            if (stage->kind == kind && json_object_get(run->stages, stage->name))
+                write_group(run, stage, stream);
         }
-        double memory = json_number_value(json_object_get(group, "memory"));
-        char *time = duration_text(json_number_value(json_object_get(group, "seconds")));
-        char *most = memory > 0 ? significant_text(1e-9 * memory) : text_format("–");
-        fprintf(stream, "\t%s\t%s\n", most, time);
-        free(most);
-        free(time);
-    }
-    json_decref(groups);
-}
-
-/* Write the tables of settings and data */
-static void write_settings(const struct run *run, const json_t *values, FILE *stream)
-{
-    const char *name, *names[256];
-    json_t *value;
-    int count = 0;
-    (void)run;
-    json_object_foreach((json_t *)values, name, value) {
-        bool short_one = json_string_length(value) <= SHORT_SETTING;
-        if (!strncmp(name, "setting.", 8) && short_one && count < 256)
-            names[count++] = name;
-    }
-    write_row(stream, "Setting", "Value", "Setting", "Value");
-    int half = (count + 1) / 2;
-    for (int i = 0; i < half; i++)
-        write_row(stream, names[i] + 8, value_get(values, "%s", names[i]),
-                  half + i < count ? names[half + i] + 8 : "",
-                  half + i < count ? value_get(values, "%s", names[half + i]) : "");
 }
 
 static void write_data(const struct run *run, const json_t *values, FILE *stream)
 {
+    (void)values;
     const char *name, *path;
     json_t *record, *hash, *files = json_object();
-    (void)values;
     json_object_foreach(run->stages, name, record) {
         json_object_update(files, json_object_get(record, "data"));
     }
@@ -574,8 +506,42 @@ static void write_data(const struct run *run, const json_t *values, FILE *stream
     }
     json_decref(files);
 }
+static void write_settings(const json_t *settings, FILE *stream)
+{
+    size_t count = 0;
+    const char *name, **names = allocate(json_object_size(settings) + 1, sizeof *names),
+                      **values = allocate(json_object_size(settings) + 1,
+                                          sizeof *values);
+    json_t *value;
+    json_object_foreach((json_t *)settings, name, value) {
+        if (json_string_length(value) > SHORT_SETTING)
+            continue;
+        names[count] = name;
+        values[count++] = json_string_value(value);
+    }
+    names[count] = values[count] = "";
+    write_row(stream, "Setting", "Value", "Setting", "Value");
+    size_t half = (count + 1) / 2;
+    for (size_t i = 0; i < half; i++)
+        write_row(stream, names[i], values[i], names[half + i], values[half + i]);
+    free(names);
+    free(values);
+}
 
-/* Average rows of a column */
+static void write_judgements(const struct verdicts *verdicts,
+                             const struct judgements *judgements, FILE *stream)
+{
+    write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
+    for (int i = 0; i < judgements->count; i++) {
+        const struct judgement *j = &judgements->list[i];
+        write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
+                  verdict_said(j->verdict, verdicts->toyland), j->why);
+    }
+}
+
+/* Prepare what is plotted */
+enum { POINTS = 100 };
+
 /* The mean over rows first .. end−1 of the column of that name. */
 static double rows_mean(const struct grid *curve, const char *name, int first, int end)
 {
@@ -586,13 +552,18 @@ static double rows_mean(const struct grid *curve, const char *name, int first, i
     return sum / (end - first);
 }
 
-/* Write what the figure of the losses plots */
-enum { POINTS = 100 };
+static const char *short_title(const struct planned_model *model)
+{
+    const char *student = "student, ";
+    return strncmp(model->title, student, strlen(student))
+               ? model->title : model->title + strlen(student);
+}
 
-static void plot_losses(const struct run *run, FILE *stream)
+/* Plot the training */
+static void plot_losses(const struct findings *f, FILE *stream)
 {
     static const char *const terms[] = {"mlm", "kl", "cosine", "accuracy"};
-    struct grid *curve = run_curve(run, "distill-student");
+    struct grid *curve = run_curve(f->run, "distill-student", "");
     write_row(stream, "step", terms[0], terms[1], terms[2], terms[3]);
     int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
     for (int point = 0; point < points; point++) {
@@ -606,187 +577,197 @@ static void plot_losses(const struct run *run, FILE *stream)
     if (curve)
         grid_free(curve);
 }
-
-/* Shorten a model's title */
-static const char *short_title(const char *model)
+static void plot_accuracy(const struct findings *f, FILE *stream)
 {
-    const char *title = model_title(model), *student = "student, ";
-    return strncmp(title, student, strlen(student)) ? title : title + strlen(student);
-}
-
-/* Write what the figure of the models plots */
-static void plot_models(const struct run *run, FILE *stream)
-{
-    for (int j = 0; j < run->model_count; j++)
-        fprintf(stream, "%d\t%s\n", j + 1, short_title(run->models[j]));
-}
-
-/* Write what the figure of the accuracy plots */
-static void plot_accuracy(const struct run *run, FILE *stream)
-{
-    json_t *distillation = json_object_get(run->stages, "distill-student");
-    json_t *level = json_object_get(distillation, "teacher_accuracy");
+    const struct finding *level = finding_of(f, GUESSED_LAST, NULL, "teacher");
     double last_step = 0;
-    for (int i = 0; i < run->model_count; i++) {
-        char *name = text_format("distill-%s-validation", run->models[i]);
-        struct grid *curve = run_curve(run, name);
+    for (int i = 0; i < f->run->model_count; i++) {
+        const char *stage = say("distill-%s", f->run->models[i]->name);
+        struct grid *curve = run_curve(f->run, stage, "-validation");
         int rows = curve && curve->rows > 1 ? curve->rows : 0;
         for (int row = 0; row < rows; row++) {
             double step = rows_mean(curve, "step", row, row + 1);
             last_step = fmax(last_step, step);
             fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step,
                     100 * rows_mean(curve, "accuracy", row, row + 1), i + 1,
-                    short_title(run->models[i]));
+                    short_title(f->run->models[i]));
         }
         if (rows > 0)
             fputs("\n\n", stream);
         if (curve)
             grid_free(curve);
-        free(name);
     }
-    double height = 100 * json_number_value(level);
-    for (int end = 0; level && end < 2; end++)
-        fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step, height);
+    for (int end = 0; level->is.known && end < 2; end++)
+        fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step,
+                level->is.value);
 }
 
-/* Write what the figure of the scores plots */
-/* The number of a task among those that are drawn; -1 for the others. */
-static int drawn(const struct run *run, int sheet)
+/* Plot the scores */
+static void plot_models(const struct findings *f, FILE *stream)
 {
-    int number = 0;
-    for (int i = 0; i < sheet; i++)
-        number += run->sheets[i].shown;
-    return run->sheets[sheet].shown ? number : -1;
+    for (int j = 0; j < f->run->model_count; j++)
+        fprintf(stream, "%d\t%s\n", j + 1, short_title(f->run->models[j]));
 }
 
-static void plot_scores(const struct run *run, FILE *stream)
+static void plot_tasks(const struct findings *f, FILE *stream)
 {
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->model_count; j++) {
-            const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
-            struct estimate e = measure_estimate(a ? a->score : NULL);
-            if (e.bounded && run->sheets[i].shown)
-                fprintf(stream, "%d\t%d\t%.4f\t%.4f\t%.4f\n", drawn(run, i), j + 1,
-                        e.value, e.low, e.high);
+    for (int i = 0, task = 0; i < f->run->count; i++)
+        if (f->run->sheets[i].shown)
+            fprintf(stream, "%d\t%s\n", task++, f->run->sheets[i].title);
+}
+
+static void plot_scores(const struct findings *f, FILE *stream)
+{
+    for (int i = 0, task = 0; i < f->run->count; task += f->run->sheets[i++].shown)
+        for (int j = 0; j < f->run->model_count; j++) {
+            const struct sheet *sheet = &f->run->sheets[i];
+            struct estimate e = finding_of(f, SCORE, sheet->task->name,
+                                           f->run->models[j]->name)->is;
+            if (e.bounded && sheet->shown)
+                fprintf(stream, "%d\t%d\t%.4f\t%.4f\t%.4f\n", task, j + 1, e.value,
+                        e.low, e.high);
         }
 }
 
-static void plot_seeds(const struct run *run, FILE *stream)
+static void plot_seeds(const struct findings *f, FILE *stream)
 {
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->model_count; j++) {
-            const struct answers *a = run_answers(&run->sheets[i], run->models[j]);
-            for (int seed = 0; a && drawn(run, i) >= 0 && seed < a->seeds; seed++)
-                fprintf(stream, "%d\t%d\t%.4f\n", drawn(run, i), j + 1,
-                        a->scores[seed]);
+    for (int i = 0, task = 0; i < f->run->count; task += f->run->sheets[i++].shown)
+        for (int j = 0; j < f->run->model_count; j++) {
+            const struct answers *a = run_answers(&f->run->sheets[i],
+                                                  f->run->models[j]->name);
+            for (int k = 0; a && f->run->sheets[i].shown && k < a->seeds; k++)
+                fprintf(stream, "%d\t%d\t%.4f\n", task, j + 1, a->scores[k]);
         }
 }
 
-static void plot_tasks(const struct run *run, FILE *stream)
+/* Plot the confusions and the speed */
+static bool confused(const struct sheet *sheet)
 {
-    for (int i = 0; i < run->count; i++)
-        if (run->sheets[i].shown)
-            fprintf(stream, "%d\t%s\n", drawn(run, i), run->sheets[i].title);
+    return sheet->shown && sheet->task->classes == 2;
 }
 
-/* Write what the figure of the confusions plots */
+static void plot_classes(const struct findings *f, FILE *stream)
+{
+    for (int i = 0, task = 0; i < f->run->count; i++)
+        if (confused(&f->run->sheets[i]))
+            fprintf(stream, "%d\t%s\n", task++, f->run->sheets[i].title);
+}
+
 static int typical_seed(const struct answers *a)
 {
+    double median = measure_median(a->scores, a->seeds);
     int nearest = 0;
     for (int seed = 1; seed < a->seeds; seed++)
-        if (fabs(a->scores[seed] - a->score->value)
-            < fabs(a->scores[nearest] - a->score->value))
+        if (fabs(a->scores[seed] - median) < fabs(a->scores[nearest] - median))
             nearest = seed;
     return nearest;
 }
-
-/* The number of a task among those that have confusion matrices, which are drawn and of
-   two classes; -1 for the others. */
-static int confused(const struct run *run, int sheet)
+static void plot_matrix(int task, int model, struct confusion c, FILE *stream)
 {
-    int number = -1;
-    for (int i = 0; i <= sheet; i++)
-        number += run->sheets[i].shown && run->sheets[i].task->classes == 2;
-    bool drawn = run->sheets[sheet].shown && run->sheets[sheet].task->classes == 2;
-    return drawn ? number : -1;
-}
-
-static void plot_classes(const struct run *run, FILE *stream)
-{
-    for (int i = 0; i < run->count; i++)
-        if (confused(run, i) >= 0)
-            fprintf(stream, "%d\t%s\n", confused(run, i), run->sheets[i].title);
-}
-
-static void plot_confusions(const struct run *run, FILE *stream)
-{
-    static const char *const shown[] = {"teacher", "student"};
-    write_row(stream, "task", "model", "prediction", "label", "share", "count");
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < 2; j++) {
-            const struct sheet *sheet = &run->sheets[i];
-            const struct answers *a = run_answers(sheet, shown[j]);
-            if (!a || confused(run, i) < 0)
-                continue;
-            struct confusion c = confusion_count(
-                sheet->labels, a->predictions[typical_seed(a)], sheet->rows);
-            int counts[2][2] = {{c.true_negative, c.false_positive},
-                                {c.false_negative, c.true_positive}};
-            for (int label = 0; label < 2; label++)
-                for (int prediction = 0; prediction < 2; prediction++) {
-                    int count = counts[label][prediction],
-                        all = counts[label][0] + counts[label][1];
-                    fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", confused(run, i), j,
-                            prediction, label, all ? (double)count / all : 0, count);
-                }
+    int counts[2][2] = {{c.true_negative, c.false_positive},
+                        {c.false_negative, c.true_positive}};
+    for (int label = 0; label < 2; label++)
+        for (int prediction = 0; prediction < 2; prediction++) {
+            int count = counts[label][prediction],
+                all = counts[label][0] + counts[label][1];
+            fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", task, model, prediction,
+                    label, all ? (double)count / all : 0, count);
         }
 }
 
-/* Write what the figure of the speed plots */
-static void plot_speed(const struct run *run, FILE *stream)
+static void plot_confusions(const struct findings *f, FILE *stream)
 {
-    const char *model;
-    json_t *timed;
+    write_row(stream, "task", "model", "prediction", "label", "share", "count");
+    for (int i = 0, task = 0; i < f->run->count; task += confused(&f->run->sheets[i++]))
+        for (int j = 0; j < 2; j++) {
+            const struct sheet *sheet = &f->run->sheets[i];
+            const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
+            if (a && confused(sheet))
+                plot_matrix(task, j,
+                            confusion_count(sheet->labels,
+                                            a->predictions[typical_seed(a)],
+                                            sheet->rows), stream);
+        }
+}
+
+static void plot_speed(const struct findings *f, FILE *stream)
+{
     write_row(stream, "model", "millions", "one", "all");
-    json_object_foreach(json_object_get(run->bench, "models"), model, timed) {
-        fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model_title(model),
-                1e-6 * json_number_value(json_object_get(timed, "parameters")),
-                json_number_value(json_object_get(timed, "seconds_one_core")),
-                json_number_value(json_object_get(timed, "seconds_all_cores")));
+    for (int i = 0; i < f->run->plan->model_count; i++) {
+        const struct planned_model *model = &f->run->plan->models[i];
+        const struct finding *size = finding_of(f, PARAMETERS, NULL, model->name);
+        if (size->is.known)
+            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model->title,
+                    1e-6 * size->is.value,
+                    finding_of(f, SECONDS_ONE, NULL, model->name)->is.value,
+                    finding_of(f, SECONDS_ALL, NULL, model->name)->is.value);
     }
 }
 
 /* Write all tables */
-void tables_write(const struct run *run, const json_t *values, const char *folder)
+static struct file_writer *start(const char *folder, const char *kind, const char *name)
 {
-    static const struct {
-        const char *name;
-        void (*write)(const struct run *, const json_t *, FILE *);
-    } tables[] = {{"glue", write_glue},           {"squad", write_squad},
-                  {"claim", write_claim},         {"scores", write_scores},
-                  {"retention", write_retention}, {"ablation", write_ablations},
-                  {"speed", write_speed},         {"seeds", write_seeds},
-                  {"confusion", write_confusions}, {"stages", write_stages},
-                  {"settings", write_settings},   {"data", write_data},
-                  {"programs", write_programs},   {"families", write_families},
-                  {"roofline", write_roofline},   {"gpu", write_gpu}};
-    static const struct {
-        const char *name;
-        void (*plot)(const struct run *, FILE *);
-    } figures[] = {{"losses", plot_losses}, {"accuracy", plot_accuracy},
-                   {"models", plot_models}, {"scores", plot_scores},
-                   {"seeds", plot_seeds},   {"tasks", plot_tasks},
-                   {"speed", plot_speed},   {"confusion", plot_confusions},
-                   {"classes", plot_classes}};
-    FILE *stream;
+    return file_create(say("%s/%s/%s.tsv", folder, kind, name));
+}
+
+static const struct table_of_run {
+    const char *name;
+    void (*write)(const struct run *, const json_t *values, FILE *);
+} others[] = {{"seeds", write_seeds},       {"confusion", write_confusions},
+              {"stages", write_stages},     {"data", write_data},
+              {"programs", write_programs}, {"families", write_families},
+              {"roofline", write_roofline}, {"gpu", write_gpu}};
+
+static const struct figure {
+    const char *name;
+    void (*plot)(const struct findings *, FILE *);
+} figures[] = {{"losses", plot_losses}, {"accuracy", plot_accuracy},
+               {"models", plot_models}, {"scores", plot_scores},
+               {"seeds", plot_seeds},   {"tasks", plot_tasks},
+               {"speed", plot_speed},   {"confusion", plot_confusions},
+               {"classes", plot_classes}};
+static void write_rows(const struct table *t, const struct findings *f,
+                       const json_t *values, FILE *stream)
+{
+    fputs(t->head, stream);
+    if (t->rows == KEPT)
+        write_kept(t, f, values, stream);
+    else if (t->rows == CLAIMED)
+        write_claimed(t, f, values, stream);
+    else
+        write_models(t, f, values, stream);
+}
+
+void tables_write(const struct findings *findings, const struct verdicts *verdicts,
+                  const json_t *settings, const json_t *values, const char *folder)
+{
+    struct file_writer *w;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        struct file_writer *writer = start(folder, "tables", tables[i].name, &stream);
-        tables[i].write(run, values, stream);
-        file_commit(writer);
+        w = start(folder, "tables", tables[i].name);
+        write_rows(&tables[i], findings, values, file_stream(w));
+        file_commit(w);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        w = start(folder, "tables", others[i].name);
+        others[i].write(findings->run, values, file_stream(w));
+        file_commit(w);
     }
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        struct file_writer *writer = start(folder, "figures", figures[i].name, &stream);
-        figures[i].plot(run, stream);
-        file_commit(writer);
+        w = start(folder, "figures", figures[i].name);
+        figures[i].plot(findings, file_stream(w));
+        file_commit(w);
     }
+    /* Write the tables of scores, settings and verdicts */
+    w = start(folder, "tables", "scores");
+    write_scores(findings, values, file_stream(w));
+    file_commit(w);
+    w = start(folder, "tables", "settings");
+    write_settings(settings, file_stream(w));
+    file_commit(w);
+    w = start(folder, "tables", "verdicts");
+    write_judgements(verdicts, &verdicts->claims, file_stream(w));
+    file_commit(w);
+    w = start(folder, "tables", "agreement");
+    write_judgements(verdicts, &verdicts->agreement, file_stream(w));
+    file_commit(w);
 }

@@ -2,14 +2,13 @@
 #ifndef TABLES_H
 #define TABLES_H
 
-#include "run.h"
+#include "findings.h"
+#include "verdicts.h"
 
 /* tables_write: writes FOLDER/tables/NAME.tsv, what the report shows, and
-   FOLDER/figures/NAME.tsv, what its figures plot. values: the values of the run, as set
-   by results_compute. */
-void tables_write(const struct run *run, const json_t *values, const char *folder);
-
-/* how many bytes of a value have room in the table of settings */
-enum { SHORT_SETTING = 24 };
+   FOLDER/figures/NAME.tsv, what its figures plot. settings: what the stages used,
+   {"SECTION.KEY": value}; values: as sentences_make gives them. */
+void tables_write(const struct findings *findings, const struct verdicts *verdicts,
+                  const json_t *settings, const json_t *values, const char *folder);
 
 #endif

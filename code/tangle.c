@@ -525,8 +525,11 @@ static bool is_c(const char *language)
     return !strcmp(language, "c") || !strcmp(language, "cuda");
 }
 
+/* The words as a comment; NULL in a language that has none. */
 static char *comment(const char *language, const char *indent, const char *words)
 {
+    if (!strcmp(language, "json"))
+        return NULL;
     if (is_c(language))
         return join(indent, "/* ", words, " */");
     if (!strcmp(language, "lua"))
@@ -556,17 +559,24 @@ static void expand(struct output *output, const struct chunk *chunk, const char 
         }
         const char *deeper = join(indent, line->text, "", "");
         char *note = comment(output->file->language, deeper, line->mention);
-        if (!output->count || !goes_on(output->rows[output->count - 1].text))
+        if (note && (!output->count || !goes_on(output->rows[output->count - 1].text)))
             row_add(output, line, true, note);
         expand(output, line->used, deeper);
     }
 }
 /* Print the committed form */
-static void print_banner(FILE *stream, const struct output *output)
+/* banner: a comment; NULL in a language that has none. */
+static char *banner(const struct output *output)
 {
     const char *chapter = output->file->pieces[0].path;
     char *words = join("Tangled from ", chapter, "; edit there.", "");
-    fprintf(stream, "%s\n", comment(output->file->language, "", words));
+    return comment(output->file->language, "", words);
+}
+
+static void print_banner(FILE *stream, const struct output *output)
+{
+    if (banner(output))
+        fprintf(stream, "%s\n", banner(output));
 }
 
 static void print_committed(FILE *stream, const struct output *output)
@@ -1065,9 +1075,9 @@ static void file_check(struct book *book, const char *path, const struct text *t
                        const struct output *output)
 {
     const struct piece *piece = &output->file->pieces[0];
-    int line = first_difference(path, text);
-    bool in_row = line > 1 && line - 2 < output->count;
-    const struct line *right = in_row ? output->rows[line - 2].line : NULL;
+    int line = first_difference(path, text), row = line - (banner(output) ? 2 : 1);
+    bool in_row = row >= 0 && row < output->count;
+    const struct line *right = in_row ? output->rows[row].line : NULL;
     if (line < 0)
         fault(book, piece->path, piece->header, "%s is missing", path);
     else if (right)

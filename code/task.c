@@ -175,6 +175,16 @@ static char *find_file(const char *data_dir, const char *name)
     return NULL;
 }
 
+bool task_is_there(const struct task *task, const char *data_dir)
+{
+    const struct layout *layout = task->layouts;
+    char *path = task->tree[DEV] ? find_file(data_dir, task->tree[DEV]) : NULL;
+    for (; !path && layout->files[DEV][0]; layout++)
+        path = find_file(data_dir, layout->files[DEV][0]);
+    free(path);
+    return path;
+}
+
 static char *need_file(const char *data_dir, const struct task *task, const char *name)
 {
     char *path = find_file(data_dir, name);

@@ -77,6 +77,10 @@ struct reading {
     int limit;   /* rows of a class-balanced sample, always the same; 0: all rows */
 };
 
+/* task_is_there: whether data_dir, or one of its folders glue, imdb and squad, has what
+   the task's development set is read from. */
+bool task_is_there(const struct task *task, const char *data_dir);
+
 /* task_read: reads one split of a task from data_dir or its folders glue, imdb or squad
    and encodes it, in file order. Fails, naming file and line, on a malformed row, and
    if there is no row. */

@@ -6,37 +6,9 @@
 #include <stdlib.h>
 
 /* Count the steps */
-static int parts_of(const struct stage *stage, const char *sections)
+long training_steps(const struct recipe *recipe, long batches)
 {
-    int parts = (int)settings_count(stage->settings, sections, "accumulate");
-    if (parts == 0)
-        fail(sections, "expected accumulate to be 1 or more");
-    return parts;
-}
-
-long training_steps(const struct stage *stage, const char *sections, long batches)
-{
-    int parts = parts_of(stage, sections);
-    return (batches + parts - 1) / parts;
-}
-
-/* Read the settings of the optimiser */
-static struct optimizer_settings optimizer_read(const struct stage *stage,
-                                                const char *sections, long steps)
-{
-    struct settings *s = stage->settings;
-    return (struct optimizer_settings){
-        .rate = (float)settings_number(s, sections, "rate"),
-        .beta1 = (float)settings_number(s, sections, "beta1"),
-        .beta2 = (float)settings_number(s, sections, "beta2"),
-        .epsilon = (float)settings_number(s, sections, "epsilon"),
-        .decay = (float)settings_number(s, sections, "decay"),
-        .clip = (float)settings_number(s, sections, "clip"),
-        .warmup = settings_number(s, sections, "warmup"),
-        .linear_decay = settings_choice(s, sections, "schedule", "constant linear")
-                        == 1,
-        .steps = steps,
-    };
+    return (batches + recipe->accumulate - 1) / recipe->accumulate;
 }
 
 /* Add up what the ranks have measured */
@@ -104,14 +76,13 @@ void training_run(const struct stage *stage, const struct training *training,
                   struct record *record)
 {
     enum { ROWS = 200, VALIDATIONS = 20 };
-    int parts = parts_of(stage, training->sections);
-    long steps = training_steps(stage, training->sections, training->batches);
-    struct optimizer_settings settings = optimizer_read(stage, training->sections,
-                                                        steps);
+    int parts = training->recipe->accumulate;
+    long steps = training_steps(training->recipe, training->batches);
+    struct optimizer_settings settings = training->recipe->optimizer;
+    settings.steps = steps;
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
-    double every = settings_number(stage->settings, "run", "checkpoint"); /* seconds */
+    double every = stage->plan->checkpoint; /* seconds */
     bool leads = ranks_rank() == 0, validates = leads && training->validate;
-    settings_finish(stage->settings, training->sections);
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
     struct checkpoint *checkpoint = checkpoint_open(stage, training->name,

@@ -9,7 +9,7 @@
 /* A stage that trains. */
 struct training {
     const char *name; /* of the stage and its curves */
-    const char *sections; /* of the profile, with rate, warmup, decay, … */
+    const struct recipe *recipe;
     struct model *model;
     long batches;     /* to work through, over all epochs */
     const struct cut *cut; /* of these batches, for the ranks */
@@ -24,11 +24,10 @@ struct training {
 
 /* training_steps: how many steps of the optimiser so many batches are, `accumulate` of
    them in each. */
-long training_steps(const struct stage *stage, const char *sections, long batches);
+long training_steps(const struct recipe *recipe, long batches);
 
 /* training_run: trains from the start, or from the last checkpoint if the stage
-   resumes, to the end. Whatever else the stage asks of these sections it has asked
-   before: what is still unknown is refused here. */
+   resumes, to the end. */
 void training_run(const struct stage *stage, const struct training *training,
                   struct record *record);
 

@@ -1,47 +1,116 @@
-/* Tangled from chapters/55-values.md; edit there. */
+/* Tangled from chapters/56-sentences.md; edit there. */
 #include "values.h"
-#include "fail.h"
 
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Write a number with three digits */
+/* Keep what is said */
+static struct said {
+    struct said *before;
+    char *text;
+} *said;
+
+const char *kept(char *text)
+{
+    struct said *last = allocate(1, sizeof *last);
+    *last = (struct said){said, text};
+    said = last;
+    return text;
+}
+
+const char *say(const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    char *text = allocate((size_t)length + 1, 1);
+    vsnprintf(text, (size_t)length + 1, format, arguments);
+    va_end(again);
+    va_end(arguments);
+    return kept(text);
+}
+
+void forget_said(void)
+{
+    while (said) {
+        struct said *last = said;
+        said = last->before;
+        free(last->text);
+        free(last);
+    }
+}
+
+/* Write numbers and durations */
+const char *rounded(double number, int decimals)
+{
+    return kept(number_text(number, decimals));
+}
+
 char *significant_text(double number)
 {
     int magnitude = number == 0 ? 0 : (int)floor(log10(fabs(number)));
     return number_text(number, magnitude >= 2 ? 0 : 2 - magnitude);
 }
 
-/* Write a duration as text */
-char *duration_text(double seconds)
+const char *duration_said(double seconds)
 {
     long whole = lround(seconds);
-    if (seconds < 9.95)
-        return text_format("%.1f s", seconds);
-    if (whole < 60)
-        return text_format("%ld s", whole);
-    if (whole < 3600)
-        return text_format("%ld min %02ld s", whole / 60, whole % 60);
-    return text_format("%ld h %02ld min", whole / 3600, whole % 3600 / 60);
+    return seconds < 9.95 ? say("%.1f s", seconds)
+           : whole < 60   ? say("%ld s", whole)
+           : whole < 3600 ? say("%ld min %02ld s", whole / 60, whole % 60)
+                          : say("%ld h %02ld min", whole / 3600, whole % 3600 / 60);
 }
 
-/* Write how many there are */
-char *count_text(const char *number, const char *what)
+const char *count_said(double count, const char *what)
 {
-    char *end;
-    double count = strtod(number, &end);
-    bool known = end > number && !*end;
-    return text_format("%s %s%s", known && count == 0 ? "no" : number, what,
-                       known && count == 1 ? "" : "s");
+    return say("%s %s%s", count == 0 ? "no" : say("%g", count), what,
+               count == 1 ? "" : "s");
 }
 
-/* Write a list as text */
-char *list_text(const char *list, const char *word, bool last)
+/* Write a list of words */
+void words_add(struct words *words, const char *word)
 {
-    return text_format("%s%s%s", list, !*list ? "" : last ? " and " : ", ", word);
+    for (int i = 0; i < words->count; i++)
+        if (!strcmp(words->word[i], word))
+            return;
+    words->word = realloc(words->word, (size_t)(words->count + 1) * sizeof word);
+    if (!words->word)
+        fail(word, "is a word too many for memory");
+    words->word[words->count++] = word;
+}
+
+void words_shorten(struct words *words, int most)
+{
+    int more = words->count - most;
+    if (more > 0) {
+        words->count = most;
+        words_add(words, say("%d more", more));
+    }
+}
+
+/* Joins them, with `last` before the last one. */
+static const char *join(struct words *words, const char *between, const char *last)
+{
+    const char *text = "";
+    for (int i = 0; i < words->count; i++)
+        text = say("%s%s%s", text,
+                   i == 0 ? "" : i + 1 < words->count ? between : last, words->word[i]);
+    free(words->word);
+    *words = (struct words){NULL, 0};
+    return text;
+}
+
+const char *words_said(struct words *words)
+{
+    return join(words, ", ", " and ");
+}
+
+const char *words_joined(struct words *words, const char *between)
+{
+    return join(words, between, between);
 }
 
 /* Write rates and families as text */
@@ -92,62 +161,51 @@ double stretched_minutes(const json_t *bench, const char *name)
            + tasks * stretch(json_object_get(bench, "finetuning"), name);
 }
 
+/* Write a finding */
+static const char *quantity_said(enum quantity quantity, double value)
+{
+    switch (quantity) {
+    case PARAMETERS: return kept(significant_text(1e-6 * value)); /* in millions */
+    case SECONDS_ONE:
+    case SECONDS_ALL: return kept(significant_text(value));
+    case TIMES_ONE:
+    case TIMES_ALL: return rounded(value, 2);
+    case FASTER_ONE:
+    case FASTER_ALL: return rounded(value, 0);
+    default: return rounded(value, 1);
+    }
+}
+
+const char *finding_said(const struct finding *f)
+{
+    return f->is.known ? quantity_said(f->quantity, f->is.value)
+           : f->quantity == RETENTION && f->why != NOT_MEASURED ? "not defined" : "–";
+}
+
+const char *finding_interval(const struct finding *f)
+{
+    return f->is.bounded ? say("%s to %s", quantity_said(f->quantity, f->is.low),
+                               quantity_said(f->quantity, f->is.high)) : "–";
+}
+
+const char *finding_measured(const struct finding *f)
+{
+    const char *value = finding_said(f);
+    return !f->is.known             ? "–"
+           : !f->is.bounded         ? say("%s (no interval)", value)
+           : f->is.low < f->is.high ? say("%s (%s)", value, finding_interval(f))
+                                    : value;
+}
+
 /* Set and get values */
-static char *key_text(const char *key, va_list arguments)
+void value_put(json_t *values, const char *key, const char *text)
 {
-    char text[256];
-    int length = vsnprintf(text, sizeof text, key, arguments);
-    if (length < 0 || (size_t)length >= sizeof text)
-        fail(text, "is too long for the key of a value");
-    return text_format("%s", text);
+    if (json_object_set_new(values, key, json_string(text)) != 0)
+        fail(key, "the value \"%s\" is not UTF-8", text);
 }
 
-void value_set(json_t *values, const char *text, const char *key, ...)
+const char *value_get(const json_t *values, const char *key)
 {
-    va_list arguments;
-    va_start(arguments, key);
-    char *name = key_text(key, arguments);
-    va_end(arguments);
-    if (json_object_set_new(values, name, json_string(text)) != 0)
-        fail(name, "the value \"%s\" is not UTF-8", text);
-    free(name);
-}
-
-void value_take(json_t *values, char *text, const char *key, ...)
-{
-    va_list arguments;
-    va_start(arguments, key);
-    char *name = key_text(key, arguments);
-    va_end(arguments);
-    value_set(values, text, "%s", name);
-    free(name);
-    free(text);
-}
-const char *value_get(const json_t *values, const char *key, ...)
-{
-    va_list arguments;
-    va_start(arguments, key);
-    char *name = key_text(key, arguments);
-    va_end(arguments);
-    const char *text = json_string_value(json_object_get(values, name));
-    free(name);
+    const char *text = json_string_value(json_object_get(values, key));
     return text ? text : "–";
-}
-
-/* Set the values of an estimate */
-void value_estimate(json_t *values, const struct estimate *estimate, const char *key)
-{
-    char *dash = "–", *value = estimate->known ? number_text(estimate->value, 1) : NULL;
-    char *low = estimate->bounded ? number_text(estimate->low, 1) : NULL;
-    char *high = estimate->bounded ? number_text(estimate->high, 1) : NULL;
-    value_set(values, value ? value : dash, "%s", key);
-    value_set(values, low ? low : dash, "%s.low", key);
-    value_set(values, high ? high : dash, "%s.high", key);
-    if (estimate->bounded)
-        value_take(values, text_format("%s to %s", low, high), "%s.interval", key);
-    else
-        value_set(values, dash, "%s.interval", key);
-    free(value);
-    free(low);
-    free(high);
 }

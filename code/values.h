@@ -1,20 +1,27 @@
-/* Tangled from chapters/55-values.md; edit there. */
+/* Tangled from chapters/56-sentences.md; edit there. */
 #ifndef VALUES_H
 #define VALUES_H
 
-#include "measure.h"
+#include "fail.h"
+#include "findings.h"
 
 #include <jansson.h>
 
-/* significant_text: a number with three significant digits, without an exponent.
-   duration_text: seconds in the two units that fit, "3 min 07 s". count_text: a number
-   as it is written, and what it counts: "no epochs", "1 epoch", "0.5 epochs".
-   list_text: appends a word to a list, "CoLA, MRPC and IMDb" for the last of three. All
-   of them return new strings for the caller to free. */
+/* say: what printf would print; kept: takes a text over. Both live until forget_said.
+   rounded: number_text, kept. */
+const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *kept(char *text);
+const char *rounded(double number, int decimals);
+void forget_said(void);
+
+/* significant_text: a number with three significant digits, without an exponent, for
+   the caller to free. */
 char *significant_text(double number);
-char *duration_text(double seconds);
-char *count_text(const char *number, const char *what);
-char *list_text(const char *list, const char *word, bool last);
+
+/* duration_said: seconds in the two units that fit, "3 min 07 s". count_said: a number
+   and what it counts: "no epochs", "1 epoch", "0.5 epochs". */
+const char *duration_said(double seconds);
+const char *count_said(double count, const char *what);
 
 /* State how rates and families are written */
 /* rate_text: FLOP/s with a unit that fits, "24.1 TFLOP/s", for the caller to free. */
@@ -31,19 +38,42 @@ double stretch(const json_t *step, const char *name);
    steps measured. */
 double stretched_minutes(const json_t *bench, const char *name);
 
-/* value_set: sets values[key] to text; key: as for printf. value_take frees the text as
-   well. */
-void value_set(json_t *values, const char *text, const char *key, ...)
-    __attribute__((format(printf, 3, 4)));
-void value_take(json_t *values, char *text, const char *key, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Say how words become a list */
+/* A list of words that are said. words_add: adds one that is not in it yet.
+   words_shorten: leaves the first of more than `most`, and "7 more" behind them.
+   words_said: "CoLA, MRPC and IMDb", "" of none; empties the list. words_joined: the
+   same with `between` between all. */
+struct words {
+    const char **word;
+    int count;
+};
+void words_add(struct words *words, const char *word);
+void words_shorten(struct words *words, int most);
+const char *words_said(struct words *words);
+const char *words_joined(struct words *words, const char *between);
+
+/* Say how findings are written */
+/* finding_said: the value with the decimals of its quantity; "not defined" for a
+   retention that has none, "–" for all else that is not known. finding_interval:
+   "91.0 to 99.1", or "–". finding_measured: "92.7 (87.1 to 96.1)", "43.5" for what is
+   exact, "92.7 (no interval)", or "–". */
+const char *finding_said(const struct finding *finding);
+const char *finding_interval(const struct finding *finding);
+const char *finding_measured(const struct finding *finding);
+
+/* Say how values are set */
+/* value_put: values[key] = text. value_set: with a format and its arguments for the
+   key; value_take: the same with a text that it takes over; value_flag: "yes" or
+   "no". */
+void value_put(json_t *values, const char *key, const char *text);
+#define value_set(values, text, ...) value_put(values, say(__VA_ARGS__), text)
+#define value_take(values, text, ...) value_put(values, say(__VA_ARGS__), kept(text))
+#define value_flag(values, flag, ...) value_set(values, flag ? "yes" : "no", __VA_ARGS__)
 
 /* value_get: the text of a key, or "–". Owned by values. */
-const char *value_get(const json_t *values, const char *key, ...)
-    __attribute__((format(printf, 2, 3)));
+const char *value_get(const json_t *values, const char *key);
 
-/* value_estimate: sets KEY, KEY.low and KEY.high to the estimate with one decimal, "–"
-   where it has none, and KEY.interval to "91.0 to 99.1". */
-void value_estimate(json_t *values, const struct estimate *estimate, const char *key);
+/* how many bytes of a setting have room in a table */
+enum { SHORT_SETTING = 24 };
 
 #endif

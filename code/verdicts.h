@@ -2,7 +2,7 @@
 #ifndef VERDICTS_H
 #define VERDICTS_H
 
-#include "measure.h"
+#include "findings.h"
 
 #include <jansson.h>
 
@@ -17,13 +17,17 @@ enum verdict verdict_costs(const struct estimate *change);
 enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b);
 
 /* Say what was claimed and with what tolerance */
-/* A published retention. quiet: the variance of its scores, as a share of that of a
-   single run's. */
 struct claim {
-    const char *name, *whose; /* "course", "the course project" */
-    double value;             /* percent */
-    int tasks;
-    double quiet;
+    const char *name, *title; /* "paper"; "the student keeps %s %% (the paper)" */
+    enum quantity quantity;
+    const char *model;
+    enum { REACHES, COSTS } rule;
+    double published;         /* percent, or points of the GLUE score */
+    int decimals;
+    const char *path;         /* of the same number in published.json */
+    int tasks;                /* of a retention: how many it is a mean of, and */
+    double quiet;             /* the variance of its scores, as a share of that of a
+                                 single run's */
 };
 extern const struct claim claims[]; /* the one after the last has a NULL name */
 
@@ -34,34 +38,61 @@ struct noise {
 };
 extern const struct noise noise[]; /* the one after the last has a NULL task */
 
-/* claims_are_of: whether tasks, a list of names, are those of the claims: the course
-   project's three. */
-bool claims_are_of(const json_t *tasks);
-
-/* claim_tolerance: the half-width of a 95 % interval of the claimed retention, in
-   points, from the published noise. Formula: chapter "Verdicts". */
+/* claim_tolerance: of a retention the half-width of its 95 % interval, in points, from
+   the published noise (formula: chapter "Verdicts"); of the size by how much the claim
+   exceeds the exact count of the paper's own two models; else 0. */
 double claim_tolerance(const struct claim *claim);
+
+/* Say what a judgement is */
+struct judgement {
+    const char *name;  /* "retention.student.paper", "reference.RUN.TASK.MODEL" */
+    const char *claim; /* "the student keeps 97 % (the paper)" */
+    const char *asked; /* "at least 96.4" */
+    struct finding measured;
+    enum verdict verdict;
+    const char *why;
+    const struct claim *of;      /* NULL: of another run */
+    const char *reference;       /* that run's name */
+    struct estimate there;       /* what it measured */
+};
+
+/* A list of them. */
+struct judgements {
+    struct judgement *list;
+    int count;
+};
+
+struct verdicts {
+    bool toyland; /* not about English */
+    struct judgements claims, agreement;
+};
 
 /* Say how a run is judged */
 /* verdicts_references: the summaries FOLDER/NAME/summary.json of this profile, by NAME.
    Fails, naming the file, if one is malformed. The caller frees it. */
 json_t *verdicts_references(const char *folder, const char *profile);
 
-/* verdicts_judge: the verdicts on a run. summary: as in its summary.json; references:
-   other summaries of the same profile, {NAME: summary}; data: the profile's, "toyland"
-   or "real". The caller frees it. Its shape is in the chapter "Verdicts". */
-json_t *verdicts_judge(const json_t *summary, const json_t *references,
-                       const char *data);
+/* verdicts_judge: the verdicts on a run. toyland: whether it is of the generated
+   language; summary: the run's own, of which settings, data and what counted are looked
+   at; references: other summaries of the same profile, {NAME: summary}. They keep names
+   of references. The caller frees them. */
+struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
+                                const json_t *summary, const json_t *references);
+void verdicts_free(struct verdicts *verdicts);
 
-/* verdicts_set: sets what the report quotes of them, verdicts.…, agreement.… and
-   tolerance.…; the chapter lists the keys. */
-void verdicts_set(const json_t *verdicts, json_t *values);
+/* verdicts_said: "8 claims are held against this run: 3 pass, 1 fails and 4 are not
+   decided", for any count of each verdict; what: "claim", or "number" of those that are
+   compared with other runs. verdict_said: "PASS on Toyland", "not decided". */
+const char *verdicts_said(const char *what, const int counts[3], bool toyland);
+const char *verdict_said(enum verdict verdict, bool toyland);
 
-/* verdicts_tables: writes FOLDER/tables/verdicts.tsv and agreement.tsv. */
-void verdicts_tables(const json_t *verdicts, const char *folder);
+/* verdicts_set: what the report quotes of them; verdicts_json: verdicts.json, with the
+   run's profile, device, date and code from summary, for the caller to free. */
+void verdicts_set(const struct verdicts *verdicts, json_t *values);
+json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary);
 
-/* verdicts_print: prints them for people. */
-void verdicts_print(const json_t *verdicts);
+/* verdicts_print: prints what `distil results` left in the folder of a run. */
+void verdicts_print(const char *folder);
 
 /* verdicts_main: the command `distil verdicts`; argv[0] is "verdicts". Prints the
    verdicts that `distil results` left. */

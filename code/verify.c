@@ -66,41 +66,47 @@ static void hold_record(struct trial *t, const char *name)
 }
 
 /* Refuses a table that the results would take and no stage has left. */
-static void refuse_strays(const struct trial *t, struct settings *settings,
-                          const char *kind)
+static void refuse_stray(const struct trial *t, char *name)
 {
-    int count;
-    char *folder = text_format("%s/%s", t->folder, kind);
-    char **names = run_files(folder, ".tsv", &count);
-    for (int i = 0; i < count; i++) {
-        char *name = text_format("%s/%s.tsv", kind, names[i]);
-        char *path = text_format("%s/%s", t->folder, name);
-        if (run_asks(settings, names[i]) && !json_object_get(t->files, name))
-            fail(path, "is of no stage: no record tells of it; remove it");
-        free(path);
-        free(name);
-        free(names[i]);
-    }
-    free(names);
-    free(folder);
+    char *path = text_format("%s/%s.tsv", t->folder, name),
+         *file = text_format("%s.tsv", name);
+    if (file_exists(path) && !json_object_get(t->files, file))
+        fail(path, "is of no stage: no record tells of it; remove it");
+    free(file);
+    free(path);
+    free(name);
 }
 
-static void hold_stages(struct trial *t, struct settings *settings)
+/* The same of all that may be a stage's: its curves, which grow before it has left a
+   record and are not taken then; and predictions, also of a task that is examined with
+   its own. */
+static void refuse_strays(const struct trial *t, const struct planned_stage *stage)
 {
-    int count;
-    char *folder = text_format("%s/stages", t->folder);
-    char **names = run_files(folder, ".json", &count);
-    for (int i = 0; i < count; i++) {
-        char *name = text_format("stages/%s.json", names[i]);
-        if (run_asks(settings, names[i])) {
+    char *record = text_format("stages/%s.json", stage->name);
+    if (json_object_get(t->files, record)) {
+        refuse_stray(t, text_format("curves/%s", stage->name));
+        refuse_stray(t, text_format("curves/%s-validation", stage->name));
+    }
+    free(record);
+    const char *trained = stage->kind == FINETUNE ? stage->task->task->name : "";
+    for (const struct task *task = task_list; task->name; task++)
+        if (!strcmp(task->name, trained) || (task->of && !strcmp(task->of, trained)))
+            refuse_stray(t, text_format("predictions/%s-%s-%d", task->name,
+                                        stage->model->name, stage->seed));
+}
+
+static void hold_stages(struct trial *t, const struct plan *plan)
+{
+    for (int i = 0; i < plan->stage_count; i++) {
+        char *name = text_format("stages/%s.json", plan->stages[i].name),
+             *path = text_format("%s/%s", t->folder, name);
+        if (file_exists(path)) {
             hold_record(t, name);
             t->stages++;
         }
         free(name);
-        free(names[i]);
+        free(path);
     }
-    free(names);
-    free(folder);
     char *bench = text_format("%s/bench.json", t->folder);
     if (file_exists(bench))
         hold_record(t, "bench.json");
@@ -112,8 +118,8 @@ static void hold_stages(struct trial *t, struct settings *settings)
         if (fault)
             refuse(t, name, "%s", fault);
     }
-    refuse_strays(t, settings, "predictions");
-    refuse_strays(t, settings, "curves");
+    for (int i = 0; i < plan->stage_count; i++)
+        refuse_strays(t, &plan->stages[i]);
 }
 
 /* Find a number that differs */
@@ -274,15 +280,15 @@ json_t *verify_run(const char *folder, bool weights, const char *code)
     hold_record(&t, "results.json");
     expect_results(&t, t.files);
     json_t *given = run_json(path), *files = json_object_get(given, "files");
-    struct settings *settings = settings_open(profile);
-    hold_stages(&t, settings);
-    struct results results = results_compute(folder, settings, given);
+    struct plan *plan = plan_open(settings_open(profile));
+    hold_stages(&t, plan);
+    struct results results = results_compute(folder, plan, given);
     t.scores = count_scores(results.run);
     hold_results(&t, &results, given);
     printf("%d stages, %zu files: as recorded\n%d scores, %zu tables: as computed "
            "again from the predictions\n",
            t.stages, json_object_size(t.files), t.scores, json_object_size(files) - 4);
-    settings_close(settings);
+    plan_close(plan);
     json_decref(given);
     json_decref(t.from);
     free(profile);
@@ -404,11 +410,7 @@ int verify_main(int argc, char **argv)
     if (packed)
         hold_list(&trial);
     json_decref(verify_run(stage.run, !packed, stage.key));
-    char *path = stage_path(&stage, "verdicts.json");
-    json_t *verdicts = run_json(path);
-    verdicts_print(verdicts);
-    json_decref(verdicts);
-    free(path);
+    verdicts_print(stage.run);
     free(list);
     stage_close(&stage);
     return 0;

@@ -472,6 +472,7 @@ local languages = {
   sh = {comments = {"^# [^\n]*"}, words = [[if then elif else fi for in do done while
     case esac return exit set shift trap]]},
   tex = {comments = {"^%%[^\n]*"}, words = "", plain = true},
+  json = {comments = {}, words = "true false null"},
 }
 local other = {comments = {"^#[^\n]*"}, words = {}, plain = true}
 

@@ -81,8 +81,9 @@ check "a damaged table is not woven" eval '! makes weave && grep "^tables/scores
 check "and the next run writes all of it anew" eval 'experiment && ! grep "^due" said && run 0 verify --run $run'
 echo "step	loss" >$run/predictions/mrpc-teacher-1.tsv.partial
 cp $run/predictions/mrpc-teacher-1.tsv $run/curves/teacher.tsv.other
+cp $run/curves/teacher.tsv $run/curves/later.tsv # of a stage that goes on, or was interrupted
 check "what nobody reads is nobody's business" run 0 verify --run $run
-rm $run/predictions/*.partial $run/curves/*.other
+rm $run/predictions/*.partial $run/curves/*.other $run/curves/later.tsv
 record=stages/finetune-mrpc-student-1.json
 cp $run/$record kept
 sed -i 's/^    "curves.finetune-mrpc-student-1.tsv": .*//' $run/$record
@@ -108,7 +109,7 @@ count=$(wc -l <packed.sums)
 mkdir far && mv first.tar.xz far/run.tar.xz
 cp -r $run home && rm -r results build/tiny
 check "where nobody trained it is verified" makes verify ARTIFACT=far/run.tar.xz
-check "in all its parts" eval 'grep -q "^$count files: as SHA256SUMS has them" said && grep -q "^2 scores, [0-9]* tables: as computed again" said && grep -q "^claims:" said'
+check "in all its parts" eval 'grep -q "^$count files: as SHA256SUMS has them" said && grep -q "^2 scores, [0-9]* tables: as computed again" said && grep -q "^8 claims are held against this run: " said'
 check "and without training" eval '! grep "^due" said && [ ! -e results ]'
 check "what was unpacked is gone" eval '! ls -d build/unpacked*'
 check "a folder is taken as well" makes verify ARTIFACT=home

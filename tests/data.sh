@@ -33,7 +33,7 @@ serve() { # serve NAME: starts a server of $here/served; its port goes to $port
 mkdir -p "$here/served/set"
 seq 30000 >"$here/served/set/big"
 seq 100 130 >"$here/served/set/small"
-printf 'abcdef' >"$here/served/set/tiny"
+printf 'ab' >"$here/served/set/tiny"
 printf 'first review\nsecond review' >"$here/served/set/lines.txt"
 serve one
 one=http://127.0.0.1:$port
@@ -97,7 +97,7 @@ check "and their sums recorded" sh -c "cd data && sha256sum -c --strict SHA256SU
 check "all of them" same "$(cut -c 67- data/SHA256SUMS | xargs)" "set/big set/small"
 check "each label has a key" same "$(cat build/run/keys/data-b.key)" "$small set/small"
 check "and all together have one" same "$(wc -l <build/run/keys/data.key)" 2
-touch -d 2001-01-01 build/run/keys/*.key
+touch -d 2001-01-01 build/run/keys/*
 data a:both b:set/small
 check "what is there is not asked for again" same "$(requests one)" "/plain/set/big 0 /plain/set/small 0"
 touch data/set/small
@@ -261,6 +261,55 @@ check "what cannot be had is listed" lacks "a: set/big set/small" "from $closed/
     "c: set/none.txt" DATA_DIR=FOLDER DATA_MIRROR=URL "fewer tasks and models" "no answer from 127.0.0.1:9"
 check "soon" [ $(($(date +%s) - begun)) -lt 4 ]
 
+# what is optional
+fresh <<END
+place closed $closed/x
+name pair set/big set/small
+name two set/none set/lines.txt
+file set/big
+    home $one/plain/set/big
+file set/small
+    home closed/small
+    home $one/plain/set/later
+file set/none
+    home $one/mute/set/none
+file set/more
+    home $one/mute/set/more
+END
+left_out() { # left_out LABEL SENTENCE: the label is missing, for this reason
+    grep -qxF "$1	$2" build/run/keys/missing || { cat build/run/keys/missing; return 1; }
+    [ ! -e "build/run/keys/data-$1.key" ] && said "$1: "
+}
+begun=$(date +%s)
+data a:set/big 'p?:pair' 't?:set/tiny*' 't?:two|set/lost' 'm?:set/more' 'b?:set/big'
+check "what is optional and cannot be had ends no run" had set/big
+check "each label that is left out has a sentence" same "$(cut -f 1 build/run/keys/missing | xargs)" "m p t"
+check "it tells the file and all its homes" left_out p \
+    "Missing: set/small; may be found at $closed/x/small, or $one/plain/set/later."
+check "of several wants and ways" left_out t \
+    "Missing: set/tiny*, and set/none, set/lines.txt, or set/lost; may be found at $one/mute/set/none."
+check "and it is said at once" said "what cannot be had is left out, and asked for the next time:"
+check "the others have their keys" same "$(cd build/run/keys && echo data*.key)" "data-a.key data-b.key data.key"
+check "and nothing else is shown" same "$(cd build/run/data && find . -type l)" ./set/big
+check "one home that does not answer costs its patience once" same "$(requests one | tr ' ' '\n' | grep -c mute)" 1
+check "and the run no more than that" [ $(($(date +%s) - begun)) -lt 4 ]
+cp "$here/served/set/small" "$here/served/set/later"
+data a:set/big 'p?:pair'
+check "the next run asks again" same "$(cat build/run/keys/missing)" ""
+check "and gets it" cmp build/run/data/set/small "$here/served/set/small"
+check "with a key" same "$(wc -l <build/run/keys/data-p.key)" 2
+rm data/set/small "$here/served/set/later"
+data a:set/big 'p?:pair'
+check "the key of a better day goes" left_out p \
+    "Missing: set/small; may be found at $closed/x/small, or $one/plain/set/later."
+data 'p?:pair'
+check "a run may be left with nothing" same "$(find build/run/data -type l)" ""
+rm -r build
+data p:pair 'q?:wiki/a.txt'
+check "what is needed ends it, and all that is missing is told" lacks "p: set/big set/small" "q: wiki/a.txt"
+data a:set/big 'q?:wiki/a.txt'
+check "no home is told where none is known" left_out q "Missing: wiki/a.txt; no home of it is known."
+
 # mirrors
 fresh <<END
 file set/big
@@ -404,19 +453,26 @@ for task in ${tasks:-none}; do
 done
 
 cat >"$room/real.settings" <<'END'
-[run]
-data = real
+base = code/defaults.settings
 [corpus]
 train = wiki/a.raw|wiki/a.tokens more/*.txt
 validation = wiki/b.raw
 [teacher]
 source = small-bert
 vocabulary = small-bert/vocab.txt
+[distill]
+layers = 0
+epochs = 1
+batch = 1
+rate = 1
 [student-released]
 folder = smaller-bert
 [finetune]
 tasks = cola
 models = teacher student student-released
+length = 8
+epochs = 1
+rate = 1
 END
 made() { # made ARGUMENT…: make data for that profile, everything downloaded going to an empty folder
     DATA_STORE=$here/store DATA_SOURCES=$here/no.sources make -s BUILD="${BUILD:-build}" RUN="$room/run" data PROFILE="$room/real.settings" "$@" \
@@ -446,16 +502,15 @@ keys=${BUILD:-build}/keyed/keys
 sed 's/^data = toyland/data = real/; s/^tasks = .*/tasks = cola/' tests/fixtures/tiny.settings >"$room/keyed.settings"
 "${BUILD:-build}/distil" toyland --out "$here/toy" --seed 3 --paragraphs 60 --train 60 --dev 40
 keyed() { # keyed: the keys of three stages, after one another
-    make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" "$keys/teacher.key" \
-        "$keys/distill-student.key" "$keys/finetune-cola-student.key" >"$here/said" 2>&1
-    cat "$keys/teacher.key" "$keys/distill-student.key" "$keys/finetune-cola-student.key" | xargs
+    make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" data >"$here/said" 2>&1 &&
+        make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" plan >"$here/said" 2>&1
+    cat "$keys/teacher.key" "$keys/distill-student.key" "$keys/finetune-cola-student-1.key" | xargs
 }
 first=$(keyed)
 check "stages have keys" [ "$(echo "$first" | wc -w)" = 3 ]
 sed -i 's/^tasks = .*/tasks = cola mrpc/' "$room/keyed.settings"
 touch "$here/toy/corpus/wiki.train.tokens"
-mrpc=$(make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" \
-    "$keys/finetune-mrpc-student.key" >"$here/said" 2>&1; cat "$keys/finetune-mrpc-student.key")
+mrpc=$(keyed >/dev/null; cat "$keys/finetune-mrpc-student-1.key")
 check "another task, or a younger file, runs no old distillation again" same \
     "$(keyed | cut -d ' ' -f 1,2)" "$(echo "$first" | cut -d ' ' -f 1,2)"
 check "and has a key" [ -n "$mrpc" ]

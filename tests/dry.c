@@ -17,7 +17,7 @@
 #include "fail.h"
 #include "model.h"
 #include "optimizer.h"
-#include "settings.h"
+#include "pretrain.h"
 #include "task.h"
 
 /* of tests/cuda/harness.h */
@@ -25,28 +25,15 @@ void harness_dry(size_t bytes);
 uint64_t harness_launches(const char *part);
 
 static const struct kernels *k;
-static struct settings *full;
+static struct plan *full, *headed; /* with a teacher from scratch; with one that lacks its head */
 static struct shape teacher, student;
 static float *zeros; /* parameters of any of the models; nobody writes them, so they take no memory */
 static size_t zeros_size;
-static int layers[MAX_PAIRS];
-
-static int count(const char *sections, const char *key)
-{
-    return (int)settings_count(full, sections, key);
-}
 
 static void read_shapes(void)
 {
-    float dropout = (float)settings_number(full, "teacher", "dropout");
-    teacher = (struct shape){
-        .family = BERT, .layers = count("teacher", "layers"), .width = count("teacher", "width"),
-        .heads = count("teacher", "heads"), .inner = count("teacher", "inner"), .vocabulary = 30522,
-        .positions = count("teacher", "positions"), .types = 2, .epsilon = 1e-12f, .dropout = dropout,
-        .attention_dropout = dropout, .tied = true,
-        .classifier_dropout = (float)settings_number(full, "teacher", "classifier-dropout"),
-    };
-    student = model_student_shape(&teacher, settings_list(full, "distill", "layers", layers, MAX_PAIRS));
+    teacher = scratch_shape(full, 30522);
+    student = model_student_shape(&teacher, plan_model(full, "student")->layers);
     struct parameters plan = parameters_plan(&teacher, HEAD_MLM, 0);
     zeros_size = plan.size + (1 << 20);
     zeros = allocate(zeros_size, sizeof *zeros);
@@ -122,14 +109,13 @@ static void finish_step(struct learner *l)
 
 /* ---- Distillation: each student that the profile lists ---- */
 
-static void distil(struct learner *pupil, struct model *master, const char *name, size_t name_length)
+static void distil(struct learner *pupil, struct model *master, const struct planned_model *planned)
 {
-    char *sections = text_format("%.*s distill", (int)name_length, name);
-    struct loss_settings losses = distillation_losses(full, sections, layers, student.layers, teacher.layers);
+    struct loss_settings losses = distillation_losses(planned, teacher.layers);
     struct loss_values values;
-    int length = count("corpus", "length");
-    struct batch *batches[] = {batch_of(count(sections, "batch"), length, count(sections, "pad"), 0),
-                               batch_of(1, 3, count(sections, "pad"), 0)};
+    const struct recipe *recipe = &planned->recipe;
+    struct batch *batches[] = {batch_of(recipe->batch, planned->corpus.length, recipe->pad, 0),
+                               batch_of(1, 3, recipe->pad, 0)};
     for (int i = 0; i < 2; i++) {
         distillation_step(pupil->model, master, batches[i], &losses, 1, 1, &values);
         finish_step(pupil);
@@ -137,7 +123,6 @@ static void distil(struct learner *pupil, struct model *master, const char *name
         check_products(master);
         batch_free(batches[i]);
     }
-    free(sections);
 }
 
 static void students_are_distilled(void **state)
@@ -145,14 +130,9 @@ static void students_are_distilled(void **state)
     (void)state;
     struct model *master = open_model(&teacher, HEAD_MLM, 0, LEARN_NOTHING);
     struct learner pupil = open_learner(&student, HEAD_MLM, 0, LEARN_ALL);
-    const char *const lists[] = {"models", "extended"};
-    for (int i = 0; i < 2; i++)
-        for (const char *at = settings_text(full, "finetune", lists[i]); *at; at += strspn(at, " ")) {
-            size_t length = strcspn(at, " ");
-            if (!strncmp(at, "student", strlen("student")))
-                distil(&pupil, master, at, length);
-            at += length;
-        }
+    for (int i = 0; i < full->stage_count; i++)
+        if (full->stages[i].kind == DISTILL)
+            distil(&pupil, master, full->stages[i].model);
     assert_true(pupil.steps > 20);
     close_learner(&pupil);
     encoder_free(master);
@@ -160,10 +140,10 @@ static void students_are_distilled(void **state)
 
 /* ---- A teacher from scratch, and the head of one that was adopted without ---- */
 
-static void read_words(const char *section, enum learning learning)
+static void read_words(const struct plan *plan, enum learning learning)
 {
     struct learner reader = open_learner(&teacher, HEAD_MLM, 0, learning);
-    struct batch *batch = batch_of(count(section, "batch"), count("corpus", "length"), count(section, "pad"), 0);
+    struct batch *batch = batch_of(plan->recipe.batch, plan->corpus.length, plan->recipe.pad, 0);
     struct loss_values values;
     masked_lm_step(reader.model, batch, 1, 1, NULL);
     masked_lm_step(reader.model, batch, 2, 1, &values);
@@ -176,8 +156,8 @@ static void read_words(const char *section, enum learning learning)
 static void teachers_learn_to_read(void **state)
 {
     (void)state;
-    read_words("teacher", LEARN_ALL);
-    read_words("head", LEARN_HEAD);
+    read_words(full, LEARN_ALL);
+    read_words(headed, LEARN_HEAD);
 }
 
 /* ---- Tasks ---- */
@@ -209,20 +189,16 @@ static void tasks_are_learnt(void **state)
 {
     (void)state;
     int seen[16][4], kinds = 0, asked = 0;
-    for (const struct task *t = task_list; t->name; t++) {
-        char *sections = text_format("%s finetune", t->name);
-        if (settings_lists(full, "finetune", "tasks", t->name, strlen(t->name))) {
-            int kind[] = {(int)t->answer, t->classes, count(sections, "batch"), count(sections, "length")}, i = 0;
-            while (i < kinds && memcmp(seen[i], kind, sizeof kind) != 0)
-                i++;
-            if (i == kinds) { /* no other task is of these sizes */
-                memcpy(seen[kinds++], kind, sizeof kind);
-                take_task(&teacher, t->answer, t->classes, kind[2], kind[3]);
-                take_task(&student, t->answer, t->classes, kind[2], kind[3]);
-            }
-            asked++;
+    for (const struct planned_task *p = full->tasks; p < full->tasks + full->task_count; p++, asked++) {
+        const struct task *t = p->task;
+        int kind[] = {(int)t->answer, t->classes, p->recipe.batch, p->length}, i = 0;
+        while (i < kinds && memcmp(seen[i], kind, sizeof kind) != 0)
+            i++;
+        if (i == kinds) { /* no other task is of these sizes */
+            memcpy(seen[kinds++], kind, sizeof kind);
+            take_task(&teacher, t->answer, t->classes, kind[2], kind[3]);
+            take_task(&student, t->answer, t->classes, kind[2], kind[3]);
         }
-        free(sections);
     }
     assert_true(asked > 10 && kinds >= 4);
 }
@@ -288,14 +264,19 @@ int main(void)
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     json_t *published = json_load_file("chapters/published.json", 0, NULL);
     int failed = 0;
-    full = settings_open("code/full.settings");
+    struct settings *settings = settings_open("code/full.settings");
+    settings_override(settings, "run.extended", "1");
+    settings_override(settings, "teacher.source", "scratch");
+    full = plan_open(settings);
+    headed = plan_open(settings_open("code/full.settings"));
     read_shapes();
     for (int i = 0; i < 2; i++) {
         harness_dry((size_t)(1e9 * published_number(published, "t4.memory")));
         k = kernels_open(devices[i]);
         failed += cmocka_run_group_tests_name(devices[i], tests, NULL, NULL);
     }
-    settings_close(full);
+    plan_close(full);
+    plan_close(headed);
     json_decref(published);
     free(zeros);
     return failed;

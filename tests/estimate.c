@@ -117,10 +117,10 @@ static void test_memory(void **unused)
 static int open_estimate(void **unused)
 {
     (void)unused;
-    struct settings *full = settings_open("code/full.settings");
+    struct plan *full = plan_open(settings_open("code/full.settings"));
     published = json_load_file("chapters/published.json", 0, NULL);
     estimate = estimate_experiment(full, published);
-    settings_close(full);
+    plan_close(full);
     return !published || !estimate;
 }
 

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#undef fail
+#include "folder.h"
 #include "record.h"
 
 static void pass_time(double seconds)
@@ -114,6 +116,32 @@ static void long_parts_are_shown(void **state)
     free(said);
 }
 
+/* Holds what is on the disk against it. */
+static void expect_curve(const char *name, const char *expected)
+{
+    char *path = folder_path(name), *text = file_read(path, NULL);
+    assert_string_equal(text, expected);
+    free(path);
+    free(text);
+}
+
+static void curves_grow_on_the_disk(void **state)
+{
+    (void)state;
+    struct stage stage = {.lines = true, .run = folder, .key = ""};
+    struct record *record = record_open(&stage, "teacher");
+    record_row(record, "", "loss\trate", 1, (double[]){0.5, 1}, 2);
+    expect_curve("curves/teacher.tsv", "step\tloss\trate\n1\t0.5\t1\n");
+    record_row(record, "-validation", "mlm", 1, (double[]){0.5}, 1);
+    record_row(record, "", "loss\trate", 2, (double[]){0.25, 1}, 2);
+    expect_curve("curves/teacher.tsv", "step\tloss\trate\n1\t0.5\t1\n"); /* it was written just now */
+    pass_time(1.05);
+    record_row(record, "", "loss\trate", 3, (double[]){0.125, 1}, 2);
+    expect_curve("curves/teacher.tsv", "step\tloss\trate\n1\t0.5\t1\n2\t0.25\t1\n3\t0.125\t1\n");
+    expect_curve("curves/teacher-validation.tsv", "step\tmlm\n1\t0.5\n");
+    record_free(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +149,7 @@ int main(void)
         cmocka_unit_test(hours_are_hours),
         cmocka_unit_test(short_parts_pass_in_silence),
         cmocka_unit_test(long_parts_are_shown),
+        cmocka_unit_test(curves_grow_on_the_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -34,7 +34,7 @@ answers() {
 record() {
     cat >"$run/stages/$1.json" <<END
 {"stage": "$1", "key": "0", "device": "Difference Engine No. 2, 1 crank", "threads": 1, "finished": "1849-01-01",
- "seconds": 700, "steps": 240, "tokens": 120000, "cuts": [], "data": {}, "settings": {"run.seed": "1", $2}$3}
+ "seconds": 700, "steps": ${4:-240}, "tokens": 120000, "cuts": [], "data": {}, "settings": {"run.seed": "1", $2}$3}
 END
 }
 
@@ -44,13 +44,13 @@ make_up() {
     run=$folder/$1
     mkdir -p "$run/stages" "$run/predictions" "$run/curves"
     cp -r tests/fixtures/run/models tests/fixtures/run/bench.json "$run"
-    printf '[run]\ndata = %s\n[distill]\nlayers = 0 2\n[finetune]\ntasks = %s\nmodels = %s\nseeds = %s\n' "$2" "$3" "$4" "$5" \
-        >"$run/made-up.settings"
+    printf 'base = code/mini.settings\n[run]\ndata = %s\n[finetune]\ntasks = %s\nmodels = %s\nseeds = %s\n[student-ensemble]\nteachers = 1\n' "$2" \
+        "$(echo "$3" | sed 's/ mnlimm//')" "$4" "$5" >"$run/made-up.settings"
     record teacher '"corpus.length": "48"' ', "beginning": "from scratch"'
     for model in $4; do
         taught=$(echo "\"corpus.length\": \"48\", \"distill.epochs\": \"$6\", \"distill.batch\": \"32\", \"distill.rate\": \"1e-3\"," \
             '"distill.schedule": "linear", "distill.mlm": "2", "distill.kl": "5", "distill.cosine": "1", "distill.temperature": "2"')
-        [ "$model" = teacher ] || record "distill-$model" "$taught" ', "teacher_accuracy": 0.61'
+        [ "$model" = teacher ] || record "distill-$model" "$taught" ', "teacher_accuracy": 0.61' "$([ "$6" != 0 ] || echo 0)"
         [ "$model" = teacher ] || sed "$([ "$6" != 0 ] || echo 2q)" \
             tests/fixtures/run/curves/distill-student-validation.tsv >"$run/curves/distill-$model-validation.tsv"
         for task in $3; do
@@ -193,7 +193,7 @@ check "is held against no claim" same "$(grep -c 'not decided.the student was no
 check "nor has it a figure of its training" never untaught "The distillation over its steps"
 check "the three tasks are compared as ever" says three "On CoLA, MRPC and IMDb our student keeps" "the paper’s 97 % and" "It keeps most on"
 check "and their mean is that of the three" same "$(row three claim 'mean of the three' | cut -d '|' -f 10) $(row three claim 'mean of those')" \
-    "$(sed -n 's/.*"retention.mean": "\(.*\)",/\1/p' "$folder/three/values.json") "
+    "$(sed -n 's/.*"retention.mean.student": "\(.*\)",/\1/p' "$folder/three/values.json") "
 check "where one of the three does not count, the others are compared with nothing" says two-of-three \
     "On CoLA and IMDb our student keeps" "No other task counts: the teacher is not above a constant answer on MRPC." "means over other tasks" \
     "It keeps more on"

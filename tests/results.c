@@ -17,6 +17,7 @@
 #include "published.h"
 #include "random.h"
 #include "run.h"
+#include "sentences.h"
 #include "values.h"
 
 #include <jansson.h>
@@ -152,6 +153,14 @@ static void median_is_the_middle(void **state)
 
 enum { ROWS = 400 };
 
+/* The answers of so many fine-tunings, by one of the distillations each. */
+static struct measure *scores_of(const char *task, enum metric metric, const double *labels, double *const *list,
+                                 const int *origin, int seeds, int place)
+{
+    struct tries tries = {labels, list, origin, ROWS, seeds, place};
+    return measure_scores(task_find(task), metric, &tries);
+}
+
 /* Labels, and predictions of which so many in a hundred are right. */
 static void make_answers(double *labels, double *predictions, int right)
 {
@@ -166,7 +175,7 @@ static void bootstrap_agrees_with_the_binomial(void **state)
     (void)state;
     double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
-    struct measure *m = measure_scores(task_find("imdb"), ACCURACY, labels, list, ROWS, 1, 0);
+    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 1, 0);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 80) < 1e-9);
     double half = 1.96 * 100 * sqrt(0.8 * 0.2 / ROWS); /* 3.9 points */
@@ -182,11 +191,57 @@ static void seeds_widen_the_interval(void **state)
     make_answers(labels, a, 60);
     make_answers(labels, b, 75);
     make_answers(labels, c, 90);
-    struct measure *m = measure_scores(task_find("imdb"), ACCURACY, labels, list, ROWS, 3, 0);
+    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 3, 0);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 75) < 1e-9);
     assert_true(estimate.low < 65 && estimate.high > 85); /* all draws of seed 1, or of seed 3 */
     free(m);
+}
+
+/* Two distillations whose fine-tunings differ: an interval that knows of them is wider than one that takes the
+   fine-tunings for so many of one kind. */
+static void distillations_widen_the_interval(void **state)
+{
+    (void)state;
+    double labels[ROWS], answers[6][ROWS], *list[6];
+    const int right[6] = {60, 84, 68, 88, 72, 96}, origin[6] = {0, 1, 0, 1, 0, 1}, alike[6] = {0};
+    for (int i = 0; i < 6; i++)
+        make_answers(labels, list[i] = answers[i], right[i]);
+    struct measure *known = scores_of("imdb", ACCURACY, labels, list, origin, 6, 0),
+                   *ignored = scores_of("imdb", ACCURACY, labels, list, NULL, 6, 0),
+                   *one = scores_of("imdb", ACCURACY, labels, list, alike, 6, 0);
+    struct estimate a = measure_estimate(known), b = measure_estimate(ignored);
+    assert_true(a.value == 78 && b.value == 78);
+    assert_true(a.high - a.low > 1.1 * (b.high - b.low));
+    assert_memory_equal(ignored, one, sizeof *one); /* one distillation: the same draws */
+    free(known);
+    free(ignored);
+    free(one);
+}
+
+/* A student's tasks share its distillations, so the mean over tasks is not surer of them than a single task. */
+static void tasks_share_distillations(void **state)
+{
+    (void)state;
+    double labels[ROWS], bad[ROWS], good[ROWS], *list[] = {bad, good};
+    const int origin[] = {0, 1};
+    make_answers(labels, bad, 0);
+    make_answers(labels, good, 100);
+    const char *tasks[] = {"imdb", "sst2", "rte", "wnli"};
+    struct measure *scores[4];
+    for (int i = 0; i < 4; i++)
+        scores[i] = scores_of(tasks[i], ACCURACY, labels, list, origin, 2, 0);
+    for (int r = 0; r < RESAMPLES; r++)
+        for (int i = 1; i < 4; i++)
+            assert_true(scores[i]->draws[r] == scores[0]->draws[r]);
+    struct measure *other = scores_of("imdb", ACCURACY, labels, list, origin, 2, 1);
+    int differ = 0;
+    for (int r = 0; r < RESAMPLES; r++)
+        differ += other->draws[r] != scores[0]->draws[r];
+    assert_true(differ > RESAMPLES / 4); /* another student has others */
+    free(other);
+    for (int i = 0; i < 4; i++)
+        free(scores[i]);
 }
 
 static void same_answers_give_exactly_a_hundred(void **state)
@@ -195,8 +250,8 @@ static void same_answers_give_exactly_a_hundred(void **state)
     double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
     for (const struct task *task = task_list; task->name; task++) {
-        struct measure *teacher = measure_scores(task, task->metric, labels, list, ROWS, 1, 0);
-        struct measure *student = measure_scores(task, task->metric, labels, list, ROWS, 1, 1);
+        struct measure *teacher = scores_of(task->name, task->metric, labels, list, NULL, 1, 0);
+        struct measure *student = scores_of(task->name, task->metric, labels, list, NULL, 1, 1);
         struct measure *ratio = measure_ratio(student, teacher);
         struct estimate estimate = measure_estimate(ratio); /* the same rows were drawn for both */
         assert_true(estimate.value == 100 && estimate.low == 100 && estimate.high == 100);
@@ -213,9 +268,9 @@ static void threads_change_nothing(void **state)
     make_answers(labels, a, 70);
     make_answers(labels, b, 72);
     omp_set_num_threads(1);
-    struct measure *one = measure_scores(task_find("cola"), MATTHEWS, labels, list, ROWS, 2, 1);
+    struct measure *one = scores_of("cola", MATTHEWS, labels, list, NULL, 2, 1);
     omp_set_num_threads(3);
-    struct measure *three = measure_scores(task_find("cola"), MATTHEWS, labels, list, ROWS, 2, 1);
+    struct measure *three = scores_of("cola", MATTHEWS, labels, list, NULL, 2, 1);
     assert_memory_equal(one, three, sizeof *one);
     free(one);
     free(three);
@@ -253,23 +308,76 @@ static void numbers_become_texts(void **state)
                 {0, "0.00", "0.0 s"},          {187, "187", "3 min 07 s"}, {3661, "3,661", "1 h 01 min"},
                 {59.7, "59.7", "1 min 00 s"},  {2.04, "2.04", "2.0 s"}};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
-        char *significant = significant_text(more[i].number), *time = duration_text(more[i].number);
-        assert_string_equal(significant, more[i].significant);
-        assert_string_equal(time, more[i].duration);
-        free(significant);
-        free(time);
+        assert_string_equal(kept(significant_text(more[i].number)), more[i].significant);
+        assert_string_equal(duration_said(more[i].number), more[i].duration);
     }
 }
 
 static void one_is_no_plural(void **state)
 {
     (void)state;
-    const char *const cases[][2] = {{"0", "no epochs"}, {"1", "1 epoch"}, {"3", "3 epochs"}, {"0.5", "0.5 epochs"},
-                                    {"1.0", "1.0 epoch"}, {"1 to 5", "1 to 5 epochs"}, {"–", "– epochs"}};
+    const struct {
+        double count;
+        const char *text;
+    } cases[] = {{0, "no epochs"}, {1, "1 epoch"}, {3, "3 epochs"}, {0.5, "0.5 epochs"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(count_said(cases[i].count, "epoch"), cases[i].text);
+}
+
+static void words_become_lists(void **state)
+{
+    (void)state;
+    const char *const texts[] = {"", "a", "a and b", "a, b and c", "a, b and 2 more"};
+    for (int n = 0; n < 5; n++) {
+        struct words words = {NULL, 0};
+        for (int i = 0; i < n; i++) {
+            words_add(&words, say("%c", 'a' + i));
+            words_add(&words, "a"); /* is there already, or the first */
+        }
+        words_shorten(&words, n == 4 ? 2 : 3);
+        assert_string_equal(words_said(&words), texts[n]);
+        assert_int_equal(words.count, 0);
+    }
+    forget_said();
+}
+
+/* What a change of the mean score is told as. */
+static void changes_become_sentences(void **state)
+{
+    (void)state;
+    const struct {
+        struct estimate change;
+        const char *text;
+    } cases[] = {{{true, true, -2.04, -3, -1}, "loses 2.0 points"},
+                 {{true, true, 1, 0.5, 1.5}, "gains 1.0 points"},
+                 {{true, true, -1, -3, 1}, "loses 1.0 points, no more than chance may do"},
+                 {{true, false, 1, 0, 0}, "gains 1.0 points, no more than chance may do"},
+                 {{true, true, -0.04, -1, 1}, "keeps the same score"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(change_said(&cases[i].change), cases[i].text);
+}
+
+/* Which medians a collapsed fine-tuning touches: those that are its score, or the mean of it and another. */
+static void a_median_says_when_it_is_touched(void **state)
+{
+    (void)state;
+    const struct {
+        int seeds;
+        double scores[5];
+        bool collapsed[5], touched;
+    } cases[] = {{1, {50}, {true}, true},
+                 {1, {50}, {false}, false},
+                 {3, {50, 80, 81}, {true}, false},
+                 {3, {80, 50, 50}, {false, true, true}, true},
+                 {2, {50, 80}, {true}, true},
+                 {4, {50, 80, 81, 82}, {true}, false},
+                 {4, {50, 80, 50, 82}, {true, false, true}, true},
+                 {5, {90, 50, 80, 50, 81}, {false, true, false, true}, false},
+                 {3, {50, 50, 80}, {true, false, false}, true}}; /* the middle one's score, whoever has it */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *text = count_text(cases[i][0], "epoch");
-        assert_string_equal(text, cases[i][1]);
-        free(text);
+        struct answers a = {.seeds = cases[i].seeds, .scores = (double *)cases[i].scores,
+                            .collapsed = (bool *)cases[i].collapsed};
+        assert_int_equal(findings_touched(&a), cases[i].touched);
     }
 }
 
@@ -312,28 +420,33 @@ static void grids_are_read_and_refused(void **state)
 static void tasks_are_scored_by_their_rows_of_the_table(void **state)
 {
     (void)state;
-    struct settings *settings = settings_open("tests/fixtures/run/made-up-full.settings");
-    struct run *run = run_open("tests/fixtures/run", settings);
+    struct plan *plan = plan_open(settings_open("tests/fixtures/run/made-up-full.settings"));
+    struct run *run = run_open("tests/fixtures/run", plan);
+    struct findings *findings = findings_make(run);
     int tasks = 0;
     for (const struct task *task = task_list; task->name; task++, tasks++) {
         assert_ptr_equal(run->sheets[tasks].task, task); /* in the order of the table */
         const struct sheet *sheet = &run->sheets[tasks];
         assert_int_equal(sheet->shown, task->headline);
-        assert_int_equal(run_counts(sheet), task->headline && sheet->above);
         assert_string_equal(sheet->title, task->title);
+        assert_int_equal(finding_counts(finding_of(findings, RETENTION, task->name, "student"), "student"),
+                         task->headline && findings_above(findings, sheet));
         const struct answers *teacher = run_answers(sheet, "teacher");
         assert_int_equal(teacher->seeds, 1);
-        assert_true(teacher->score->value == teacher->scores[0]);
-        assert_int_equal(teacher->also != NULL, task->also != NO_METRIC);
+        assert_true(finding_of(findings, SCORE, task->name, "teacher")->is.value == teacher->scores[0]);
+        const struct finding *also = finding_of(findings, SECOND, task->name, "teacher");
+        assert_int_equal(also->is.known, task->also != NO_METRIC);
         if (task->also)
-            assert_true(teacher->also->value
+            assert_true(also->is.value
                         == metric_score(task->also, sheet->labels, teacher->others[0], sheet->rows));
     }
     assert_int_equal(run->count, tasks);
-    assert_true(run_beyond(run, "teacher"));
-    assert_false(run_beyond(run, "student-no-kl"));
+    assert_true(findings_beyond(findings, "teacher"));
+    assert_false(findings_beyond(findings, "student-no-kl"));
+    assert_false(finding_of(findings, SCORE, "cola", "student-no-kl")->is.known);
+    findings_free(findings);
     run_free(run);
-    settings_close(settings);
+    plan_close(plan);
 }
 
 int main(void)
@@ -347,11 +460,16 @@ int main(void)
         cmocka_unit_test(median_is_the_middle),
         cmocka_unit_test(bootstrap_agrees_with_the_binomial),
         cmocka_unit_test(seeds_widen_the_interval),
+        cmocka_unit_test(distillations_widen_the_interval),
+        cmocka_unit_test(tasks_share_distillations),
         cmocka_unit_test(same_answers_give_exactly_a_hundred),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(words_follow_the_interval),
         cmocka_unit_test(numbers_become_texts),
         cmocka_unit_test(one_is_no_plural),
+        cmocka_unit_test(words_become_lists),
+        cmocka_unit_test(changes_become_sentences),
+        cmocka_unit_test(a_median_says_when_it_is_touched),
         cmocka_unit_test(grids_are_read_and_refused),
         cmocka_unit_test(tasks_are_scored_by_their_rows_of_the_table),
     };

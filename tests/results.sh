@@ -34,22 +34,25 @@ again() {
 
 fresh
 check "a finished run is summed up" results
-check "retention is what awk makes of the predictions" is retention.mean "$(again)"
-check "the toy tasks are called toys" is tasks "toy CoLA, toy MRPC and toy IMDb"
+check "retention is what awk makes of the predictions" is retention.mean.student "$(again)"
+check "the toy tasks are called toys" is retention.student.tasks "toy CoLA, toy MRPC and toy IMDb"
 check "figures of the tests are taken over" is check.cosine.error 1.2e-9
 check "the day is that of the latest stage" is run.date 1849-01-01
 check "cuts are stated once" is cuts \
-    "IMDb test: 80 of 25,000 rows; made-up corpus train: the first 400,000 of 1,000,000 tokens"
+    "made-up corpus train: the first 400,000 of 1,000,000 tokens; IMDb test: 80 of 25,000 rows"
 check "a few cuts are told in full" is cuts.brief "$(value cuts)"
 sed -i 's/"cuts": \[\]/"cuts": ["a", "b", "c", "d", "e", "f"]/' "$run/stages/distill-student.json"
 results
-check "of many only the first few" is cuts.brief "a; b; c; d; e; f; and 2 more"
+check "of many only the first few" is cuts.brief "$(value cuts | cut -d ";" -f -6); 2 more"
 fresh
 results
-check "an ablation that was not run says so" is ablation.mlm.sentence "was not measured in this run"
+check "an ablation is known by the model's own name" same "$(value ablation.student-no-kl.sentence | cut -d ' ' -f 1)" loses
+check "one that was not run has nothing to say" same "$(grep -c 'student-no-mlm' "$run/values.json")" 0
+check "and no row" same "$(cut -f 1 "$run/tables/ablation.tsv" | tr '\n' /)" \
+    "Student/student, all terms/student, no soft targets/student, no teacher at all/"
 check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'toy IMDb of the student, no teacher at all has 0 of 3 seeds' $run/values.json"
-check "the models' shapes are read from their folders" is teacher.layers 4
+check "the models' shapes are read from their folders" is teacher.depth "4 layers"
 check "no value is a NaN" no_nan
 check "without more of GLUE its table is the paper's" same "$(sed 's/\t.*//' "$run/tables/glue.tsv" | xargs)" \
     "Model paper: ELMo paper: BERT paper: DistilBERT"
@@ -66,8 +69,8 @@ sed -i 's/, "whole": 1500//' "$run/bench.json"
 results
 check "the table of speed is the paper's and ours" same "$(sed 1d "$run/tables/speed.tsv" | cut -f 2- | tr '\t\n' ' /')" \
     "{{paper.table3.elmo.parameters}} {{paper.table3.elmo.seconds}} –/{{paper.table3.bert.parameters}} \
-{{paper.table3.bert.seconds}} 1/{{paper.table3.distilbert.parameters}} {{paper.table3.distilbert.seconds}} \
-{{paper.ratio.speed}}/1.10 12.5 1/0.600 6.50 1.92/1.10 8.25 1/0.600 4.50 1.83/"
+{{paper.table3.bert.seconds}} 1.00/{{paper.table3.distilbert.parameters}} {{paper.table3.distilbert.seconds}} \
+{{paper.ratio.speed}}/1.10 12.5 1.00/0.600 6.50 1.92/1.10 8.25 1.00/0.600 4.50 1.83/"
 check "the losses are thinned for print" [ "$(wc -l <"$run/figures/losses.tsv")" = 101 ]
 cp -r "$run" "$folder/first"
 OMP_NUM_THREADS=3 results >"$folder/log" 2>&1
@@ -109,9 +112,39 @@ for seed in 1 2 3; do # a teacher that always says 1
     cp "$folder/constant" "$run/predictions/cola-teacher-$seed.tsv"
 done
 check "a teacher that scores nothing is summed up" results
-check "and its task has no retention" is retention.cola "not defined: the teacher is not above a constant answer on toy CoLA"
-check "and the mean is over the other tasks" is retention.tasks "toy MRPC and toy IMDb"
+check "and its task has no retention" same "$(value retention.cola.student): $(value retention.student.left-out)" \
+    "not defined: the teacher is not above a constant answer on toy CoLA"
+check "and the mean is over the other tasks" is retention.student.tasks "toy MRPC and toy IMDb"
 check "and no NaN comes of it" no_nan
+
+check "its fine-tunings are named as collapsed" is collapsed.sentence \
+    "3 fine-tunings gave every row the same answer: seeds 1, 2 and 3 of the teacher on toy CoLA"
+check "and so is the median" is collapsed.medians "The median of the teacher on toy CoLA is the score of such an answer"
+check "in the table of seeds, too" same "$(grep -P '^toy CoLA\tteacher' "$run/tables/seeds.tsv" | cut -f 6)" "1, 2 and 3"
+check "the score has a mark" same "$(grep -P '^teacher' "$run/tables/scores.tsv" | cut -f 2)" "0.0 ± 0.0 †"
+fresh
+cp "$folder/constant" "$run/predictions/cola-teacher-3.tsv"
+results >"$folder/log"
+check "one of three that collapsed is named" is collapsed.sentence \
+    "1 fine-tuning gave every row the same answer: seed 3 of the teacher on toy CoLA"
+check "and does not touch the median" same "$(value collapsed.touched) $(grep -c † "$run/tables/scores.tsv")" "no 0"
+
+# a student of several distillations: its fine-tunings come from one after the other
+fresh; results >"$folder/log"; narrow=$(value score.mrpc.student.interval)
+for seed in 4 5 6; do
+    for task in cola mrpc imdb; do
+        cp "$run/predictions/$task-teacher-$((seed - 3)).tsv" "$run/predictions/$task-teacher-$seed.tsv"
+        cp "$run/predictions/$task-teacher-$((seed - 3)).tsv" "$run/predictions/$task-student-$seed.tsv"
+    done
+done
+sed -i 's/^seeds = .*/seeds = 1 4 2 5 3 6/' "$run/$settings"
+results --student.seeds "1 2" >"$folder/log"
+check "an interval knows of the student's distillations" same "$(value distillations.starts)" "2 random starts"
+wide=$(value score.mrpc.student.interval); results --student.seeds 1 >"$folder/log"
+width() { echo "$1" | awk '{ print $3 - $1 }'; }
+check "and is wider for that" awk -v known="$(width "$wide")" -v ignored="$(width "$(value score.mrpc.student.interval)")" \
+    'BEGIN { exit !(known > ignored) }'
+check "where each fine-tuning is taken for one of its own, it is not told of" is distillations.many no
 
 fresh
 rm "$run"/predictions/mrpc-* "$run"/predictions/imdb-*
@@ -120,15 +153,21 @@ for seed in 1 2 3; do
     cp "$folder/wrong" "$run/predictions/cola-teacher-$seed.tsv"
 done
 check "a teacher that is always wrong, on the only task" results
-check "the mean retention is not defined" is retention.mean "not defined: the teacher is not above a constant answer on toy CoLA"
-check "nor can it be compared" is verdict.retention.paper "not comparable with"
+check "the mean retention is not defined" same "$(value retention.mean.student): $(value retention.student.left-out)" \
+    "not defined: the teacher is not above a constant answer on toy CoLA"
+check "nor can it be compared" is retention.student.paper "not comparable with"
 check "the summary holds null" grep -q '"mean": null' "$run/summary.json"
 check "and no NaN comes of that" no_nan
 
 fresh
 rm "$run"/predictions/*-student-[0-9].tsv "$run/bench.json"; rm -r "$run/curves"
 check "a run without student, curves and benchmark is summed up" results
-check "and says what it lacks" is retention.cola "not defined: toy CoLA was not answered by the student"
+check "and says what it lacks" is retention.student.left-out "toy CoLA, toy MRPC and toy IMDb were not answered by the student"
+check "what it lacks has no row" same "$(grep -cP '^student\t' "$run/tables/scores.tsv" "$run/tables/retention.tsv" | cut -d : -f 2 | xargs)" "0 0"
+
+fresh; rm "$run/stages/distill-student-no-kl.json"
+check "a stage that has not ended is no obstacle" results
+check "and half of its curve is not drawn" eval '! grep -q "no soft targets" "$run/figures/accuracy.tsv"'
 
 fresh; rm "$run/predictions/cola-student-2.tsv"
 check "a missing seed is no obstacle" results
@@ -146,52 +185,51 @@ parts() { for task in cola mnli mrpc qnli qqp rte sst2 stsb wnli; do value "glue
 fresh; settings=made-up-full.settings
 check "a run of all tasks is summed up" results
 for model in teacher student; do
-    check "F1 stands beside the mean with accuracy: MRPC, $model" is f1.mrpc.$model "$(f1 mrpc-$model)"
-    check "and so for QQP, $model" is f1.qqp.$model "$(f1 qqp-$model)"
+    check "F1 stands beside the mean with accuracy: MRPC, $model" is second.mrpc.$model "$(f1 mrpc-$model)"
+    check "and so for QQP, $model" is second.qqp.$model "$(f1 qqp-$model)"
     check "GLUE counts F1 alone, $model" is glue.qqp.$model "$(f1 qqp-$model)"
     check "the score is the mean of both, $model" near score.qqp.$model "$({ f1 qqp-$model; accuracy qqp-$model; } | mean)"
     check "MNLI is the mean of both of its sets, $model" near glue.mnli.$model "$(accuracy mnli-$model mnlimm-$model | mean)"
     check "SQuAD's score is the overlap, $model" is score.squad.$model "$(count squad-$model 'sum += $3' 'sum / n')"
-    check "exact matches stand beside it, $model" is exact.squad.$model "$(count squad-$model 'sum += $4' 'sum / n')"
-    check "the GLUE score is the mean of nine, $model" near glue.score.$model "$(parts $model | mean)"
+    check "exact matches stand beside it, $model" is second.squad.$model "$(count squad-$model 'sum += $4' 'sum / n')"
+    check "the GLUE score is the mean of nine, $model" near glue.mean.$model "$(parts $model | mean)"
 done
 check "GLUE's table has the paper's rows and ours" same "$(cut -f 1 "$run/tables/glue.tsv" | tr '\n' /)" \
     "Model/paper: ELMo/paper: BERT/paper: DistilBERT/teacher/student/"
 check "a row of it is the score and its parts" same "$(sed -n 's/^student\t//p' "$run/tables/glue.tsv" | xargs)" \
-    "$({ value glue.score.student; parts student; } | xargs)"
+    "$({ value glue.mean.student; parts student; } | xargs)"
 check "SQuAD's table has IMDb, exact matches and F1" same "$(sed -n 's/^teacher\t//p' "$run/tables/squad.tsv" | xargs)" \
-    "$(for key in score.imdb exact.squad score.squad; do value $key.teacher; done | xargs)"
+    "$(for key in score.imdb second.squad score.squad; do value $key.teacher; done | xargs)"
 check "the student's GLUE score is a share of the teacher's" near glue.kept.student \
-    "$(awk -v s="$(value glue.score.student)" -v t="$(value glue.score.teacher)" 'BEGIN { print 100 * s / t }')"
+    "$(awk -v s="$(value glue.mean.student)" -v t="$(value glue.mean.teacher)" 'BEGIN { print 100 * s / t }')"
 check "with an interval" sh -c "echo '$(value glue.kept.student.interval)' | grep -qE '^[0-9.]+ to [0-9.]+$'"
-check "the teacher keeps all of its own" is glue.kept.teacher 100.0
-check "retention is of the three tasks alone" is retention.tasks "CoLA, MRPC and IMDb"
-check "retention of another task is told all the same" sh -c "echo '$(value retention.rte)' | grep -qE '^[0-9.]+$'"
+check "retention is of the three tasks alone" is retention.student.tasks "CoLA, MRPC and IMDb"
+check "retention of another task is told all the same" sh -c "echo '$(value retention.rte.student)' | grep -qE '^[0-9.]+$'"
 check "confusions are of two classes" same "$(cut -f 1 "$run/tables/confusion.tsv" | uniq | xargs)" \
     "Task CoLA MRPC IMDb SST-2 QQP QNLI RTE WNLI"
 check "the figures show the three tasks alone" same "$(cut -f 2 "$run/figures/tasks.tsv" | xargs)" "CoLA MRPC IMDb"
 check "no value of them is a NaN" no_nan
-retained=$(value retention.mean)
+retained=$(value retention.mean.student)
 
 rm "$run"/predictions/wnli-student-1.tsv; results >"$folder/log"
-check "what is missing is named" is missing "WNLI of the student has 0 of 1 seeds"
-check "eight tasks give no GLUE score" is glue.score.student "–"
-check "and no share of it" is glue.kept.student "–"
-check "the teacher has one still" near glue.score.teacher "$(parts teacher | mean)"
-check "retention is the same" is retention.mean "$retained"
+check "what is missing is named" is missing "WNLI of the student has 0 of 1 seed"
+check "eight tasks give no GLUE score" same "$(value glue.mean.student)" ""
+check "and no share of it" same "$(value glue.kept.student)" ""
+check "the teacher has one still" near glue.mean.teacher "$(parts teacher | mean)"
+check "retention is the same" is retention.mean.student "$retained"
 fresh; rm "$run"/predictions/mnlimm-*; results >"$folder/log"
 check "what no model answered is missing" is missing "MNLI mismatched of any model"
-check "one half of MNLI is not MNLI" is glue.mnli.teacher "–"
-check "and without MNLI there is no GLUE score" is glue.score.teacher "–"
+check "one half of MNLI is not MNLI" same "$(value glue.mnli.teacher)" ""
+check "and without MNLI there is no GLUE score" same "$(value glue.mean.teacher)" ""
 fresh; rm "$run"/predictions/imdb-*; results >"$folder/log"
 for file in "$run"/predictions/*-student-1.tsv; do
     case $file in *mrpc*) ;; *) rm "$file" ;; esac
 done
 results >"$folder/log"
-check "of much that is missing a few are named" is missing "IMDb of any model, CoLA of the student has 0 of 1 seeds, \
-SST-2 of the student has 0 of 1 seeds, QQP of the student has 0 of 1 seeds, STS-B of the student has 0 of 1 seeds and 6 more"
+check "of much that is missing a few are named" is missing "IMDb of any model, CoLA of the student has 0 of 1 seed, \
+SST-2 of the student has 0 of 1 seed, QQP of the student has 0 of 1 seed, STS-B of the student has 0 of 1 seed and 6 more"
 fresh; rm "$run"/predictions/imdb-*; results >"$folder/log"
-check "where one of the three is missing, every task counts that has a training set" is retention.tasks \
+check "where one of the three is missing, every task counts that has a training set" is retention.student.tasks \
     "CoLA, MRPC, SST-2, QQP, STS-B, MNLI, QNLI, RTE, WNLI and SQuAD"
 fresh; sed -i '1s/\texact/\tmatch/' "$run/predictions/squad-student-1.tsv"
 check "spans without exact matches are refused" refuses 'squad-student-1.tsv: expected a column "exact" in the header'
@@ -215,8 +253,6 @@ fresh; echo '{"stage": ' >"$run/stages/teacher.json"
 check "a broken record is refused" refuses "stages/teacher.json: expected a JSON object"
 fresh; rm -r "$run/predictions"
 check "a run without predictions is refused" refuses "expected predictions of at least one model"
-fresh; cp "$run/predictions/cola-teacher-1.tsv" "$run/predictions/cola.tsv"
-check "a file without model and seed is refused" refuses "cola.tsv: expected a name of the form TASK-MODEL-SEED.tsv"
 fresh; sed -i 's/\t.*//' "$run/checks.tsv"
 check "checks without a text are refused" refuses "checks.tsv: expected a key, a tab and a text"
 exit $failed

@@ -21,12 +21,12 @@ on_disk() { # on_disk KILOBYTES [ARGUMENT…]: the experiment where so many are 
     shift
     (export FREE="$free" PATH="$PWD/bin:$PATH" && experiment "$@")
 }
-room() { build/distil room --profile tiny.settings --run results/tiny --data build/tiny/data --teacher scratch --student student "$@"; }
+room() { build/distil room --profile tiny.settings --run results/tiny --data build/tiny/data --teacher scratch "$@"; }
 full() { ! on_disk 20000 && grep -q '^room: results/tiny: this run needs [0-9]* MB more on the disk, and 20 MB are free$' said && ! grep '^due' said; }
 check "a run that would fill the disk is refused before any stage" full
-before=$(room --name cola-1)
+before=$(room --run.extended 1)
 check "one that will not runs" on_disk 200000 EXTENDED=1
-after=$(room --name cola-1)
+after=$(room --run.extended 1)
 models=$(find results/tiny/models results/tiny/teachers -name model.safetensors -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
 check "its models take what was foretold" awk -v foretold=$((before - after)) -v taken="$models" \
     'BEGIN { print foretold, taken; exit !(taken > 0.9 * foretold && taken < 1.2 * foretold) }'

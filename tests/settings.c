@@ -59,18 +59,6 @@ static void special_section_wins(void **state)
     settings_close(s);
 }
 
-static void used_values_are_recorded(void **state)
-{
-    (void)state;
-    struct settings *s = settings_open(profile(sample));
-    settings_number(s, "mrpc finetune", "rate");
-    json_t *json = settings_json(s);
-    assert_int_equal(json_object_size(json), 1);
-    assert_string_equal(json_string_value(json_object_get(json, "mrpc.rate")), "1e-4");
-    json_decref(json);
-    settings_close(s);
-}
-
 static void command_line_overrides(void **state)
 {
     (void)state;
@@ -135,45 +123,46 @@ static void slips_are_refused(void **state)
     settings_close(s);
 }
 
-static void unknown_settings_are_refused(void **state)
+/* A profile is what differs from its base, and knows where each value is from. */
+static void a_base_comes_first(void **state)
 {
     (void)state;
-    struct settings *s = settings_open(profile("[a]\nrate = 1\nrat = 2\n[b]\nother = 1\n"));
-    settings_number(s, "a", "rate");
-    EXPECT_FAIL(settings_finish(s, "a"), ":3: the setting \"rat\" of [a] is not known");
-    settings_number(s, "a", "rat");
-    settings_finish(s, "a");
+    char *base = text_format("%s.base", path), *own = text_format("base = %s\n[b]\ny = 3\n[c]\n[a]\nx = 4\n", base);
+    rename(profile("[a]\nx = 1\n  2\n[b]\ny = 2\nz = 5\n"), base);
+    struct settings *s = settings_open(profile(own));
+    assert_string_equal(settings_text(s, "a", "x"), "4");
+    assert_int_equal(settings_count(s, "b", "y"), 3);
+    assert_int_equal(settings_count(s, "b", "z"), 5);
+    assert_string_equal(settings_section(s, 0), "a");
+    assert_string_equal(settings_section(s, 2), "c");
+    assert_null(settings_section(s, 3));
+    settings_override(s, "c.w", "6");
+    const struct {
+        const char *key, *from;
+    } wheres[] = {{"x", path}, {"z", base}, {"w", "--c.w"}};
+    for (int i = 0; i < 3; i++) {
+        char *where = settings_where(settings_find(s, "a b c", wheres[i].key));
+        assert_ptr_equal(strstr(where, wheres[i].from), where);
+        free(where);
+    }
     settings_close(s);
-}
-
-static const char *keys_of_a(const char *section)
-{
-    return strcmp(section, "a") ? NULL : "long-rate rate decay";
-}
-
-static void a_whole_profile_is_looked_through(void **state)
-{
-    (void)state;
-    struct settings *s = settings_open(profile("[a]\nrate = 1\ndecay = 2\nlong-rate = 3\n"));
-    settings_limit(s, keys_of_a);
-    settings_override(s, "a.long", "1");
-    EXPECT_FAIL(settings_limit(s, keys_of_a), "the setting \"long\" of [a] is not known");
-    settings_close(s);
-    s = settings_open(profile("[a]\nrate = 1\nrat = 2\n"));
-    EXPECT_FAIL(settings_limit(s, keys_of_a), ":3: the setting \"rat\" of [a] is not known");
-    settings_close(s);
-    s = settings_open(profile("[a]\nrate = 1\n[b]\nrate = 2\n"));
-    EXPECT_FAIL(settings_limit(s, keys_of_a), "[b] is no section that any stage reads");
-    settings_close(s);
+    free(own);
+    own = text_format("base = %s\n", base);
+    rename(profile(own), base);
+    EXPECT_FAIL(settings_open(base), "is based on too many files");
+    EXPECT_FAIL(settings_open(profile("base = /nowhere.settings\n")), "/nowhere.settings: cannot be opened");
+    EXPECT_FAIL(settings_open(profile("[a]\nx = 1\nbase = 2\nx = 1\n")), ":4: \"x\" is given twice");
+    unlink(base);
+    free(own);
+    free(base);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_read),          cmocka_unit_test(special_section_wins),
-        cmocka_unit_test(used_values_are_recorded), cmocka_unit_test(command_line_overrides),
-        cmocka_unit_test(slips_are_refused),        cmocka_unit_test(unknown_settings_are_refused),
-        cmocka_unit_test(a_whole_profile_is_looked_through), cmocka_unit_test(settings_are_kept),
+        cmocka_unit_test(command_line_overrides),   cmocka_unit_test(slips_are_refused),
+        cmocka_unit_test(a_base_comes_first),       cmocka_unit_test(settings_are_kept),
     };
     int failed = cmocka_run_group_tests_name("settings", tests, NULL, NULL);
     unlink(path);

@@ -61,12 +61,13 @@ check "the experiment runs with lists from SET" experiment SET="$set"
 check "these are trained, and no others" same "$(find results/tiny/stages -name 'finetune-*.json' | sed 's:.*/finetune-::' | LC_ALL=C sort | xargs)" \
     "cola-student-1.json cola-student-2.json cola-teacher-1.json cola-teacher-2.json mrpc-student-2.json mrpc-teacher-2.json"
 check "they are in the results" same "$(cut -f 1 results/tiny/tables/seeds.tsv | sed 1d | sort | uniq -c | xargs)" "2 toy CoLA 2 toy MRPC"
-printf '\n[imdb]\nextended = student-twice\n' >own.settings && cat tiny.settings >>own.settings
-listed() { make -pn help PROFILE=own.settings "$@" 2>/dev/null | sed -n 's/^MODELS.imdb := //p' | xargs; }
-check "a task that lists only extended models has those of all" same "$(listed)" "teacher student student-alone"
-check "and its own extended ones" same "$(listed EXTENDED=1)" "teacher student student-alone student-twice"
+cp tiny.settings own.settings && printf '\n[imdb]\nextended = student-twice\n' >>own.settings
+listed() { build/distil plan --profile own.settings --run results/own --data data --list "$@" | sed -n 's/^finetune-imdb-\(.*\)-1 .*/\1/p' | sort | xargs; }
+extended() { build/distil plan --profile own.settings --run results/own --data data --make --run.extended 1 | sed -n 's/.*stages.finetune-imdb-\(.*\)-1.json:.*/\1/p' | sort | xargs; }
+check "a task that lists only extended models has those of all" same "$(listed)" "student student-alone teacher"
+check "and its own extended ones" same "$(extended)" "student student-alone student-twice teacher"
 check "a task that lists only models has no extended ones" same "$(sed -i 's/^extended = student-twice$/models = teacher/' own.settings
-    listed EXTENDED=1)" teacher
+    extended)" teacher
 refused() { ! make verify BUILD=build PROFILE=tiny.settings NVCC= CHECKED= "$@" >"$folder/said" 2>&1 && grep -qF "$message" "$folder/said" &&
     ! grep -q loss "$folder/said" || { cat "$folder/said"; return 1; }; }
 rm -rf results
@@ -90,7 +91,7 @@ check "nothing that ran there is due" same "$(trained)" ""
 check "and it ran with what was overridden" grep -q '"finetune.epochs": "0.5"' results/tiny/summary.json
 check "a teacher and a corpus of one's own are packed" sh -c 'make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= \
     TEACHER=results/tiny/models/teacher && test -f build/gpu/data/teacher/config.json &&
-    grep -q "^teacher pretrain --teacher data/teacher" build/gpu/stages/tiny &&
+    grep -q "^teacher pretrain --teacher .data/teacher" build/gpu/stages/tiny &&
     make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= CORPUS="corpus/*.tokens vocab.txt" &&
-    xargs -L 1 printf "%s|" <build/gpu/stages/tiny | grep -qF "pretrain|--teacher.train|corpus/*.tokens vocab.txt|--teacher|scratch|"'
+    grep -q "^train = corpus/[*].tokens vocab.txt " build/gpu/settings/tiny.settings'
 exit $failed

@@ -37,6 +37,7 @@ for _, chapter in ipairs(chapters) do
 end
 
 local function comment(language, text)
+  if language == "json" then return nil end
   if language == "c" or language == "cuda" then return "/* " .. text .. " */" end
   if language == "lua" then return "-- " .. text end
   if language == "tex" then return "% " .. text end
@@ -47,8 +48,9 @@ local function expand(name, indent, language, out)
   for _, line in ipairs(chunks[name]) do
     local space, mention = line:match("^([ \t]*)<<([^<].-)>>[ \t]*$")
     if mention and not mention:find(">>", 1, true) then
-      if not out[#out]:match("\\[ \t]*$") then
-        out[#out + 1] = indent .. space .. comment(language, mention)
+      local note = comment(language, mention)
+      if note and not out[#out]:match("\\[ \t]*$") then
+        out[#out + 1] = indent .. space .. note
       end
       expand(mention, indent .. space, language, out)
     else

@@ -22,7 +22,7 @@ exit 1
 END
 chmod +x build/distil
 
-nasty='a/*.txt b|c; $HOME $(touch bad) `touch bad` ${x} $$ "e" it'\''s \ & # (~) 100 %'
+nasty='a/*.txt b|c; $HOME $(touch bad) `touch bad` ${x} $$ "e" it'\''s \ & (~) 100 %'
 quoted=$(printf %s "$nasty" | sed "s/'/'\\\\''/g; s/^/'/; s/\$/'/")
 told() { # told OPTION VALUE: whether the program was told so
     cat told
@@ -32,14 +32,12 @@ tell() { rm -f told && ! made results/tiny/stages/teacher.json "$@" && [ -f told
 check "SET reaches the program" tell SET="--run.seed 4 --teacher.train $quoted --teacher.epochs \"3\""
 check "a value with everything in it as it is" told --teacher.train "$nasty"
 check "and the others" told --teacher.epochs 3
-check "the key of the stage has it, too" grep -qxF "[teacher] train = $nasty" build/tiny/keys/teacher.from
+check "the key of the stage has it, too" grep -qxF "[corpus] train = $nasty" build/tiny/keys/teacher.from
 check "CORPUS reaches the program" tell CORPUS="$nasty"
 check "as it is" told --teacher.train "$nasty"
 check "from the environment, too" eval 'CORPUS=$nasty tell && told --teacher.train "$nasty"'
-planned() { # the plan for another machine, read as it is read there
-    made gpu-plan "$@" && grep '^teacher ' build/gpu/stages/tiny | xargs -L 1 printf '%s\n' >told
-}
-check "the plan for another machine has it" planned SET="--teacher.train $quoted" CORPUS=b
+planned() { made gpu-plan "$@" && sed -n 's/^train = \(.*\) # --teacher.train$/\1/p' build/gpu/settings/tiny.settings | sed 's/ *$//' >told; }
+check "the plan for another machine has it" planned SET="--teacher.train $quoted"
 check "as it is" eval 'cat told; grep -qxF -e "$nasty" told'
 check "empty values are values" same "$(sh code/words.sh '--a.b "" --c.d "x"')" "$(printf '%s\n' "--a.b ''" "--c.d 'x'")"
 refused() { # refused SAID ARGUMENT…
@@ -47,14 +45,14 @@ refused() { # refused SAID ARGUMENT…
     shift
     ! made verify "$@" && grep -F "$said" said
 }
-check "a number that is a command is refused" refused '[run] jobs: expected plain words or numbers, found 1; touch bad' \
+check "a number that is a command is refused" refused '[run] jobs: expected a whole number, 0 or more, found "1; touch bad"' \
     SET='--run.jobs "1; touch bad"'
-check "so is a task" refused '[finetune] tasks: expected plain words' SET='--finetune.tasks "cola `touch bad`"'
+check "so is a task" refused 'finetune.tasks: expected plain words' SET='--finetune.tasks "cola `touch bad`"'
 check "a value without its setting" refused 'SET: expected --SECTION.SETTING VALUE, found 2' SET='--run.jobs 1 2'
 check "a setting without its value" refused 'SET: expected a value after --run.jobs' SET=--run.jobs
 check "a quote that is left open" refused 'SET: expected a closing quote' SET='--run.jobs "1'
-check "a teacher with a semicolon" refused 'TEACHER: expected plain words' TEACHER='x;touch${IFS}bad'
-check "a teacher that make would run" refused 'TEACHER: expected one path' TEACHER='$(shell touch bad)'
+check "a teacher with a semicolon" refused 'x;touch${IFS}bad: expected a model folder there' TEACHER='x;touch${IFS}bad'
+check "a teacher that make would run" refused '$(shell touch bad): expected a model folder there' TEACHER='$(shell touch bad)'
 check "a profile of two words" eval '! make verify PROFILE="\$(shell touch bad)" >said 2>&1 && grep "PROFILE: expected one path without spaces" said'
 check "and nothing of all this has run" test ! -e bad
 

@@ -94,12 +94,9 @@ static void claims_and_noise_are_the_published_ones(void **state)
 {
     (void)state;
     int count = 0;
-    for (const struct claim *claim = claims; claim->name; claim++, count++) {
-        char *key = text_format("%s.retention", claim->name);
-        assert_true(claim->value == number(key));
-        free(key);
-    }
-    assert_int_equal(count, 2);
+    for (const struct claim *claim = claims; claim->name; claim++, count++)
+        assert_true(claim->published == number(claim->path));
+    assert_int_equal(count, 10);
     count = 0;
     for (const struct noise *n = noise; n->task; n++, count++) {
         char *key = text_format("glue.%s", n->task), *text = published_text(key);
@@ -145,235 +142,274 @@ static void tolerance_is_what_draws_say(void **state)
     assert_true(fabs(claim_tolerance(&claims[1]) - course) < 0.03 * course);
 }
 
-/* The finding of that name in a list, or NULL. */
-static json_t *find(const json_t *verdicts, const char *list, const char *name)
+/* What verdicts look at, of a run that never happened: the retention of two students over tasks, the scores of one, the
+   worth of the soft targets. */
+static struct sheet sheets[5];
+static const struct planned_model student = {.name = "student", .title = "student", .student = true},
+                                  released = {.name = "student-released", .title = "student, released weights"},
+                                  no_kl = {.name = "student-no-kl", .title = "student, no soft targets"};
+static const struct estimate unbounded = {.known = true, .value = 95};
+
+static struct estimate between(double low, double high)
 {
-    json_t *findings = json_object_get(verdicts, list);
-    for (size_t i = 0; i < json_array_size(findings); i++) {
-        json_t *finding = json_array_get(findings, i);
-        if (!strcmp(json_string_value(json_object_get(finding, "name")), name))
-            return finding;
+    return (struct estimate){true, true, (low + high) / 2, low, high};
+}
+
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct estimate is, enum reason why)
+{
+    findings_add(f, (struct finding){quantity, sheet, model, is, why, NULL});
+}
+
+/* Tasks that count for the mean retention of a student, and the mean. */
+static void add_retention(struct findings *f, const struct planned_model *model, const char *const *tasks,
+                          struct estimate mean, enum reason why)
+{
+    for (int i = 0; tasks[i]; i++) {
+        sheets[i] = (struct sheet){.task = task_find(tasks[i]), .title = (char *)task_find(tasks[i])->title, .shown = true};
+        add(f, RETENTION, &sheets[i], model, between(90, 95), NOT_MEASURED);
     }
-    return NULL;
+    add(f, RETENTION, NULL, model, mean, why);
 }
 
-static void expect(const json_t *verdicts, const char *list, const char *name, const char *verdict, const char *why)
+static const char *const three[] = {"cola", "mrpc", "imdb", NULL};
+
+static struct findings *made_up(double low, double high)
 {
-    json_t *finding = find(verdicts, list, name);
-    if (!finding)
-        fail_msg("no finding %s in %s", name, list);
-    assert_string_equal(json_string_value(json_object_get(finding, "verdict")), verdict);
-    assert_string_equal(json_string_value(json_object_get(finding, "why")), why);
+    struct findings *f = allocate(1, sizeof *f);
+    f->student = TAUGHT;
+    add_retention(f, &student, three, between(low, high), NOT_MEASURED);
+    add(f, SCORE, &sheets[0], &student, between(48, 52), NOT_MEASURED);
+    add(f, CHANGE, NULL, &no_kl, between(-3, -1), NOT_MEASURED);
+    return f;
 }
 
-/* A summary with what verdicts look at. */
+/* The summary of another run, which is like this one. */
 static json_t *summary(double low, double high)
 {
     return json_pack(
-        "{s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f, s:[s, s, s]}, s:{}, s:{s:{s:s, s:{s:{s:f, s:f, s:f}}}},"
-        " s:{s:{s:f, s:f, s:f}}}",
-        "profile", "mine", "settings", "run.jobs", "2", "distill.epochs", "3", "finetune.seeds", "1 2",
-        "cola.seeds", "1 2", "data", "train.tsv", "ab12", "retention", "mean", (low + high) / 2, "low", low, "high", high,
-        "counted", "cola", "mrpc", "imdb", "students", "tasks", "cola", "title", "CoLA",
-        "median", "student", "score", 50.0, "low", 48.0, "high", 52.0, "ablations", "kl", "change", -2.0, "low", -3.0,
-        "high", -1.0);
+        "{s:{s:s, s:s, s:s, s:s}, s:{s:s}, s:{s:f, s:f, s:f, s:[s, s, s]}, s:{s:{s:{s:{s:f, s:f, s:f}}}}}", "settings",
+        "run.jobs", "2", "distill.epochs", "3", "finetune.seeds", "1 2", "cola.seeds", "1 2", "data", "train.tsv", "ab12",
+        "retention", "mean", (low + high) / 2, "low", low, "high", high, "counted", "cola", "mrpc", "imdb", "tasks", "cola",
+        "median", "student", "score", 50.0, "low", 48.0, "high", 52.0);
 }
 
-static json_t *judge(json_t *mine, json_t *other)
+/* Judges findings, which it frees, beside another run or NULL. */
+static struct verdicts *judge(struct findings *f, json_t *other)
 {
-    json_t *references = json_object();
+    static json_t *mine, *references; /* their names are kept */
+    json_decref(mine);
+    json_decref(references);
+    mine = summary(90, 95);
+    references = json_object();
     if (other)
         json_object_set_new(references, "theirs", other);
-    json_t *verdicts = verdicts_judge(mine, references, "real");
-    json_decref(references);
-    json_decref(mine);
+    struct verdicts *verdicts = verdicts_judge(f, false, mine, references);
+    findings_free(f);
     return verdicts;
+}
+
+static const struct judgement *find(const struct judgements *list, const char *name)
+{
+    for (int i = 0; i < list->count; i++)
+        if (!strcmp(list->list[i].name, name))
+            return &list->list[i];
+    return NULL;
+}
+
+static void expect(const struct judgements *list, const char *name, enum verdict verdict, const char *why)
+{
+    const struct judgement *j = find(list, name);
+    if (!j)
+        fail_msg("no judgement %s", name);
+    assert_int_equal(j->verdict, verdict);
+    assert_string_equal(j->why, why);
 }
 
 static void a_claim_is_held_with_its_tolerance(void **state)
 {
     (void)state;
     double bound = 97 - claim_tolerance(&claims[0]);
-    json_t *verdicts = judge(summary(bound, bound + 1), NULL);
-    expect(verdicts, "claims", "retention.student.paper", "PASS", "lies wholly at or above");
-    expect(verdicts, "claims", "term.kl", "PASS", "lies wholly below");
-    expect(verdicts, "claims", "term.mlm", "not decided", "not measured in this profile");
-    expect(verdicts, "claims", "smaller", "not decided", "not measured in this profile");
-    expect(verdicts, "claims", "faster", "not decided", "not measured in this profile");
-    assert_null(find(verdicts, "claims", "retention.student-released.paper"));
-    json_decref(verdicts);
-    verdicts = judge(summary(bound - 2, bound - 0.01), NULL);
-    expect(verdicts, "claims", "retention.student.paper", "FAIL", "lies wholly below");
-    json_decref(verdicts);
-    verdicts = judge(summary(bound - 2, bound + 2), NULL);
-    expect(verdicts, "claims", "retention.student.paper", "not decided", "the bound lies inside");
-    json_decref(verdicts);
+    struct verdicts *v = judge(made_up(bound, bound + 1), NULL);
+    expect(&v->claims, "retention.student.paper", PASS, "lies wholly at or above");
+    expect(&v->claims, "term.student-no-kl", PASS, "lies wholly below");
+    expect(&v->claims, "term.student-no-mlm", UNDECIDED, "not measured in this run");
+    expect(&v->claims, "smaller", UNDECIDED, "not measured in this run");
+    expect(&v->claims, "faster", UNDECIDED, "not measured in this run");
+    assert_null(find(&v->claims, "retention.student-released.paper"));
+    verdicts_free(v);
+    v = judge(made_up(bound - 2, bound - 0.01), NULL);
+    expect(&v->claims, "retention.student.paper", FAIL, "lies wholly below");
+    verdicts_free(v);
+    v = judge(made_up(bound - 2, bound + 2), NULL);
+    expect(&v->claims, "retention.student.paper", UNDECIDED, "the bound lies inside");
+    verdicts_free(v);
 }
 
 static void a_retention_without_number_or_interval_says_why(void **state)
 {
     (void)state;
-    json_t *mine = summary(90, 95), *kept = json_object_get(mine, "retention");
-    json_object_set_new(kept, "low", json_null());
-    json_object_set_new(kept, "high", json_null());
-    json_t *verdicts = judge(mine, NULL);
-    expect(verdicts, "claims", "retention.student.paper", "not decided", "the teacher is too near zero");
-    json_decref(verdicts);
-    mine = summary(90, 95);
-    json_object_set_new(json_object_get(mine, "retention"), "mean", json_null());
-    json_object_del(json_object_get(mine, "retention"), "low");
-    verdicts = judge(mine, NULL);
-    expect(verdicts, "claims", "retention.student.paper", "not decided", "no task counts");
-    assert_true(json_is_null(json_object_get(find(verdicts, "claims", "retention.student.paper"), "measured")));
-    json_decref(verdicts);
+    struct findings *f = allocate(1, sizeof *f);
+    f->student = TAUGHT;
+    add_retention(f, &student, three, unbounded, NEAR_ZERO);
+    struct verdicts *v = judge(f, NULL);
+    expect(&v->claims, "retention.student.paper", UNDECIDED, "the teacher is too near zero");
+    verdicts_free(v);
+    f = allocate(1, sizeof *f);
+    f->student = TAUGHT;
+    add_retention(f, &student, (const char *const[]){NULL}, (struct estimate){.known = false}, NO_TASK);
+    v = judge(f, NULL);
+    expect(&v->claims, "retention.student.paper", UNDECIDED, "no task counts");
+    verdicts_free(v);
 }
 
 /* A claim is held against a mean over its own tasks, of a student that was taught. */
 static void a_retention_of_other_tasks_decides_nothing(void **state)
 {
     (void)state;
-    static const char *const others[][4] = {{"cola", "mrpc"}, {"rte"}, {"cola", "mrpc", "imdb", "rte"}, {"cola", "mrpc", "rte"}, {NULL}};
+    static const char *const others[][5] = {{"cola", "mrpc"}, {"rte"}, {"cola", "mrpc", "imdb", "rte"}, {"cola", "mrpc", "rte"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        json_t *mine = summary(99, 100), *counted = json_array();
-        for (int j = 0; j < 4 && others[i][j]; j++)
-            json_array_append_new(counted, json_string(others[i][j]));
-        json_object_set_new(json_object_get(mine, "retention"), "counted", counted);
-        json_t *theirs = summary(99, 100), *verdicts = judge(mine, theirs);
-        expect(verdicts, "claims", "retention.student.paper", "not decided", "other tasks count than the claim's");
-        expect(verdicts, "claims", "term.kl", "PASS", "lies wholly below");
-        assert_null(find(verdicts, "agreement", "reference.theirs.retention.student"));
-        assert_non_null(find(verdicts, "agreement", "reference.theirs.cola.student"));
-        json_decref(verdicts);
+        struct findings *f = allocate(1, sizeof *f);
+        f->student = TAUGHT;
+        add_retention(f, &student, others[i], between(99, 100), NOT_MEASURED);
+        add(f, CHANGE, NULL, &no_kl, between(-3, -1), NOT_MEASURED);
+        struct verdicts *v = judge(f, NULL);
+        expect(&v->claims, "retention.student.paper", UNDECIDED, "other tasks count than the claim's");
+        expect(&v->claims, "term.student-no-kl", PASS, "lies wholly below");
+        verdicts_free(v);
     }
-    json_t *mine = summary(99, 100);
-    json_object_set_new(mine, "distilled", json_false());
-    json_t *verdicts = judge(mine, summary(99, 100));
-    expect(verdicts, "claims", "retention.student.paper", "not decided", "the student was not distilled");
-    expect(verdicts, "claims", "term.kl", "not decided", "the student was not distilled");
-    assert_non_null(find(verdicts, "agreement", "reference.theirs.retention.student"));
-    json_decref(verdicts);
+    json_t *theirs = summary(99, 100);
+    json_array_append_new(json_object_get(json_object_get(theirs, "retention"), "counted"), json_string("rte"));
+    struct verdicts *v = judge(made_up(99, 100), theirs);
+    assert_null(find(&v->agreement, "reference.theirs.retention.student"));
+    assert_non_null(find(&v->agreement, "reference.theirs.cola.student"));
+    verdicts_free(v);
+    struct findings *f = made_up(99, 100);
+    f->student = UNTAUGHT;
+    v = judge(f, summary(99, 100));
+    expect(&v->claims, "retention.student.paper", UNDECIDED, "the student was not distilled");
+    expect(&v->claims, "term.student-no-kl", UNDECIDED, "the student was not distilled");
+    assert_non_null(find(&v->agreement, "reference.theirs.retention.student"));
+    verdicts_free(v);
 }
 
 static void the_released_student_is_judged_where_it_is(void **state)
 {
     (void)state;
-    json_t *mine = summary(90, 95);
-    json_object_set_new(json_object_get(mine, "students"), "student-released",
-                        json_pack("{s:f, s:f, s:f, s:[s, s, s]}", "mean", 99.0, "low", 98.0, "high", 100.0, "counted",
-                                  "imdb", "cola", "mrpc"));
-    json_t *verdicts = judge(mine, NULL);
-    expect(verdicts, "claims", "retention.student-released.course", "PASS", "lies wholly at or above");
-    expect(verdicts, "claims", "retention.student.paper", "FAIL", "lies wholly below");
-    json_decref(verdicts);
+    struct findings *f = made_up(90, 95);
+    add_retention(f, &released, three, between(98, 100), NOT_MEASURED);
+    struct verdicts *v = judge(f, NULL);
+    expect(&v->claims, "retention.student-released.course", PASS, "lies wholly at or above");
+    expect(&v->claims, "retention.student.paper", FAIL, "lies wholly below");
+    verdicts_free(v);
 }
 
-/* What "40 % smaller" becomes for a teacher and a student of so many parameters. */
-static const char *size_verdict(double teacher, double student)
+/* The verdict on a claim about one number. */
+static enum verdict verdict_on(const char *claim, enum quantity quantity, struct estimate is)
 {
-    static char verdict[16];
-    json_t *mine = summary(90, 95);
-    json_object_set_new(mine, "models", json_pack("{s:{s:f}, s:{s:f}}", "teacher", "parameters", teacher, "student",
-                                                  "parameters", student));
-    json_t *verdicts = judge(mine, NULL);
-    snprintf(verdict, sizeof verdict, "%s",
-             json_string_value(json_object_get(find(verdicts, "claims", "smaller"), "verdict")));
-    json_decref(verdicts);
+    struct findings *f = made_up(90, 95);
+    add(f, quantity, NULL, &student, is, NOT_MEASURED);
+    struct verdicts *v = judge(f, NULL);
+    enum verdict verdict = find(&v->claims, claim)->verdict;
+    verdicts_free(v);
     return verdict;
 }
 
 static void the_papers_own_models_are_small_enough(void **state)
 {
     (void)state;
-    double bert = number("course.parameters.teacher"), distilbert = number("course.parameters.student");
-    assert_string_equal(size_verdict(bert, distilbert), "PASS");
-    assert_string_equal(size_verdict(bert, distilbert + 1), "FAIL");
-    assert_true(number("paper.smaller") == 40);
-}
-
-/* "60 % faster", for a teacher's parts of 11 and 10 seconds and a student's of these. */
-static const char *speed_verdict(double first, double second)
-{
-    static char verdict[16];
-    json_t *mine = summary(90, 95);
-    json_object_set_new(mine, "models",
-                        json_pack("{s:{s:f, s:[f, f]}, s:{s:f, s:[f, f]}}", "teacher", "seconds_one_core", 10.0,
-                                  "parts_one_core", 11.0, 10.0, "student", "seconds_one_core", fmin(first, second),
-                                  "parts_one_core", first, second));
-    json_t *verdicts = judge(mine, NULL);
-    snprintf(verdict, sizeof verdict, "%s",
-             json_string_value(json_object_get(find(verdicts, "claims", "faster"), "verdict")));
-    json_decref(verdicts);
-    return verdict;
+    double bert = number("course.parameters.teacher"), distilbert = number("course.parameters.student"),
+           smaller = 100 * (1 - distilbert / bert), less = 100 * (1 - (distilbert + 1) / bert);
+    assert_int_equal(verdict_on("smaller", SMALLER, between(smaller, smaller)), PASS);
+    assert_int_equal(verdict_on("smaller", SMALLER, between(less, less)), FAIL);
 }
 
 static void speed_must_be_there_in_every_part(void **state)
 {
     (void)state;
-    assert_true(number("paper.faster") == 60);
-    assert_string_equal(speed_verdict(5.5, 6.25), "PASS"); /* 10 / 6.25 = 1.6 */
-    assert_string_equal(speed_verdict(5.5, 6.3), "not decided");
-    assert_string_equal(speed_verdict(6.7, 6.8), "not decided"); /* 11 / 6.7 = 1.64 */
-    assert_string_equal(speed_verdict(7, 8), "FAIL");
-}
-
-static void terms_are_the_papers(void **state)
-{
-    (void)state;
-    const char *keys[] = {"kl", "cosine", "mlm", "random"};
-    json_t *verdicts = judge(summary(90, 95), NULL);
-    for (int i = 0; i < 4; i++) {
-        char *name = text_format("term.%s", keys[i]), *path = text_format("paper.table4.%s", keys[i]);
-        json_t *finding = find(verdicts, "claims", name);
-        assert_non_null(finding);
-        assert_true(json_number_value(json_object_get(finding, "published")) == number(path));
-        free(name);
-        free(path);
-    }
-    json_decref(verdicts);
+    assert_int_equal(verdict_on("faster", FASTER_ONE, between(60, 100)), PASS);
+    assert_int_equal(verdict_on("faster", FASTER_ONE, between(59, 100)), UNDECIDED);
+    assert_int_equal(verdict_on("faster", FASTER_ONE, between(25, 57)), FAIL);
+    assert_int_equal(verdict_on("faster", FASTER_ONE, unbounded), UNDECIDED);
 }
 
 static void another_run_agrees_or_not(void **state)
 {
     (void)state;
-    json_t *verdicts = judge(summary(90, 95), summary(95, 97));
-    expect(verdicts, "agreement", "reference.theirs.retention.student", "PASS", "the intervals meet");
-    expect(verdicts, "agreement", "reference.theirs.cola.student", "PASS", "the intervals meet");
-    assert_int_equal(json_array_size(json_object_get(verdicts, "agreement")), 2);
-    json_decref(verdicts);
-    verdicts = judge(summary(90, 95), summary(96, 97));
-    expect(verdicts, "agreement", "reference.theirs.retention.student", "FAIL", "the intervals do not meet");
-    json_decref(verdicts);
+    struct verdicts *v = judge(made_up(90, 95), summary(95, 97));
+    expect(&v->agreement, "reference.theirs.retention.student", PASS, "the intervals meet");
+    expect(&v->agreement, "reference.theirs.cola.student", PASS, "the intervals meet");
+    assert_int_equal(v->agreement.count, 2);
+    verdicts_free(v);
+    v = judge(made_up(90, 95), summary(96, 97));
+    expect(&v->agreement, "reference.theirs.retention.student", FAIL, "the intervals do not meet");
+    verdicts_free(v);
     json_t *other = summary(90, 95);
     json_object_set_new(json_object_get(other, "retention"), "low", json_null());
-    verdicts = judge(summary(90, 95), other);
-    expect(verdicts, "agreement", "reference.theirs.retention.student", "not decided", "the committed run has no interval");
-    json_decref(verdicts);
+    v = judge(made_up(90, 95), other);
+    expect(&v->agreement, "reference.theirs.retention.student", UNDECIDED, "the committed run has no interval");
+    verdicts_free(v);
 }
 
 /* The same run, but for one entry of "settings" or "data". */
-static json_t *changed(const char *part, const char *key, const char *value)
+static void expect_changed(const char *part, const char *key, const char *value, enum verdict verdict, const char *why)
 {
     json_t *other = summary(90, 95);
     json_object_set_new(json_object_get(other, part), key, json_string(value));
-    return judge(summary(90, 95), other);
+    struct verdicts *v = judge(made_up(90, 95), other);
+    expect(&v->agreement, "reference.theirs.retention.student", verdict, why);
+    verdicts_free(v);
 }
 
 static void another_experiment_is_not_compared(void **state)
 {
     (void)state;
-    const char *name = "reference.theirs.retention.student";
-    json_t *verdicts = changed("settings", "distill.epochs", "10");
-    expect(verdicts, "agreement", name, "not decided", "distill.epochs differs");
-    json_decref(verdicts);
-    verdicts = changed("data", "train.tsv", "cd34");
-    expect(verdicts, "agreement", name, "not decided", "train.tsv differs");
-    json_decref(verdicts);
+    expect_changed("settings", "distill.epochs", "10", UNDECIDED, "distill.epochs differs");
+    expect_changed("data", "train.tsv", "cd34", UNDECIDED, "train.tsv differs");
     const char *free_ones[] = {"run.jobs", "finetune.seeds", "cola.seeds", "finetune.unheard-of"};
-    for (int i = 0; i < 4; i++) {
-        verdicts = changed("settings", free_ones[i], "7");
-        expect(verdicts, "agreement", name, "PASS", "the intervals meet");
-        json_decref(verdicts);
+    for (int i = 0; i < 4; i++)
+        expect_changed("settings", free_ones[i], "7", PASS, "the intervals meet");
+}
+
+static void a_count_of_verdicts_is_english(void **state)
+{
+    (void)state;
+    static const int numbers[] = {0, 1, 3}; /* none, one, several: PASS, FAIL, not decided */
+    static const char *const texts[27] = {
+        "No claim is held against this run",
+        "One claim is held against this run: it is not decided",
+        "3 claims are held against this run: none is decided",
+        "One claim is held against this run: it fails",
+        "2 claims are held against this run: 1 fails and 1 is not decided",
+        "4 claims are held against this run: 1 fails and 3 are not decided",
+        "3 claims are held against this run: all fail",
+        "4 claims are held against this run: 3 fail and 1 is not decided",
+        "6 claims are held against this run: 3 fail and 3 are not decided",
+        "One claim is held against this run: it passes",
+        "2 claims are held against this run: 1 passes and 1 is not decided",
+        "4 claims are held against this run: 1 passes and 3 are not decided",
+        "2 claims are held against this run: 1 passes and 1 fails",
+        "3 claims are held against this run: 1 passes, 1 fails and 1 is not decided",
+        "5 claims are held against this run: 1 passes, 1 fails and 3 are not decided",
+        "4 claims are held against this run: 1 passes and 3 fail",
+        "5 claims are held against this run: 1 passes, 3 fail and 1 is not decided",
+        "7 claims are held against this run: 1 passes, 3 fail and 3 are not decided",
+        "3 claims are held against this run: all pass",
+        "4 claims are held against this run: 3 pass and 1 is not decided",
+        "6 claims are held against this run: 3 pass and 3 are not decided",
+        "4 claims are held against this run: 3 pass and 1 fails",
+        "5 claims are held against this run: 3 pass, 1 fails and 1 is not decided",
+        "7 claims are held against this run: 3 pass, 1 fails and 3 are not decided",
+        "6 claims are held against this run: 3 pass and 3 fail",
+        "7 claims are held against this run: 3 pass, 3 fail and 1 is not decided",
+        "9 claims are held against this run: 3 pass, 3 fail and 3 are not decided",
+    };
+    for (int i = 0; i < 27; i++) {
+        int counts[3] = {[PASS] = numbers[i / 9], [FAIL] = numbers[i / 3 % 3], [UNDECIDED] = numbers[i % 3]};
+        assert_string_equal(verdicts_said("claim", counts, false), texts[i]);
     }
+    assert_string_equal(verdicts_said("number", (int[3]){[PASS] = 2, [UNDECIDED] = 1}, true),
+                        "3 numbers are held against committed runs: 2 pass on Toyland and 1 is not decided");
 }
 
 int main(void)
@@ -391,9 +427,9 @@ int main(void)
         cmocka_unit_test(the_released_student_is_judged_where_it_is),
         cmocka_unit_test(the_papers_own_models_are_small_enough),
         cmocka_unit_test(speed_must_be_there_in_every_part),
-        cmocka_unit_test(terms_are_the_papers),
         cmocka_unit_test(another_run_agrees_or_not),
         cmocka_unit_test(another_experiment_is_not_compared),
+        cmocka_unit_test(a_count_of_verdicts_is_english),
     };
     return cmocka_run_group_tests_name("verdicts", tests, NULL, NULL);
 }

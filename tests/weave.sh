@@ -87,7 +87,7 @@ for model in $students; do
     cp $every/stages/distill-student.json $every/stages/distill-$model.json
     cp $every/curves/distill-student-validation.tsv $every/curves/distill-$model-validation.tsv
 done
-sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings >$every/made-up-every.settings
+{ sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings && printf "[student-ensemble]\nteachers = 1\n"; } >$every/made-up-every.settings
 cuts=$(for task in CoLA MRPC IMDb SST-2 QQP STS-B MNLI QNLI RTE WNLI; do printf '"%s train: 6,000 of 60,000 rows", ' $task; done)
 sed -i "s/\"cuts\": \[\]/\"cuts\": [${cuts%, }]/" $every/stages/teacher.json
 "$root/${BUILD:-build}/distil" results --profile $every/made-up-every.settings --run $every --checks checks.tsv >/dev/null

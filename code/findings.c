@@ -1,0 +1,411 @@
+/* Tangled from chapters/56-findings.md; edit there. */
+#include "findings.h"
+#include "fail.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Add a finding */
+void findings_add(struct findings *findings, struct finding finding)
+{
+    if (findings->count == findings->room) {
+        findings->room = 2 * findings->room + 64;
+        findings->list = realloc(findings->list,
+                                 (size_t)findings->room * sizeof *findings->list);
+        if (!findings->list)
+            fail("results", "are too many for memory");
+    }
+    findings->list[findings->count++] = finding;
+}
+
+/* Adds what a measure says, and takes it over. NULL: it is not known. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure,
+                enum reason why)
+{
+    struct estimate is = measure_estimate(measure);
+    why = is.known && !is.bounded ? NEAR_ZERO : why;
+    findings_add(f, (struct finding){quantity, sheet, model, is, why, measure});
+}
+
+/* Adds a number that nobody drew again. */
+static void add_number(struct findings *f, enum quantity quantity,
+                       const struct sheet *sheet, const struct planned_model *model,
+                       double number)
+{
+    struct estimate is = {.known = true, .value = number};
+    findings_add(f, (struct finding){quantity, sheet, model, is, NOT_MEASURED, NULL});
+}
+
+/* Look a finding up */
+static bool named(const char *wanted, const char *name)
+{
+    return wanted && name ? !strcmp(wanted, name) : wanted == name;
+}
+
+const struct finding *finding_of(const struct findings *findings,
+                                 enum quantity quantity, const char *task,
+                                 const char *model)
+{
+    static const struct finding nothing = {.why = NOT_MEASURED};
+    for (int i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
+        if (f->quantity == quantity
+            && named(task, f->sheet ? f->sheet->task->name : NULL)
+            && named(model, f->model ? f->model->name : NULL))
+            return f;
+    }
+    return &nothing;
+}
+
+/* Find the scores */
+static double constant_score(const struct sheet *sheet)
+{
+    const struct task *task = sheet->task;
+    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double best = task->answer == A_CLASS ? -INFINITY : 0;
+    for (int class = 0; class < task->classes; class ++) {
+        for (int row = 0; row < sheet->rows; row++)
+            constant[row] = class;
+        best = fmax(best,
+                    metric_score(task->metric, sheet->labels, constant, sheet->rows));
+    }
+    free(constant);
+    return best;
+}
+
+static void find_scores(struct findings *f, const struct sheet *sheet)
+{
+    const struct task *task = sheet->task;
+    add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
+    for (int i = 0; i < sheet->count; i++) {
+        const struct answers *a = &sheet->list[i];
+        struct tries tries = {sheet->labels, a->predictions, a->origin,
+                              sheet->rows,   a->seeds,       a->model->rank};
+        add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
+            NOT_MEASURED);
+        tries.predictions = a->others;
+        if (task->also)
+            add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
+                NOT_MEASURED);
+    }
+}
+/* The mean of a quantity of a model, and in *count over how many tasks; other: only
+   over those of which it has the quantity, too, or NULL. The caller frees it. */
+static struct measure *mean_of(const struct findings *f, enum quantity quantity,
+                               const char *model, const char *other, int *count)
+{
+    struct measure *parts[f->run->count + 1];
+    *count = 0;
+    for (int i = 0; i < f->count; i++) {
+        const struct finding *p = &f->list[i];
+        if (p->quantity == quantity && p->sheet && p->measure
+            && (p->sheet->shown || quantity == GLUE) && named(model, p->model->name)
+            && (!other
+                || finding_of(f, quantity, p->sheet->task->name, other)->measure))
+            parts[(*count)++] = p->measure;
+    }
+    return *count ? measure_mean(parts, *count) : NULL;
+}
+
+/* Adds that mean if it is over so many tasks. */
+static void add_mean(struct findings *f, enum quantity quantity,
+                     const struct planned_model *model, int wanted)
+{
+    int count;
+    struct measure *mean = mean_of(f, quantity, model->name, NULL, &count);
+    if (mean && count == wanted)
+        add(f, quantity, NULL, model, mean, NOT_MEASURED);
+    else
+        free(mean);
+}
+
+/* Find the GLUE scores */
+/* A model's score on a task as GLUE counts it; NULL if it has not answered all of it.
+   The caller frees it. */
+static struct measure *glue_part(const struct findings *f, const struct task *task,
+                                 const char *model)
+{
+    struct measure *halves[2];
+    int count = 0;
+    for (const struct task *half = task_list; half->name; half++) {
+        if (half != task && !named(half->of, task->name))
+            continue;
+        enum quantity quantity = half->also ? SECOND : SCORE;
+        halves[count] = finding_of(f, quantity, half->name, model)->measure;
+        if (!halves[count++])
+            return NULL;
+    }
+    return measure_mean(halves, count);
+}
+
+static void find_glue(struct findings *f, const struct planned_model *model)
+{
+    int tasks = 0;
+    for (const struct task *task = task_list; task->name; task++) {
+        struct measure *part = task->glue ? glue_part(f, task, model->name) : NULL;
+        tasks += task->glue;
+        if (part)
+            add(f, GLUE, run_sheet(f->run, task->name), model, part, NOT_MEASURED);
+    }
+    add_mean(f, GLUE, model, tasks);
+    const struct finding *whole = finding_of(f, GLUE, NULL, "teacher"),
+                         *score = finding_of(f, GLUE, NULL, model->name);
+    if (whole->measure && score->measure && whole != score)
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score->measure, whole->measure),
+            NOT_MEASURED);
+}
+
+/* Ask what a finding counts for */
+bool findings_above(const struct findings *findings, const struct sheet *sheet)
+{
+    const char *task = sheet->task->name;
+    const struct finding *score = finding_of(findings, SCORE, task, "teacher"),
+                         *constant = finding_of(findings, CONSTANT_SCORE, task, NULL);
+    return score->is.bounded && score->is.low > constant->is.value;
+}
+
+bool finding_counts(const struct finding *finding, const char *model)
+{
+    return finding->quantity == RETENTION && finding->sheet && finding->sheet->shown
+        && finding->is.known && named(model, finding->model->name);
+}
+
+bool findings_three(const struct findings *findings, const char *model)
+{
+    int headlines = 0, others = 0;
+    for (int i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
+        if (finding_counts(f, model))
+            *(f->sheet->task->headline ? &headlines : &others) += 1;
+    }
+    return headlines == 3 && others == 0;
+}
+bool findings_comparable(const struct findings *findings, const char *model)
+{
+    bool taught = strcmp(model, "student") || findings->student == TAUGHT;
+    return taught && findings_three(findings, model);
+}
+
+bool findings_beyond(const struct findings *findings, const char *model)
+{
+    bool beyond = false;
+    for (int i = 0; i < findings->run->count; i++) {
+        const struct sheet *sheet = &findings->run->sheets[i];
+        beyond |= sheet->task->glue && !sheet->task->headline
+               && run_answers(sheet, model);
+    }
+    return beyond;
+}
+bool findings_touched(const struct answers *answers)
+{
+    for (int i = 0; i < answers->seeds; i++) {
+        int below = 0, above = 0;
+        for (int j = 0; j < answers->seeds; j++) {
+            below += answers->scores[j] < answers->scores[i];
+            above += answers->scores[j] > answers->scores[i];
+        }
+        bool middle = 2 * below <= answers->seeds && 2 * above <= answers->seeds;
+        if (answers->collapsed[i] && middle)
+            return true;
+    }
+    return false;
+}
+
+/* Find the retention */
+static void find_retention(struct findings *f, const struct planned_model *model)
+{
+    int count;
+    for (int i = 0; i < f->run->count; i++) {
+        const struct sheet *sheet = &f->run->sheets[i];
+        const char *task = sheet->task->name;
+        struct measure *part = finding_of(f, SCORE, task, model->name)->measure,
+                       *whole = finding_of(f, SCORE, task, "teacher")->measure;
+        enum reason why = !whole                      ? NO_TEACHER
+                          : !part                     ? NO_ANSWER
+                          : !findings_above(f, sheet) ? NOT_ABOVE
+                                                      : NOT_MEASURED;
+        if (sheet->shown || part)
+            add(f, RETENTION, sheet, model,
+                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+    }
+    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, &count),
+        NO_TASK);
+}
+
+static void find_change(struct findings *f, const struct planned_model *model)
+{
+    int count;
+    struct measure *with = mean_of(f, SCORE, "student", model->name, &count),
+                   *without = mean_of(f, SCORE, model->name, "student", &count);
+    if (with)
+        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+    free(with);
+    free(without);
+}
+
+/* Find the course of the training */
+static double column_mean(const struct grid *grid, int column, int first, int rows)
+{
+    double sum = 0;
+    for (int row = first; row < first + rows; row++)
+        sum += grid_number(grid, row, column);
+    return sum / rows;
+}
+
+static void find_losses(struct findings *f)
+{
+    static const char *const names[TERMS] = {"mlm", "kl", "cosine"};
+    struct grid *curve = run_curve(f->run, "distill-student", "");
+    f->trained = curve && curve->rows > 0;
+    for (int i = 0; i < TERMS && f->trained; i++) {
+        int part = (curve->rows + 19) / 20, column = grid_column(curve, names[i]);
+        f->losses[i] = (struct ends){
+            names[i], column_mean(curve, column, 0, part),
+            column_mean(curve, column, curve->rows - part, part)};
+    }
+    if (curve)
+        grid_free(curve);
+}
+static void find_guesses(struct findings *f, const struct planned_model *model)
+{
+    char *stage = text_format("distill-%s", model->name);
+    struct grid *curve = run_curve(f->run, stage, "-validation");
+    if (curve && curve->rows > 0) {
+        int column = grid_column(curve, "accuracy");
+        add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
+        add_number(f, GUESSED_LAST, NULL, model,
+                   100 * grid_number(curve, curve->rows - 1, column));
+    }
+    if (curve)
+        grid_free(curve);
+    free(stage);
+}
+
+static void find_training(struct findings *f)
+{
+    const json_t *record = json_object_get(f->run->stages, "distill-student"),
+                 *steps = json_object_get(record, "steps"),
+                 *level = json_object_get(record, "teacher_accuracy");
+    f->student = !record                        ? UNKNOWN
+                 : json_number_value(steps) > 0 ? TAUGHT : UNTAUGHT;
+    if (level)
+        add_number(f, GUESSED_LAST, NULL, &f->run->plan->models[0],
+                   100 * json_number_value(level));
+    find_losses(f);
+    for (int i = 0; i < f->run->plan->model_count; i++)
+        if (f->run->plan->models[i].student)
+            find_guesses(f, &f->run->plan->models[i]);
+}
+
+/* Find size and speed */
+static double of_model(const struct run *run, const char *model, const char *key)
+{
+    const json_t *models = json_object_get(run->bench, "models");
+    return json_number_value(json_object_get(json_object_get(models, model), key));
+}
+
+static double faster(double teacher, double student)
+{
+    return 100 * (teacher / student - 1);
+}
+
+/* The interval of a speed on one core, from the parts that the rows were taken in. */
+static void bound_by_parts(const struct run *run, const char *model,
+                           struct estimate *speed)
+{
+    static const char *const key = "parts_one_core";
+    const json_t *models = json_object_get(run->bench, "models"),
+                 *parts = json_object_get(json_object_get(models, "teacher"), key),
+                 *others = json_object_get(json_object_get(models, model), key);
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        double ratio = faster(json_number_value(json_array_get(parts, i)),
+                              json_number_value(json_array_get(others, i)));
+        if (!isfinite(ratio) || ratio <= -100)
+            continue;
+        speed->low = speed->bounded ? fmin(speed->low, ratio) : ratio;
+        speed->high = speed->bounded ? fmax(speed->high, ratio) : ratio;
+        speed->bounded = true;
+    }
+}
+static void find_speed(struct findings *f, const struct planned_model *model)
+{
+    static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
+    double size = of_model(f->run, model->name, "parameters"),
+           whole = of_model(f->run, "teacher", "parameters"),
+           smaller = 100 * (1 - size / whole);
+    if (size <= 0 || whole <= 0)
+        return;
+    add_number(f, PARAMETERS, NULL, model, size);
+    findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
+                                     .is = {true, true, smaller, smaller, smaller}});
+    for (unsigned i = 0; i < 2; i++) {
+        double seconds = of_model(f->run, model->name, keys[i]),
+               slow = of_model(f->run, "teacher", keys[i]);
+        struct estimate speed = {.known = true, .value = faster(slow, seconds)};
+        if (seconds <= 0 || slow <= 0)
+            continue;
+        add_number(f, SECONDS_ONE + i, NULL, model, seconds);
+        add_number(f, TIMES_ONE + i, NULL, model, slow / seconds);
+        if (i == 0)
+            bound_by_parts(f->run, model->name, &speed);
+        findings_add(f, (struct finding){.quantity = FASTER_ONE + i, .model = model,
+                                         .is = speed, .why = NO_PARTS});
+    }
+}
+
+/* Write and read an estimate */
+json_t *estimate_json(const struct estimate *estimate, const char *key)
+{
+    return json_pack("{s:o, s:o, s:o}", key,
+                     estimate->known ? json_real(estimate->value) : json_null(), "low",
+                     estimate->bounded ? json_real(estimate->low) : json_null(), "high",
+                     estimate->bounded ? json_real(estimate->high) : json_null());
+}
+
+struct estimate estimate_read(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key),
+                 *low = json_object_get(object, "low"),
+                 *high = json_object_get(object, "high");
+    return (struct estimate){json_is_number(value),
+                             json_is_number(low) && json_is_number(high),
+                             json_number_value(value), json_number_value(low),
+                             json_number_value(high)};
+}
+
+/* Find all of it */
+struct findings *findings_make(const struct run *run)
+{
+    struct findings *f = allocate(1, sizeof *f);
+    int shown = 0;
+    f->run = run;
+    for (int i = 0; i < run->count; i++) {
+        find_scores(f, &run->sheets[i]);
+        shown += run->sheets[i].shown;
+    }
+    find_training(f);
+    for (int i = 0; i < run->model_count; i++) {
+        add_mean(f, SCORE, run->models[i], shown);
+        find_glue(f, run->models[i]);
+    }
+    for (int i = 0; i < run->plan->model_count; i++) {
+        const struct planned_model *model = &run->plan->models[i];
+        bool first = named("student", model->name), there = run_has(run, model);
+        if (model->student && (first || there))
+            find_retention(f, model);
+        if (model->student && !first && there)
+            find_change(f, model);
+        find_speed(f, model);
+    }
+    return f;
+}
+
+void findings_free(struct findings *findings)
+{
+    for (int i = 0; i < findings->count; i++)
+        free(findings->list[i].measure);
+    free(findings->list);
+    free(findings);
+}

@@ -1,0 +1,99 @@
+/* Tangled from chapters/56-findings.md; edit there. */
+#ifndef FINDINGS_H
+#define FINDINGS_H
+
+#include "measure.h"
+#include "run.h"
+
+/* List the quantities */
+enum quantity {
+    /* in percent, of a task: the score of the best constant answer */
+    CONSTANT_SCORE,
+    /* in percent, of a task and a model; where the task is NULL, of the mean over the
+       tasks that the report is about: the median score; the figure that the paper
+       quotes beside it; the score as GLUE counts it (mean: the GLUE score); 100 *
+       student / teacher */
+    SCORE, SECOND, GLUE, RETENTION,
+    /* of a model: the share of the teacher's GLUE score; points of the mean score that
+       it differs from the student's by; masked words guessed right, in percent, before
+       and after the distillation */
+    GLUE_KEPT, CHANGE, GUESSED_FIRST, GUESSED_LAST,
+    /* of a model that was timed: parameters; seconds of a pass on one core and on all;
+       how many times as fast as the teacher */
+    PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL,
+    /* of a model, in percent: by how much smaller and faster than the teacher */
+    SMALLER, FASTER_ONE, FASTER_ALL,
+    QUANTITIES
+};
+
+/* Say why a number may be missing */
+/* Of a task: the teacher or the model did not answer it, or the teacher is not above a
+   constant answer. Of a mean: no task counts. Of an interval alone: the teacher's score
+   is too near zero, or the benchmark kept no parts. NOT_MEASURED: all else. */
+enum reason { NOT_MEASURED, NO_TEACHER, NO_ANSWER, NOT_ABOVE, NO_TASK, NEAR_ZERO,
+              NO_PARTS };
+
+/* Say what a finding is */
+struct finding {
+    enum quantity quantity;
+    const struct sheet *sheet;         /* the task; NULL: none, or the mean */
+    const struct planned_model *model; /* NULL: none */
+    struct estimate is;
+    enum reason why;         /* it is not known, or has no interval */
+    struct measure *measure; /* what it is an estimate of; NULL: of nothing drawn */
+};
+
+/* The ends of a curve of the student's training. */
+struct ends {
+    const char *name; /* "mlm" */
+    double first, last;
+};
+
+enum { TERMS = 3 };
+
+struct findings {
+    const struct run *run;
+    struct finding *list;
+    int count, room;
+    enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
+    bool trained;                               /* are there losses? */
+    struct ends losses[TERMS];
+};
+
+/* Say how findings are made and looked up */
+/* findings_make: all that a run says. run: it stays the caller's and is kept.
+   findings_free frees them, not the run. */
+struct findings *findings_make(const struct run *run);
+void findings_free(struct findings *findings);
+
+/* findings_add: adds one to the end, and takes its measure over. */
+void findings_add(struct findings *findings, struct finding finding);
+
+/* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
+   one that is not known if the run has no such thing. Never NULL. */
+const struct finding *finding_of(const struct findings *findings,
+                                 enum quantity quantity, const char *task,
+                                 const char *model);
+
+/* finding_counts: whether it is the retention of a task that counts for the mean of
+   that model. findings_three: whether those that count are the three tasks of the
+   course project, of which the claims are; findings_comparable: and the model was
+   taught as claimed. */
+bool finding_counts(const struct finding *finding, const char *model);
+bool findings_three(const struct findings *findings, const char *model);
+bool findings_comparable(const struct findings *findings, const char *model);
+
+/* findings_above: whether the teacher's whole interval is above a constant answer.
+   findings_beyond: whether a model answered tasks of GLUE beside the course project's.
+   findings_touched: whether the median over these answers is, or is made of, the score
+   of a collapsed fine-tuning. */
+bool findings_above(const struct findings *findings, const struct sheet *sheet);
+bool findings_beyond(const struct findings *findings, const char *model);
+bool findings_touched(const struct answers *answers);
+
+/* estimate_json: {KEY, "low", "high"} as in summary.json, null for what is not known;
+   estimate_read: the estimate of such an object, NULL giving one that is not known. */
+json_t *estimate_json(const struct estimate *estimate, const char *key);
+struct estimate estimate_read(const json_t *object, const char *key);
+
+#endif

@@ -1,0 +1,406 @@
+/* Tangled from chapters/17-forecast.md; edit there. */
+#include "forecast.h"
+#include "distill.h"
+#include "estimate.h"
+#include "fail.h"
+#include "file.h"
+#include "model.h"
+#include "pretrain.h"
+#include "run.h"
+#include "seal.h"
+#include "watch.h"
+
+#include <glob.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Describe this machine in a moment */
+static double time_products(const struct kernels *k, int rows, int width, int inner)
+{
+    const double spell = 0.1; /* seconds */
+    real *x = k->allocate((size_t)rows * (size_t)width * k->real_size);
+    real *w = k->allocate((size_t)width * (size_t)inner * k->real_size);
+    real *y = k->allocate((size_t)rows * (size_t)inner * k->real_size);
+    double best = INFINITY, first = omp_get_wtime(), began = first;
+    for (; began < first + spell || best == INFINITY; began = omp_get_wtime()) {
+        k->linear(x, w, NULL, y, rows, width, inner);
+        k->wait();
+        best = fmin(best, omp_get_wtime() - began);
+    }
+    k->release(x);
+    k->release(w);
+    k->release(y);
+    return 2.0 * rows * width * inner / best;
+}
+
+/* k: NULL: a GPU that is not here. */
+static struct machine describe(const struct kernels *k, const struct shape *shape)
+{
+    if (k == kernels_cpu()) {
+        double rate = time_products(k, 512, shape->width, shape->inner);
+        return (struct machine){.real_size = sizeof(float), .logit_rows = 1024,
+                                .gemm = rate, .other = rate / 8, .bandwidth = 8e9,
+                                .launch = 2e-6};
+    }
+    static const char path[] = "chapters/published.json";
+    json_error_t error;
+    json_t *figures = json_load_file(path, 0, &error);
+    if (!figures)
+        fail(path, "line %d: %s", error.line, error.text);
+    struct machine t4 = estimate_t4(figures);
+    json_decref(figures);
+    return t4;
+}
+
+/* Guess how much there is to read */
+enum { BYTES_OF_TOKEN = 5, WIKITEXT_TOKENS = 1739500, VALIDATIONS = 20 };
+
+static double tokens_of(const struct stage *stage, const char *words, long limit)
+{
+    double bytes = 0;
+    for (const char *word = words; *word; word += strspn(word, " |")) {
+        size_t length = strcspn(word, " |");
+        char *pattern = text_format("%s/%.*s", stage->data, (int)length, word);
+        glob_t files = {0};
+        struct stat status;
+        glob(pattern, 0, NULL, &files);
+        for (size_t i = 0; i < files.gl_pathc; i++)
+            bytes += stat(files.gl_pathv[i], &status) ? 0 : (double)status.st_size;
+        globfree(&files);
+        free(pattern);
+        word += length;
+    }
+    double whole = bytes > 0 ? bytes / BYTES_OF_TOKEN : WIKITEXT_TOKENS;
+    return limit && limit < whole ? (double)limit : whole;
+}
+
+struct reading_load {
+    double rows, exam; /* to learn from in an epoch, and to answer in the end */
+    int length;        /* tokens of a row, in the mean */
+};
+
+static struct reading_load load_of(const struct plan *plan,
+                                   const struct planned_task *t)
+{
+    enum { SENTENCE = 20, UNKNOWN = 10000 };
+    const struct task *task = t->task;
+    double rows = plan->toyland ? plan->train : task->rows[TRAIN],
+           exam = plan->toyland ? plan->dev : task->rows[DEV];
+    bool full = task->answer == A_SPAN || task->tree[TRAIN];
+    int length = SENTENCE * (task->second ? 2 : 1);
+    rows = rows > 0 ? rows : UNKNOWN;
+    exam = exam > 0 ? exam : UNKNOWN / 10;
+    return (struct reading_load){
+        t->train_rows && t->train_rows < rows ? t->train_rows : rows,
+        t->dev_rows && t->dev_rows < exam ? t->dev_rows : exam,
+        full && !plan->toyland ? t->length * 4 / 5 : length < t->length ? length
+                                                                        : t->length};
+}
+
+/* Imagine one step of each kind */
+static struct model *open_imagined(const struct kernels *k, const struct shape *shape,
+                                   enum head head, int classes, enum learning learning)
+{
+    struct parameters plan = parameters_plan(shape, head, classes);
+    float *values = allocate(plan.size, sizeof *values);
+    struct model *model = encoder_create(k, shape, head, classes, values, learning);
+    free(values);
+    parameters_free(&plan);
+    return model;
+}
+
+static struct batch *imagined_batch(int rows, int length, int answer)
+{
+    struct batch *batch = batch_create(rows * length, rows);
+    for (int i = 0; i < rows; i++) {
+        int ids[512];
+        for (int t = 0; t < length; t++)
+            ids[t] = 5 + t;
+        batch_append(batch, ids, length, length, 0);
+        batch->classes[i] = answer;
+    }
+    return batch;
+}
+
+static double seconds_watched(void)
+{
+    double seconds = 0;
+    for (enum kernel_family f = 0; f < FAMILIES; f++)
+        seconds += watch_tally(f).estimate;
+    return seconds;
+}
+
+static const struct optimizer_settings any_pace = {.epsilon = 1e-8f, .steps = 1};
+
+/* A batch with every seventh word hidden, which is about as many as are. */
+static struct batch *masked_batch(int rows, int length)
+{
+    struct batch *batch = imagined_batch(rows, length, 0);
+    for (int t = 0; t < batch->tokens; t += 7)
+        batch->labels[t] = 5;
+    return batch;
+}
+
+static double imagine_distilling(const struct kernels *k, const struct shape *teacher,
+                                 const struct shape *shape,
+                                 const struct loss_settings *losses, int rows,
+                                 int length)
+{
+    struct model *master = open_imagined(k, teacher, HEAD_MLM, 0, LEARN_NOTHING);
+    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, LEARN_ALL);
+    struct optimizer *optimizer = optimizer_create(model, &any_pace);
+    struct batch *batch = masked_batch(rows, length);
+    watch_clear();
+    distillation_step(model, master, batch, losses, 0, 1, NULL);
+    optimizer_step(optimizer, 0);
+    double seconds = seconds_watched();
+    batch_free(batch);
+    optimizer_free(optimizer);
+    encoder_free(model);
+    encoder_free(master);
+    return seconds;
+}
+
+static double imagine_reading(const struct kernels *k, const struct shape *shape,
+                              enum learning learning, int rows, int length)
+{
+    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, learning);
+    struct optimizer *optimizer = optimizer_create(model, &any_pace);
+    struct batch *batch = masked_batch(rows, length);
+    watch_clear();
+    masked_lm_step(model, batch, 0, 1, NULL);
+    optimizer_step(optimizer, 0);
+    double seconds = seconds_watched();
+    batch_free(batch);
+    optimizer_free(optimizer);
+    encoder_free(model);
+    return seconds;
+}
+
+static double imagine_answering(const struct kernels *k, const struct shape *shape,
+                                const struct task *task, int rows, int length)
+{
+    bool spans = task->answer == A_SPAN;
+    struct model *model = open_imagined(k, shape, spans ? HEAD_SPAN : HEAD_CLASSIFIER,
+                                        task->classes, LEARN_ALL);
+    struct optimizer *optimizer = optimizer_create(model, &any_pace);
+    struct batch *batch = imagined_batch(rows, length, 0);
+    watch_clear();
+    if (spans)
+        span_step(model, batch, 0, 1, NULL);
+    else
+        classification_step(model, batch, 0, 1, NULL);
+    optimizer_step(optimizer, 0);
+    double seconds = seconds_watched();
+    batch_free(batch);
+    optimizer_free(optimizer);
+    encoder_free(model);
+    return seconds;
+}
+
+/* Count the stages of a plan */
+struct counting {
+    const struct stage *stage;
+    const struct kernels *k;
+    struct shape teacher;
+    bool headed; /* it has its head, and is only examined */
+};
+
+static double count_reading(const struct counting *c, const struct recipe *recipe,
+                            const struct corpus_settings *corpus, double step)
+{
+    double tokens = tokens_of(c->stage, corpus->train, corpus->train_tokens),
+           checked = tokens_of(c->stage, corpus->validation, corpus->validation_tokens),
+           each = recipe->batch * 0.6 * corpus->length;
+    return (recipe->epochs * tokens + VALIDATIONS * checked / 3) / each * step;
+}
+
+static double count_teacher(const struct counting *c)
+{
+    const struct plan *plan = c->stage->plan;
+    double step = imagine_reading(c->k, &c->teacher,
+                                  plan->scratch ? LEARN_ALL : LEARN_HEAD,
+                                  plan->recipe.batch, plan->corpus.length * 6 / 10);
+    struct recipe recipe = plan->recipe;
+    recipe.epochs = c->headed ? 0 : recipe.epochs;
+    return count_reading(c, &recipe, &plan->corpus, step);
+}
+
+static double count_student(const struct counting *c, const struct planned_model *m)
+{
+    struct shape shape = model_student_shape(&c->teacher, m->layers);
+    struct loss_settings losses = distillation_losses(m, c->teacher.layers);
+    int length = m->corpus.length * 6 / 10;
+    double step = imagine_distilling(c->k, &c->teacher, &shape, &losses,
+                                     m->recipe.batch, length);
+    return count_reading(c, &m->recipe, &m->corpus, step);
+}
+
+static double count_finetuning(const struct counting *c, const struct planned_task *t,
+                               const struct planned_model *m)
+{
+    const struct planned_model *first = m->from ? m->from : m;
+    struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
+                                    : c->teacher;
+    struct reading_load load = load_of(c->stage->plan, t);
+    double step = imagine_answering(c->k, &shape, t->task, t->recipe.batch,
+                                    load.length);
+    return (t->recipe.epochs * load.rows + load.exam / 3) / t->recipe.batch * step;
+}
+
+static void find_shape(struct counting *c, const char *teacher)
+{
+    enum { PIECES = 30522, TOY_PIECES = 1000 };
+    const struct plan *plan = c->stage->plan;
+    char *config = text_format("%s/config.json", teacher);
+    bool there = !plan->scratch && file_exists(config);
+    int classes;
+    free(config);
+    c->teacher = there ? model_shape(teacher)
+                       : scratch_shape(plan, plan->toyland ? TOY_PIECES : PIECES);
+    c->headed = there && model_head(teacher, &classes) == HEAD_MLM;
+    if (!there && !plan->scratch) {
+        struct plan base = *plan;
+        base.shape = (struct shape){.layers = 12, .width = 768, .heads = 12,
+                                    .inner = 3072, .positions = 512};
+        c->teacher = scratch_shape(&base, PIECES);
+        c->headed = true;
+    }
+}
+
+double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
+{
+    const struct plan *plan = stage->plan;
+    double *counted = allocate((size_t)plan->stage_count, sizeof *counted);
+    struct counting c = {.stage = stage};
+    find_shape(&c, teacher);
+    struct machine machine = describe(t4 ? NULL : stage_kernels(stage), &c.teacher);
+    c.k = watch_open(NULL, &machine);
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *s = &plan->stages[i];
+        for (int j = 0; j < i && counted[i] == 0; j++) {
+            const struct planned_stage *other = &plan->stages[j];
+            if (other->kind == s->kind && other->model == s->model
+                && other->task == s->task)
+                counted[i] = counted[j];
+        }
+        if (counted[i] == 0)
+            counted[i] = s->kind == PRETRAIN  ? count_teacher(&c)
+                         : s->kind == DISTILL ? count_student(&c, s->model)
+                                              : count_finetuning(&c, s->task, s->model);
+    }
+    return counted;
+}
+
+/* Say what is left of a run */
+/* −1: there is no record. */
+static double seconds_taken(const char *run, const char *name)
+{
+    char *path = text_format("%s/stages/%s.json", run ? run : "", name);
+    json_t *record = run && file_exists(path) ? seal_read(path) : NULL;
+    double seconds =
+        record ? json_number_value(json_object_get(record, "seconds")) : -1;
+    json_decref(record);
+    free(path);
+    return seconds;
+}
+
+struct forecast forecast_left(const struct forecast_row *rows, int count,
+                              const char *run, enum tier from, enum tier until)
+{
+    struct forecast f = {0};
+    double took[4] = {0}, expected[4] = {0}; /* of each kind, and of all */
+    double *seconds = allocate((size_t)count, sizeof *seconds);
+    for (int i = 0; i < count; i++) {
+        seconds[i] = seconds_taken(run, rows[i].name);
+        if (seconds[i] < 0)
+            continue;
+        took[rows[i].kind] += seconds[i], took[3] += seconds[i];
+        expected[rows[i].kind] += rows[i].counted, expected[3] += rows[i].counted;
+    }
+    for (int i = 0; i < count; i++) {
+        if (rows[i].tier < from || rows[i].tier > until)
+            continue;
+        int kind = expected[rows[i].kind] > 0 ? (int)rows[i].kind : 3;
+        double pace = expected[kind] > 0 ? took[kind] / expected[kind] : 1;
+        bool done = seconds[i] >= 0;
+        f.stages++;
+        f.done += done;
+        f.left += done ? 0 : pace * rows[i].counted;
+        f.whole += done ? seconds[i] : pace * rows[i].counted;
+    }
+    f.measured = expected[3] > 0;
+    free(seconds);
+    return f;
+}
+
+char *about_text(double seconds)
+{
+    return seconds < 90      ? text_format("%.0f s", seconds)
+           : seconds < 5400  ? text_format("%.0f min", seconds / 60)
+           : seconds < 36000 ? text_format("%.1f h", seconds / 3600)
+                             : text_format("%.0f h", seconds / 3600);
+}
+
+/* Keep the forecast in a table */
+void forecast_write(const char *path, const struct forecast_row *rows, int count,
+                    int jobs)
+{
+    struct file_writer *writer = file_create(path);
+    fprintf(file_stream(writer), "stage\ttier\tkind\tseconds\tjobs\n");
+    for (int i = 0; i < count; i++)
+        fprintf(file_stream(writer), "%s\t%d\t%d\t%.3g\t%d\n", rows[i].name,
+                (int)rows[i].tier, (int)rows[i].kind, rows[i].counted, jobs);
+    file_commit(writer);
+}
+
+/* Reads the rows, whose names are the grid's; *jobs: how many run side by side. */
+static struct forecast_row *read_rows(const struct grid *grid, int *jobs)
+{
+    struct forecast_row *rows = allocate((size_t)grid->rows + 1, sizeof *rows);
+    int name = grid_column(grid, "stage"), tier = grid_column(grid, "tier"),
+        kind = grid_column(grid, "kind"), seconds = grid_column(grid, "seconds"),
+        side = grid_column(grid, "jobs");
+    for (int i = 0; i < grid->rows; i++) {
+        rows[i].name = (char *)grid_text(grid, i, name);
+        rows[i].tier = (enum tier)grid_number(grid, i, tier);
+        rows[i].kind = (enum stage_kind)grid_number(grid, i, kind);
+        rows[i].counted = grid_number(grid, i, seconds);
+        *jobs = (int)grid_number(grid, i, side);
+    }
+    return rows;
+}
+
+/* Say it between two stages */
+static const char left_usage[] =
+    "usage: distil left --run DIR --keys DIR --name STAGE\n\n"
+    "Says before a stage where its run stands: its tier, how many stages are done,\n"
+    "and how long the rest will take, by the table that `distil plan` left with the\n"
+    "keys.\n";
+
+int left_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, left_usage, "--run --keys --name");
+    char *path = text_format("%s/forecast.tsv", stage.keys);
+    struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
+    int jobs = 1;
+    struct forecast_row *rows = grid ? read_rows(grid, &jobs) : NULL;
+    for (int i = 0; grid && i < grid->rows; i++)
+        if (!strcmp(rows[i].name, stage.name)) {
+            struct forecast f = forecast_left(rows, grid->rows, stage.run, TIER_CORE,
+                                              TIERS - 1);
+            char *left = about_text(f.left / jobs);
+            printf("%s, %d of %d stages done, about %s left\n",
+                   tier_names[rows[i].tier], f.done, f.stages, left);
+            free(left);
+        }
+    free(rows);
+    if (grid)
+        grid_free(grid);
+    free(path);
+    stage_close(&stage);
+    return 0;
+}

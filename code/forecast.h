@@ -1,0 +1,42 @@
+/* Tangled from chapters/17-forecast.md; edit there. */
+#ifndef FORECAST_H
+#define FORECAST_H
+
+#include "stage.h"
+
+/* forecast_count: the seconds that each stage of the plan would take, as counted:
+   [stage_count], for the caller to free. teacher: its folder, or "scratch". On a
+   processor they are counted for this one, whose products are timed for a moment; on a
+   GPU, or if t4 is set, for a T4, whose limits chapters/published.json has. */
+double *forecast_count(const struct stage *stage, const char *teacher, bool t4);
+
+/* A stage that shall run. */
+struct forecast_row {
+    char *name;
+    enum tier tier;
+    enum stage_kind kind;
+    double counted; /* seconds */
+};
+
+/* What is left of a run. */
+struct forecast {
+    int stages, done;   /* that have a record */
+    double left, whole; /* seconds, of those to come and of all */
+    bool measured;      /* some record tells how long such a stage took */
+};
+
+/* forecast_left: what is left of the stages of some tiers, by what was counted and what
+   the records of all rows say, in the run's folder; NULL: there is no record. */
+struct forecast forecast_left(const struct forecast_row *rows, int count,
+                              const char *run, enum tier from, enum tier until);
+
+/* forecast_write: puts the rows, and how many stages run side by side, into a table.
+   left_main: the command `distil left`; argv[0] is "left". It reads them again. */
+void forecast_write(const char *path, const struct forecast_row *rows, int count,
+                    int jobs);
+int left_main(int argc, char **argv);
+
+/* about_text: a time in a few words, "12 min"; the caller frees it. */
+char *about_text(double seconds);
+
+#endif

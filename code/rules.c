@@ -1,0 +1,571 @@
+/* Tangled from chapters/16-rules.md; edit there. */
+#include "rules.h"
+#include "fail.h"
+#include "file.h"
+#include "forecast.h"
+#include "record.h"
+#include "stage.h"
+#include "sum.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: distil plan --profile FILE --run DIR --data DIR [--keys DIR]\n"
+    "                   [--until TIER]\n"
+    "                   [--make | --list | --settings] [--SECTION.SETTING VALUE …]\n\n"
+    "Prints the stages of a run, by tiers, and which of them are done.\n\n"
+    "  --keys DIR  has the keys of the data, and gets those of the stages\n"
+    "  --until     the last tier that shall run: core, seeds, students, ablations,\n"
+    "              glue, squad or extended; by default the last there is\n"
+    "  --make      prints rules of make instead\n"
+    "  --list      prints a line for each stage instead: its name and its command\n"
+    "  --settings  prints all settings instead, each with the place it is from\n";
+
+/* Know what the rules are made from */
+struct rules {
+    const struct stage *stage;
+    const struct plan *plan;
+    char *teacher;   /* the folder it is from, or "scratch" */
+    char *missing;   /* what data.sh says of data that cannot be had, or "" */
+    bool *left_out;  /* [stages] they need such data */
+    enum tier last;  /* that shall run */
+    double *counted; /* [stages] the seconds they would take, as counted */
+    char *engine;    /* lines with the sums of the code that all stages run */
+};
+
+/* Look at what is there */
+static char *find_teacher(const struct stage *stage)
+{
+    const char *source = stage->plan->source;
+    char *config = text_format("%s/config.json", source);
+    bool own = file_exists(config);
+    free(config);
+    return own || stage->plan->scratch ? text_format("%s", source)
+                                       : text_format("%s/%s", stage->data, source);
+}
+
+static bool lacks(const struct rules *rules, const char *label)
+{
+    size_t length = strlen(label);
+    for (const char *line = rules->missing; *line; line += strcspn(line, "\n")) {
+        line += *line == '\n';
+        if (!strncmp(line, label, length) && line[length] == '\t')
+            return true;
+    }
+    return false;
+}
+
+static void leave_out(struct rules *rules)
+{
+    const struct plan *plan = rules->plan;
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *s = &plan->stages[i];
+        bool out = s->kind == FINETUNE && lacks(rules, s->task->task->name);
+        out |= s->kind == DISTILL && lacks(rules, s->model->name);
+        for (int n = 0; n < s->need_count; n++)
+            out |= rules->left_out[s->needs[n]];
+        rules->left_out[i] = out;
+    }
+}
+
+static bool has_record(const struct rules *rules, const struct planned_stage *stage)
+{
+    char *path = stage_path(rules->stage, "stages/%s.json", stage->name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
+
+/* Write the command of a stage */
+static void write_quoted(FILE *stream, const char *text, bool make)
+{
+    fputc('\'', stream);
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", stream);
+        else if (*text == '$' && make)
+            fputs("$$", stream);
+        else
+            fputc(*text, stream);
+    fputc('\'', stream);
+}
+
+static void write_command(FILE *stream, const struct rules *rules,
+                          const struct planned_stage *s, bool make)
+{
+    const char *run = rules->stage->run, *options = make ? " $(OPTIONS)" : "";
+    char *distilled = plan_distilled(s->model, s->distillation), *model;
+    if (s->model->student || rules->plan->scratch)
+        model = text_format("%s/models/%s", run, distilled);
+    else
+        model = text_format("%s", rules->teacher);
+    if (s->kind == PRETRAIN) {
+        fprintf(stream, "pretrain%s --teacher ", options);
+        write_quoted(stream, rules->teacher, make);
+    } else if (s->kind == DISTILL) {
+        fprintf(stream, "distill%s --student %s", options, distilled);
+    } else {
+        fprintf(stream, "finetune%s --task %s --name %s --seed %d --model ", options,
+                s->task->task->name, s->model->name, s->seed);
+        write_quoted(stream, model, make);
+    }
+    if (s->kept)
+        fprintf(stream, " --out %s/teachers/%s-%d", run, s->task->task->name, s->seed);
+    free(model);
+    free(distilled);
+}
+
+/* Write the wants of a run */
+/* Each word of a list of texts, as LABEL:WORD. */
+static void write_wants(FILE *stream, const char *label, const char *words)
+{
+    for (words += strspn(words, " "); *words; words += strspn(words, " ")) {
+        char *want = text_format("%s:%.*s", label, (int)strcspn(words, " "), words);
+        fputc(' ', stream);
+        write_quoted(stream, want, true);
+        words += strcspn(words, " ");
+        free(want);
+    }
+}
+
+static void write_teacher_wants(FILE *stream, const struct rules *rules)
+{
+    const struct plan *plan = rules->plan;
+    char *config = text_format("%s/config.json", plan->source);
+    if (plan->scratch) {
+        write_wants(stream, "teacher", plan->vocabulary);
+        write_wants(stream, "teacher", plan->corpus.train);
+        write_wants(stream, "teacher", plan->corpus.validation);
+    } else if (!file_exists(config)) {
+        write_wants(stream, "teacher", plan->source);
+    }
+    free(config);
+}
+
+static bool same_corpus_before(const struct plan *plan, int stage)
+{
+    const struct corpus_settings *own = &plan->stages[stage].model->corpus;
+    for (int i = 0; i < stage; i++) {
+        const struct corpus_settings *other = &plan->stages[i].model->corpus;
+        if (plan->stages[i].kind == DISTILL && !strcmp(own->train, other->train)
+            && !strcmp(own->validation, other->validation))
+            return true;
+    }
+    return false;
+}
+
+static void write_data(FILE *stream, const struct rules *rules)
+{
+    const struct plan *plan = rules->plan;
+    if (plan->toyland) {
+        fprintf(stream, "TOYLAND := --seed %d --paragraphs %d --train %d --dev %d\n",
+                (int)plan->seed, plan->paragraphs, plan->train, plan->dev);
+        return;
+    }
+    fputs("WANTS :=", stream);
+    write_teacher_wants(stream, rules);
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *s = &plan->stages[i];
+        char *label = text_format("%s?", s->model->name);
+        if (s->kind == DISTILL && !same_corpus_before(plan, i)) {
+            write_wants(stream, "corpus", s->model->corpus.train);
+            write_wants(stream, "corpus", s->model->corpus.validation);
+        }
+        if (s->kind == DISTILL && s->model->initial == INITIAL_FOLDER)
+            write_wants(stream, label, s->model->folder);
+        free(label);
+    }
+    for (int t = 0; t < plan->task_count; t++) {
+        char *label = text_format("%s?", plan->tasks[t].task->name);
+        write_wants(stream, label, plan->tasks[t].task->name);
+        free(label);
+    }
+    fputc('\n', stream);
+}
+
+/* Write what a stage is made from */
+static const char *const apart[] = {
+    "tangle", "main", "rules", "room", "pretrain", "distill", "finetune", "results",
+    "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
+    "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
+    "gradients", "live", "forecast", "sentences"};
+
+static bool is_apart(const char *path)
+{
+    const char *name = strrchr(path, '/') + 1;
+    size_t length = strcspn(name, ".");
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++)
+        if (strlen(apart[i]) == length && !strncmp(apart[i], name, length))
+            return true;
+    return false;
+}
+
+enum { KEY_DIGITS = 16 };
+
+static void write_sum(FILE *stream, const char *path)
+{
+    fprintf(stream, "%s %.*s\n", path, KEY_DIGITS, sum_file(path).digits);
+}
+
+/* The lines of all code that is not apart. The caller frees them. */
+static char *sum_engine(void)
+{
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    glob_t files = {0};
+    int faults = glob("code/*.[ch]", 0, NULL, &files);
+    faults |= glob("code/*.cu", GLOB_APPEND, NULL, &files);
+    if (faults)
+        fail("code", "expected the program's code there; keys are made from it");
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        if (!is_apart(files.gl_pathv[i]))
+            write_sum(stream, files.gl_pathv[i]);
+    globfree(&files);
+    fclose(stream);
+    return text;
+}
+
+static void put(const char *path, const char *text)
+{
+    char *old = file_exists(path) ? file_text(path, NULL) : NULL;
+    if (!old || strcmp(old, text)) {
+        struct file_writer *writer = file_create(path);
+        fputs(text, file_stream(writer));
+        file_commit(writer);
+    }
+    free(old);
+}
+
+/* Writes NAME.from, which has these lines, and NAME.key, which has their sum. */
+static void put_key(const struct rules *rules, const char *name, const char *lines)
+{
+    char *from = text_format("%s/%s.from", rules->stage->keys, name),
+         *path = text_format("%s/%s.key", rules->stage->keys, name);
+    struct sum sum = sum_bytes(lines, strlen(lines));
+    char *key = text_format("%.*s\n", KEY_DIGITS, sum.digits);
+    put(from, lines);
+    put(path, key);
+    free(key);
+    free(path);
+    free(from);
+}
+
+/* Each line of a key, behind the name that it goes by. */
+static void write_key(FILE *stream, const struct rules *rules, const char *key,
+                      const char *name)
+{
+    char *path = text_format("%s/%s.key", rules->stage->keys, key);
+    char *text = file_exists(path) ? file_text(path, NULL) : text_format("%s", "");
+    for (char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+        fprintf(stream, "%s %.*s\n", name, (int)strcspn(line, "\n"), line);
+    free(text);
+    free(path);
+}
+
+static void write_data_key(FILE *stream, const struct rules *rules, const char *label)
+{
+    char *name = text_format("data-%s", label);
+    write_key(stream, rules, rules->plan->toyland ? "data" : name, name);
+    free(name);
+}
+
+static void write_parent_key(FILE *stream, const struct rules *rules, const char *name)
+{
+    write_key(stream, rules, name, name);
+}
+
+static void write_teacher(FILE *stream, const struct rules *rules)
+{
+    static const char *const names[] = {"model.safetensors", "config.json",
+                                        "vocab.txt"};
+    write_data_key(stream, rules, "corpus");
+    if (rules->plan->scratch) {
+        write_data_key(stream, rules, "teacher");
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        char *path = text_format("%s/%s", rules->teacher, names[i]);
+        if (file_exists(path))
+            fprintf(stream, "teacher/%s %s\n", names[i], sum_file(path).digits);
+        free(path);
+    }
+}
+
+static void write_from(FILE *stream, const struct rules *rules,
+                       const struct planned_stage *s)
+{
+    static const char *const own[] = {"pretrain", "distill", "finetune"};
+    const char *task = s->task ? s->task->task->name : NULL;
+    char *lines = plan_hashed(rules->plan, s->kind, s->model->name, task);
+    fputs(lines, stream);
+    free(lines);
+    if (s->kind == DISTILL)
+        fprintf(stream, "[distill] seed = %d\n", s->seed);
+    fputs(rules->engine, stream);
+    for (const char *end = ".c\0.h\0"; *end; end += strlen(end) + 1) {
+        char *path = text_format("code/%s%s", own[s->kind], end);
+        if (file_exists(path))
+            write_sum(stream, path);
+        free(path);
+    }
+    if (s->kind == PRETRAIN)
+        write_teacher(stream, rules);
+    else
+        write_data_key(stream, rules, s->kind == DISTILL ? "corpus" : task);
+    if (s->kind == DISTILL && s->model->initial == INITIAL_FOLDER)
+        write_data_key(stream, rules, s->model->name);
+    for (int n = 0; n < s->need_count; n++)
+        write_parent_key(stream, rules, rules->plan->stages[s->needs[n]].name);
+}
+
+static void put_keys(struct rules *rules)
+{
+    rules->engine = sum_engine();
+    for (int i = 0; i < rules->plan->stage_count; i++) {
+        char *text;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+        write_from(stream, rules, &rules->plan->stages[i]);
+        fclose(stream);
+        put_key(rules, rules->plan->stages[i].name, text);
+        free(text);
+    }
+}
+
+/* Write the key of the benchmark */
+static void put_other_keys(const struct rules *rules)
+{
+    static const char *const files[] = {
+        "code/bench.c", "code/estimate.c", "code/watch.c", "code/distill.c",
+        "code/defaults.settings", "code/full.settings", "chapters/published.json"};
+    const struct plan *plan = rules->plan;
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    for (int t = 0; t < plan->task_count; t++) {
+        if (lacks(rules, plan->tasks[t].task->name))
+            continue; /* so that it is measured anew when it comes */
+        char *lines = plan_hashed(plan, FINETUNE, "teacher", plan->tasks[t].task->name);
+        fputs(lines, stream);
+        free(lines);
+    }
+    fputs(rules->engine, stream);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        write_sum(stream, files[i]);
+    write_parent_key(stream, rules, "distill-student");
+    fclose(stream);
+    put_key(rules, "bench", text);
+    free(text);
+    stream = open_memstream(&text, &size);
+    fprintf(stream, "[toyland] %d %d %d %d\n", (int)plan->seed, plan->paragraphs,
+            plan->train, plan->dev);
+    fputs(rules->engine, stream);
+    write_sum(stream, "code/toyland.c");
+    fclose(stream);
+    put_key(rules, "toyland", text);
+    free(text);
+}
+
+/* Write rules of make */
+static void write_rule(FILE *stream, const struct rules *rules,
+                       const struct planned_stage *s)
+{
+    const char *run = rules->stage->run;
+    fprintf(stream, "\n%s/stages/%s.json:", run, s->name);
+    for (int n = 0; n < s->need_count; n++)
+        fprintf(stream, " %s/stages/%s.json", run,
+                rules->plan->stages[s->needs[n]].name);
+    fputs(" FORCE\n\t$(STAGE) ", stream);
+    write_command(stream, rules, s, true);
+    fputc('\n', stream);
+}
+
+static void write_tier(FILE *stream, const struct rules *rules, enum tier tier)
+{
+    const struct plan *plan = rules->plan;
+    fprintf(stream, "\n%s.tier:", tier_names[tier]);
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].tier == tier && !rules->left_out[i])
+            fprintf(stream, " %s/stages/%s.json", rules->stage->run,
+                    plan->stages[i].name);
+    fputc('\n', stream);
+}
+
+static void write_rules(FILE *stream, const struct rules *rules)
+{
+    const struct plan *plan = rules->plan;
+    int due = 0;
+    bool tiers[TIERS] = {false};
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *stage = &plan->stages[i];
+        bool runs = !rules->left_out[i] && stage->tier <= rules->last;
+        tiers[stage->tier] |= runs;
+        due += runs && !has_record(rules, stage);
+    }
+    fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nWEAVE := %g\n"
+            "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs,
+            plan->weave, due);
+    for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
+        if (tiers[tier])
+            fprintf(stream, " %s", tier_names[tier]);
+    /* Name the folders of the teacher */
+    fputs("\nTEACHER_PATH := ", stream);
+    write_quoted(stream, rules->teacher, true);
+    char *model = plan->scratch ? text_format("%s/models/teacher", rules->stage->run)
+                                : text_format("%s", rules->teacher);
+    fputs("\nTEACHER_MODEL := ", stream);
+    write_quoted(stream, model, true);
+    fputc('\n', stream);
+    free(model);
+    write_data(stream, rules);
+    for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
+        if (tiers[tier])
+            write_tier(stream, rules, tier);
+    for (int i = 0; i < plan->stage_count; i++)
+        if (!rules->left_out[i])
+            write_rule(stream, rules, &plan->stages[i]);
+}
+
+static void write_list(FILE *stream, const struct rules *rules)
+{
+    for (int i = 0; i < rules->plan->stage_count; i++) {
+        struct planned_stage s = rules->plan->stages[i];
+        if (rules->left_out[i] || s.model->from)
+            continue;
+        s.kept = false;
+        fprintf(stream, "%s ", s.name);
+        write_command(stream, rules, &s, false);
+        fputc('\n', stream);
+    }
+}
+
+/* Print the plan for people */
+/* The stages that are not left out, up to a tier; counted: their seconds. */
+static struct forecast_row *list_rows(const struct rules *rules, const double *counted,
+                                      enum tier until, int *count)
+{
+    const struct plan *plan = rules->plan;
+    struct forecast_row *rows = allocate((size_t)plan->stage_count, sizeof *rows);
+    *count = 0;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (!rules->left_out[i] && plan->stages[i].tier <= until)
+            rows[(*count)++] = (struct forecast_row){plan->stages[i].name,
+                                                     plan->stages[i].tier,
+                                                     plan->stages[i].kind, counted[i]};
+    return rows;
+}
+
+static void print_tier(const struct rules *rules, const struct forecast_row *rows,
+                       int count, enum tier tier)
+{
+    struct forecast f = forecast_left(rows, count, rules->stage->run, tier, tier);
+    if (!f.stages)
+        return;
+    char *whole = about_text(f.whole / rules->plan->jobs),
+         *left = about_text(f.left / rules->plan->jobs);
+    printf("%-9s %4d stage%s %4d done  %8s in all  %8s left   %s%s\n", tier_names[tier],
+           f.stages, f.stages == 1 ? ", " : "s,", f.done, whole, left,
+           tier_titles[tier], tier > rules->last ? " (not in this run)" : "");
+    free(whole);
+    free(left);
+}
+
+static void print_t4(const struct rules *rules)
+{
+    if (!strcmp(rules->plan->device, "cpu")
+        || stage_kernels(rules->stage) != kernels_cpu())
+        return;
+    int count;
+    double *counted = forecast_count(rules->stage, rules->teacher, true);
+    struct forecast_row *rows = list_rows(rules, counted, rules->last, &count);
+    struct forecast core = forecast_left(rows, count, NULL, TIER_CORE, TIER_CORE),
+                    all = forecast_left(rows, count, NULL, TIER_CORE, rules->last);
+    char *first = about_text(core.whole), *whole = about_text(all.whole);
+    printf("plan: on a T4 the core is counted at %s, all of it at %s\n", first, whole);
+    free(first);
+    free(whole);
+    free(rows);
+    free(counted);
+}
+
+static void print_plan(const struct rules *rules)
+{
+    int count;
+    struct forecast_row *rows = list_rows(rules, rules->counted, TIERS - 1, &count);
+    for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
+        print_tier(rules, rows, count, tier);
+    struct forecast f = forecast_left(rows, count, rules->stage->run, TIER_CORE,
+                                      rules->last);
+    char *left = about_text(f.left / rules->plan->jobs);
+    printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages,
+           left, f.measured ? "by what those took" : "as counted");
+    print_t4(rules);
+    for (const char *line = rules->missing; *line; line += strcspn(line, "\n"))
+        if (*(line += *line == '\n'))
+            printf("plan: without %.*s\n", (int)strcspn(line, "\n"), line);
+    free(rows);
+    free(left);
+}
+
+/* Do what the command line asks */
+static enum tier find_tier(const char *name)
+{
+    for (enum tier tier = TIER_CORE; name && tier < TIERS; tier++)
+        if (!strcmp(tier_names[tier], name))
+            return tier;
+    if (name)
+        fail("UNTIL", "expected core, seeds, students, ablations, glue, squad or "
+             "extended, found \"%s\"", name);
+    return TIERS - 1;
+}
+
+static void keep_forecast(const struct rules *rules)
+{
+    int count;
+    struct forecast_row *rows = list_rows(rules, rules->counted, rules->last, &count);
+    char *path = text_format("%s/forecast.tsv", rules->stage->keys);
+    forecast_write(path, rows, count, rules->plan->jobs);
+    free(path);
+    free(rows);
+}
+
+int plan_main(int argc, char **argv)
+{
+    struct stage stage = stage_open(argc, argv, usage, "--profile --run --data");
+    struct rules rules = {.stage = &stage, .plan = stage.plan,
+                          .teacher = find_teacher(&stage),
+                          .last = find_tier(stage.until)};
+    char *missing = text_format("%s/missing", stage.keys ? stage.keys : "");
+    rules.missing = file_exists(missing) ? file_text(missing, NULL)
+                                         : text_format("%s", "");
+    rules.left_out = allocate((size_t)stage.plan->stage_count, sizeof *rules.left_out);
+    leave_out(&rules);
+    if (stage.keys) {
+        put_keys(&rules);
+        put_other_keys(&rules);
+    }
+    if (!stage.settings && !stage.list)
+        rules.counted = forecast_count(&stage, rules.teacher, false);
+    if (stage.make && stage.keys)
+        keep_forecast(&rules);
+    if (stage.settings)
+        settings_print(stage.plan->settings, stdout, true);
+    else if (stage.make)
+        write_rules(stdout, &rules);
+    else if (stage.list)
+        write_list(stdout, &rules);
+    else
+        print_plan(&rules);
+    free(rules.counted);
+    free(rules.left_out);
+    free(rules.missing);
+    free(rules.teacher);
+    free(rules.engine);
+    free(missing);
+    stage_close(&stage);
+    return 0;
+}
