@@ -259,7 +259,7 @@ else
 include $(PLAN)
 
 # what stands before and behind the command of a stage: it runs unless its record has its key
-THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
+THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 # several processes train one model, chapter 54
 RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
 STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
