@@ -281,7 +281,7 @@ results: $(RUN)/bench.json
 	$(Q)$(call alone,$(BUILD)) $(MAKE) -s --no-print-directory $(WORK)/checks.tsv
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $(CODE_KEY) $(WORDS)
+	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
@@ -302,7 +302,7 @@ $(KEYS)/data.key: FORCE
 	$(Q)cmp -s $(KEYS)/toyland.key $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
 	    $(DISTIL) toyland --out $(DATA).new $(TOYLAND) && cp $(KEYS)/toyland.key $(DATA).new/.key && \
 	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)sha256sum <$(DATA)/.sums >$@.new && $(whole)
+	$(Q)sha256sum <$(DATA)/.sums >$@.new && $(whole) && rm -f $(KEYS)/missing
 else
 $(KEYS)/data.key: FORCE
 	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
@@ -558,7 +558,7 @@ sanitized: $(filter-out $(RACE_TESTS),$(TESTS))
 	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $^
 
 # valgrind does not follow the harness's changes of stacks
-valgrind: $(filter-out %/harness %/cuda %/dry $(RACE_TESTS),$(TESTS))
+valgrind: $(filter-out %/harness %/cuda %/dry %/nccl $(RACE_TESTS),$(TESTS))
 	$(Q)set -e; for t in $^; do echo "valgrind $$t"; \
 	    OMP_NUM_THREADS=1 valgrind -q --error-exitcode=9 --leak-check=no $$t >/dev/null; done
 

@@ -114,9 +114,12 @@ objects)
             compiler) rm -f "$built"/*.o ;;
             *.cu | *.h) rm -f "$built/kernels_cuda.o" ;;
             esac
-            for list in $(grep -slF "$file" "$built"/*.d); do rm -f "${list%.d}.o"; done
+            for list in $(grep -slF "$file" "$built"/*.d "$built"/tests/*.d); do
+                rm -f "${list%.d}.o"
+            done
         done
         rm -f "$built/distil"
+        for list in "$built"/tests/*.d; do rm -f "${list%.d}"; done # the tests' programs
     else
         # Let the times agree
         find "$built" -maxdepth 1 -name '*.o' -newer "$built/distil" \

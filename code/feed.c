@@ -21,7 +21,7 @@ struct feed_state {
     int *order;      /* [sequences of train] the order of this epoch */
     long epoch;      /* whose order it is; −1: none yet */
     int pad;         /* slots a sequence is padded to, or 0 */
-    uint64_t seed, exam; /* of the training; of the validation, which is always the same */
+    uint64_t seed, exam; /* of the training; of the validation, always the same */
 };
 
 /* Find the files of a corpus */

@@ -56,7 +56,7 @@ static struct machine describe(const struct kernels *k, const struct shape *shap
 }
 
 /* Guess how much there is to read */
-enum { BYTES_OF_TOKEN = 5, WIKITEXT_TOKENS = 1739500, STUDY_VALIDATIONS = 20 };
+enum { BYTES_OF_TOKEN = 5, WIKITEXT_TOKENS = 1739500, VALIDATIONS = 20 };
 
 static double tokens_of(const struct stage *stage, const char *words, long limit)
 {
@@ -82,7 +82,8 @@ struct reading_load {
     int length;        /* tokens of a row, in the mean */
 };
 
-static struct reading_load load_of(const struct plan *plan, const struct planned_task *t)
+static struct reading_load load_of(const struct plan *plan,
+                                   const struct planned_task *t)
 {
     enum { SENTENCE = 20, UNKNOWN = 10000 };
     const struct task *task = t->task;
@@ -134,30 +135,48 @@ static double seconds_watched(void)
 
 static const struct optimizer_settings any_pace = {.epsilon = 1e-8f, .steps = 1};
 
-/* A step of a student; or of reading masked words, if there is no teacher. */
-static double imagine_reading(const struct kernels *k, const struct shape *teacher,
-                              const struct shape *shape, enum learning learning,
-                              const struct loss_settings *losses, int rows, int length)
+/* A batch with every seventh word hidden, which is about as many as are. */
+static struct batch *masked_batch(int rows, int length)
 {
-    struct model *master = teacher ? open_imagined(k, teacher, HEAD_MLM, 0,
-                                                   LEARN_NOTHING) : NULL;
-    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, learning);
-    struct optimizer *optimizer = optimizer_create(model, &any_pace);
     struct batch *batch = imagined_batch(rows, length, 0);
     for (int t = 0; t < batch->tokens; t += 7)
         batch->labels[t] = 5;
+    return batch;
+}
+
+static double imagine_distilling(const struct kernels *k, const struct shape *teacher,
+                                 const struct shape *shape,
+                                 const struct loss_settings *losses, int rows,
+                                 int length)
+{
+    struct model *master = open_imagined(k, teacher, HEAD_MLM, 0, LEARN_NOTHING);
+    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, LEARN_ALL);
+    struct optimizer *optimizer = optimizer_create(model, &any_pace);
+    struct batch *batch = masked_batch(rows, length);
     watch_clear();
-    if (master)
-        distillation_step(model, master, batch, losses, 0, 1, NULL);
-    else
-        masked_lm_step(model, batch, 0, 1, NULL);
+    distillation_step(model, master, batch, losses, 0, 1, NULL);
     optimizer_step(optimizer, 0);
     double seconds = seconds_watched();
     batch_free(batch);
     optimizer_free(optimizer);
     encoder_free(model);
-    if (master)
-        encoder_free(master);
+    encoder_free(master);
+    return seconds;
+}
+
+static double imagine_reading(const struct kernels *k, const struct shape *shape,
+                              enum learning learning, int rows, int length)
+{
+    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, learning);
+    struct optimizer *optimizer = optimizer_create(model, &any_pace);
+    struct batch *batch = masked_batch(rows, length);
+    watch_clear();
+    masked_lm_step(model, batch, 0, 1, NULL);
+    optimizer_step(optimizer, 0);
+    double seconds = seconds_watched();
+    batch_free(batch);
+    optimizer_free(optimizer);
+    encoder_free(model);
     return seconds;
 }
 
@@ -196,14 +215,14 @@ static double count_reading(const struct counting *c, const struct recipe *recip
     double tokens = tokens_of(c->stage, corpus->train, corpus->train_tokens),
            checked = tokens_of(c->stage, corpus->validation, corpus->validation_tokens),
            each = recipe->batch * 0.6 * corpus->length;
-    return (recipe->epochs * tokens + STUDY_VALIDATIONS * checked / 3) / each * step;
+    return (recipe->epochs * tokens + VALIDATIONS * checked / 3) / each * step;
 }
 
 static double count_teacher(const struct counting *c)
 {
     const struct plan *plan = c->stage->plan;
-    double step = imagine_reading(c->k, NULL, &c->teacher,
-                                  plan->scratch ? LEARN_ALL : LEARN_HEAD, NULL,
+    double step = imagine_reading(c->k, &c->teacher,
+                                  plan->scratch ? LEARN_ALL : LEARN_HEAD,
                                   plan->recipe.batch, plan->corpus.length * 6 / 10);
     struct recipe recipe = plan->recipe;
     recipe.epochs = c->headed ? 0 : recipe.epochs;
@@ -215,8 +234,8 @@ static double count_student(const struct counting *c, const struct planned_model
     struct shape shape = model_student_shape(&c->teacher, m->layers);
     struct loss_settings losses = distillation_losses(m, c->teacher.layers);
     int length = m->corpus.length * 6 / 10;
-    double step = imagine_reading(c->k, &c->teacher, &shape, LEARN_ALL, &losses,
-                                  m->recipe.batch, length);
+    double step = imagine_distilling(c->k, &c->teacher, &shape, &losses,
+                                     m->recipe.batch, length);
     return count_reading(c, &m->recipe, &m->corpus, step);
 }
 
@@ -227,7 +246,8 @@ static double count_finetuning(const struct counting *c, const struct planned_ta
     struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
                                     : c->teacher;
     struct reading_load load = load_of(c->stage->plan, t);
-    double step = imagine_answering(c->k, &shape, t->task, t->recipe.batch, load.length);
+    double step = imagine_answering(c->k, &shape, t->task, t->recipe.batch,
+                                    load.length);
     return (t->recipe.epochs * load.rows + load.exam / 3) / t->recipe.batch * step;
 }
 
@@ -281,7 +301,8 @@ static double seconds_taken(const char *run, const char *name)
 {
     char *path = text_format("%s/stages/%s.json", run ? run : "", name);
     json_t *record = run && file_exists(path) ? seal_read(path) : NULL;
-    double seconds = record ? json_number_value(json_object_get(record, "seconds")) : -1;
+    double seconds =
+        record ? json_number_value(json_object_get(record, "seconds")) : -1;
     json_decref(record);
     free(path);
     return seconds;
@@ -372,8 +393,8 @@ int left_main(int argc, char **argv)
             struct forecast f = forecast_left(rows, grid->rows, stage.run, TIER_CORE,
                                               TIERS - 1);
             char *left = about_text(f.left / jobs);
-            printf("%s, %d of %d stages done, about %s left\n", tier_names[rows[i].tier],
-                   f.done, f.stages, left);
+            printf("%s, %d of %d stages done, about %s left\n",
+                   tier_names[rows[i].tier], f.done, f.stages, left);
             free(left);
         }
     free(rows);

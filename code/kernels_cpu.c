@@ -121,7 +121,8 @@ static size_t memory_left(void)
 
 static void reserve_cpu(size_t bytes, const char *advice)
 {
-    size_t left = memory_left(), addresses = addresses_left();
+    size_t left = memory_left() / (ranks_wire() ? (size_t)ranks_wire()->places : 1);
+    size_t addresses = addresses_left();
     if (left == 0 || addresses < left)
         left = addresses;
     if (bytes > left)

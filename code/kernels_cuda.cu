@@ -2251,8 +2251,8 @@ static void sum_block_cuda(float *x, size_t n)
     int rank = ranks_rank(), count = ranks_count();
     size_t begin = ranks_slice(n, rank), own = ranks_slice(n, rank + 1) - begin;
     check(nccl.GroupStart());
-    for (int step = 1; step < count; step++) {
-        int to = (rank + step) % count, from = (rank + count - step) % count;
+    for (int k = 1; k < count; k++) {
+        int to = (rank + k) % count, from = (rank + count - k) % count;
         size_t at = ranks_slice(n, to), length = ranks_slice(n, to + 1) - at;
         swap_cuda(to, x + at, length, from, scratch + from * own, own);
     }
@@ -2260,8 +2260,8 @@ static void sum_block_cuda(float *x, size_t n)
     LAUNCH(add_slices_kernel, blocks_for(own, 4 * THREADS), THREADS, scratch, count,
            rank, x + begin, own);
     check(nccl.GroupStart());
-    for (int step = 1; step < count; step++) {
-        int to = (rank + step) % count, from = (rank + count - step) % count;
+    for (int k = 1; k < count; k++) {
+        int to = (rank + k) % count, from = (rank + count - k) % count;
         size_t at = ranks_slice(n, from), length = ranks_slice(n, from + 1) - at;
         swap_cuda(to, x + begin, own, from, x + at, length);
     }
@@ -2280,7 +2280,7 @@ static int choose_device(int count)
 {
     const struct wire *wire = ranks_wire();
     if (wire && wire->places > count)
-        fail("cuda", "expected a GPU for each of the %d ranks on this machine, found %d",
+        fail("cuda", "expected a GPU for each of %d ranks on this machine, found %d",
              wire->places, count);
     return wire ? wire->place : 0;
 }

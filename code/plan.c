@@ -128,7 +128,9 @@ static const struct field task_fields[] = {
     {"train-rows", COUNT, IN(train_rows), NULL, false},
     {"dev-rows", COUNT, IN(dev_rows), NULL, false},
 };
-static const struct field stride_fields[] = {{"stride", COUNT, IN(stride), NULL, false}};
+static const struct field stride_fields[] = {
+    {"stride", COUNT, IN(stride), NULL, false},
+};
 static const struct field list_fields[] = {
     {"tasks", IDLE_TEXT, 0, NULL, true},
     {"models", IDLE_TEXT, 0, NULL, true},
@@ -220,7 +222,8 @@ static const struct kind {
     {"run", {&run_group}},
     {"toyland", {&toyland_group}},
     {"corpus", {&line_group, &text_group}},
-    {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group, &text_group}},
+    {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group,
+                 &text_group}},
     {"head", {&recipe_group, &pad_group, &text_group}},
     {"distill", {&student_group, &title_group, &folder_group, &recipe_group, &pad_group,
                  &text_group}},
@@ -264,8 +267,8 @@ static void refuse_slips(const struct settings *s)
     const struct setting *setting;
     for (int i = 0; (section = settings_section(s, i)); i++)
         if (!kind_of(s, section))
-            fail(settings_path(s), "[%s] is no section that any stage reads; a student's "
-                 "has a title", section);
+            fail(settings_path(s), "[%s] is no section that any stage reads; a "
+                 "student's has a title", section);
     for (int i = 0; (setting = settings_setting(s, i)); i++)
         if (!knows(kind_of(s, setting->section), setting->key)) {
             char *where = settings_where(setting);
@@ -286,7 +289,8 @@ static void each_name(const struct settings *s, const char *sections, const char
         for (const char *c = name; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
                 char *where = settings_where(list);
-                fail(where, "expected plain words or numbers, found \"%s\"", list->value);
+                fail(where, "expected plain words or numbers, found \"%s\"",
+                     list->value);
             }
         use(context, name);
         free(name);
@@ -604,8 +608,8 @@ static void check_teachers(const struct plan *plan, const struct planned_task *t
 {
     int trained = plan_asks(task, &plan->models[0]) ? task->seeds : 0;
     if (count > trained)
-        fail(settings_path(plan->settings), "%s hears %d teachers of %s, which has %d; a "
-             "teacher is trained for each of its seeds", model->name, count,
+        fail(settings_path(plan->settings), "%s hears %d teachers of %s, which has %d; "
+             "a teacher is trained for each of its seeds", model->name, count,
              task->task->name, trained);
 }
 
@@ -618,8 +622,8 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
     struct planned_stage *stage = add_stage(
         plan, (struct planned_stage){
                   .kind = FINETUNE, .model = model, .task = task, .seed = seed,
-                  .name = text_format("finetune-%s-%s-%d", task->task->name, model->name,
-                                      seed),
+                  .name = text_format("finetune-%s-%s-%d", task->task->name,
+                                      model->name, seed),
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
     char *distilled = plan_distilled(model, d), *parent;
     parent = model->student ? text_format("distill-%s", distilled)

@@ -100,7 +100,7 @@ struct plan {
     double checkpoint, weave;            /* seconds between two; 0: none */
     const char *device;
     bool toyland, extended;
-    uint64_t seed;                       /* of the teacher, and of all that is drawn once */
+    uint64_t seed;                       /* of the teacher and its corpus */
     int paragraphs, train, dev;          /* of Toyland */
     const char *source, *vocabulary;     /* of the teacher */
     bool scratch;                        /* it is trained from scratch: */

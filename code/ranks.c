@@ -103,8 +103,8 @@ void ranks_gather(const void *mine, void *all, size_t bytes)
 {
     int rank = ranks_rank(), count = ranks_count();
     memcpy((char *)all + (size_t)rank * bytes, mine, bytes);
-    for (int step = 1; step < count; step++) {
-        int to = (rank + step) % count, from = (rank + count - step) % count;
+    for (int k = 1; k < count; k++) {
+        int to = (rank + k) % count, from = (rank + count - k) % count;
         wire->swap(to, mine, bytes, from, (char *)all + (size_t)from * bytes, bytes);
     }
 }
@@ -129,8 +129,8 @@ static void sum_block(float *x, size_t n)
     size_t begin = ranks_slice(n, rank), own = ranks_slice(n, rank + 1) - begin;
     /* Get this rank's slice from the others */
     memcpy(slices + (size_t)rank * own, x + begin, own * sizeof *x);
-    for (int step = 1; step < count; step++) {
-        int to = (rank + step) % count, from = (rank + count - step) % count;
+    for (int k = 1; k < count; k++) {
+        int to = (rank + k) % count, from = (rank + count - k) % count;
         size_t at = ranks_slice(n, to), length = ranks_slice(n, to + 1) - at;
         wire->swap(to, x + at, length * sizeof *x, from, slices + (size_t)from * own,
                    own * sizeof *x);
@@ -140,8 +140,8 @@ static void sum_block(float *x, size_t n)
             slices[i] += slices[(size_t)other * own + i];
     memcpy(x + begin, slices, own * sizeof *x);
     /* Give the sum to the others, and get theirs */
-    for (int step = 1; step < count; step++) {
-        int to = (rank + step) % count, from = (rank + count - step) % count;
+    for (int k = 1; k < count; k++) {
+        int to = (rank + k) % count, from = (rank + count - k) % count;
         size_t at = ranks_slice(n, from), length = ranks_slice(n, from + 1) - at;
         wire->swap(to, x + begin, own * sizeof *x, from, x + at, length * sizeof *x);
     }

@@ -1,12 +1,13 @@
 # Tangled from chapters/54-several-ranks.md; edit there.
 # usage: sh code/ranks.sh RANKS PROGRAM COMMAND OPTION...
 # Has so many ranks run PROGRAM COMMAND together, by Open MPI's mpirun, and exits with
-# their status; 1, saying so, if a signal has ended one of them.
+# their status; 1, saying so, if a signal has ended one of them. Where something is
+# missing, PROGRAM says what.
 set -u
 ranks=$1 program=$2 command=$3
 shift 3
 set -- "$program" "$command" --ranks "$ranks" "$@"
-command -v mpirun >/dev/null || exec "$@" # which says what it misses
+command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi || exec "$@"
 mpirun -q -n "$ranks" --bind-to none --map-by slot:OVERSUBSCRIBE "$@" </dev/null
 status=$?
 [ $status -gt 128 ] || exit $status

@@ -23,6 +23,11 @@ static void swap_mpi(int to, const void *out, size_t sent, int from, void *in,
                  peer(from), TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
 }
 
+static void close_mpi(void)
+{
+    MPI_Finalize();
+}
+
 /* End all ranks where one fails */
 static void end_all(void)
 {
@@ -45,17 +50,13 @@ static void end_together(int rank, int count)
 }
 
 /* Open MPI's wire */
-static void close_mpi(void)
-{
-    MPI_Finalize();
-}
-
 const struct wire *ranks_mpi(int count)
 {
     static struct wire wire = {.swap = swap_mpi, .close = close_mpi};
     int provided;
     MPI_Comm machine;
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
     MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &wire.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &wire.count);

@@ -225,6 +225,19 @@ static json_t *find_gpu(const char *reference)
 }
 
 /* Gather what the results are given */
+/* What stands behind the tab on each line of DIR/missing (chapter "Data"). */
+static json_t *read_unavailable(const char *keys)
+{
+    json_t *list = json_array();
+    char *path = text_format("%s/missing", keys ? keys : "");
+    char *text = keys && file_exists(path) ? file_text(path, NULL) : NULL;
+    for (char *line = text ? strtok(text, "\n") : NULL; line; line = strtok(NULL, "\n"))
+        if (strchr(line, '\t'))
+            json_array_append_new(list, json_string(strchr(line, '\t') + 1));
+    free(text);
+    free(path);
+    return list;
+}
 static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -240,10 +253,11 @@ static json_t *gather(const struct stage *stage)
     json_t *versions = json_pack(
         "{s:s, s:s, s:s, s:s}", "gcc", __VERSION__, "openblas", openblas_get_config(),
         "jansson", jansson_version_str(), "utf8proc", utf8proc_version());
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "profile", profile, "code",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "profile", profile, "code",
                      *stage->key ? stage->key : "not recorded", "versions", versions,
-                     "checks", read_checks(stage->checks), "references", references,
-                     "gpu", find_gpu(stage->reference));
+                     "checks", read_checks(stage->checks), "unavailable",
+                     read_unavailable(stage->keys), "references", references, "gpu",
+                     find_gpu(stage->reference));
 }
 
 /* Leave what the results were computed from */
@@ -278,7 +292,7 @@ static void leave_grounds(const struct stage *stage, json_t *given)
 /* Run the command */
 static const char usage[] =
     "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
-    "                      [--checks FILE] [--key HASH]\n"
+    "                      [--checks FILE] [--key HASH] [--keys DIR]\n"
     "\n"
     "Computes all scores of a finished run from its predictions and writes\n"
     "summary.json, verdicts.json, values.json, tables/ and figures/ into its folder.\n"
@@ -288,7 +302,8 @@ static const char usage[] =
     "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
     "                   of the same profile\n"
     "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
-    "  --key HASH       hash of the code, to be stated in the report\n";
+    "  --key HASH       hash of the code, to be stated in the report\n"
+    "  --keys DIR       has what the data step could not have\n";
 
 int results_main(int argc, char **argv)
 {

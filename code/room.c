@@ -64,7 +64,8 @@ static size_t in_training(struct room *room, const struct shape *shape, enum hea
 static int corpus_tokens(const struct recipe *recipe,
                          const struct corpus_settings *corpus)
 {
-    return recipe->batch * (recipe->pad > corpus->length ? recipe->pad : corpus->length);
+    int length = recipe->pad > corpus->length ? recipe->pad : corpus->length;
+    return recipe->batch * length;
 }
 
 static void add_teacher(struct room *room)

@@ -244,8 +244,9 @@ static void put(const char *path, const char *text)
 static void put_key(const struct rules *rules, const char *name, const char *lines)
 {
     char *from = text_format("%s/%s.from", rules->stage->keys, name),
-         *path = text_format("%s/%s.key", rules->stage->keys, name),
-         *key = text_format("%.*s\n", KEY_DIGITS, sum_bytes(lines, strlen(lines)).digits);
+         *path = text_format("%s/%s.key", rules->stage->keys, name);
+    struct sum sum = sum_bytes(lines, strlen(lines));
+    char *key = text_format("%.*s\n", KEY_DIGITS, sum.digits);
     put(from, lines);
     put(path, key);
     free(key);
@@ -279,7 +280,8 @@ static void write_parent_key(FILE *stream, const struct rules *rules, const char
 
 static void write_teacher(FILE *stream, const struct rules *rules)
 {
-    static const char *const names[] = {"model.safetensors", "config.json", "vocab.txt"};
+    static const char *const names[] = {"model.safetensors", "config.json",
+                                        "vocab.txt"};
     write_data_key(stream, rules, "corpus");
     if (rules->plan->scratch) {
         write_data_key(stream, rules, "teacher");
@@ -405,8 +407,8 @@ static void write_rules(FILE *stream, const struct rules *rules)
         due += runs && !has_record(rules, stage);
     }
     fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nWEAVE := %g\n"
-            "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs, plan->weave,
-            due);
+            "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs,
+            plan->weave, due);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
         if (tiers[tier])
             fprintf(stream, " %s", tier_names[tier]);
@@ -466,8 +468,8 @@ static void print_tier(const struct rules *rules, const struct forecast_row *row
     char *whole = about_text(f.whole / rules->plan->jobs),
          *left = about_text(f.left / rules->plan->jobs);
     printf("%-9s %4d stage%s %4d done  %8s in all  %8s left   %s%s\n", tier_names[tier],
-           f.stages, f.stages == 1 ? ", " : "s,", f.done, whole, left, tier_titles[tier],
-           tier > rules->last ? " (not in this run)" : "");
+           f.stages, f.stages == 1 ? ", " : "s,", f.done, whole, left,
+           tier_titles[tier], tier > rules->last ? " (not in this run)" : "");
     free(whole);
     free(left);
 }
@@ -499,8 +501,8 @@ static void print_plan(const struct rules *rules)
     struct forecast f = forecast_left(rows, count, rules->stage->run, TIER_CORE,
                                       rules->last);
     char *left = about_text(f.left / rules->plan->jobs);
-    printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages, left,
-           f.measured ? "by what those took" : "as counted");
+    printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages,
+           left, f.measured ? "by what those took" : "as counted");
     print_t4(rules);
     for (const char *line = rules->missing; *line; line += strcspn(line, "\n"))
         if (*(line += *line == '\n'))
@@ -538,7 +540,8 @@ int plan_main(int argc, char **argv)
                           .teacher = find_teacher(&stage),
                           .last = find_tier(stage.until)};
     char *missing = text_format("%s/missing", stage.keys ? stage.keys : "");
-    rules.missing = file_exists(missing) ? file_text(missing, NULL) : text_format("%s", "");
+    rules.missing = file_exists(missing) ? file_text(missing, NULL)
+                                         : text_format("%s", "");
     rules.left_out = allocate((size_t)stage.plan->stage_count, sizeof *rules.left_out);
     leave_out(&rules);
     if (stage.keys) {

@@ -195,6 +195,16 @@ static void set_cuts(const struct run *run, json_t *values)
     value_set(values, words_joined(&few, "; "), "cuts.brief");
     json_decref(cuts);
 }
+static void set_unavailable(const json_t *given, json_t *values)
+{
+    size_t i;
+    json_t *sentence;
+    struct words all = {NULL, 0};
+    json_array_foreach(json_object_get(given, "unavailable"), i, sentence)
+        words_add(&all, say("%s", json_string_value(sentence)));
+    value_flag(values, all.count > 0, "unavailable.known");
+    value_set(values, words_joined(&all, " "), "unavailable");
+}
 /* Whether a fine-tuning has left its answers to a task. */
 static bool answered(const struct run *run, const struct planned_stage *stage,
                      const struct task *task)
@@ -717,6 +727,7 @@ json_t *sentences_make(const struct findings *findings, const struct verdicts *v
     set_models(run, values);
     set_cuts(run, values);
     set_missing(run, values);
+    set_unavailable(given, values);
     set_seeds(run, values);
     set_collapsed(run, values);
     set_lessons(findings, settings, values);

@@ -50,8 +50,8 @@ int settings_choice(const struct settings *settings, const char *sections,
 int settings_list(const struct settings *settings, const char *sections,
                   const char *key, int *list, int room);
 
-/* settings_section: the name of section number i, from 0, in the order of the files; NULL
-   behind the last. settings_setting: the same of the settings. */
+/* settings_section: the name of section number i, from 0, in the order of the files;
+   NULL behind the last. settings_setting: the same of the settings. */
 const char *settings_section(const struct settings *settings, int i);
 const struct setting *settings_setting(const struct settings *settings, int i);
 

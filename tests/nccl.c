@@ -83,7 +83,7 @@ static void refuse_one_gpu(void *unused)
 {
     (void)unused;
     mesh_wire.places = 2; /* on this machine, which has one */
-    EXPECT_FAIL(kernels_open("cuda"), "cuda: expected a GPU for each of the 2 ranks on this machine, found 1");
+    EXPECT_FAIL(kernels_open("cuda"), "cuda: expected a GPU for each of 2 ranks on this machine, found 1");
 }
 
 static void refuse_without_nccl(void *unused)

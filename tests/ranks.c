@@ -217,7 +217,7 @@ static void two_ranks_train_as_one(void **state)
     assert_true(teacher > 0 && student > 0 && task > 0); /* they did not add in the same order */
     print_message("apart: %.1e %.1e %.1e\n", teacher, student, task);
     assert_true(teacher < WHOLE && student < WHOLE && task < WHOLE);
-    check_report("check.ranks.model", "%.1e", fmax(teacher, fmax(student, task)));
+    check_report("ranks.model", "%.1e", fmax(teacher, fmax(student, task)));
 }
 
 /* ---- A pause ---- */

@@ -7,6 +7,8 @@
 
 #include "catch.h"
 #include "check.h"
+#include "estimate.h"
+#include "fail.h"
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
@@ -360,6 +362,56 @@ static void test_published(void **unused)
     encoder_free(student);
 }
 
+/* A step of distillation at base size on T4s, each with its share of the batch, and what their all_sum takes over PCIe:
+   each rank sends and receives (n - 1) / n of the gradient twice, and reads n slices and writes one in between. */
+static void test_ranks(void **unused)
+{
+    (void)unused;
+    json_t *all = json_load_file("chapters/published.json", 0, NULL);
+    double reached = published_number(all, "t4.bandwidth-share") / 100;
+    struct machine t4 = {
+        .real_size = 2, .logit_rows = GPU_LOGIT_ROWS, .gemm = 1e12 * published_number(all, "t4.sustained"),
+        .other = 1e12 * published_number(all, "t4.fp32"), .launch = 1e-6 * published_number(all, "t4.launch"),
+        .bandwidth = 1e9 * reached * published_number(all, "t4.bandwidth")};
+    double pcie = 1e9 * reached * published_number(all, "t4.pcie");
+    const struct kernels *k = watch_open(NULL, &t4);
+    struct shape half = model_student_shape(&base, 6);
+    struct model *teacher = dry_model(k, &base, LEARN_NOTHING), *student = dry_model(k, &half, LEARN_ALL);
+    struct optimizer *optimizer = optimizer_create(student, &steps);
+    struct loss_settings settings = triple;
+    settings.pair[0] = (struct layer_pair){6, 12};
+    double bytes = 4 * (double)student->parameters.size, alone[2], times[2][3];
+    for (int large = 0; large < 2; large++)
+        for (int doubled = 0, ranks = 1; doubled < 3; doubled++, ranks *= 2) {
+            struct batch *batch = make_batch((large ? 64 : 16) / ranks, 73, base.vocabulary); /* a line's tokens */
+            double compute = 0, sends = 2 * bytes * (ranks - 1) / ranks;
+            double exchange = ranks == 1 ? 0 : sends / pcie + bytes * (1 + 1.0 / ranks) / t4.bandwidth;
+            watch_clear();
+            distillation_step(student, teacher, batch, &settings, 7, 1, NULL);
+            optimizer_step(optimizer, 0);
+            for (enum kernel_family f = 0; f < FAMILIES; f++)
+                compute += watch_tally(f).estimate;
+            alone[large] = ranks == 1 ? compute : alone[large];
+            times[large][doubled] = alone[large] / (compute + exchange);
+            const char *names[] = {"computes", "exchanges", "faster"};
+            double values[] = {1e3 * compute, 1e3 * exchange, times[large][doubled]};
+            for (int i = 0; i < 3; i++) {
+                char *name = text_format("ranks.%s.%d.%s", large ? "large" : "small", ranks, names[i]);
+                check_report(name, i == 2 ? "%.1f" : "%.0f", values[i]);
+                free(name);
+            }
+            batch_free(batch);
+        }
+    /* where there is much to compute, the exchange costs less of it; nobody gains more than his number */
+    for (int doubled = 1, ranks = 2; doubled < 3; doubled++, ranks *= 2)
+        assert_true(times[1][doubled] > times[0][doubled] && times[1][doubled] < ranks);
+    check_report("ranks.megabytes", "%.0f", bytes / 1e6);
+    optimizer_free(optimizer);
+    encoder_free(teacher);
+    encoder_free(student);
+    json_decref(all);
+}
+
 int main(void)
 {
     cpu = kernels_cpu();
@@ -367,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_flops), cmocka_unit_test(test_bytes), cmocka_unit_test(test_dry_counts_the_same),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_classifier), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_complete), cmocka_unit_test(test_others), cmocka_unit_test(test_roof), cmocka_unit_test(test_published),
+        cmocka_unit_test(test_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
