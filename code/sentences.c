@@ -705,10 +705,11 @@ static void set_kinds(const struct findings *f, json_t *values)
     }
     for (int i = 0; i < run->model_count; i++)
         students |= run->models[i]->student && strcmp(run->models[i]->name, "student");
-    bool all = above.count == run->count && above.count > 3;
-    value_set(values, all           ? say("all %d tasks", above.count)
-                      : above.count ? words_said(&above) : "none of the tasks",
-              "teacher.above");
+    int count = above.count;
+    const char *which = words_said(&above);
+    value_set(values, count == 0                       ? "none of the tasks"
+                      : count == run->count && count > 3 ? say("all %d tasks", count)
+                                                       : which, "teacher.above");
     value_flag(values, findings_beyond(f, "teacher"), "glue.known");
     value_flag(values, finding_of(f, GLUE, NULL, "teacher")->is.known, "glue.complete");
     value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
