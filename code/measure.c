@@ -34,97 +34,71 @@ struct scoring {
     enum metric metric;
     const struct tries *tries;
     uint64_t rows_place, seeds_place, origins_place;
-    int families, *sizes, **members; /* [families] seeds by the distillation they had */
+    int families, *family; /* [seeds] that of each fine-tuning, from 0 */
 };
+
+/* Numbers the distillations of which there are fine-tunings. */
+static void number_families(struct scoring *s)
+{
+    const int *origin = s->tries->origin;
+    s->family = allocate((size_t)s->tries->seeds, sizeof *s->family);
+    s->families = origin ? 0 : 1;
+    for (int i = 0; origin && i < s->tries->seeds; i++) {
+        int before = 0;
+        while (origin[before] != origin[i])
+            before++;
+        s->family[i] = before < i ? s->family[before] : s->families++;
+    }
+}
 
 /* The seeds that one life has; at most families * seeds of them. Returns how many. */
 static int draw_seeds(const struct scoring *s, uint64_t life, int *drawn)
 {
     uint64_t origins = random_key(BOOTSTRAP_SEED, life, s->origins_place),
              seeds = random_key(BOOTSTRAP_SEED, life, s->seeds_place);
-    int count = 0;
+    int count = 0, members[s->tries->seeds];
     for (int i = 0; i < s->families; i++) {
-        uint64_t family = random_below(origins, (uint64_t)i, (uint64_t)s->families);
-        for (int j = 0; j < s->sizes[family]; j++, count++)
-            drawn[count] = s->members[family][random_below(
-                seeds, (uint64_t)count, (uint64_t)s->sizes[family])];
+        int family = (int)random_below(origins, (uint64_t)i, (uint64_t)s->families),
+            size = 0;
+        for (int seed = 0; seed < s->tries->seeds; seed++)
+            if (s->family[seed] == family)
+                members[size++] = seed;
+        for (int j = 0; j < size; j++, count++)
+            drawn[count] = members[random_below(seeds, (uint64_t)count, (uint64_t)size)];
     }
     return count;
 }
 
-/* Sort the fine-tunings into families */
-static void sort_families(struct scoring *s)
-{
-    int seeds = s->tries->seeds, most = 0;
-    for (int i = 0; s->tries->origin && i < seeds; i++)
-        most = s->tries->origin[i] > most ? s->tries->origin[i] : most;
-    s->sizes = allocate((size_t)most + 1, sizeof *s->sizes);
-    s->members = allocate((size_t)most + 1, sizeof *s->members);
-    for (int origin = 0; origin <= most; origin++) {
-        int *members = allocate((size_t)seeds, sizeof *members), size = 0;
-        for (int i = 0; i < seeds; i++)
-            if ((s->tries->origin ? s->tries->origin[i] : 0) == origin)
-                members[size++] = i;
-        s->members[s->families] = members;
-        s->sizes[s->families] = size;
-        if (size > 0) /* a seed may be missing yet, and its family with it */
-            s->families++;
-        else
-            free(members);
-    }
-}
-
 /* Score one resample of rows and seeds */
-/* What one thread works with. */
-struct scratch {
-    int *rows, *seeds;
-    double *labels, *predictions, *scores;
-};
-
-static double score_resample(const struct scoring *s, int life,
-                             const struct scratch *scratch)
+static double score_resample(const struct scoring *s, uint64_t life)
 {
     const struct tries *tries = s->tries;
-    uint64_t key = random_key(BOOTSTRAP_SEED, (uint64_t)life, s->rows_place);
-    for (int row = 0; row < tries->rows; row++) {
-        int drawn = (int)random_below(key, (uint64_t)row, (uint64_t)tries->rows);
-        scratch->rows[row] = drawn;
-        scratch->labels[row] = tries->labels[drawn];
+    size_t rows = (size_t)tries->rows, seeds = (size_t)(s->families * tries->seeds);
+    uint64_t key = random_key(BOOTSTRAP_SEED, life, s->rows_place);
+    int *row = allocate(rows, sizeof *row), *seed = allocate(seeds, sizeof *seed);
+    double *labels = allocate(rows, sizeof *labels),
+           *predictions = allocate(rows, sizeof *predictions),
+           *scores = allocate(seeds, sizeof *scores);
+    for (size_t i = 0; i < rows; i++) {
+        row[i] = (int)random_below(key, i, rows);
+        labels[i] = tries->labels[row[i]];
     }
-    int seeds = draw_seeds(s, (uint64_t)life, scratch->seeds);
-    for (int i = 0; i < seeds; i++) {
-        const double *predictions = tries->predictions[scratch->seeds[i]];
-        for (int row = 0; row < tries->rows; row++)
-            scratch->predictions[row] = predictions[scratch->rows[row]];
-        scratch->scores[i] = metric_score(s->metric, scratch->labels,
-                                          scratch->predictions, tries->rows);
+    int drawn = draw_seeds(s, life, seed);
+    for (int k = 0; k < drawn; k++) {
+        for (size_t i = 0; i < rows; i++)
+            predictions[i] = tries->predictions[seed[k]][row[i]];
+        scores[k] = metric_score(s->metric, labels, predictions, tries->rows);
     }
-    return measure_median(scratch->scores, seeds);
+    double median = measure_median(scores, drawn);
+    free(row);
+    free(seed);
+    free(labels);
+    free(predictions);
+    free(scores);
+    return median;
 }
 
 /* Measure a model's score on a task */
-static void draw_lives(const struct scoring *s, struct measure *measure)
-{
-    size_t rows = (size_t)s->tries->rows,
-           seeds = (size_t)(s->families * s->tries->seeds);
-#pragma omp parallel
-    {
-        struct scratch scratch = {allocate(rows, sizeof(int)),
-                                  allocate(seeds, sizeof(int)),
-                                  allocate(rows, sizeof(double)),
-                                  allocate(rows, sizeof(double)),
-                                  allocate(seeds, sizeof(double))};
-#pragma omp for
-        for (int life = 0; life < RESAMPLES; life++)
-            measure->draws[life] = score_resample(s, life, &scratch);
-        free(scratch.rows);
-        free(scratch.seeds);
-        free(scratch.labels);
-        free(scratch.predictions);
-        free(scratch.scores);
-    }
-}
-
 struct measure *measure_scores(const struct task *task, enum metric metric,
                                const struct tries *tries)
 {
@@ -139,13 +113,11 @@ struct measure *measure_scores(const struct task *task, enum metric metric,
         scores[seed] = metric_score(metric, tries->labels, tries->predictions[seed],
                                     tries->rows);
     measure->value = measure_median(scores, tries->seeds);
-    sort_families(&s);
-    draw_lives(&s, measure);
-    /* Free the families */
-    for (int i = 0; i < s.families; i++)
-        free(s.members[i]);
-    free(s.members);
-    free(s.sizes);
+    number_families(&s);
+#pragma omp parallel for
+    for (int life = 0; life < RESAMPLES; life++)
+        measure->draws[life] = score_resample(&s, (uint64_t)life);
+    free(s.family);
     free(scores);
     return measure;
 }

@@ -172,32 +172,6 @@ static void read_answers(const struct run *run, const struct planned_task *plann
         free(path);
     }
 }
-/* The answers of a model, with room for so many seeds. */
-static struct answers answers_of(const struct planned_model *model, int seeds)
-{
-    size_t room = (size_t)seeds;
-    return (struct answers){.model = model,
-                            .seed = allocate(room, sizeof(int)),
-                            .origin = allocate(room, sizeof(int)),
-                            .predictions = allocate(room, sizeof(double *)),
-                            .others = allocate(room, sizeof(double *)),
-                            .scores = allocate(room, sizeof(double)),
-                            .collapsed = allocate(room, sizeof(bool))};
-}
-
-static void free_answers(struct answers *a)
-{
-    for (int seed = 0; seed < a->seeds; seed++) {
-        free(a->predictions[seed]);
-        free(a->others[seed]);
-    }
-    free(a->predictions);
-    free(a->others);
-    free(a->seed);
-    free(a->origin);
-    free(a->scores);
-    free(a->collapsed);
-}
 /* Adds the sheet of a task to the run if any model answered it. */
 static void read_sheet(struct run *run, const struct task *task,
                        const struct planned_task *planned)
@@ -208,12 +182,9 @@ static void read_sheet(struct run *run, const struct task *task,
         .list = allocate((size_t)planned->model_count, sizeof *sheet.list)};
     for (int i = 0; i < planned->model_count; i++) {
         struct answers *a = &sheet.list[sheet.count];
-        *a = answers_of(planned->models[i], planned->seeds);
+        *a = (struct answers){.model = planned->models[i]};
         read_answers(run, planned, &sheet, a);
-        if (a->seeds > 0)
-            sheet.count++;
-        else
-            free_answers(a);
+        sheet.count += a->seeds > 0;
     }
     if (sheet.count > 0) {
         run->sheets[run->count++] = sheet;
@@ -310,7 +281,10 @@ void run_free(struct run *run)
     for (int i = 0; i < run->count; i++) {
         struct sheet *sheet = &run->sheets[i];
         for (int j = 0; j < sheet->count; j++)
-            free_answers(&sheet->list[j]);
+            for (int k = 0; k < sheet->list[j].seeds; k++) {
+                free(sheet->list[j].predictions[k]);
+                free(sheet->list[j].others[k]);
+            }
         free(sheet->list);
         free(sheet->title);
         free(sheet->indices);

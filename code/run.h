@@ -29,16 +29,16 @@ const char *grid_text(const struct grid *grid, int row, int column);
 double grid_number(const struct grid *grid, int row, int column);
 
 /* Hold the answers that models gave */
-/* One model's answers to a task. */
+/* One model's answers to a task; so many seeds, in the order of the plan. */
 struct answers {
     const struct planned_model *model;
-    int seeds;             /* 0: it gave none */
-    int *seed;             /* [seeds] in the order of the plan */
-    int *origin;           /* [seeds] the distillation that each began with, from 0 */
-    double **predictions;  /* [seeds][rows] classes, numbers, or how well texts agree */
-    double **others;       /* [seeds][rows] what task->also is computed from, or NULL */
-    double *scores;        /* [seeds] the task's metric in percent */
-    bool *collapsed;       /* [seeds] every row got the same answer */
+    int seeds, seed[MOST_SEEDS];
+    int origin[MOST_SEEDS];           /* the distillation that each began with, from 0 */
+    double *predictions[MOST_SEEDS];  /* [rows] classes, numbers, or how well texts
+                                         agree */
+    double *others[MOST_SEEDS];       /* [rows] what task->also is computed from */
+    double scores[MOST_SEEDS];        /* the task's metric in percent */
+    bool collapsed[MOST_SEEDS];       /* every row got the same answer */
 };
 
 /* A task that the run answered. */

@@ -207,69 +207,41 @@ static void set_unavailable(const json_t *given, json_t *values)
 }
 /* Whether a fine-tuning has left its answers to a task. */
 static bool answered(const struct run *run, const struct planned_stage *stage,
-                     const char *task)
+                     const struct task *task)
 {
-    const struct answers *a = run_answers(run_sheet(run, task), stage->model->name);
+    const struct sheet *sheet = run_sheet(run, task->name);
+    const struct answers *a = run_answers(sheet, stage->model->name);
     for (int k = 0; a && k < a->seeds; k++)
         if (a->seed[k] == stage->seed)
             return true;
     return false;
 }
 
-static void set_tiers(const struct run *run, enum tier reached, json_t *values)
-{
-    struct words here = {NULL, 0}, to_come = {NULL, 0};
-    for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
-        for (int i = 0; i < run->plan->stage_count; i++)
-            if (run->plan->stages[i].tier == tier)
-                words_add(tier <= reached ? &here : &to_come, tier_titles[tier]);
-    value_flag(values, to_come.count > 0, "tiers.to-come.known");
-    value_set(values, words_joined(&here, "; "), "tiers.here");
-    value_set(values, words_joined(&to_come, "; "), "tiers.to-come");
-}
-
-/* Adds what a model lacks of a task, "CoLA of the student has 1 of 3 seeds". */
-static void list_missing(const struct run *run, const struct sheet *sheet,
-                         const struct planned_model *model, enum tier reached,
-                         struct words *missing)
-{
-    const struct planned_task *task = plan_task(run->plan, sheet->task->name);
-    int wanted = 0, found = 0;
-    for (int i = 0; i < run->plan->stage_count; i++) {
-        const struct planned_stage *stage = &run->plan->stages[i];
-        if (stage->task == task && stage->model == model && stage->tier <= reached) {
-            wanted++;
-            found += answered(run, stage, sheet->task->name);
-        }
-    }
-    if (found < wanted)
-        words_add(missing, say("%s of the %s has %d of %s", sheet->title, model->title,
-                               found, count_said(wanted, "seed")));
-}
 static void set_missing(const struct run *run, json_t *values)
 {
     enum { MOST_NAMED = 5 };
-    const struct plan *plan = run->plan;
     enum tier reached = TIER_CORE;
-    struct words missing = {NULL, 0};
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *stage = &plan->stages[i];
-        if (stage->kind == FINETUNE && stage->tier > reached
-            && answered(run, stage, stage->task->task->name))
-            reached = stage->tier;
+    struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
+    const struct planned_stage *stages = run->plan->stages,
+                               *end = stages + run->plan->stage_count;
+    for (const struct planned_stage *s = stages; s < end; s++)
+        if (s->kind == FINETUNE && s->tier > reached
+            && answered(run, s, s->task->task))
+            reached = s->tier;
+    for (const struct planned_stage *s = stages; s < end; s++) {
+        words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
+        for (const struct task *task = task_list; task->name; task++)
+            if (s->kind == FINETUNE && s->tier <= reached && !answered(run, s, task)
+                && plan_task(run->plan, task->name) == s->task)
+                words_add(&missing, say("%s of the %s, seed %d", task->title,
+                                        s->model->title, s->seed));
     }
-    for (const struct task *task = task_list; task->name; task++) {
-        const struct planned_task *planned = plan_task(plan, task->name);
-        if (planned && planned->tier <= reached && !run_sheet(run, task->name))
-            words_add(&missing, say("%s of any model", task->title));
-    }
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < plan->model_count; j++)
-            list_missing(run, &run->sheets[i], &plan->models[j], reached, &missing);
     value_flag(values, missing.count > 0, "missing.known");
     words_shorten(&missing, MOST_NAMED);
-    value_set(values, words_said(&missing), "missing");
-    set_tiers(run, reached, values);
+    value_set(values, words_joined(&missing, "; "), "missing");
+    value_flag(values, to_come.count > 0, "tiers.to-come.known");
+    value_set(values, words_joined(&here, "; "), "tiers.here");
+    value_set(values, words_joined(&to_come, "; "), "tiers.to-come");
 }
 
 /* Say how many starts there were */
@@ -733,10 +705,11 @@ static void set_kinds(const struct findings *f, json_t *values)
     }
     for (int i = 0; i < run->model_count; i++)
         students |= run->models[i]->student && strcmp(run->models[i]->name, "student");
-    bool all = above.count == run->count && above.count > 3;
-    value_set(values, all           ? say("all %d tasks", above.count)
-                      : above.count ? words_said(&above) : "none of the tasks",
-              "teacher.above");
+    int count = above.count;
+    const char *which = words_said(&above);
+    value_set(values, count == 0                       ? "none of the tasks"
+                      : count == run->count && count > 3 ? say("all %d tasks", count)
+                                                       : which, "teacher.above");
     value_flag(values, findings_beyond(f, "teacher"), "glue.known");
     value_flag(values, finding_of(f, GLUE, NULL, "teacher")->is.known, "glue.complete");
     value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");

@@ -417,9 +417,9 @@ static void write_seed_row(const struct run *run, const struct sheet *sheet,
     }
     fprintf(stream, "\t%s\n", collapsed.count ? words_said(&collapsed) : "none");
 }
-static void write_seeds(const struct run *run, const json_t *values, FILE *stream)
+static void write_seeds(const struct findings *f, FILE *stream)
 {
-    (void)values;
+    const struct run *run = f->run;
     fputs("Task\tModel", stream);
     for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
         fprintf(stream, "\tSeed %d", seed);
@@ -429,9 +429,9 @@ static void write_seeds(const struct run *run, const json_t *values, FILE *strea
             write_seed_row(run, &run->sheets[i], &run->sheets[i].list[j], stream);
 }
 
-static void write_confusions(const struct run *run, const json_t *values, FILE *stream)
+static void write_confusions(const struct findings *f, FILE *stream)
 {
-    (void)values;
+    const struct run *run = f->run;
     fputs("Task\tModel\tSeed\t0 as 0\t0 as 1\t1 as 0\t1 as 1\n", stream);
     for (int i = 0; i < run->count; i++)
         for (int j = 0; j < run->sheets[i].count; j++) {
@@ -480,9 +480,9 @@ static void write_group(const struct run *run, const struct planned_stage *first
               rounded(threads, 0), memory > 0 ? kept(significant_text(1e-9 * memory)) : "–",
               duration_said(sums[2]));
 }
-static void write_stages(const struct run *run, const json_t *values, FILE *stream)
+static void write_stages(const struct findings *f, FILE *stream)
 {
-    (void)values;
+    const struct run *run = f->run;
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
         for (int i = 0; i < run->plan->stage_count; i++) {
@@ -492,9 +492,9 @@ static void write_stages(const struct run *run, const json_t *values, FILE *stre
         }
 }
 
-static void write_data(const struct run *run, const json_t *values, FILE *stream)
+static void write_data(const struct findings *f, FILE *stream)
 {
-    (void)values;
+    const struct run *run = f->run;
     const char *name, *path;
     json_t *record, *hash, *files = json_object();
     json_object_foreach(run->stages, name, record) {
@@ -710,22 +710,30 @@ static struct file_writer *start(const char *folder, const char *kind, const cha
     return file_create(say("%s/%s/%s.tsv", folder, kind, name));
 }
 
-static const struct table_of_run {
-    const char *name;
-    void (*write)(const struct run *, const json_t *values, FILE *);
-} others[] = {{"seeds", write_seeds},       {"confusion", write_confusions},
-              {"stages", write_stages},     {"data", write_data},
-              {"programs", write_programs}, {"families", write_families},
-              {"roofline", write_roofline}, {"gpu", write_gpu}};
-
-static const struct figure {
-    const char *name;
-    void (*plot)(const struct findings *, FILE *);
-} figures[] = {{"losses", plot_losses}, {"accuracy", plot_accuracy},
-               {"models", plot_models}, {"scores", plot_scores},
-               {"seeds", plot_seeds},   {"tasks", plot_tasks},
-               {"speed", plot_speed},   {"confusion", plot_confusions},
-               {"classes", plot_classes}};
+/* What a function of its own writes, from the findings or from the benchmark. */
+static const struct writing {
+    const char *kind, *name;
+    void (*write)(const struct findings *, FILE *);
+    void (*bench)(const struct run *, const json_t *values, FILE *);
+} writings[] = {
+    {"tables", "seeds", write_seeds, NULL},
+    {"tables", "confusion", write_confusions, NULL},
+    {"tables", "stages", write_stages, NULL},
+    {"tables", "data", write_data, NULL},
+    {"tables", "programs", NULL, write_programs},
+    {"tables", "families", NULL, write_families},
+    {"tables", "roofline", NULL, write_roofline},
+    {"tables", "gpu", NULL, write_gpu},
+    {"figures", "losses", plot_losses, NULL},
+    {"figures", "accuracy", plot_accuracy, NULL},
+    {"figures", "models", plot_models, NULL},
+    {"figures", "scores", plot_scores, NULL},
+    {"figures", "seeds", plot_seeds, NULL},
+    {"figures", "tasks", plot_tasks, NULL},
+    {"figures", "speed", plot_speed, NULL},
+    {"figures", "confusion", plot_confusions, NULL},
+    {"figures", "classes", plot_classes, NULL},
+};
 static void write_rows(const struct table *t, const struct findings *f,
                        const json_t *values, FILE *stream)
 {
@@ -747,14 +755,13 @@ void tables_write(const struct findings *findings, const struct verdicts *verdic
         write_rows(&tables[i], findings, values, file_stream(w));
         file_commit(w);
     }
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        w = start(folder, "tables", others[i].name);
-        others[i].write(findings->run, values, file_stream(w));
-        file_commit(w);
-    }
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        w = start(folder, "figures", figures[i].name);
-        figures[i].plot(findings, file_stream(w));
+    for (size_t i = 0; i < sizeof writings / sizeof *writings; i++) {
+        const struct writing *writing = &writings[i];
+        w = start(folder, writing->kind, writing->name);
+        if (writing->write)
+            writing->write(findings, file_stream(w));
+        else
+            writing->bench(findings->run, values, file_stream(w));
         file_commit(w);
     }
     /* Write the tables of scores, settings and verdicts */

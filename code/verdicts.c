@@ -364,30 +364,6 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
 }
 
 /* Print the verdicts */
-static int letters(const char *text)
-{
-    int count = 0;
-    for (; *text; text++)
-        count += (*text & 0xc0) != 0x80; /* not the rest of a UTF-8 letter */
-    return count;
-}
-
-static void print_table(const char *folder, const char *name)
-{
-    struct grid *grid = grid_read(say("%s/tables/%s.tsv", folder, name));
-    for (int row = -1; row < grid->rows && grid->rows > 0; row++)
-        for (int column = 0; column < grid->columns; column++) {
-            const char *cell = grid_text(grid, row, column);
-            int width = 0;
-            for (int other = -1; other < grid->rows; other++)
-                width = letters(grid_text(grid, other, column)) > width
-                            ? letters(grid_text(grid, other, column)) : width;
-            bool last = column + 1 == grid->columns;
-            printf("%s%*s%s", cell, last ? 0 : width - letters(cell) + 2, "",
-                   last ? "\n" : "");
-        }
-    grid_free(grid);
-}
 static const char verdicts_usage[] =
     "usage: distil verdicts --run DIR\n"
     "\n"
@@ -410,11 +386,14 @@ void verdicts_print(const char *folder)
            json_string_value(json_object_get(verdicts, "date")),
            json_string_value(json_object_get(verdicts, "about")));
     for (int i = 0; i < 2; i++) {
-        if (json_array_size(json_object_get(verdicts, lists[i][0])) == 0)
-            continue;
-        putchar('\n');
-        print_table(folder, lists[i][1]);
-        printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
+        struct grid *grid = grid_read(say("%s/tables/%s.tsv", folder, lists[i][1]));
+        if (grid->rows > 0)
+            printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
+        for (int row = 0; row < grid->rows; row++)
+            printf("%-15s  %s: %s; asked: %s; %s\n", grid_text(grid, row, 3),
+                   grid_text(grid, row, 0), grid_text(grid, row, 2),
+                   grid_text(grid, row, 1), grid_text(grid, row, 4));
+        grid_free(grid);
     }
     json_decref(verdicts);
 }

@@ -19,19 +19,16 @@ check "a finished run is judged" results
 check "its verdicts are printed, with success although some fail" verdicts
 check "every claim has its line" same "$(verdicts | grep -cE '\((the paper|the course project)')" 8
 check "a size is a count" same "$(line 'smaller')" \
-    "the student is 40 % smaller (the paper) at least 38.8 45.5 PASS on Toyland counted, with embeddings"
+    "PASS on Toyland the student is 40 % smaller (the paper): 45.5; asked: at least 38.8; counted, with embeddings"
 check "speed has the spread of its parts" same "$(line 'faster')" \
-    "it is 60 % faster on one core (the paper) at least 60 92 (86 to 100) PASS on Toyland lies wholly at or above"
+    "PASS on Toyland it is 60 % faster on one core (the paper): 92 (86 to 100); asked: at least 60; lies wholly at or above"
 check "what was not measured is not decided" same "$(line 'cosine')" \
-    "the cosine helps (the paper: −1.46 without) below 0 – not decided not measured in this run"
+    "not decided the cosine helps (the paper: −1.46 without): –; asked: below 0; not measured in this run"
 check "the released student is not asked where there is none" same "$(line released)" ""
 verdicts >"$folder/printed"
 check "a run on Toyland says first that it reproduces nothing" sh -c \
     "sed -n 2p '$folder/printed' | grep -q 'a generated language: no verdict here confirms or refutes them'"
 check "and no verdict stands without its language" same "$(grep -E 'PASS|FAIL|pass|fail' "$folder/printed" | grep -vE '(PASS|FAIL|pass|passes|fail|fails) on Toyland')" ""
-check "columns stand below each other" same \
-    "$(sed 's/−/-/g; s/–/-/g' "$folder/printed" |
-        awk '/^Claim/ { at = index($0, "Why") } at && /the paper/ && substr($0, at - 2, 3) !~ /^  [^ ]/')" ""
 check "the report's table has the same rows" same "$(wc -l <"$run/tables/verdicts.tsv")" 9
 check "nothing is compared without a committed run" same "$(wc -l <"$run/tables/agreement.tsv")" 1
 check "and the report is told so" grep -q '"agreement.known": "no"' "$run/values.json"
@@ -68,13 +65,13 @@ done
 cp "$folder/other/made-up/summary.json" "$reference/twin/"
 results --reference "$reference"
 check "a run that disagrees is found out, and both numbers are named" sh -c \
-    "'$distil' verdicts --run '$run' | grep 'toy CoLA of the student, as in twin' | grep -qE 'meets −100.0 +[0-9.]+ \(.*FAIL on Toyland +the intervals do not meet'"
+    "'$distil' verdicts --run '$run' | grep 'toy CoLA of the student, as in twin' | grep -qE '^FAIL on Toyland .*; asked: meets −100.0; the intervals do not meet'"
 check "what still agrees, agrees" same "$(line 'toy MRPC of the student' | grep -c PASS)" 1
 
 sed 's/"distill.epochs": "3"/"distill.epochs": "4"/' "$folder/other/made-up/summary.json" >"$reference/twin/summary.json"
 results --reference "$reference"
 check "other settings decide nothing" same "$(counts 7)" "7 numbers are held against committed runs: none is decided"
-check "and are named" same "$(line 'retention of the student, as in twin' | grep -o 'not decided.*')" "not decided distill.epochs differs"
+check "and are named" same "$(line 'retention of the student, as in twin' | sed 's/ of the.*;//')" "not decided retention distill.epochs differs"
 
 echo '{' >"$reference/twin/summary.json"
 rm "$run/verdicts.json"
