@@ -6,8 +6,12 @@ set -u
 ranks=$1 program=$2 command=$3
 shift 3
 set -- "$program" "$command" --ranks "$ranks" "$@"
+export OMP_NUM_THREADS="$(expr "$(nproc)" / "$ranks" '|' 1)"
 command -v mpirun >/dev/null || exec "$@" # which says what it misses
-mpirun -q -n "$ranks" --bind-to none --map-by slot:OVERSUBSCRIBE "$@" </dev/null
+mpirun -q -n "$ranks" --bind-to none --map-by slot:OVERSUBSCRIBE "$@" </dev/null &
+child=$!
+trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+wait $child
 status=$?
 [ $status -gt 128 ] || exit $status
 echo "ranks: $command: signal $((status - 128)) has ended one of $ranks ranks," \
