@@ -143,7 +143,8 @@ int room_main(int argc, char **argv)
         count += plan->stages[i].kind == DISTILL;
     for (int i = 0; i < plan->stage_count; i++)
         if (plan->stages[i].kind == DISTILL)
-            add_student(&room, &plan->stages[i], count < room.together ? count : room.together);
+            add_student(&room, &plan->stages[i],
+                        count < room.together ? count : room.together);
         else if (plan->stages[i].kept)
             add_kept(&room, &plan->stages[i]);
     for (int i = 0; i < plan->task_count; i++)
