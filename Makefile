@@ -54,6 +54,7 @@ quoted   = '$(subst ','\'',$(1))'
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
 MEANING := ; & | < > ( ) ` ' " \ * ? [ ] { } ! $$ \#
 plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error $(1): expected plain words or numbers, found $(2)))$(2)
+$(if $(filter %0 %1 %2 %3 %4 %5 %6 %7 %8 %9,$(call plain,RANKS,$(RANKS))),,$(error RANKS: expected a number, found $(RANKS)))
 path     = $(if $(word 2,$(2)),$(error $(1): expected one path without spaces, found $(2)))$(call plain,$(1),$(2))
 
 GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
@@ -199,10 +200,13 @@ CORES    := $(shell nproc)
 WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER),--teacher.source $(call quoted,$(TEACHER))) \
     $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
-PLANNING  = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --keys $(KEYS) $(UNTIL:%=--until %)
-# $(call planned,GOAL): has make go by the rules that the plan has now; under make -n there may be no program yet
-planned   = mkdir -p $(KEYS) $(RUN) && $(if $(and $(DRY),$(if $(wildcard $(DISTIL)),,1)),echo 'distil plan' says what follows, \
-    $(PLANNING) --make >$(WORK)/plan.mk.new && mv $(WORK)/plan.mk.new $(WORK)/plan.mk && $(MAKE) --no-print-directory PLAN=$(WORK)/plan.mk $(1))
+PLANNING  = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) $(UNTIL:%=--until %)
+# $(call planned,GOAL): has make go by the rules that the plan has now. Under make -n there may be no program yet, and
+# nothing may be left
+planned   = $(if $(DRY),$(foretold),mkdir -p $(KEYS) $(RUN) && $(PLANNING) --keys $(KEYS) --make >$(WORK)/plan.mk.new && \
+    mv $(WORK)/plan.mk.new $(WORK)/plan.mk && $(MAKE) --no-print-directory PLAN=$(WORK)/plan.mk $(1))
+foretold  = [ -x $(DISTIL) ] || { echo "what follows is for 'distil plan' to say"; exit 0; }; plan=$$(mktemp) && \
+    $(PLANNING) --make >$$plan && $(MAKE) --no-print-directory PLAN=$$plan $(1) && rm $$plan
 
 $(RUNNING):
 	$(Q)$(call alone,$(RUN)) $(MAKE) --no-print-directory $@.alone
@@ -214,7 +218,7 @@ $(PACKING):
 	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
-	$(Q)mkdir -p $(KEYS) && $(PLANNING)
+	$(Q)mkdir -p $(KEYS) && $(PLANNING) --keys $(KEYS)
 
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
@@ -222,7 +226,7 @@ data.alone: build ## make ready the data that the profile needs: DATA_DIR, or do
 # a page of what has come so far; it takes no lock
 live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
 	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --make | \
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | \
 	    sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
 # all tiers that are due, and what comes of them
@@ -255,14 +259,14 @@ else
 include $(PLAN)
 
 # what stands before and behind the command of a stage: it runs unless its record has its key
-THREADS = $(shell expr $(CORES) / $(JOBS) / $(RANKS) '|' 1)
+THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
 # several processes train one model, chapter 54
-RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(call plain,RANKS,$(RANKS)))
+RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
 STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
 OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
 
 room:
-	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
+	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
 	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH),:)
 
 # a report between two tiers is worth it if the training since the last one took some time

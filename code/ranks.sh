@@ -7,8 +7,12 @@ set -u
 ranks=$1 program=$2 command=$3
 shift 3
 set -- "$program" "$command" --ranks "$ranks" "$@"
-command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi || exec "$@"
-mpirun -q -n "$ranks" --bind-to none --map-by slot:OVERSUBSCRIBE "$@" </dev/null
+command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi &&
+    [ "$ranks" -gt 0 ] 2>/dev/null || exec "$@"
+threads=$((${OMP_NUM_THREADS:-$(nproc)} / ranks))
+export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
+mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none --map-by slot:OVERSUBSCRIBE \
+    "$@" </dev/null
 status=$?
 [ $status -gt 128 ] || exit $status
 echo "ranks: $command: signal $((status - 128)) has ended one of $ranks ranks," \

@@ -317,6 +317,8 @@ void record_close(struct record *record)
     json_object_set_new(object, "finished", json_string(date));
     json_object_set_new(object, "device", json_string(stage_device()));
     json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
+    if (ranks_count() > 1)
+        json_object_set_new(object, "ranks", json_integer(ranks_count()));
     json_object_set_new(object, "seconds", json_real(record_seconds(record)));
     json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));

@@ -7,6 +7,7 @@
 #include "ranks.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -81,6 +82,7 @@ static void mesh_start(int count, void (*body)(void *context), void *context)
     for (int rank = 0; rank < count; rank++)
         if ((mesh_children[rank] = fork()) == 0) {
             mesh_wire = (struct wire){rank, count, 0, 1, mesh_swap, mesh_close};
+            omp_set_num_threads(1);
             if (count > 1)
                 ranks_join(&mesh_wire);
             body(context);

@@ -54,6 +54,7 @@ equal() {
 check "two ranks distil" ranks two --distill.epochs 6
 check "with the same bits each time" ranks again --distill.epochs 6
 check "and the same files" equal two again
+check "and say how many they were" grep -q '"ranks": 2' "$folder/two/stages/distill-student.json"
 check "one rank does the same in halves" run 0 distill $(options one --distill.epochs 6 --distill.batch 4 --distill.accumulate 2)
 # the loss of each step, and the number of its tokens
 near() {
@@ -92,4 +93,7 @@ check "and two ranks train" stage RANKS=2 V=1
 check "by mpirun" grep -q "code/ranks.sh 2" said
 check "one rank has nothing to do then" stage
 check "and does nothing" sh -c '! grep "^due" said'
+wrong() { ! stage RANKS="$1" && same "$(grep -c RANKS said)" 1 && grep -q "RANKS: expected .*, found $1" said; }
+check "ranks are a number" wrong two
+check "and nothing that a shell would run" wrong '2;touch here2'
 exit $failed

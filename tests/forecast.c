@@ -1,0 +1,96 @@
+/* How long a run takes: what is counted for a T4, and how records change what is said of the rest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "catch.h"
+#include "folder.h"
+#include "forecast.h"
+#include "seal.h"
+
+static struct forecast_row rows[] = {
+    {"teacher", TIER_CORE, PRETRAIN, 100},          {"distill-student", TIER_CORE, DISTILL, 50},
+    {"finetune-cola-teacher-1", TIER_CORE, FINETUNE, 10}, {"finetune-cola-student-1", TIER_CORE, FINETUNE, 5},
+    {"finetune-cola-teacher-2", TIER_SEEDS, FINETUNE, 10}, {"finetune-cola-student-2", TIER_SEEDS, FINETUNE, 5},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void took(const char *stage, double seconds)
+{
+    char *path = text_format("%s/stages/%s.json", folder, stage);
+    json_t *record = json_pack("{s:f}", "seconds", seconds);
+    seal_write(path, record);
+    json_decref(record);
+    free(path);
+}
+
+static void without_records_it_is_as_counted(void **state)
+{
+    (void)state;
+    struct forecast all = forecast_left(rows, ROWS, folder, TIER_CORE, TIERS - 1),
+                    core = forecast_left(rows, ROWS, NULL, TIER_CORE, TIER_CORE);
+    assert_true(all.stages == 6 && all.done == 0 && all.left == 180 && all.whole == 180 && !all.measured);
+    assert_true(core.stages == 4 && core.left == 165);
+}
+
+static void records_set_the_pace(void **state)
+{
+    (void)state;
+    took("teacher", 300); /* three times as long, and so will all else be until it is known better */
+    struct forecast f = forecast_left(rows, ROWS, folder, TIER_CORE, TIERS - 1);
+    assert_true(f.measured && f.done == 1 && f.left == 240 && f.whole == 540);
+    took("finetune-cola-teacher-1", 20); /* that kind takes twice as long */
+    f = forecast_left(rows, ROWS, folder, TIER_CORE, TIERS - 1);
+    assert_true(f.done == 2 && f.whole - f.left == 320);
+    assert_true(f.left > 2 * 20 + 50 * 2.9 && f.left < 2 * 20 + 50 * 3.0); /* the distillation by both */
+    f = forecast_left(rows, ROWS, folder, TIER_SEEDS, TIER_SEEDS);
+    assert_true(f.stages == 2 && f.left == 30);
+    free(folder_put("stages/distill-student.json", "{\"seconds\": 1}\n")); /* not sealed, so no record */
+    assert_int_equal(forecast_left(rows, ROWS, folder, TIER_CORE, TIERS - 1).done, 2);
+}
+
+static void a_t4_has_the_core_in_time(void **state)
+{
+    (void)state;
+    struct stage stage = {.plan = plan_open(settings_open("code/full.settings")), .data = "/nowhere", .run = "/nowhere"};
+    const struct plan *plan = stage.plan;
+    double *counted = forecast_count(&stage, "/nowhere", true), core = 0, teacher = 0, student = 0;
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *s = &plan->stages[i];
+        assert_true(counted[i] > 0);
+        core += s->tier == TIER_CORE ? counted[i] : 0;
+        teacher += !strcmp(s->name, "finetune-imdb-teacher-1") ? counted[i] : 0;
+        student += !strcmp(s->name, "finetune-imdb-student-1") ? counted[i] : 0;
+    }
+    assert_true(core > 10 * 60 && core < 35 * 60);
+    assert_true(teacher > 1.8 * student && teacher < 2.2 * student);
+    free(counted);
+    plan_close(stage.plan);
+}
+
+static void times_are_told_in_few_words(void **state)
+{
+    (void)state;
+    const struct {
+        double seconds;
+        const char *text;
+    } times[] = {{0.2, "0 s"}, {89, "89 s"}, {90, "2 min"}, {5399, "90 min"}, {5400, "1.5 h"}, {36000, "10 h"}};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        char *text = about_text(times[i].seconds);
+        assert_string_equal(text, times[i].text);
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_records_it_is_as_counted), cmocka_unit_test(records_set_the_pace),
+        cmocka_unit_test(a_t4_has_the_core_in_time),        cmocka_unit_test(times_are_told_in_few_words),
+    };
+    return cmocka_run_group_tests_name("forecast", tests, folder_make, folder_remove);
+}
