@@ -200,8 +200,9 @@ static void set_unavailable(const json_t *given, json_t *values)
     size_t i;
     json_t *sentence;
     struct words all = {NULL, 0};
-    json_array_foreach(json_object_get(given, "unavailable"), i, sentence)
+    json_array_foreach(json_object_get(given, "unavailable"), i, sentence) {
         words_add(&all, say("%s", json_string_value(sentence)));
+    }
     value_flag(values, all.count > 0, "unavailable.known");
     value_set(values, words_joined(&all, " "), "unavailable");
 }
