@@ -15,8 +15,8 @@
 static const char usage[] =
     "usage: distil live --profile FILE --run DIR --out DIR --name STAGES\n\n"
     "Writes what a run has come to so far into the folder --out: state.html, a piece\n"
-    "of a page, and tables for figures/live.gp to draw. --profile: the settings of the\n"
-    "run; --name: its stages, separated by spaces.\n";
+    "of a page, and tables for figures/live.gp to draw. --profile: the settings of\n"
+    "the run; --name: its stages, separated by spaces.\n";
 
 /* Look at a stage */
 struct look {

@@ -31,8 +31,8 @@ goes_on() {
 look() {
     rm -rf "$work/look"
     mkdir "$work/look"
-    nice "$program" live --profile "$profile" --run "$run" --out "$work/look" --name "$*" ||
-        return
+    nice "$program" live --profile "$profile" --run "$run" --out "$work/look" \
+        --name "$*" || return
     panels=$(cd "$work/look" &&
         for table in loss-*.tsv speed.tsv accuracy.tsv scores.tsv; do
             [ ! -f "$table" ] || echo "${table%.tsv}"

@@ -64,7 +64,8 @@ static int draw_seeds(const struct scoring *s, uint64_t life, int *drawn)
             if (s->family[seed] == family)
                 members[size++] = seed;
         for (int j = 0; j < size; j++, count++)
-            drawn[count] = members[random_below(seeds, (uint64_t)count, (uint64_t)size)];
+            drawn[count] =
+                members[random_below(seeds, (uint64_t)count, (uint64_t)size)];
     }
     return count;
 }

@@ -91,7 +91,8 @@ static void put_models(const struct findings *findings, json_t *summary)
     }
     json_object_set_new(student, "confidence", json_real(0.95));
     json_object_set_new(student, "resamples", json_integer(RESAMPLES));
-    json_object_set_new(student, "sentence", json_string(retention_said(findings, "student")));
+    json_object_set_new(student, "sentence",
+                        json_string(retention_said(findings, "student")));
     json_object_set_new(summary, "retention", student);
     json_object_set_new(summary, "students", students);
     json_object_set_new(summary, "ablations", ablations);
@@ -142,7 +143,8 @@ struct results results_compute(const char *folder, const struct plan *plan,
     for (const char *const *key =
              (const char *const[]){"profile", "device", "date", "code", NULL};
          *key; key++)
-        json_object_set(r.summary, *key, json_object_get(r.values, say("run.%s", *key)));
+        json_object_set_new(r.summary, *key,
+                            json_string(value_get(r.values, say("run.%s", *key))));
     return r;
 }
 
@@ -280,11 +282,11 @@ static void leave_grounds(const struct stage *stage, json_t *given)
 {
     json_t *files = json_object();
     settings_write(stage->plan->settings, say("%s/run.settings", stage->run));
-    for (const char *const *pattern =
-             (const char *const[]){"run.settings", "summary.json", "verdicts.json",
-                                   "values.json", "tables/*.tsv", "figures/*.tsv", NULL};
-         *pattern; pattern++)
-        each_file(stage, *pattern, files);
+    static const char *const patterns[] = {"run.settings", "summary.json",
+                                           "verdicts.json", "values.json",
+                                           "tables/*.tsv", "figures/*.tsv"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        each_file(stage, patterns[i], files);
     json_object_set_new(given, "files", files);
     seal_write(say("%s/results.json", stage->run), given);
 }

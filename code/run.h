@@ -33,12 +33,13 @@ double grid_number(const struct grid *grid, int row, int column);
 struct answers {
     const struct planned_model *model;
     int seeds, seed[MOST_SEEDS];
-    int origin[MOST_SEEDS];           /* the distillation that each began with, from 0 */
-    double *predictions[MOST_SEEDS];  /* [rows] classes, numbers, or how well texts
-                                         agree */
-    double *others[MOST_SEEDS];       /* [rows] what task->also is computed from */
-    double scores[MOST_SEEDS];        /* the task's metric in percent */
-    bool collapsed[MOST_SEEDS];       /* every row got the same answer */
+    int origin[MOST_SEEDS];          /* the distillation that each began with, from
+                                        0 */
+    double *predictions[MOST_SEEDS]; /* [rows] classes, numbers, or how well texts
+                                        agree */
+    double *others[MOST_SEEDS];      /* [rows] what task->also is computed from */
+    double scores[MOST_SEEDS];       /* the task's metric in percent */
+    bool collapsed[MOST_SEEDS];      /* every row got the same answer */
 };
 
 /* A task that the run answered. */
@@ -66,8 +67,8 @@ struct run {
 };
 
 /* run_open: reads stages/, bench.json and predictions/ of a run, as far as it has come,
-   and scores every file of predictions. Takes only what the plan, which it keeps, asks for.
-   Fails, naming the file, if one is malformed, or if two files of one task hold
+   and scores every file of predictions. Takes only what the plan, which it keeps, asks
+   for. Fails, naming the file, if one is malformed, or if two files of one task hold
    different rows. */
 struct run *run_open(const char *folder, const struct plan *plan);
 void run_free(struct run *run);

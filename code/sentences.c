@@ -273,7 +273,8 @@ static void set_seeds(const struct run *run, json_t *values)
               "seeds.starts");
     value_flag(values, most > 1, "seeds.many");
     value_flag(values, distillations > 1, "distillations.many");
-    value_set(values, count_said(distillations, "random start"), "distillations.starts");
+    value_set(values, count_said(distillations, "random start"),
+              "distillations.starts");
 }
 static void set_collapsed(const struct run *run, json_t *values)
 {
@@ -336,7 +337,8 @@ static const char *task_settings(const struct run *run, const json_t *settings,
     }
     const char *general = !first ? "not recorded"
                           : what ? count_said(strtod(first, NULL), what) : first;
-    return others.count ? say("%s (%s)", general, words_joined(&others, ", ")) : general;
+    return others.count ? say("%s (%s)", general, words_joined(&others, ", "))
+                        : general;
 }
 /* "CoLA [@warstadt2019] is scored by Matthews correlation; MRPC and QQP by the mean of
    …" */

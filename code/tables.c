@@ -451,7 +451,7 @@ static bool same_group(const struct planned_stage *a, const struct planned_stage
     return a->kind == b->kind && a->model == b->model && a->task == b->task;
 }
 
-/* The row of the stages that are of the same kind as one, if it is the first of them. */
+/* The row of the stages of the same kind as one, if it is the first of them. */
 static void write_group(const struct run *run, const struct planned_stage *first,
                         FILE *stream)
 {

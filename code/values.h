@@ -68,7 +68,8 @@ const char *finding_measured(const struct finding *finding);
 void value_put(json_t *values, const char *key, const char *text);
 #define value_set(values, text, ...) value_put(values, say(__VA_ARGS__), text)
 #define value_take(values, text, ...) value_put(values, say(__VA_ARGS__), kept(text))
-#define value_flag(values, flag, ...) value_set(values, flag ? "yes" : "no", __VA_ARGS__)
+#define value_flag(values, flag, ...) \
+    value_set(values, (flag) ? "yes" : "no", __VA_ARGS__)
 
 /* value_get: the text of a key, or "–". Owned by values. */
 const char *value_get(const json_t *values, const char *key);

@@ -34,8 +34,8 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 
 /* State what was claimed */
 const struct claim claims[] = {
-    {"paper", "the student keeps %s %% (the paper)", RETENTION, "student", REACHES, 97, 0,
-     "paper.retention", 9, 0.287},
+    {"paper", "the student keeps %s %% (the paper)", RETENTION, "student", REACHES,
+     97, 0, "paper.retention", 9, 0.287},
     {"course", "the student keeps %s %% (the course project)", RETENTION, "student",
      REACHES, 94.35, 2, "course.retention", 3, 1},
     {"paper", "the released student keeps %s %% (the paper)", RETENTION,
@@ -46,12 +46,12 @@ const struct claim claims[] = {
      40, 0, "paper.smaller", 0, 0},
     {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
      REACHES, 60, 0, "paper.faster", 0, 0},
-    {"term.student-no-kl", "soft targets help (the paper: %s without)", CHANGE, "student-no-kl",
-     COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
+    {"term.student-no-kl", "soft targets help (the paper: %s without)", CHANGE,
+     "student-no-kl", COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
     {"term.student-no-cosine", "the cosine helps (the paper: %s without)", CHANGE,
      "student-no-cosine", COSTS, -1.46, 2, "paper.table4.cosine", 0, 0},
-    {"term.student-no-mlm", "masked words help (the paper: %s without)", CHANGE, "student-no-mlm",
-     COSTS, -0.31, 2, "paper.table4.mlm", 0, 0},
+    {"term.student-no-mlm", "masked words help (the paper: %s without)", CHANGE,
+     "student-no-mlm", COSTS, -0.31, 2, "paper.table4.mlm", 0, 0},
     {"term.student-random", "the teacher's layers help (the paper: %s without)", CHANGE,
      "student-random", COSTS, -3.69, 2, "paper.table4.random", 0, 0},
     {.name = NULL}};
@@ -219,22 +219,19 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
 json_t *verdicts_references(const char *folder, const char *profile)
 {
     json_t *references = json_object();
-    char *pattern = text_format("%s/*/summary.json", folder);
     glob_t found;
-    bool any = glob(pattern, 0, NULL, &found) == 0;
-    for (size_t i = 0; any && i < found.gl_pathc; i++) {
-        const char *path = found.gl_pathv[i], *name = path + strlen(folder) + 1;
-        json_t *summary = run_json(path);
+    if (glob(say("%s/*/summary.json", folder), 0, NULL, &found) != 0)
+        return references;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
+        json_t *summary = run_json(found.gl_pathv[i]);
         const char *whose = json_string_value(json_object_get(summary, "profile"));
-        char *run = text_format("%.*s", (int)strcspn(name, "/"), name);
         if (whose && !strcmp(whose, profile))
-            json_object_set(references, run, summary);
+            json_object_set(references, say("%.*s", (int)strcspn(name, "/"), name),
+                            summary);
         json_decref(summary);
-        free(run);
     }
-    if (any)
-        globfree(&found);
-    free(pattern);
+    globfree(&found);
     return references;
 }
 
@@ -267,8 +264,9 @@ void verdicts_free(struct verdicts *verdicts)
 /* Put the verdicts into a sentence */
 static const char *about(bool toyland)
 {
-    return toyland ? "For demonstration, claims about English are held against Toyland, "
-                     "a generated language: no verdict here confirms or refutes them."
+    return toyland ? "For demonstration, claims about English are held against "
+                     "Toyland, a generated language: no verdict here confirms or "
+                     "refutes them."
                    : "The claims are held against real text.";
 }
 
@@ -286,7 +284,8 @@ const char *verdicts_said(const char *what, const int counts[3], bool toyland)
                    *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
         if (count > 0)
             words_add(&parts, count == all && all > 1 && order[i] == UNDECIDED
-                                  ? "none is decided" : say("%s %s%s", who, verb, where));
+                                  ? "none is decided"
+                                  : say("%s %s%s", who, verb, where));
     }
     return say("%s %s%s held against %s%s%s",
                all > 1 ? say("%d", all) : all ? "One" : "No", what,
@@ -352,8 +351,8 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
         json_array_append_new(claimed, judgement_json(&verdicts->claims.list[i]));
     for (int i = 0; i < verdicts->agreement.count; i++)
         json_array_append_new(agreement, judgement_json(&verdicts->agreement.list[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}", "data",
-                     verdicts->toyland ? "toyland" : "real", "about",
+    return json_pack("{s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
+                     "data", verdicts->toyland ? "toyland" : "real", "about",
                      about(verdicts->toyland), "counts", "claims",
                      counted(verdicts, "claim"), "agreement",
                      counted(verdicts, "number"), "claims", claimed, "agreement",
