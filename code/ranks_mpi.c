@@ -36,7 +36,7 @@ static void end_all(void)
 
 static void wait_for_first(void)
 {
-    sleep(1);
+    sleep(3);
 }
 
 static void end_together(int rank, int count)
