@@ -560,7 +560,8 @@ static const char *metrics_said(const struct run *run)
         }
         const char *verb = clauses.count     ? ""
                            : tasks.count > 1 ? "are scored " : "is scored ",
-                   *article = strncmp(metric_name(metric), "mean ", 5) ? "" : "the ";
+                   *article = metric == ACCURACY_AND_F1 || metric == PEARSON_AND_SPEARMAN
+                                  ? "the " : "";
         if (tasks.count > 0)
             words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb, article,
                                     metric_name(metric)));
@@ -670,8 +671,8 @@ const char *change_said(const struct estimate *change)
     const char *points = rounded(fabs(change->value), 1),
                *verb = change->value < 0 ? "loses" : "gains";
     bool sure = change->bounded && (change->high < 0 || change->low > 0);
-    return !strcmp(points, "0.0") ? "keeps the same score"
-           : sure                 ? say("%s %s points", verb, points)
+    return fabs(change->value) < 0.05 ? "keeps the same score"
+           : sure ? say("%s %s points", verb, points)
                   : say("%s %s points, no more than chance may do", verb, points);
 }
 
