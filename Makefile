@@ -41,7 +41,8 @@ WAIT     ?=
 # SET       settings to override, say SET="--distill.epochs 2 --run.jobs 1"; a value of several words stands in quotes:
 #           SET="--distill.epochs 2 --finetune.seeds '1 2'"
 # JOBS      how many stages run side by side; by default the profile's
-# LAUNCH    what stands before the command of each stage, as in LAUNCH="srun -n1 -c4 --gpus=1"
+# LAUNCH    what stands before the command of each stage, as in LAUNCH="srun -n1 -c4 --gpus=1"; "sh code/gpu.sh" takes a
+#           free GPU of this machine
 # RANKS     how many processes train one model together, by Open MPI; make deps RANKS=2 installs that
 # MPI       its name for pkg-config; empty: leave it out
 # V         1 shows every command
@@ -81,7 +82,7 @@ export WAIT
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
-DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck
+DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck slurm-wlm munge
 DEPS_RANKS := libopenmpi-dev openmpi-bin
 
 .DEFAULT_GOAL := help
@@ -233,6 +234,7 @@ live: ## keep results/PROFILE/live.html, a page that draws the run while it goes
 define finish_run
 	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
+	$(if $(LAUNCH),$(Q)LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh launcher)
 	$(Q)$(MAKE) --no-print-directory data.alone
 	+$(Q)$(call planned,$(1))
 endef
@@ -267,7 +269,7 @@ OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(ca
 
 room:
 	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
-	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH),:)
+	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH) $(if $(LAUNCH),--launched),:)
 
 # a report between two tiers is worth it if the training since the last one took some time
 woven-tiers: room
@@ -292,7 +294,7 @@ BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA
     --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json $(WORDS)
 
 $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
-	$(Q)sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH_COMMAND) --key $$(cat $(KEYS)/bench.key) >/dev/null
+	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH_COMMAND) --key $$(cat $(KEYS)/bench.key) >/dev/null
 
 bench.planned: $(RUN)/stages/distill-student.json
 	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \

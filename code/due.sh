@@ -1,10 +1,12 @@
 # Tangled from chapters/50-stages.md; edit there.
 # usage: sh code/due.sh run RECORD KEY PROGRAM ARGUMENT...
+#        sh code/due.sh launcher
 #        sh code/due.sh launched PROGRAM ARGUMENT...
 #        sh code/due.sh objects BUILD COMPILER CUDA_COMPILER
 # run: has PROGRAM make RECORD, unless RECORD was made from KEY and all that it tells of
 # is there; says why. What the variable LAUNCH holds stands before the command then, and
-# before that RANKED: what has ranks do it together.
+# behind that RANKED: what has ranks do it together.
+# launcher: sees that the program is here which LAUNCH names.
 # launched: runs PROGRAM, on whichever machine, with the processors that it was given.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
 # and has the times of the rest say that nothing is to be compiled.
@@ -55,6 +57,22 @@ reason() {
     esac
 }
 
+# Find the launcher
+# find_launcher: puts the words of LAUNCH, each quoted, into $launcher; ends with 1,
+# saying why, if they are none or their program is not here
+find_launcher() {
+    words=$(printf '%s\n' "$LAUNCH" | xargs -r printf '%s\n' 2>/dev/null) || {
+        echo "LAUNCH: expected a closing quote on the same line, found $LAUNCH" >&2
+        exit 1
+    }
+    program=$(echo "$words" | grep -v '^[A-Za-z_][A-Za-z_0-9]*=' | head -n 1)
+    [ -x "$(command -v "${program:-env}")" ] || {
+        echo "LAUNCH: expected a program, found $program, which is not here" >&2
+        exit 1
+    }
+    launcher=$(printf '%s\n' "$words" | sed "s/'/'\\\\''/g; s/.*/'&'/" | tr '\n' ' ')
+}
+
 case $1 in
 run)
     # Run a stage if it is due
@@ -66,33 +84,44 @@ run)
     done
     why=$(reason "$1")
     [ -n "$why" ] || exit 0
-    launcher=${LAUNCH:-} launcher=${launcher%% *}
-    case $launcher in
-    *=* | '') ;;
-    *) command -v "$launcher" >/dev/null || {
-        echo "LAUNCH: expected a program, found $launcher, which is not here" >&2
-        exit 1
-    } ;;
-    esac
+    program=$1
+    # Put the launcher before the command
+    if [ -n "${LAUNCH:-}" ]; then
+        find_launcher
+        unset OMP_NUM_THREADS SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE SLURM_STEP_NUM_TASKS
+        name=SLURM_JOB_NAME=$(basename "$record" .json)
+        eval "set -- env $name $launcher sh code/due.sh launched ${RANKED:-} \"\$@\""
+    else
+        set -- ${RANKED:-} "$@"
+    fi
     name=$(basename "$record" .json)
     echo "due: $name: $why" >&2
-    "$1" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
+    "$program" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
         sed 's/^/plan: /' >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"
     copy "${key%.key}.from" "$from"
-    if [ -n "${LAUNCH:-}" ]; then
-        unset OMP_NUM_THREADS
-        set -- sh code/due.sh launched ${RANKED:-} "$@"
-        eval "$LAUNCH \"\$@\""
-    else
-        ${RANKED:-} "$@"
-    fi
+    # Run the command, and say what has ended it
+    "$@" &
+    child=$!
+    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+    wait $child
+    status=$?
+    [ $status -le 128 ] || echo "due: $name: signal" \
+        "$((status - 128)) has ended it; the next make goes on with it" >&2
+    exit $status
     ;;
+launcher) find_launcher ;;
 launched)
     # Run a stage with the processors that it was given
     shift
-    [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
+    [ "${SLURM_STEP_NUM_TASKS:-1}" = 1 ] || {
+        echo "LAUNCH: expected one task for a stage, as by srun -n1;" \
+            "found $SLURM_STEP_NUM_TASKS" >&2
+        exit 1
+    }
+    threads=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-$(nproc)}}
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$threads}"
     exec "$@"
     ;;
 objects)

@@ -9,10 +9,13 @@ shift 3
 set -- "$program" "$command" --ranks "$ranks" "$@"
 command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi &&
     [ "$ranks" -gt 0 ] 2>/dev/null || exec "$@"
-threads=$((${OMP_NUM_THREADS:-$(nproc)} / ranks))
+threads=$(($(nproc) / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none --map-by slot:OVERSUBSCRIBE \
-    "$@" </dev/null
+    "$@" </dev/null &
+child=$!
+trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+wait $child
 status=$?
 [ $status -gt 128 ] || exit $status
 echo "ranks: $command: signal $((status - 128)) has ended one of $ranks ranks," \

@@ -15,17 +15,17 @@
 
 static const char usage[] =
     "usage: distil room --profile FILE --run DIR --data DIR --teacher DIR\n"
-    "                   [--SECTION.SETTING VALUE …]\n\n"
+    "                   [--launched] [--SECTION.SETTING VALUE …]\n\n"
     "Prints how many bytes the models and checkpoints of a run will take on the\n"
     "disk beside those that are there. Fails if the memory is too small for one of\n"
-    "the stages.\n";
+    "the stages, or, unless they are launched elsewhere, for all that run at once.\n";
 
 /* Add up what a run takes */
 struct room {
     const struct stage *stage;
     const struct kernels *kernels;
     struct shape teacher;
-    long jobs;
+    long together;  /* stages that share the memory */
     size_t memory;  /* of what runs at one time, at most */
     size_t disk;    /* of models that are not yet there */
     size_t largest; /* parameters of a model in training */
@@ -121,7 +121,7 @@ static void add_task(struct room *room, const struct planned_task *planned)
     int size = planned->recipe.batch, tokens = size * planned->length;
     enum head head = task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
     size_t bytes = in_training(room, &room->teacher, head, task->classes, tokens, size);
-    room->memory = most(room->memory, bytes * (size_t)room->jobs);
+    room->memory = most(room->memory, bytes * (size_t)room->together);
 }
 
 /* Say how much room a run takes */
@@ -140,7 +140,7 @@ int room_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage,
                                     "--profile --run --data --teacher");
     struct room room = {.stage = &stage, .kernels = stage_kernels(&stage),
-                        .jobs = stage.plan->jobs};
+                        .together = stage.launched ? 1 : stage.plan->jobs};
     const struct plan *plan = stage.plan;
     /* Go through teacher, students and tasks */
     add_teacher(&room);
@@ -149,14 +149,15 @@ int room_main(int argc, char **argv)
         count += plan->stages[i].kind == DISTILL;
     for (int i = 0; i < plan->stage_count; i++)
         if (plan->stages[i].kind == DISTILL)
-            add_student(&room, &plan->stages[i], count < room.jobs ? count : room.jobs);
+            add_student(&room, &plan->stages[i],
+                        count < room.together ? count : room.together);
         else if (plan->stages[i].kept)
             add_kept(&room, &plan->stages[i]);
     for (int i = 0; i < plan->task_count; i++)
         add_task(&room, &plan->tasks[i]);
     room.kernels->reserve(room.memory, "lower [run] jobs, or batches and lengths");
     size_t checkpoint = 3 * room.largest * sizeof(float);
-    printf("%zu\n", room.disk + 2 * checkpoint * (size_t)room.jobs);
+    printf("%zu\n", room.disk + 2 * checkpoint * (size_t)plan->jobs);
     stage_close(&stage);
     return 0;
 }

@@ -62,6 +62,7 @@ static bool *flag_option(struct stage *stage, const char *option)
 {
     return !strcmp(option, "--resume")     ? &stage->resume
            : !strcmp(option, "--lines")    ? &stage->lines
+           : !strcmp(option, "--launched") ? &stage->launched
            : !strcmp(option, "--make")     ? &stage->make
            : !strcmp(option, "--list")     ? &stage->list
            : !strcmp(option, "--settings") ? &stage->settings

@@ -34,6 +34,7 @@ struct stage {
     long seed;                 /* −1 if not given */
     bool resume;               /* go on from the checkpoint, if it has the same key */
     bool lines;                /* progress as plain lines, not as a bar */
+    bool launched;             /* each stage has a device of its own */
     bool make, list, settings; /* in which form to print the plan */
 };
 
