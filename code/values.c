@@ -560,8 +560,8 @@ static const char *metrics_said(const struct run *run)
         }
         const char *verb = clauses.count     ? ""
                            : tasks.count > 1 ? "are scored " : "is scored ",
-                   *article = metric == ACCURACY_AND_F1 || metric == PEARSON_AND_SPEARMAN
-                                  ? "the " : "";
+                   *article = metric == ACCURACY_AND_F1
+                              || metric == PEARSON_AND_SPEARMAN ? "the " : "";
         if (tasks.count > 0)
             words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb, article,
                                     metric_name(metric)));
