@@ -4,7 +4,6 @@
 #include "file.h"
 #include "record.h"
 #include "seal.h"
-#include "sentences.h"
 #include "stage.h"
 #include "tables.h"
 #include "values.h"
@@ -116,7 +115,7 @@ static json_t *make_summary(const struct findings *findings, const json_t *setti
     json_object_set(summary, "settings", (json_t *)settings);
     json_object_set_new(summary, "data", data);
     json_object_set_new(summary, "seconds", seconds);
-    json_object_set_new(summary, "cuts", sentences_cuts(run));
+    json_object_set_new(summary, "cuts", values_cuts(run));
     json_object_set_new(summary, "tasks", tasks);
     json_object_set_new(summary, "distilled",
                         json_boolean(findings->student != UNTAUGHT));
@@ -139,7 +138,7 @@ struct results results_compute(const char *folder, const struct plan *plan,
     r.summary = make_summary(r.findings, r.settings, given);
     r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
                                 json_object_get(given, "references"));
-    r.values = sentences_make(r.findings, r.verdicts, r.settings, given);
+    r.values = values_make(r.findings, r.verdicts, r.settings, given);
     for (const char *const *key =
              (const char *const[]){"profile", "device", "date", "code", NULL};
          *key; key++)

@@ -191,7 +191,7 @@ static const char *const apart[] = {
     "tangle", "main", "rules", "room", "pretrain", "distill", "finetune", "results",
     "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
     "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
-    "gradients", "live", "forecast", "sentences"};
+    "gradients", "live", "forecast"};
 
 static bool is_apart(const char *path)
 {

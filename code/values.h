@@ -3,9 +3,7 @@
 #define VALUES_H
 
 #include "fail.h"
-#include "findings.h"
-
-#include <jansson.h>
+#include "verdicts.h"
 
 /* say: what printf would print; kept: takes a text over. Both live until forget_said.
    rounded: number_text, kept. */
@@ -76,5 +74,20 @@ const char *value_get(const json_t *values, const char *key);
 
 /* how many bytes of a setting have room in a table */
 enum { SHORT_SETTING = 24 };
+
+/* Say what values there are */
+/* values_make: all values of a run, {KEY: text}; the caller frees them. settings: what
+   its stages used, {"SECTION.KEY": value}; given: as in results.json, "From a run to
+   its report". */
+json_t *values_make(const struct findings *findings, const struct verdicts *verdicts,
+                    const json_t *settings, const json_t *given);
+
+/* values_cuts: what the stages left out, each sentence once, for the caller to free. */
+json_t *values_cuts(const struct run *run);
+
+/* What is said for any outcome: what a student keeps, "keeps 95.2 % of its teacher's
+   score …"; what the mean score changes by, "loses 1.3 points". */
+const char *retention_said(const struct findings *findings, const char *model);
+const char *change_said(const struct estimate *change);
 
 #endif

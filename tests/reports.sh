@@ -209,6 +209,16 @@ check "without a teacher" says student "is not defined: RTE and WNLI were not an
 check "ten tasks and fifteen models" says every "and SQuAD our student keeps" "above a constant answer on all 11 tasks" \
     "MRPC (Dolan and Brockett 2005) and QQP (Wang et al. 2019) by the mean of accuracy and F1" "Taught by several, the student"
 
+# a run that has come no further than its first tier: one seed of teacher and student
+make_up core toyland "cola mrpc imdb" "teacher student student-no-kl" "1 2 3" 3 student:75
+rm -f "$folder"/core/predictions/*-[23].tsv "$folder"/core/*/*-no-kl*
+check "a run of which only the core is there weaves" weave core
+check "in English" reads_well core "cola mrpc imdb"
+check "it says how far it has come" says core "This report has: teacher and student, one seed. Still to come: further seeds; ablations." "each of one seed"
+check "and calls nothing missing that is to come" never core "Not everything"
+check "what is not there has no row" same "$(cut -f 1 "$folder"/core/tables/scores.tsv | xargs) $(sed 1d "$folder"/core/tables/ablation.tsv | cut -f 1)" \
+    "Model a constant answer teacher student student, all terms"
+
 # what looks for bad English finds it
 finds() { sed "s/^Models\. /&$1 /" "$folder/one/text" >"$folder/chance/text" && ! reads_well chance "cola rte wnli"; }
 for slip in "On SST-2 it is so." "It has 1 epochs." "It is nan." "{{key}} is so." "It is so. so it is." "It is so ." "It took – layers." "Two  spaces."; do

@@ -17,7 +17,6 @@
 #include "published.h"
 #include "random.h"
 #include "run.h"
-#include "sentences.h"
 #include "values.h"
 
 #include <jansson.h>
