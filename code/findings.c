@@ -9,13 +9,10 @@
 /* Add a finding */
 void findings_add(struct findings *findings, struct finding finding)
 {
-    if (findings->count == findings->room) {
-        findings->room = 2 * findings->room + 64;
-        findings->list = realloc(findings->list,
-                                 (size_t)findings->room * sizeof *findings->list);
-        if (!findings->list)
-            fail("results", "are too many for memory");
-    }
+    size_t room = (size_t)(findings->count + 1) * sizeof finding;
+    findings->list = realloc(findings->list, room);
+    if (!findings->list)
+        fail("results", "are too many for memory");
     findings->list[findings->count++] = finding;
 }
 

@@ -54,7 +54,7 @@ enum { TERMS = 3 };
 struct findings {
     const struct run *run;
     struct finding *list;
-    int count, room;
+    int count;
     enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
     bool trained;                               /* are there losses? */
     struct ends losses[TERMS];

@@ -96,6 +96,15 @@ static void put_models(const struct findings *findings, json_t *summary)
     json_object_set_new(summary, "students", students);
     json_object_set_new(summary, "ablations", ablations);
 }
+static json_t *words_json(struct words words)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < words.count; i++)
+        json_array_append_new(list, json_string(words.word[i]));
+    words_said(&words);
+    return list;
+}
+
 static json_t *make_summary(const struct findings *findings, const json_t *settings,
                             const json_t *given)
 {
@@ -115,7 +124,7 @@ static json_t *make_summary(const struct findings *findings, const json_t *setti
     json_object_set(summary, "settings", (json_t *)settings);
     json_object_set_new(summary, "data", data);
     json_object_set_new(summary, "seconds", seconds);
-    json_object_set_new(summary, "cuts", values_cuts(run));
+    json_object_set_new(summary, "cuts", words_json(values_cuts(run)));
     json_object_set_new(summary, "tasks", tasks);
     json_object_set_new(summary, "distilled",
                         json_boolean(findings->student != UNTAUGHT));

@@ -367,37 +367,28 @@ static void set_models(const struct run *run, json_t *values)
 }
 
 /* Note what was cut and what is missing */
-json_t *values_cuts(const struct run *run)
+struct words values_cuts(const struct run *run)
 {
     const char *name;
     size_t i;
-    json_t *record, *cut, *cuts = json_array(), *seen = json_object();
+    json_t *record, *cut;
+    struct words cuts = {NULL, 0};
     json_object_foreach(run->stages, name, record) {
         json_array_foreach(json_object_get(record, "cuts"), i, cut) {
-            if (!json_object_get(seen, json_string_value(cut)))
-                json_array_append(cuts, cut);
-            json_object_set_new(seen, json_string_value(cut), json_true());
+            words_add(&cuts, json_string_value(cut));
         }
     }
-    json_decref(seen);
     return cuts;
 }
 
 static void set_cuts(const struct run *run, json_t *values)
 {
     enum { MOST_TOLD = 6 };
-    size_t i;
-    json_t *cut, *cuts = values_cuts(run);
-    struct words all = {NULL, 0}, few = {NULL, 0};
-    json_array_foreach(cuts, i, cut) {
-        words_add(&all, say("%s", json_string_value(cut)));
-        words_add(&few, say("%s", json_string_value(cut)));
-    }
+    struct words all = values_cuts(run), few = values_cuts(run);
     words_shorten(&few, MOST_TOLD);
     value_flag(values, all.count > 0, "cuts.known");
     value_set(values, words_joined(&all, "; "), "cuts");
     value_set(values, words_joined(&few, "; "), "cuts.brief");
-    json_decref(cuts);
 }
 static void set_unavailable(const json_t *given, json_t *values)
 {

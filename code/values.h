@@ -82,8 +82,8 @@ enum { SHORT_SETTING = 24 };
 json_t *values_make(const struct findings *findings, const struct verdicts *verdicts,
                     const json_t *settings, const json_t *given);
 
-/* values_cuts: what the stages left out, each sentence once, for the caller to free. */
-json_t *values_cuts(const struct run *run);
+/* values_cuts: what the stages left out, each sentence once. */
+struct words values_cuts(const struct run *run);
 
 /* What is said for any outcome: what a student keeps, "keeps 95.2 % of its teacher's
    score …"; what the mean score changes by, "loses 1.3 points". */

@@ -162,26 +162,41 @@ static const json_t *retention_of(const json_t *summary, const char *student)
                ? json_object_get(summary, "retention")
                : json_object_get(json_object_get(summary, "students"), student);
 }
+/* Whether the tasks that count for a mean are those of a list of names. */
+static bool same_tasks(const struct findings *findings, const char *model,
+                       const json_t *counted)
+{
+    size_t here = 0, both = 0, i;
+    json_t *task;
+    for (int k = 0; k < findings->count; k++)
+        here += finding_counts(&findings->list[k], model);
+    json_array_foreach(counted, i, task) {
+        both += finding_counts(
+            finding_of(findings, RETENTION, json_string_value(task), model), model);
+    }
+    return here == both && here == json_array_size(counted);
+}
+
 /* The same finding in the summary of another run: whether it is there, and what. */
-static bool find_there(const struct finding *f, const json_t *summary,
+static bool find_there(const struct findings *findings, const struct finding *f,
                        const json_t *reference, struct estimate *there)
 {
     const char *model = f->model ? f->model->name : "";
-    const json_t *tasks = json_object_get(reference, "tasks"),
-                 *found = retention_of(reference, model);
-    bool mine = !strcmp(model, "teacher") || !strcmp(model, "student")
-             || !strcmp(model, "student-released");
-    if (mine && f->quantity == SCORE && f->sheet) {
+    const json_t *tasks = json_object_get(reference, "tasks"), *found = NULL;
+    if (strcmp(model, "teacher") && strcmp(model, "student")
+        && strcmp(model, "student-released"))
+        return false;
+    if (f->quantity == SCORE && f->sheet) {
         tasks = json_object_get(tasks, f->sheet->task->name);
         found = json_object_get(json_object_get(tasks, "median"), model);
         *there = estimate_read(found, "score");
-        return found;
+    } else if (f->quantity == RETENTION && !f->sheet) {
+        found = retention_of(reference, model);
+        *there = estimate_read(found, "mean");
+        if (!same_tasks(findings, model, json_object_get(found, "counted")))
+            return false;
     }
-    const json_t *here = retention_of(summary, model);
-    *there = estimate_read(found, "mean");
-    return mine && f->quantity == RETENTION && !f->sheet && found
-        && json_equal(json_object_get(here, "counted"),
-                      json_object_get(found, "counted"));
+    return found;
 }
 static void compare(const struct finding *f, const struct estimate *there,
                     const char *run, const char *difference, struct judgements *list)
@@ -210,7 +225,7 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
     const char *difference = name_difference(summary, reference);
     for (int i = 0; i < findings->count; i++) {
         struct estimate there;
-        if (find_there(&findings->list[i], summary, reference, &there))
+        if (find_there(findings, &findings->list[i], reference, &there))
             compare(&findings->list[i], &there, run, difference, list);
     }
 }
