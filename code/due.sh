@@ -68,7 +68,7 @@ find_launcher() {
         echo "LAUNCH: expected a closing quote on the same line, found $LAUNCH" >&2
         exit 1
     }
-    program=$(echo "$words" | grep -v '^[A-Za-z_][A-Za-z_0-9]*=' | head -n 1)
+    program=$(printf '%s\n' "$words" | grep -v '^[A-Za-z_][A-Za-z_0-9]*=' | head -n 1)
     [ -x "$(command -v "${program:-env}")" ] || {
         echo "LAUNCH: expected a program, found $program, which is not here" >&2
         exit 1
