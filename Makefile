@@ -58,7 +58,11 @@ plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error
 $(if $(filter %0 %1 %2 %3 %4 %5 %6 %7 %8 %9,$(call plain,RANKS,$(RANKS))),,$(error RANKS: expected a number, found $(RANKS)))
 path     = $(if $(word 2,$(2)),$(error $(1): expected one path without spaces, found $(2)))$(call plain,$(1),$(2))
 
-GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+# a GPU may take a second to be asked, so only the first make asks, and tells those that it calls
+ifeq ($(origin DISTIL_GPU),undefined)
+export DISTIL_GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+endif
+GPU := $(DISTIL_GPU)
 Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
@@ -235,7 +239,7 @@ define finish_run
 	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
 	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(if $(LAUNCH),$(Q)LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh launcher)
-	$(Q)$(MAKE) --no-print-directory data.alone
+	+$(Q)$(call planned,$(KEYS)/data.key)
 	+$(Q)$(call planned,$(1))
 endef
 
@@ -261,7 +265,7 @@ else
 include $(PLAN)
 
 # what stands before and behind the command of a stage: it runs unless its record has its key
-THREADS = $(shell expr $(CORES) / $(JOBS) '|' 1)
+THREADS := $(shell expr $(CORES) / $(JOBS) '|' 1)
 # several processes train one model, chapter 54
 RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
 STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)

@@ -58,19 +58,22 @@ reason() {
 }
 
 # Find the launcher
+# launch_words: the words of LAUNCH, each on a line; fails if a quote does not end
+launch_words() { printf '%s\n' "$LAUNCH" | xargs -r printf '%s\n' 2>/dev/null; }
+
 # find_launcher: puts the words of LAUNCH, each quoted, into $launcher; ends with 1,
 # saying why, if they are none or their program is not here
 find_launcher() {
-    words=$(printf '%s\n' "$LAUNCH" | xargs -r printf '%s\n' 2>/dev/null) || {
+    words=$(launch_words) || {
         echo "LAUNCH: expected a closing quote on the same line, found $LAUNCH" >&2
         exit 1
     }
-    program=$(echo "$words" | grep -v '^[A-Za-z_][A-Za-z_0-9]*=' | head -n 1)
+    program=$(printf '%s\n' "$words" | grep -v '^[A-Za-z_][A-Za-z_0-9]*=' | head -n 1)
     [ -x "$(command -v "${program:-env}")" ] || {
         echo "LAUNCH: expected a program, found $program, which is not here" >&2
         exit 1
     }
-    launcher=$(printf '%s\n' "$words" | sed "s/'/'\\\\''/g; s/.*/'&'/" | tr '\n' ' ')
+    launcher=$(launch_words | sed "s/'/'\\\\''/g; s/.*/'&'/" | tr '\n' ' ')
 }
 
 case $1 in

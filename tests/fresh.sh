@@ -23,6 +23,13 @@ elsewhere="$folder/it's a \"Größe\" & \$HOME"
 moved() { (cd "$folder" && cp -r tree copy && rm -rf tree && mv copy "$elsewhere"); cd "$elsewhere" && nothing; }
 touched() { find . -type f | awk -v to="$1" 'NR % 2 == to' | xargs touch -d "$2"; nothing; }
 
+dry() { # dry BUILD STAGES: what make -n says of a report; it ends, names each stage, and leaves nothing where models would be
+    timeout 60 make -n report PROFILE=tiny.settings BUILD="$1" NVCC= CHECKED= >said 2>&1 || { cat said; return 1; }
+    same "$(grep -c "code/due.sh run results/tiny/stages/" said)" "$2" && same "$(find results "$1/tiny" -name '*.json' -o -name '*.safetensors')" ""
+}
+make build BUILD=build NVCC= >said 2>&1 || cat said
+check "make -n report ends" dry build 6
+check "where no program is built as well" dry none 0
 check "an experiment runs" experiment
 check "it is done" nothing
 check "in another locale" in_locale

@@ -42,6 +42,7 @@ check "and a quote that does not end" refused "srun -J 'one" "expected a closing
 
 told() { launch "$1" train "two  words" && same "$(sed 1d "$folder/told")" "$(printf '%s\n' "$2" train "two  words")"; }
 check "a launcher runs the stage" told "nice -n 1" ""
+check "blanks are no launcher" told " " ""
 check "a variable before it arrives" told "TOLD=\"it's  a \$value; \`here\`\" nice" "it's  a \$value; \`here\`"
 check "words are what their quotes say" told "'a launcher' 'one  word' \"it's\" *" ""
 check "all of them, and the name of the stage" same "$(cat "$bin/words")" "$(printf '%s\n' teacher 'one  word' "it's" '*')"

@@ -34,5 +34,6 @@ check "who has them needs no room for them" test "$after" -lt "$before"
 check "a run that is done needs no room at all" on_disk 0 EXTENDED=1
 check "the memory is asked as well" eval '! room --run.jobs 1000000 >said 2>&1 && cat said &&
     grep -q "^distil: memory: this run needs [0-9]* bytes and the machine has [0-9]* left; lower \[run\] jobs" said'
+check "but not where each stage has a machine of its own" eval 'room --run.jobs 1000000 --launched >said 2>&1 || { cat said; false; }'
 check "a larger model needs more" test "$(room --teacher.layers 6)" -gt "$before"
 exit $failed

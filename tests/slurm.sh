@@ -43,7 +43,7 @@ GresTypes=gpu
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE
 END
-echo "Name=gpu File=/dev/tty[0-1]" >"$slurm/gres.conf"
+printf "Name=gpu File=%s\n" /dev/null /dev/zero >"$slurm/gres.conf"
 (umask 077 && head -c 1024 /dev/urandom >"$slurm/munge.key")
 
 daemons=
