@@ -273,7 +273,7 @@ OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(ca
 
 room:
 	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
-	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH) $(if $(LAUNCH),--launched),:)
+	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
 
 # a report between two tiers is worth it if the training since the last one took some time
 woven-tiers: room

@@ -25,11 +25,14 @@ static double time_products(const struct kernels *k, int rows, int width, int in
     real *w = k->allocate((size_t)width * (size_t)inner * k->real_size);
     real *y = k->allocate((size_t)rows * (size_t)inner * k->real_size);
     double best = INFINITY, first = omp_get_wtime(), began = first;
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
     for (; began < first + spell || best == INFINITY; began = omp_get_wtime()) {
         k->linear(x, w, NULL, y, rows, width, inner);
         k->wait();
         best = fmin(best, omp_get_wtime() - began);
     }
+    omp_set_num_threads(threads);
     k->release(x);
     k->release(w);
     k->release(y);
@@ -37,10 +40,13 @@ static double time_products(const struct kernels *k, int rows, int width, int in
 }
 
 /* k: NULL: a GPU that is not here. */
-static struct machine describe(const struct kernels *k, const struct shape *shape)
+static struct machine describe(const struct kernels *k, const struct shape *shape,
+                               int jobs)
 {
     if (k == kernels_cpu()) {
-        double rate = time_products(k, 512, shape->width, shape->inner);
+        int threads = omp_get_max_threads() / (jobs > 0 ? jobs : 1);
+        double rate = time_products(k, 512, shape->width, shape->inner)
+                      * (threads > 0 ? threads : 1);
         return (struct machine){.real_size = sizeof(float), .logit_rows = 1024,
                                 .gemm = rate, .other = rate / 8, .bandwidth = 8e9,
                                 .launch = 2e-6};
@@ -271,13 +277,21 @@ static void find_shape(struct counting *c, const char *teacher)
     }
 }
 
+struct shape forecast_teacher(const struct stage *stage, const char *teacher)
+{
+    struct counting c = {.stage = stage};
+    find_shape(&c, teacher);
+    return c.teacher;
+}
+
 double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
 {
     const struct plan *plan = stage->plan;
     double *counted = allocate((size_t)plan->stage_count, sizeof *counted);
     struct counting c = {.stage = stage};
     find_shape(&c, teacher);
-    struct machine machine = describe(t4 ? NULL : stage_kernels(stage), &c.teacher);
+    struct machine machine = describe(t4 ? NULL : stage_kernels(stage), &c.teacher,
+                                      plan->jobs);
     c.k = watch_open(NULL, &machine);
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];

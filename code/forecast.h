@@ -10,6 +10,10 @@
    GPU, or if t4 is set, for a T4, whose limits chapters/published.json has. */
 double *forecast_count(const struct stage *stage, const char *teacher, bool t4);
 
+/* forecast_teacher: the shape of the teacher in that folder, or of the one that will be
+   there. */
+struct shape forecast_teacher(const struct stage *stage, const char *teacher);
+
 /* A stage that shall run. */
 struct forecast_row {
     char *name;

@@ -495,6 +495,17 @@ const struct planned_stage *plan_stage(const struct plan *plan, const char *name
     return NULL;
 }
 
+enum tier plan_tier(const char *name)
+{
+    for (enum tier tier = TIER_CORE; name && tier < TIERS; tier++)
+        if (!strcmp(tier_names[tier], name))
+            return tier;
+    if (name)
+        fail("UNTIL", "expected core, seeds, students, ablations, glue, squad or "
+             "extended, found \"%s\"", name);
+    return TIERS - 1;
+}
+
 bool plan_asks(const struct planned_task *task, const struct planned_model *model)
 {
     for (int i = 0; i < task->model_count; i++)

@@ -127,6 +127,9 @@ const struct planned_model *plan_model(const struct plan *plan, const char *name
 const struct planned_task *plan_task(const struct plan *plan, const char *name);
 const struct planned_stage *plan_stage(const struct plan *plan, const char *name);
 
+/* plan_tier: the tier of that name; the last if it is NULL. Fails on any other name. */
+enum tier plan_tier(const char *name);
+
 /* plan_asks: whether the task is fine-tuned from the model. */
 bool plan_asks(const struct planned_task *task, const struct planned_model *model);
 

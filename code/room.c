@@ -5,7 +5,7 @@
 #include "model.h"
 #include "optimizer.h"
 #include "pretrain.h"
-#include "stage.h"
+#include "room.h"
 #include "task.h"
 #include "tokenizer.h"
 
@@ -15,7 +15,7 @@
 
 static const char usage[] =
     "usage: distil room --profile FILE --run DIR --data DIR --teacher DIR\n"
-    "                   [--launched] [--SECTION.SETTING VALUE …]\n\n"
+    "                   [--until TIER] [--launched] [--SECTION.SETTING VALUE …]\n\n"
     "Prints how many bytes the models and checkpoints of a run will take on the\n"
     "disk beside those that are there. Fails if the memory is too small for one of\n"
     "the stages, or, unless they are launched elsewhere, for all that run at once.\n";
@@ -27,23 +27,11 @@ struct room {
     struct shape teacher;
     long together;  /* stages that share the memory */
     size_t memory;  /* of what runs at one time, at most */
-    size_t disk;    /* of models that are not yet there */
-    size_t largest; /* parameters of a model in training */
 };
 
 static size_t most(size_t a, size_t b)
 {
     return a > b ? a : b;
-}
-
-/* Adds a model in the run's folder of that name. */
-static void add_model(struct room *room, const char *folder, const char *name,
-                      const struct parameters *parameters)
-{
-    char *path = stage_path(room->stage, "%s/%s/model.safetensors", folder, name);
-    if (!file_exists(path))
-        room->disk += parameters->size * sizeof(float);
-    free(path);
 }
 
 /* The bytes of a model in training: of a shape, by batches of so many tokens. */
@@ -54,7 +42,6 @@ static size_t in_training(struct room *room, const struct shape *shape, enum hea
     struct parameters plan = parameters_plan(shape, head, classes);
     size_t bytes = encoder_bytes(k, shape, head, classes, LEARN_ALL, tokens, sequences)
                    + optimizer_bytes(&plan) + checkpoint_bytes(k, &plan);
-    room->largest = most(room->largest, plan.size);
     parameters_free(&plan);
     return bytes;
 }
@@ -89,9 +76,6 @@ static void add_teacher(struct room *room)
         free(config);
         room->teacher = model_shape(stage->teacher);
     }
-    struct parameters parameters = parameters_plan(&room->teacher, HEAD_MLM, 0);
-    add_model(room, "models", "teacher", &parameters);
-    parameters_free(&parameters);
 }
 
 /* Take a student into account */
@@ -106,11 +90,6 @@ static void add_student(struct room *room, const struct planned_stage *distillat
                    + encoder_bytes(room->kernels, &room->teacher, HEAD_MLM, 0,
                                    LEARN_NOTHING, tokens, sequences);
     room->memory = most(room->memory, bytes * (size_t)together);
-    struct parameters plan = parameters_plan(&shape, HEAD_MLM, 0);
-    char *name = plan_distilled(model, distillation->distillation);
-    add_model(room, "models", name, &plan);
-    parameters_free(&plan);
-    free(name);
 }
 
 /* Take a task into account */
@@ -124,17 +103,55 @@ static void add_task(struct room *room, const struct planned_task *planned)
     room->memory = most(room->memory, bytes * (size_t)room->together);
 }
 
-/* Say how much room a run takes */
-/* Adds a teacher that is kept for its students to hear. */
-static void add_kept(struct room *room, const struct planned_stage *stage)
+/* Count the bytes on the disk */
+/* The bytes of a model that is not there yet; *largest: the most parameters so far. */
+static size_t model_to_come(char *path, const struct shape *shape, enum head head,
+                            int classes, size_t *largest)
 {
-    struct parameters plan = parameters_plan(&room->teacher, HEAD_CLASSIFIER, 3);
-    char *name = text_format("%s-%d", stage->task->task->name, stage->seed);
-    add_model(room, "teachers", name, &plan);
+    struct parameters plan = parameters_plan(shape, head, classes);
+    size_t bytes = path && !file_exists(path) ? plan.size * sizeof(float) : 0;
+    *largest = most(*largest, plan.size);
     parameters_free(&plan);
-    free(name);
+    free(path);
+    return bytes;
 }
 
+static size_t stage_disk(const struct stage *stage, const struct planned_stage *s,
+                         const struct shape *teacher, size_t *largest)
+{
+    struct shape shape = *teacher;
+    char *path = NULL;
+    if (s->kind == FINETUNE) {
+        const struct task *task = s->task->task;
+        if (s->kept)
+            path = stage_path(stage, "teachers/%s-%d/model.safetensors", task->name,
+                              s->seed);
+        return model_to_come(path, &shape,
+                             task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER,
+                             task->classes, largest);
+    }
+    char *name = s->kind == DISTILL ? plan_distilled(s->model, s->distillation)
+                                    : text_format("teacher");
+    if (s->kind == DISTILL)
+        shape = model_student_shape(teacher, s->model->layers);
+    path = stage_path(stage, "models/%s/model.safetensors", name);
+    free(name);
+    return model_to_come(path, &shape, HEAD_MLM, 0, largest);
+}
+
+size_t room_disk(const struct stage *stage, const struct shape *teacher,
+                 enum tier last)
+{
+    const struct plan *plan = stage->plan;
+    size_t bytes = 0, largest = 0;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].tier <= last)
+            bytes += stage_disk(stage, &plan->stages[i], teacher, &largest);
+    size_t checkpoint = plan->checkpoint > 0 ? 3 * largest * sizeof(float) : 0;
+    return bytes + 2 * checkpoint * (size_t)plan->jobs;
+}
+
+/* Say how much room a run takes */
 int room_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, usage,
@@ -142,22 +159,21 @@ int room_main(int argc, char **argv)
     struct room room = {.stage = &stage, .kernels = stage_kernels(&stage),
                         .together = stage.launched ? 1 : stage.plan->jobs};
     const struct plan *plan = stage.plan;
+    enum tier last = plan_tier(stage.until);
     /* Go through teacher, students and tasks */
     add_teacher(&room);
     long count = 0;
     for (int i = 0; i < plan->stage_count; i++)
-        count += plan->stages[i].kind == DISTILL;
+        count += plan->stages[i].kind == DISTILL && plan->stages[i].tier <= last;
     for (int i = 0; i < plan->stage_count; i++)
-        if (plan->stages[i].kind == DISTILL)
+        if (plan->stages[i].kind == DISTILL && plan->stages[i].tier <= last)
             add_student(&room, &plan->stages[i],
                         count < room.together ? count : room.together);
-        else if (plan->stages[i].kept)
-            add_kept(&room, &plan->stages[i]);
     for (int i = 0; i < plan->task_count; i++)
-        add_task(&room, &plan->tasks[i]);
+        if (plan->tasks[i].tier <= last)
+            add_task(&room, &plan->tasks[i]);
     room.kernels->reserve(room.memory, "lower [run] jobs, or batches and lengths");
-    size_t checkpoint = 3 * room.largest * sizeof(float);
-    printf("%zu\n", room.disk + 2 * checkpoint * (size_t)plan->jobs);
+    printf("%zu\n", room_disk(&stage, &room.teacher, last));
     stage_close(&stage);
     return 0;
 }

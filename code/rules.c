@@ -4,7 +4,7 @@
 #include "file.h"
 #include "forecast.h"
 #include "record.h"
-#include "stage.h"
+#include "room.h"
 #include "sum.h"
 
 #include <glob.h>
@@ -503,6 +503,9 @@ static void print_plan(const struct rules *rules)
     char *left = about_text(f.left / rules->plan->jobs);
     printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages,
            left, f.measured ? "by what those took" : "as counted");
+    struct shape teacher = forecast_teacher(rules->stage, rules->teacher);
+    printf("plan: %.0f MB more on the disk for models and checkpoints\n",
+           1e-6 * (double)room_disk(rules->stage, &teacher, rules->last));
     print_t4(rules);
     for (const char *line = rules->missing; *line; line += strcspn(line, "\n"))
         if (*(line += *line == '\n'))
@@ -512,17 +515,6 @@ static void print_plan(const struct rules *rules)
 }
 
 /* Do what the command line asks */
-static enum tier find_tier(const char *name)
-{
-    for (enum tier tier = TIER_CORE; name && tier < TIERS; tier++)
-        if (!strcmp(tier_names[tier], name))
-            return tier;
-    if (name)
-        fail("UNTIL", "expected core, seeds, students, ablations, glue, squad or "
-             "extended, found \"%s\"", name);
-    return TIERS - 1;
-}
-
 static void keep_forecast(const struct rules *rules)
 {
     int count;
@@ -538,7 +530,7 @@ int plan_main(int argc, char **argv)
     struct stage stage = stage_open(argc, argv, usage, "--profile --run --data");
     struct rules rules = {.stage = &stage, .plan = stage.plan,
                           .teacher = find_teacher(&stage),
-                          .last = find_tier(stage.until)};
+                          .last = plan_tier(stage.until)};
     char *missing = text_format("%s/missing", stage.keys ? stage.keys : "");
     rules.missing = file_exists(missing) ? file_text(missing, NULL)
                                          : text_format("%s", "");

@@ -13,6 +13,7 @@ records() { find results/tiny/stages -name '*.json' 2>/dev/null | wc -l; }
 check "a plan can be had before there is anything" made plan
 check "it has the tiers with their stages" same "$(awk '/ stages, / { print $1, $2 }' said | xargs)" "core 8 seeds 6 ablations 7"
 check "and says how long all of it takes" grep -qE '^plan: 0 of 21 stages are done; about [0-9.]+ (s|min|h) left, as counted$' said
+check "and how much it leaves on the disk" grep -qE '^plan: [0-9]+ MB more on the disk for models and checkpoints$' said
 check "an unknown tier is refused" eval '! made verify UNTIL=first && grep -q "UNTIL: expected core, seeds, .* found \"first\"" said && test "$(records)" = 0'
 check "a run ends where it is told to" made verify UNTIL=core
 check "that is the core" same "$(find results/tiny/stages -name '*.json' | sed 's:.*/::; s:\.json$::' | LC_ALL=C sort | xargs)" \
@@ -20,7 +21,8 @@ check "that is the core" same "$(find results/tiny/stages -name '*.json' | sed '
 check "it began with its plan" sh -c 'grep -n "^core \|^due: teacher\|^plan: results/tiny takes up to" said | sed "s/:.*//" | sort -nc'
 check "each stage says where the run stands" grep -qE '^plan: core, 2 of 8 stages done, about [0-9.]+ (s|min) left$' said
 check "what it has is judged" grep -q '^8 claims are held' said
-touch mark
+room() { build/distil room --profile tiny.settings --run results/tiny --data build/tiny/data --teacher scratch "$@"; }
+check "what is to come in further tiers needs no room before" test "$(room --until core)" -lt "$(room)"
 check "the plan knows what is done, and goes by what it took" eval 'made plan && grep -q "^plan: 8 of 21 stages are done; about .* left, by what those took$" said'
 
 # a report after each tier: the book itself is of paper here, and whoever sets it notes how many stages are done
