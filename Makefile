@@ -247,17 +247,6 @@ report.alone: build ## run the experiments that are due, tier by tier, and weave
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
 	$(call finish_run,woven-tiers)
 
-CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
-
-ifeq ($(ARTIFACT),)
-verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
-	$(call finish_run,tiers)
-	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
-else
-verify: build
-	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
-endif
-
 ifndef PLAN
 $(RUN)/stages/%.json: build FORCE
 	+$(Q)$(call planned,$@)
@@ -323,6 +312,19 @@ endif
 PYTHON ?= python3
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
 	+$(Q)$(call planned,bench.planned)
+
+# What comes of a run -----------------------------------------------------------------------------------------------
+
+CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
+
+ifeq ($(ARTIFACT),)
+verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
+	$(call finish_run,tiers)
+	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
+else
+verify: build
+	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
+endif
 
 artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
 	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
