@@ -7,10 +7,10 @@ set -u
 ranks=$1 program=$2 command=$3
 shift 3
 set -- "$program" "$command" --ranks "$ranks" "$@"
-command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi &&
-    [ "$ranks" -gt 0 ] 2>/dev/null || exec "$@"
+[ "$ranks" -gt 0 ] 2>/dev/null || exec "$@"
 threads=$(($(nproc) / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
+command -v mpirun >/dev/null && ldd "$program" 2>/dev/null | grep -q libmpi || exec "$@"
 mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none --map-by slot:OVERSUBSCRIBE \
     "$@" </dev/null &
 child=$!
