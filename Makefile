@@ -205,7 +205,8 @@ CORES    := $(shell nproc)
 WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER),--teacher.source $(call quoted,$(TEACHER))) \
     $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
-PLANNING  = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) $(UNTIL:%=--until %)
+COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS)
+PLANNING  = $(DISTIL) plan $(COMMON) $(UNTIL:%=--until %)
 # $(call planned,GOAL): has make go by the rules that the plan has now. Under make -n there may be no program yet, and
 # nothing may be left
 planned   = $(if $(DRY),$(foretold),mkdir -p $(KEYS) $(RUN) && $(PLANNING) --keys $(KEYS) --make >$(WORK)/plan.mk.new && \
@@ -223,7 +224,7 @@ $(PACKING):
 	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
-	$(Q)mkdir -p $(KEYS) && $(PLANNING) --keys $(KEYS)
+	$(Q)$(PLANNING) --keys $(KEYS)
 
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
@@ -258,11 +259,11 @@ THREADS := $(shell expr $(CORES) / $(JOBS) '|' 1)
 # several processes train one model, chapter 54
 RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
 STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
-OPTIONS = --profile $(SETTINGS) --run $(RUN) --data $(DATA) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines) $(WORDS)
+OPTIONS = $(COMMON) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines)
 
 room:
 	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
-	    --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
+	    $(COMMON) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
 
 # a report between two tiers is worth it if the training since the last one took some time
 woven-tiers: room
@@ -283,8 +284,8 @@ results: $(RUN)/bench.json
 	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
-BENCH_COMMAND = $(DISTIL) bench --profile $(SETTINGS) --run $(RUN) --data $(DATA) --student student \
-    --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json $(WORDS)
+BENCH_COMMAND = $(DISTIL) bench $(COMMON) --student student \
+    --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json
 
 $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
 	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH_COMMAND) --key $$(cat $(KEYS)/bench.key) >/dev/null

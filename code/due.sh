@@ -87,19 +87,18 @@ run)
     done
     why=$(reason "$1")
     [ -n "$why" ] || exit 0
-    program=$1
+    trainer=$1 name=$(basename "$record" .json)
     # Put the launcher before the command
     if [ -n "${LAUNCH:-}" ]; then
         find_launcher
         unset OMP_NUM_THREADS SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE SLURM_STEP_NUM_TASKS
-        name=SLURM_JOB_NAME=$(basename "$record" .json)
-        eval "set -- env $name $launcher sh code/due.sh launched ${RANKED:-} \"\$@\""
+        set -- sh code/due.sh launched ${RANKED:-} "$@"
+        eval "set -- env SLURM_JOB_NAME=$name $launcher \"\$@\""
     else
         set -- ${RANKED:-} "$@"
     fi
-    name=$(basename "$record" .json)
     echo "due: $name: $why" >&2
-    "$program" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
+    "$trainer" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
         sed 's/^/plan: /' >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"

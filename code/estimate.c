@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* State the shape of BERT-base */
-static const struct shape bert_base = {
+const struct shape bert_base = {
     .family = BERT, .layers = 12, .width = 768, .heads = 12, .inner = 3072,
     .vocabulary = 30522, .positions = 512, .types = 2, .epsilon = 1e-12f,
     .dropout = 0.1f, .attention_dropout = 0.1f, .classifier_dropout = 0.1f,
@@ -123,18 +123,18 @@ static void add(struct portion *part, double times)
 }
 
 /* Imagine a model */
-static struct model *imagine(const struct kernels *k, const struct shape *shape,
-                             enum head head, enum learning learning)
+struct model *imagine(const struct kernels *k, const struct shape *shape,
+                      enum head head, int classes, enum learning learning)
 {
-    struct parameters plan = parameters_plan(shape, head, 2);
+    struct parameters plan = parameters_plan(shape, head, classes);
     float *values = allocate(plan.size, sizeof *values);
-    struct model *model = encoder_create(k, shape, head, 2, values, learning);
+    struct model *model = encoder_create(k, shape, head, classes, values, learning);
     free(values);
     parameters_free(&plan);
     return model;
 }
 
-static const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1};
+const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1};
 
 static const struct planned_model *student_of(const struct plan *full)
 {
@@ -154,8 +154,8 @@ static size_t imagine_distillation(const struct kernels *k,
     struct shape shape = model_student_shape(&bert_base, planned->layers);
     struct loss_settings losses = distillation_losses(planned, bert_base.layers);
     watch_clear();
-    struct model *teacher = imagine(k, &bert_base, HEAD_MLM, LEARN_NOTHING);
-    struct model *student = imagine(k, &shape, HEAD_MLM, LEARN_ALL);
+    struct model *teacher = imagine(k, &bert_base, HEAD_MLM, 0, LEARN_NOTHING);
+    struct model *student = imagine(k, &shape, HEAD_MLM, 0, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(student, &any_rate);
     encoder_reserve(teacher, length * size, size);
     encoder_reserve(student, length * size, size);
@@ -186,7 +186,7 @@ static void imagine_finetuning(const struct kernels *k,
     const char *task = planned->task->name;
     int length = planned->length, size = planned->recipe.batch;
     double epochs = planned->recipe.epochs;
-    struct model *model = imagine(k, shape, HEAD_CLASSIFIER, LEARN_ALL);
+    struct model *model = imagine(k, shape, HEAD_CLASSIFIER, 2, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct supply train = supply_open(published, task, "train", length, size);
     struct supply dev = supply_open(published, task, "dev", length, size);

@@ -3,7 +3,6 @@
 #define ESTIMATE_H
 
 #include "plan.h"
-
 #include "watch.h"
 
 #include <jansson.h>
@@ -11,6 +10,16 @@
 
 /* estimate_t4: the limits of a T4, as published. */
 struct machine estimate_t4(const json_t *published);
+
+/* bert_base: the shape of BERT-base. any_rate: settings for an optimiser, whose work
+   does not depend on them. */
+extern const struct shape bert_base;
+extern const struct optimizer_settings any_rate;
+
+/* imagine: a model, with zeros for parameters, over a table that computes nothing. The
+   caller frees it. */
+struct model *imagine(const struct kernels *k, const struct shape *shape,
+                      enum head head, int classes, enum learning learning);
 
 /* published_number: the number at "section.key" in what chapters/published.json holds,
    whose numbers are texts as a book prints them, "25,000". Fails, naming the path, if

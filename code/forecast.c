@@ -107,103 +107,47 @@ static struct reading_load load_of(const struct plan *plan,
 }
 
 /* Imagine one step of each kind */
-static struct model *open_imagined(const struct kernels *k, const struct shape *shape,
-                                   enum head head, int classes, enum learning learning)
-{
-    struct parameters plan = parameters_plan(shape, head, classes);
-    float *values = allocate(plan.size, sizeof *values);
-    struct model *model = encoder_create(k, shape, head, classes, values, learning);
-    free(values);
-    parameters_free(&plan);
-    return model;
-}
-
-static struct batch *imagined_batch(int rows, int length, int answer)
+/* A batch of rows of one length, with every seventh word hidden, which is about as many
+   as are. */
+static struct batch *imagined_batch(int rows, int length)
 {
     struct batch *batch = batch_create(rows * length, rows);
+    int *ids = allocate((size_t)length, sizeof *ids);
+    for (int t = 0; t < length; t++)
+        ids[t] = 5 + t;
     for (int i = 0; i < rows; i++) {
-        int ids[512];
-        for (int t = 0; t < length; t++)
-            ids[t] = 5 + t;
         batch_append(batch, ids, length, length, 0);
-        batch->classes[i] = answer;
+        batch->classes[i] = 0;
     }
-    return batch;
-}
-
-static double seconds_watched(void)
-{
-    double seconds = 0;
-    for (enum kernel_family f = 0; f < FAMILIES; f++)
-        seconds += watch_tally(f).estimate;
-    return seconds;
-}
-
-static const struct optimizer_settings any_pace = {.epsilon = 1e-8f, .steps = 1};
-
-/* A batch with every seventh word hidden, which is about as many as are. */
-static struct batch *masked_batch(int rows, int length)
-{
-    struct batch *batch = imagined_batch(rows, length, 0);
     for (int t = 0; t < batch->tokens; t += 7)
         batch->labels[t] = 5;
+    free(ids);
     return batch;
 }
 
-static double imagine_distilling(const struct kernels *k, const struct shape *teacher,
-                                 const struct shape *shape,
-                                 const struct loss_settings *losses, int rows,
-                                 int length)
+/* Frees the models. losses: NULL: there is no teacher. */
+static double imagine_step(struct model *model, struct model *master,
+                           const struct loss_settings *losses, int rows, int length)
 {
-    struct model *master = open_imagined(k, teacher, HEAD_MLM, 0, LEARN_NOTHING);
-    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, LEARN_ALL);
-    struct optimizer *optimizer = optimizer_create(model, &any_pace);
-    struct batch *batch = masked_batch(rows, length);
+    struct optimizer *optimizer = optimizer_create(model, &any_rate);
+    struct batch *batch = imagined_batch(rows, length);
+    double seconds = 0;
     watch_clear();
-    distillation_step(model, master, batch, losses, 0, 1, NULL);
-    optimizer_step(optimizer, 0);
-    double seconds = seconds_watched();
-    batch_free(batch);
-    optimizer_free(optimizer);
-    encoder_free(model);
-    encoder_free(master);
-    return seconds;
-}
-
-static double imagine_reading(const struct kernels *k, const struct shape *shape,
-                              enum learning learning, int rows, int length)
-{
-    struct model *model = open_imagined(k, shape, HEAD_MLM, 0, learning);
-    struct optimizer *optimizer = optimizer_create(model, &any_pace);
-    struct batch *batch = masked_batch(rows, length);
-    watch_clear();
-    masked_lm_step(model, batch, 0, 1, NULL);
-    optimizer_step(optimizer, 0);
-    double seconds = seconds_watched();
-    batch_free(batch);
-    optimizer_free(optimizer);
-    encoder_free(model);
-    return seconds;
-}
-
-static double imagine_answering(const struct kernels *k, const struct shape *shape,
-                                const struct task *task, int rows, int length)
-{
-    bool spans = task->answer == A_SPAN;
-    struct model *model = open_imagined(k, shape, spans ? HEAD_SPAN : HEAD_CLASSIFIER,
-                                        task->classes, LEARN_ALL);
-    struct optimizer *optimizer = optimizer_create(model, &any_pace);
-    struct batch *batch = imagined_batch(rows, length, 0);
-    watch_clear();
-    if (spans)
-        span_step(model, batch, 0, 1, NULL);
+    if (losses)
+        distillation_step(model, master, batch, losses, 0, 1, NULL);
+    else if (model->head == HEAD_MLM)
+        masked_lm_step(model, batch, 0, 1, NULL);
     else
-        classification_step(model, batch, 0, 1, NULL);
+        (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
+                                                                     NULL);
     optimizer_step(optimizer, 0);
-    double seconds = seconds_watched();
+    for (enum kernel_family f = 0; f < FAMILIES; f++)
+        seconds += watch_tally(f).estimate;
     batch_free(batch);
     optimizer_free(optimizer);
     encoder_free(model);
+    if (master)
+        encoder_free(master);
     return seconds;
 }
 
@@ -215,21 +159,28 @@ struct counting {
     bool headed; /* it has its head, and is only examined */
 };
 
+/* Tokens of a line, in the mean. */
+static int line_length(const struct corpus_settings *corpus)
+{
+    return (corpus->length * 6 + 9) / 10;
+}
+
 static double count_reading(const struct counting *c, const struct recipe *recipe,
                             const struct corpus_settings *corpus, double step)
 {
     double tokens = tokens_of(c->stage, corpus->train, corpus->train_tokens),
            checked = tokens_of(c->stage, corpus->validation, corpus->validation_tokens),
-           each = recipe->batch * 0.6 * corpus->length;
+           each = recipe->batch * line_length(corpus);
     return (recipe->epochs * tokens + VALIDATIONS * checked / 3) / each * step;
 }
 
 static double count_teacher(const struct counting *c)
 {
     const struct plan *plan = c->stage->plan;
-    double step = imagine_reading(c->k, &c->teacher,
-                                  plan->scratch ? LEARN_ALL : LEARN_HEAD,
-                                  plan->recipe.batch, plan->corpus.length * 6 / 10);
+    struct model *model = imagine(c->k, &c->teacher, HEAD_MLM, 0,
+                                  plan->scratch ? LEARN_ALL : LEARN_HEAD);
+    double step = imagine_step(model, NULL, NULL, plan->recipe.batch,
+                               line_length(&plan->corpus));
     struct recipe recipe = plan->recipe;
     recipe.epochs = c->headed ? 0 : recipe.epochs;
     return count_reading(c, &recipe, &plan->corpus, step);
@@ -239,9 +190,10 @@ static double count_student(const struct counting *c, const struct planned_model
 {
     struct shape shape = model_student_shape(&c->teacher, m->layers);
     struct loss_settings losses = distillation_losses(m, c->teacher.layers);
-    int length = m->corpus.length * 6 / 10;
-    double step = imagine_distilling(c->k, &c->teacher, &shape, &losses,
-                                     m->recipe.batch, length);
+    struct model *master = imagine(c->k, &c->teacher, HEAD_MLM, 0, LEARN_NOTHING),
+                 *model = imagine(c->k, &shape, HEAD_MLM, 0, LEARN_ALL);
+    double step = imagine_step(model, master, &losses, m->recipe.batch,
+                               line_length(&m->corpus));
     return count_reading(c, &m->recipe, &m->corpus, step);
 }
 
@@ -252,29 +204,24 @@ static double count_finetuning(const struct counting *c, const struct planned_ta
     struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
                                     : c->teacher;
     struct reading_load load = load_of(c->stage->plan, t);
-    double step = imagine_answering(c->k, &shape, t->task, t->recipe.batch,
-                                    load.length);
+    enum head head = t->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
+    struct model *model = imagine(c->k, &shape, head, t->task->classes, LEARN_ALL);
+    double step = imagine_step(model, NULL, NULL, t->recipe.batch, load.length);
     return (t->recipe.epochs * load.rows + load.exam / 3) / t->recipe.batch * step;
 }
 
 static void find_shape(struct counting *c, const char *teacher)
 {
-    enum { PIECES = 30522, TOY_PIECES = 1000 };
+    enum { TOY_PIECES = 1000 };
     const struct plan *plan = c->stage->plan;
+    int classes, pieces = plan->toyland ? TOY_PIECES : bert_base.vocabulary;
     char *config = text_format("%s/config.json", teacher);
     bool there = !plan->scratch && file_exists(config);
-    int classes;
+    c->teacher = plan->scratch ? scratch_shape(plan, pieces)
+                 : there       ? model_shape(teacher)
+                               : bert_base;
+    c->headed = !plan->scratch && (!there || model_head(teacher, &classes) == HEAD_MLM);
     free(config);
-    c->teacher = there ? model_shape(teacher)
-                       : scratch_shape(plan, plan->toyland ? TOY_PIECES : PIECES);
-    c->headed = there && model_head(teacher, &classes) == HEAD_MLM;
-    if (!there && !plan->scratch) {
-        struct plan base = *plan;
-        base.shape = (struct shape){.layers = 12, .width = 768, .heads = 12,
-                                    .inner = 3072, .positions = 512};
-        c->teacher = scratch_shape(&base, PIECES);
-        c->headed = true;
-    }
 }
 
 struct shape forecast_teacher(const struct stage *stage, const char *teacher)
@@ -310,11 +257,10 @@ double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
 }
 
 /* Say what is left of a run */
-/* −1: there is no record. */
-static double seconds_taken(const char *run, const char *name)
+double forecast_taken(const char *run, const char *stage)
 {
-    char *path = text_format("%s/stages/%s.json", run ? run : "", name);
-    json_t *record = run && file_exists(path) ? seal_read(path) : NULL;
+    char *path = text_format("%s/stages/%s.json", run, stage);
+    json_t *record = seal_read(path);
     double seconds =
         record ? json_number_value(json_object_get(record, "seconds")) : -1;
     json_decref(record);
@@ -323,31 +269,27 @@ static double seconds_taken(const char *run, const char *name)
 }
 
 struct forecast forecast_left(const struct forecast_row *rows, int count,
-                              const char *run, enum tier from, enum tier until)
+                              enum tier from, enum tier until)
 {
     struct forecast f = {0};
     double took[4] = {0}, expected[4] = {0}; /* of each kind, and of all */
-    double *seconds = allocate((size_t)count, sizeof *seconds);
-    for (int i = 0; i < count; i++) {
-        seconds[i] = seconds_taken(run, rows[i].name);
-        if (seconds[i] < 0)
-            continue;
-        took[rows[i].kind] += seconds[i], took[3] += seconds[i];
-        expected[rows[i].kind] += rows[i].counted, expected[3] += rows[i].counted;
-    }
+    for (int i = 0; i < count; i++)
+        if (rows[i].taken >= 0) {
+            took[rows[i].kind] += rows[i].taken, took[3] += rows[i].taken;
+            expected[rows[i].kind] += rows[i].counted, expected[3] += rows[i].counted;
+        }
     for (int i = 0; i < count; i++) {
         if (rows[i].tier < from || rows[i].tier > until)
             continue;
         int kind = expected[rows[i].kind] > 0 ? (int)rows[i].kind : 3;
         double pace = expected[kind] > 0 ? took[kind] / expected[kind] : 1;
-        bool done = seconds[i] >= 0;
+        bool done = rows[i].taken >= 0;
         f.stages++;
         f.done += done;
         f.left += done ? 0 : pace * rows[i].counted;
-        f.whole += done ? seconds[i] : pace * rows[i].counted;
+        f.whole += done ? rows[i].taken : pace * rows[i].counted;
     }
     f.measured = expected[3] > 0;
-    free(seconds);
     return f;
 }
 
@@ -372,7 +314,8 @@ void forecast_write(const char *path, const struct forecast_row *rows, int count
 }
 
 /* Reads the rows, whose names are the grid's; *jobs: how many run side by side. */
-static struct forecast_row *read_rows(const struct grid *grid, int *jobs)
+static struct forecast_row *read_rows(const struct grid *grid, const char *run,
+                                      int *jobs)
 {
     struct forecast_row *rows = allocate((size_t)grid->rows + 1, sizeof *rows);
     int name = grid_column(grid, "stage"), tier = grid_column(grid, "tier"),
@@ -383,6 +326,7 @@ static struct forecast_row *read_rows(const struct grid *grid, int *jobs)
         rows[i].tier = (enum tier)grid_number(grid, i, tier);
         rows[i].kind = (enum stage_kind)grid_number(grid, i, kind);
         rows[i].counted = grid_number(grid, i, seconds);
+        rows[i].taken = forecast_taken(run, rows[i].name);
         *jobs = (int)grid_number(grid, i, side);
     }
     return rows;
@@ -401,11 +345,10 @@ int left_main(int argc, char **argv)
     char *path = text_format("%s/forecast.tsv", stage.keys);
     struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
     int jobs = 1;
-    struct forecast_row *rows = grid ? read_rows(grid, &jobs) : NULL;
+    struct forecast_row *rows = grid ? read_rows(grid, stage.run, &jobs) : NULL;
     for (int i = 0; grid && i < grid->rows; i++)
         if (!strcmp(rows[i].name, stage.name)) {
-            struct forecast f = forecast_left(rows, grid->rows, stage.run, TIER_CORE,
-                                              TIERS - 1);
+            struct forecast f = forecast_left(rows, grid->rows, TIER_CORE, TIERS - 1);
             char *left = about_text(f.left / jobs);
             printf("%s, %d of %d stages done, about %s left\n",
                    tier_names[rows[i].tier], f.done, f.stages, left);

@@ -20,6 +20,7 @@ struct forecast_row {
     enum tier tier;
     enum stage_kind kind;
     double counted; /* seconds */
+    double taken;   /* as its record says; −1: there is none */
 };
 
 /* What is left of a run. */
@@ -29,10 +30,14 @@ struct forecast {
     bool measured;      /* some record tells how long such a stage took */
 };
 
+/* forecast_taken: what the record of a stage in the run's folder says; −1: there is
+   none. */
+double forecast_taken(const char *run, const char *stage);
+
 /* forecast_left: what is left of the stages of some tiers, by what was counted and what
-   the records of all rows say, in the run's folder; NULL: there is no record. */
+   the records of all rows say. */
 struct forecast forecast_left(const struct forecast_row *rows, int count,
-                              const char *run, enum tier from, enum tier until);
+                              enum tier from, enum tier until);
 
 /* forecast_write: puts the rows, and how many stages run side by side, into a table.
    left_main: the command `distil left`; argv[0] is "left". It reads them again. */

@@ -17,7 +17,7 @@ static const char usage[] =
     "                   [--until TIER]\n"
     "                   [--make | --list | --settings] [--SECTION.SETTING VALUE …]\n\n"
     "Prints the stages of a run, by tiers, and which of them are done.\n\n"
-    "  --keys DIR  has the keys of the data, and gets those of the stages\n"
+    "  --keys DIR  has the keys of the data, and with --make gets those of the stages\n"
     "  --until     the last tier that shall run: core, seeds, students, ablations,\n"
     "              glue, squad or extended; by default the last there is\n"
     "  --make      prints rules of make instead\n"
@@ -93,15 +93,24 @@ static void write_quoted(FILE *stream, const char *text, bool make)
     fputc('\'', stream);
 }
 
+/* The folder that a model is fine-tuned from; the caller frees it. */
+static char *model_folder(const struct rules *rules, const struct planned_model *model,
+                          int distillation)
+{
+    if (!model->student && !rules->plan->scratch)
+        return text_format("%s", rules->teacher);
+    char *name = plan_distilled(model, distillation),
+         *folder = stage_path(rules->stage, "models/%s", name);
+    free(name);
+    return folder;
+}
+
 static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
     const char *run = rules->stage->run, *options = make ? " $(OPTIONS)" : "";
-    char *distilled = plan_distilled(s->model, s->distillation), *model;
-    if (s->model->student || rules->plan->scratch)
-        model = text_format("%s/models/%s", run, distilled);
-    else
-        model = text_format("%s", rules->teacher);
+    char *distilled = plan_distilled(s->model, s->distillation),
+         *model = model_folder(rules, s->model, s->distillation);
     if (s->kind == PRETRAIN) {
         fprintf(stream, "pretrain%s --teacher ", options);
         write_quoted(stream, rules->teacher, make);
@@ -415,8 +424,7 @@ static void write_rules(FILE *stream, const struct rules *rules)
     /* Name the folders of the teacher */
     fputs("\nTEACHER_PATH := ", stream);
     write_quoted(stream, rules->teacher, true);
-    char *model = plan->scratch ? text_format("%s/models/teacher", rules->stage->run)
-                                : text_format("%s", rules->teacher);
+    char *model = model_folder(rules, &plan->models[0], 0);
     fputs("\nTEACHER_MODEL := ", stream);
     write_quoted(stream, model, true);
     fputc('\n', stream);
@@ -444,25 +452,28 @@ static void write_list(FILE *stream, const struct rules *rules)
 }
 
 /* Print the plan for people */
-/* The stages that are not left out, up to a tier; counted: their seconds. */
+/* The stages that are not left out, up to a tier; counted: their seconds; run: where
+   their records are; NULL: they have none. */
 static struct forecast_row *list_rows(const struct rules *rules, const double *counted,
-                                      enum tier until, int *count)
+                                      const char *run, enum tier until, int *count)
 {
     const struct plan *plan = rules->plan;
     struct forecast_row *rows = allocate((size_t)plan->stage_count, sizeof *rows);
     *count = 0;
     for (int i = 0; i < plan->stage_count; i++)
-        if (!rules->left_out[i] && plan->stages[i].tier <= until)
-            rows[(*count)++] = (struct forecast_row){plan->stages[i].name,
-                                                     plan->stages[i].tier,
-                                                     plan->stages[i].kind, counted[i]};
+        if (!rules->left_out[i] && plan->stages[i].tier <= until) {
+            const struct planned_stage *s = &plan->stages[i];
+            rows[(*count)++] = (struct forecast_row){
+                s->name, s->tier, s->kind, counted[i],
+                run ? forecast_taken(run, s->name) : -1};
+        }
     return rows;
 }
 
 static void print_tier(const struct rules *rules, const struct forecast_row *rows,
                        int count, enum tier tier)
 {
-    struct forecast f = forecast_left(rows, count, rules->stage->run, tier, tier);
+    struct forecast f = forecast_left(rows, count, tier, tier);
     if (!f.stages)
         return;
     char *whole = about_text(f.whole / rules->plan->jobs),
@@ -481,9 +492,9 @@ static void print_t4(const struct rules *rules)
         return;
     int count;
     double *counted = forecast_count(rules->stage, rules->teacher, true);
-    struct forecast_row *rows = list_rows(rules, counted, rules->last, &count);
-    struct forecast core = forecast_left(rows, count, NULL, TIER_CORE, TIER_CORE),
-                    all = forecast_left(rows, count, NULL, TIER_CORE, rules->last);
+    struct forecast_row *rows = list_rows(rules, counted, NULL, rules->last, &count);
+    struct forecast core = forecast_left(rows, count, TIER_CORE, TIER_CORE),
+                    all = forecast_left(rows, count, TIER_CORE, rules->last);
     char *first = about_text(core.whole), *whole = about_text(all.whole);
     printf("plan: on a T4 the core is counted at %s, all of it at %s\n", first, whole);
     free(first);
@@ -495,11 +506,11 @@ static void print_t4(const struct rules *rules)
 static void print_plan(const struct rules *rules)
 {
     int count;
-    struct forecast_row *rows = list_rows(rules, rules->counted, TIERS - 1, &count);
+    struct forecast_row *rows = list_rows(rules, rules->counted, rules->stage->run,
+                                          TIERS - 1, &count);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
         print_tier(rules, rows, count, tier);
-    struct forecast f = forecast_left(rows, count, rules->stage->run, TIER_CORE,
-                                      rules->last);
+    struct forecast f = forecast_left(rows, count, TIER_CORE, rules->last);
     char *left = about_text(f.left / rules->plan->jobs);
     printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages,
            left, f.measured ? "by what those took" : "as counted");
@@ -518,7 +529,8 @@ static void print_plan(const struct rules *rules)
 static void keep_forecast(const struct rules *rules)
 {
     int count;
-    struct forecast_row *rows = list_rows(rules, rules->counted, rules->last, &count);
+    struct forecast_row *rows = list_rows(rules, rules->counted, NULL, rules->last,
+                                          &count);
     char *path = text_format("%s/forecast.tsv", rules->stage->keys);
     forecast_write(path, rows, count, rules->plan->jobs);
     free(path);
@@ -536,14 +548,14 @@ int plan_main(int argc, char **argv)
                                          : text_format("%s", "");
     rules.left_out = allocate((size_t)stage.plan->stage_count, sizeof *rules.left_out);
     leave_out(&rules);
-    if (stage.keys) {
+    bool keeps = stage.make && stage.keys;
+    if (keeps || !(stage.make || stage.settings || stage.list))
+        rules.counted = forecast_count(&stage, rules.teacher, false);
+    if (keeps) {
         put_keys(&rules);
         put_other_keys(&rules);
-    }
-    if (!stage.settings && !stage.list)
-        rules.counted = forecast_count(&stage, rules.teacher, false);
-    if (stage.make && stage.keys)
         keep_forecast(&rules);
+    }
     if (stage.settings)
         settings_print(stage.plan->settings, stdout, true);
     else if (stage.make)

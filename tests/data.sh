@@ -503,7 +503,8 @@ sed 's/^data = toyland/data = real/; s/^tasks = .*/tasks = cola/' tests/fixtures
 "${BUILD:-build}/distil" toyland --out "$here/toy" --seed 3 --paragraphs 60 --train 60 --dev 40
 keyed() { # keyed: the keys of three stages, after one another
     make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" DATA_DIR="$here/toy" data >"$here/said" 2>&1 &&
-        make -s BUILD="${BUILD:-build}" PROFILE="$room/keyed.settings" plan >"$here/said" 2>&1
+        "${BUILD:-build}/distil" plan --make --profile "$room/keyed.settings" --run results/keyed --data "${BUILD:-build}/keyed/data" \
+            --keys "$keys" >"$here/said" 2>&1
     cat "$keys/teacher.key" "$keys/distill-student.key" "$keys/finetune-cola-student-1.key" | xargs
 }
 first=$(keyed)

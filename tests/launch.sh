@@ -113,6 +113,7 @@ early() { ! experiment LAUNCH="nowhere -n1" && same "$(grep -c LAUNCH: said)" 1 
 check "make refuses a launcher that is not there before it has data" early
 export LAUNCH=noting
 check "make has a launcher run its stages" experiment
+check "and each says where the run stands" same "$(grep -c '^plan: core, [0-3] of 4 stages done, about .* left$' said)" 4
 check "all of them, and not the benchmark" same "$(sort launched | xargs)" \
     "distill-student finetune-cola-student-1 finetune-cola-teacher-1 teacher"
 exit $failed
