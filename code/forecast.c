@@ -257,15 +257,21 @@ double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
 }
 
 /* Say what is left of a run */
-double forecast_taken(const char *run, const char *stage)
+void forecast_look(struct forecast_row *row, const char *run, const char *keys)
 {
-    char *path = text_format("%s/stages/%s.json", run, stage);
+    char *path = text_format("%s/stages/%s.json", run, row->name),
+         *wanted = text_format("%s/%s.key", keys ? keys : "", row->name);
     json_t *record = seal_read(path);
-    double seconds =
-        record ? json_number_value(json_object_get(record, "seconds")) : -1;
+    const char *key = json_string_value(json_object_get(record, "key"));
+    char *now = keys && file_exists(wanted) ? file_text(wanted, NULL) : NULL;
+    if (now)
+        now[strcspn(now, "\n")] = '\0';
+    row->taken = record ? json_number_value(json_object_get(record, "seconds")) : -1;
+    row->done = record && (!now || (key && !strcmp(key, now)));
     json_decref(record);
+    free(now);
+    free(wanted);
     free(path);
-    return seconds;
 }
 
 struct forecast forecast_left(const struct forecast_row *rows, int count,
@@ -283,11 +289,10 @@ struct forecast forecast_left(const struct forecast_row *rows, int count,
             continue;
         int kind = expected[rows[i].kind] > 0 ? (int)rows[i].kind : 3;
         double pace = expected[kind] > 0 ? took[kind] / expected[kind] : 1;
-        bool done = rows[i].taken >= 0;
         f.stages++;
-        f.done += done;
-        f.left += done ? 0 : pace * rows[i].counted;
-        f.whole += done ? rows[i].taken : pace * rows[i].counted;
+        f.done += rows[i].done;
+        f.left += rows[i].done ? 0 : pace * rows[i].counted;
+        f.whole += rows[i].done ? rows[i].taken : pace * rows[i].counted;
     }
     f.measured = expected[3] > 0;
     return f;
@@ -315,7 +320,7 @@ void forecast_write(const char *path, const struct forecast_row *rows, int count
 
 /* Reads the rows, whose names are the grid's; *jobs: how many run side by side. */
 static struct forecast_row *read_rows(const struct grid *grid, const char *run,
-                                      int *jobs)
+                                      const char *keys, int *jobs)
 {
     struct forecast_row *rows = allocate((size_t)grid->rows + 1, sizeof *rows);
     int name = grid_column(grid, "stage"), tier = grid_column(grid, "tier"),
@@ -326,7 +331,7 @@ static struct forecast_row *read_rows(const struct grid *grid, const char *run,
         rows[i].tier = (enum tier)grid_number(grid, i, tier);
         rows[i].kind = (enum stage_kind)grid_number(grid, i, kind);
         rows[i].counted = grid_number(grid, i, seconds);
-        rows[i].taken = forecast_taken(run, rows[i].name);
+        forecast_look(&rows[i], run, keys);
         *jobs = (int)grid_number(grid, i, side);
     }
     return rows;
@@ -345,7 +350,8 @@ int left_main(int argc, char **argv)
     char *path = text_format("%s/forecast.tsv", stage.keys);
     struct grid *grid = file_exists(path) ? grid_read(path) : NULL;
     int jobs = 1;
-    struct forecast_row *rows = grid ? read_rows(grid, stage.run, &jobs) : NULL;
+    struct forecast_row *rows =
+        grid ? read_rows(grid, stage.run, stage.keys, &jobs) : NULL;
     for (int i = 0; grid && i < grid->rows; i++)
         if (!strcmp(rows[i].name, stage.name)) {
             struct forecast f = forecast_left(rows, grid->rows, TIER_CORE, TIERS - 1);

@@ -21,18 +21,20 @@ struct forecast_row {
     enum stage_kind kind;
     double counted; /* seconds */
     double taken;   /* as its record says; −1: there is none */
+    bool done;      /* its record has its key */
 };
 
 /* What is left of a run. */
 struct forecast {
-    int stages, done;   /* that have a record */
+    int stages, done;
     double left, whole; /* seconds, of those to come and of all */
     bool measured;      /* some record tells how long such a stage took */
 };
 
-/* forecast_taken: what the record of a stage in the run's folder says; −1: there is
-   none. */
-double forecast_taken(const char *run, const char *stage);
+/* forecast_look: sets what the record of a row's stage says, in the run's folder. It is
+   done if the record has the key that the folder of keys has; without such a key, if
+   there is a record. */
+void forecast_look(struct forecast_row *row, const char *run, const char *keys);
 
 /* forecast_left: what is left of the stages of some tiers, by what was counted and what
    the records of all rows say. */

@@ -33,6 +33,7 @@ struct rules {
     bool *left_out;  /* [stages] they need such data */
     enum tier last;  /* that shall run */
     double *counted; /* [stages] the seconds they would take, as counted */
+    int due;         /* stages of the run that are not done */
     char *engine;    /* lines with the sums of the code that all stages run */
 };
 
@@ -69,14 +70,6 @@ static void leave_out(struct rules *rules)
             out |= rules->left_out[s->needs[n]];
         rules->left_out[i] = out;
     }
-}
-
-static bool has_record(const struct rules *rules, const struct planned_stage *stage)
-{
-    char *path = stage_path(rules->stage, "stages/%s.json", stage->name);
-    bool there = file_exists(path);
-    free(path);
-    return there;
 }
 
 /* Write the command of a stage */
@@ -407,17 +400,13 @@ static void write_tier(FILE *stream, const struct rules *rules, enum tier tier)
 static void write_rules(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
-    int due = 0;
     bool tiers[TIERS] = {false};
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *stage = &plan->stages[i];
-        bool runs = !rules->left_out[i] && stage->tier <= rules->last;
-        tiers[stage->tier] |= runs;
-        due += runs && !has_record(rules, stage);
-    }
+    for (int i = 0; i < plan->stage_count; i++)
+        tiers[plan->stages[i].tier] |= !rules->left_out[i]
+                                       && plan->stages[i].tier <= rules->last;
     fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nWEAVE := %g\n"
             "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs,
-            plan->weave, due);
+            plan->weave, rules->due);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
         if (tiers[tier])
             fprintf(stream, " %s", tier_names[tier]);
@@ -463,9 +452,11 @@ static struct forecast_row *list_rows(const struct rules *rules, const double *c
     for (int i = 0; i < plan->stage_count; i++)
         if (!rules->left_out[i] && plan->stages[i].tier <= until) {
             const struct planned_stage *s = &plan->stages[i];
-            rows[(*count)++] = (struct forecast_row){
-                s->name, s->tier, s->kind, counted[i],
-                run ? forecast_taken(run, s->name) : -1};
+            rows[*count] = (struct forecast_row){s->name, s->tier, s->kind, counted[i],
+                                                 -1, false};
+            if (run)
+                forecast_look(&rows[*count], run, rules->stage->keys);
+            ++*count;
         }
     return rows;
 }
@@ -526,11 +517,13 @@ static void print_plan(const struct rules *rules)
 }
 
 /* Do what the command line asks */
-static void keep_forecast(const struct rules *rules)
+static void keep_forecast(struct rules *rules)
 {
     int count;
-    struct forecast_row *rows = list_rows(rules, rules->counted, NULL, rules->last,
-                                          &count);
+    struct forecast_row *rows = list_rows(rules, rules->counted, rules->stage->run,
+                                          rules->last, &count);
+    for (int i = 0; i < count; i++)
+        rules->due += !rows[i].done;
     char *path = text_format("%s/forecast.tsv", rules->stage->keys);
     forecast_write(path, rows, count, rules->plan->jobs);
     free(path);

@@ -13,9 +13,9 @@
 #include "seal.h"
 
 static struct forecast_row rows[] = {
-    {"teacher", TIER_CORE, PRETRAIN, 100, -1},          {"distill-student", TIER_CORE, DISTILL, 50, -1},
-    {"finetune-cola-teacher-1", TIER_CORE, FINETUNE, 10, -1}, {"finetune-cola-student-1", TIER_CORE, FINETUNE, 5, -1},
-    {"finetune-cola-teacher-2", TIER_SEEDS, FINETUNE, 10, -1}, {"finetune-cola-student-2", TIER_SEEDS, FINETUNE, 5, -1},
+    {"teacher", TIER_CORE, PRETRAIN, 100, -1, false},          {"distill-student", TIER_CORE, DISTILL, 50, -1, false},
+    {"finetune-cola-teacher-1", TIER_CORE, FINETUNE, 10, -1, false}, {"finetune-cola-student-1", TIER_CORE, FINETUNE, 5, -1, false},
+    {"finetune-cola-teacher-2", TIER_SEEDS, FINETUNE, 10, -1, false}, {"finetune-cola-student-2", TIER_SEEDS, FINETUNE, 5, -1, false},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -23,14 +23,14 @@ enum { ROWS = sizeof rows / sizeof *rows };
 static struct forecast left(enum tier from, enum tier until)
 {
     for (int i = 0; i < ROWS; i++)
-        rows[i].taken = forecast_taken(folder, rows[i].name);
+        forecast_look(&rows[i], folder, folder);
     return forecast_left(rows, ROWS, from, until);
 }
 
 static void took(const char *stage, double seconds)
 {
     char *path = text_format("%s/stages/%s.json", folder, stage);
-    json_t *record = json_pack("{s:f}", "seconds", seconds);
+    json_t *record = json_pack("{s:f, s:s}", "seconds", seconds, "key", "0123");
     seal_write(path, record);
     json_decref(record);
     free(path);
@@ -59,6 +59,18 @@ static void records_set_the_pace(void **state)
     assert_true(f.stages == 2 && f.left == 30);
     free(folder_put("stages/distill-student.json", "{\"seconds\": 1}\n")); /* not sealed, so no record */
     assert_int_equal(left(TIER_CORE, TIERS - 1).done, 2);
+}
+
+static void a_record_of_another_key_is_not_done(void **state)
+{
+    (void)state;
+    int done = left(TIER_CORE, TIERS - 1).done;
+    free(folder_put("teacher.key", "0123\n"));
+    assert_int_equal(left(TIER_CORE, TIERS - 1).done, done);
+    free(folder_put("teacher.key", "4567\n"));
+    struct forecast f = left(TIER_CORE, TIERS - 1);
+    assert_int_equal(f.done, done - 1);
+    assert_true(f.measured && f.left > 300); /* what it took is known */
 }
 
 static void a_t4_has_the_core_in_time(void **state)
@@ -98,6 +110,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_records_it_is_as_counted), cmocka_unit_test(records_set_the_pace),
+        cmocka_unit_test(a_record_of_another_key_is_not_done),
         cmocka_unit_test(a_t4_has_the_core_in_time),        cmocka_unit_test(times_are_told_in_few_words),
     };
     return cmocka_run_group_tests_name("forecast", tests, folder_make, folder_remove);
