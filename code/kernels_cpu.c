@@ -2,9 +2,9 @@
 #include "kernels.h"
 #include "elementary.h"
 #include "fail.h"
+#include "products.h"
 #include "ranks.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -170,21 +170,31 @@ static void to_float_cpu(const real *from, float *to, size_t n)
 }
 
 /* Multiply by matrices on the CPU */
+static struct matrix rows_of(const float *array, int width)
+{
+    return (struct matrix){array, (size_t)width, 1};
+}
+
+static struct matrix columns_of(const float *array, int width)
+{
+    return (struct matrix){array, 1, (size_t)width};
+}
+
 static void linear_cpu(const real *x, const real *w, const real *bias, real *y,
                        int rows, int inner, int outer)
 {
     #pragma omp parallel for if (worth_sharing(rows, outer))
     for (int i = 0; i < (bias ? rows : 0); i++)
         memcpy(out(y) + (size_t)i * outer, bias, (size_t)outer * sizeof(float));
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, outer, inner,
-                1, in(x), inner, in(w), inner, bias ? 1 : 0, out(y), outer);
+    product(rows_of(in(x), inner), columns_of(in(w), inner), out(y), outer, rows, inner,
+            outer, bias);
 }
 
 static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
                                       int rows, int inner, int outer, bool accumulate)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, inner, outer,
-                1, in(dy), outer, in(w), inner, accumulate ? 1 : 0, out(dx), inner);
+    product(rows_of(in(dy), outer), rows_of(in(w), inner), out(dx), inner, rows, outer,
+            inner, accumulate);
 }
 
 /* total[width] = the sum of x over its rows; += if accumulate */
@@ -207,8 +217,8 @@ static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
                                        float *dbias, int rows, int inner, int outer,
                                        bool accumulate)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outer, inner, rows, 1, in(dy),
-                outer, in(x), inner, accumulate ? 1 : 0, dw, inner);
+    product(columns_of(in(dy), outer), rows_of(in(x), inner), dw, inner, outer, rows,
+            inner, accumulate);
     if (dbias)
         add_columns(in(dy), rows, outer, dbias, accumulate);
 }
@@ -465,8 +475,9 @@ static struct task task_of(const struct attention *a, int number)
     };
 }
 
-/* softmax: turns a row of n scores into probabilities; returns their log sum exp. */
-static float softmax(float *row, int n)
+/* softmax: turns a row of n products into probabilities; they are scores once they are
+   scaled. Returns the scores' log sum exp. */
+static float softmax(float *row, int n, float scale)
 {
     float largest = row[0], sum = 0;
     #pragma omp simd reduction(max : largest)
@@ -474,14 +485,14 @@ static float softmax(float *row, int n)
         largest = row[j] > largest ? row[j] : largest;
     #pragma omp simd reduction(+ : sum)
     for (int j = 0; j < n; j++) {
-        row[j] = exponential(row[j] - largest);
+        row[j] = exponential(scale * (row[j] - largest));
         sum += row[j];
     }
     float share = 1 / sum;
     #pragma omp simd
     for (int j = 0; j < n; j++)
         row[j] *= share;
-    return largest + logf(sum);
+    return scale * largest + logf(sum);
 }
 
 static void attention_cpu(const struct attention *a, const real *qkv, real *y,
@@ -498,17 +509,17 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
             struct task task = task_of(a, number);
             int n = task.length, keys = task.keys;
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        scale, q, stride, k, stride, 0, p, keys);
+            product(rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n,
+                    depth, keys, false);
             for (int i = 0; i < n; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
-                logsum[row] = softmax(p + (size_t)i * keys, keys);
+                logsum[row] = softmax(p + (size_t)i * keys, keys, scale);
                 if (a->dropout.rate > 0)
                     drop(a->dropout, row * 65536, p + (size_t)i * keys,
                          p + (size_t)i * keys, keys);
             }
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
-                        1, p, keys, v, stride, 0, out(y) + task.y, a->width);
+            product(rows_of(p, keys), rows_of(v, stride), out(y) + task.y,
+                    (size_t)a->width, n, keys, depth, false);
         }
         free(p);
     }
@@ -533,10 +544,10 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
             float *dq = out(dqkv) + task.qkv, *dk = dq + width, *dv = dk + width;
             const float *y_task = in(y) + task.y, *dy_task = in(dy) + task.y;
             /* Multiply for the scores and for the gradient of the probabilities */
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        scale, q, stride, k, stride, 0, p, keys);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        1, dy_task, width, v, stride, 0, ds, keys);
+            product(rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n, depth, keys,
+                    false);
+            product(rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)keys, n, depth,
+                    keys, false);
             for (int i = 0; i < n; i++) {
                 /* Turn a row of gradients back through dropout and softmax */
                 size_t row = task.row + (size_t)i * a->heads;
@@ -547,18 +558,18 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
                 draw_mask(a->dropout, row * 65536, mask, keys);
                 #pragma omp simd
                 for (int j = 0; j < keys; j++) {
-                    float probability = exponential(p_row[j] - logsum[row]);
-                    ds_row[j] = probability * (mask[j] * ds_row[j] - dot);
+                    float probability = exponential(scale * p_row[j] - logsum[row]);
+                    ds_row[j] = scale * probability * (mask[j] * ds_row[j] - dot);
                     p_row[j] = mask[j] * probability;
                 }
             }
             /* Multiply for the gradients of queries, keys and values */
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
-                        scale, ds, keys, k, stride, 0, dq, stride);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
-                        scale, ds, keys, q, stride, 0, dk, stride);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
-                        1, p, keys, dy_task, width, 0, dv, stride);
+            product(rows_of(ds, keys), rows_of(k, stride), dq, (size_t)stride, n, keys, depth,
+                    false);
+            product(columns_of(ds, keys), rows_of(q, stride), dk, (size_t)stride, keys, n, depth,
+                    false);
+            product(columns_of(p, keys), rows_of(dy_task, width), dv, (size_t)stride, keys, n,
+                    depth, false);
             for (int j = keys; j < n; j++) {
                 memset(dk + (size_t)j * stride, 0, (size_t)depth * sizeof *dk);
                 memset(dv + (size_t)j * stride, 0, (size_t)depth * sizeof *dv);

@@ -1,0 +1,224 @@
+/* Tangled from chapters/19-products.md; edit there. */
+#include "products.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __FMA__
+#include <immintrin.h>
+#endif
+
+/* Fuse a multiplication and an addition in each lane */
+#ifdef __AVX512F__
+enum { VECTOR = 16, TILE_ROWS = 12 };
+#else
+enum { VECTOR = 8, TILE_ROWS = 6 };
+#endif
+
+typedef float vector
+    __attribute__((vector_size(VECTOR * sizeof(float)), aligned(4), may_alias));
+
+/* x y + z in each lane, rounded once */
+static inline vector fused(float x, vector y, vector z)
+{
+#if defined __AVX512F__
+    return _mm512_fmadd_ps(_mm512_set1_ps(x), y, z);
+#elif defined __FMA__
+    return _mm256_fmadd_ps(_mm256_set1_ps(x), y, z);
+#else
+    for (int i = 0; i < VECTOR; i++)
+        z[i] = fmaf(x, y[i], z[i]);
+    return z;
+#endif
+}
+
+/* Multiply a tile */
+#define UNROLLED _Pragma("GCC unroll 12")
+
+/* c[rows, wide * VECTOR] = a b, each with its steps; += if add. */
+static inline __attribute__((always_inline)) void
+multiply_tile(int rows, int wide, struct matrix a, const float *restrict b,
+              size_t b_down, float *restrict c, size_t stride, int inner, bool add)
+{
+    vector sum[TILE_ROWS][2];
+    UNROLLED for (int i = 0; i < rows; i++)
+        for (int j = 0; j < wide; j++)
+            sum[i][j] = add ? *(const vector *)(c + i * stride + j * VECTOR)
+                            : (vector){0};
+    for (int k = 0; k < inner; k++) {
+        vector y[2];
+        for (int j = 0; j < wide; j++)
+            y[j] = *(const vector *)(b + k * b_down + j * VECTOR);
+        UNROLLED for (int i = 0; i < rows; i++)
+            for (int j = 0; j < wide; j++)
+                sum[i][j] = fused(a.at[i * a.down + k * a.right], y[j], sum[i][j]);
+    }
+    UNROLLED for (int i = 0; i < rows; i++)
+        for (int j = 0; j < wide; j++)
+            *(vector *)(c + i * stride + j * VECTOR) = sum[i][j];
+}
+
+/* Multiply a tile of any size */
+static inline __attribute__((always_inline)) void
+multiply_rows(int rows, int wide, struct matrix a, const float *b, size_t b_down,
+              float *c, size_t stride, int inner, bool add)
+{
+    struct matrix lying = {a.at, a.down, 1}, standing = {a.at, 1, a.right};
+    if (a.right == 1 && wide == 2)
+        multiply_tile(rows, 2, lying, b, b_down, c, stride, inner, add);
+    else if (a.right == 1)
+        multiply_tile(rows, 1, lying, b, b_down, c, stride, inner, add);
+    else if (wide == 2)
+        multiply_tile(rows, 2, standing, b, b_down, c, stride, inner, add);
+    else
+        multiply_tile(rows, 1, standing, b, b_down, c, stride, inner, add);
+}
+
+/* The same for any number of rows up to TILE_ROWS. */
+static void multiply_tiles(int rows, int wide, struct matrix a, const float *b,
+                           size_t b_down, float *c, size_t stride, int inner, bool add)
+{
+    for (int i = 0, step; i < rows; i += step) {
+        struct matrix rest = {a.at + (size_t)i * a.down, a.down, a.right};
+        float *to = c + (size_t)i * stride;
+        step = rows - i >= TILE_ROWS ? TILE_ROWS : rows - i >= 4 ? 4 : 1;
+        if (step == TILE_ROWS)
+            multiply_rows(TILE_ROWS, wide, rest, b, b_down, to, stride, inner, add);
+        else if (step == 4)
+            multiply_rows(4, wide, rest, b, b_down, to, stride, inner, add);
+        else
+            multiply_rows(1, wide, rest, b, b_down, to, stride, inner, add);
+    }
+}
+
+/* Turn a panel upright */
+enum { PANEL = 2 * VECTOR, SQUARE = 8 };
+
+/* to[SQUARE, PANEL], from (0, j) on = a square of b, of which so many columns exist. */
+static inline void turn_square(struct matrix b, int columns, float *restrict to)
+{
+    float square[SQUARE][SQUARE] = {{0}};
+    for (int j = 0; j < (columns < SQUARE ? columns : SQUARE); j++)
+        memcpy(square[j], b.at + (size_t)j * b.right, sizeof square[j]);
+    for (int k = 0; k < SQUARE; k++)
+        for (int j = 0; j < SQUARE; j++)
+            to[k * PANEL + j] = square[j][k];
+}
+
+/* to[inner, PANEL] = b[inner, columns], columns <= PANEL, and zeros behind them. */
+static void turn_panel(struct matrix b, int inner, int columns, float *restrict to)
+{
+    int whole = b.down == 1 ? inner / SQUARE * SQUARE : 0;
+    for (int k = 0; k < whole; k += SQUARE)
+        for (int j = 0; j < PANEL; j += SQUARE)
+            turn_square((struct matrix){b.at + k + (size_t)j * b.right, 1, b.right},
+                        columns - j, to + (size_t)k * PANEL + j);
+    for (int k = whole; k < inner; k++)
+        for (int j = 0; j < PANEL; j++)
+            to[(size_t)k * PANEL + j] =
+                j < columns ? b.at[(size_t)k * b.down + (size_t)j * b.right] : 0;
+}
+
+/* Multiply a block */
+enum { DEPTH = 256, BLOCK_ROWS = 384, BLOCK_COLUMNS = 192 };
+
+/* What a thread copies: panels of B, rows of A, and the tile at C's edge. */
+static _Thread_local _Alignas(64) struct {
+    float b[DEPTH * BLOCK_COLUMNS], a[DEPTH * TILE_ROWS], edge[TILE_ROWS * PANEL];
+} room;
+
+static struct matrix part(struct matrix m, size_t i, size_t j)
+{
+    return (struct matrix){m.at + i * m.down + j * m.right, m.down, m.right};
+}
+
+/* Collects a tile's rows of a where that is worth it. */
+static struct matrix collect_rows(struct matrix a, int inner, int rows, int columns)
+{
+    if (a.right == 1 || rows < TILE_ROWS || columns <= PANEL)
+        return a;
+    for (int k = 0; k < inner; k++)
+        memcpy(room.a + k * TILE_ROWS, a.at + (size_t)k * a.right,
+               TILE_ROWS * sizeof *room.a);
+    return (struct matrix){room.a, 1, TILE_ROWS};
+}
+
+/* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. */
+static void multiply_block(struct matrix a, struct matrix b, float *c, size_t stride,
+                           int rows, int inner, int columns, bool add)
+{
+    int upright = b.right != 1                ? 0
+                  : columns % PANEL == VECTOR ? columns
+                                              : columns / PANEL * PANEL;
+    for (int j = upright; j < columns; j += PANEL)
+        turn_panel(part(b, 0, j), inner, columns - j < PANEL ? columns - j : PANEL,
+                   room.b + (size_t)j * DEPTH);
+    for (int i = 0; i < rows; i += TILE_ROWS) {
+        int high = rows - i < TILE_ROWS ? rows - i : TILE_ROWS;
+        struct matrix tall = collect_rows(part(a, i, 0), inner, high, columns);
+        for (int j = 0; j < columns; j += PANEL) {
+            int width = columns - j < PANEL ? columns - j : PANEL;
+            const float *panel = j < upright ? b.at + j : room.b + (size_t)j * DEPTH;
+            size_t down = j < upright ? b.down : PANEL;
+            float *to = c + (size_t)i * stride + j;
+            if (width % VECTOR == 0)
+                multiply_tiles(high, width / VECTOR, tall, panel, down, to, stride,
+                               inner, add);
+            else {
+                /* Multiply a tile at the edge */
+                for (int y = 0; add && y < high; y++)
+                    memcpy(room.edge + y * PANEL, to + (size_t)y * stride, (size_t)width * sizeof *to);
+                multiply_tiles(high, width > VECTOR ? 2 : 1, tall, panel, down, room.edge, PANEL, inner,
+                               add);
+                for (int y = 0; y < high; y++)
+                    memcpy(to + (size_t)y * stride, room.edge + y * PANEL, (size_t)width * sizeof *to);
+            }
+        }
+    }
+}
+
+/* Multiply matrices in order */
+enum { SHARED = 1 << 21 }; /* products of numbers that are worth a second thread */
+
+static void multiply(struct matrix a, struct matrix b, float *c, size_t stride,
+                     int rows, int inner, int columns, bool add)
+{
+    int down = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    int across = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
+    #pragma omp parallel for schedule(dynamic) \
+        if ((double)rows * inner * columns > SHARED)
+    for (int n = 0; n < down * across; n++) {
+        int i = n % down * BLOCK_ROWS, j = n / down * BLOCK_COLUMNS;
+        int high = rows - i < BLOCK_ROWS ? rows - i : BLOCK_ROWS;
+        int width = columns - j < BLOCK_COLUMNS ? columns - j : BLOCK_COLUMNS;
+        for (int k = 0; k < inner; k += DEPTH)
+            multiply_block(part(a, i, k), part(b, k, j), c + (size_t)i * stride + j,
+                           stride, high, inner - k < DEPTH ? inner - k : DEPTH, width,
+                           add || k > 0);
+    }
+}
+
+/* Leave large products to OpenBLAS */
+enum { LARGE = 1 << 26 }; /* products of numbers from which on OpenBLAS is faster */
+
+static bool in_order = true;
+
+void products_in_order(bool always)
+{
+    in_order = always;
+}
+
+void product(struct matrix a, struct matrix b, float *c, size_t stride, int rows,
+             int inner, int columns, bool add)
+{
+    if (in_order || (double)rows * inner * columns < LARGE) {
+        multiply(a, b, c, stride, rows, inner, columns, add);
+        return;
+    }
+    bool a_lies = a.right == 1, b_lies = b.right == 1;
+    cblas_sgemm(CblasRowMajor, a_lies ? CblasNoTrans : CblasTrans,
+                b_lies ? CblasNoTrans : CblasTrans, rows, columns, inner, 1, a.at,
+                (int)(a_lies ? a.down : a.right), b.at,
+                (int)(b_lies ? b.down : b.right), add ? 1 : 0, c, (int)stride);
+}

@@ -1,0 +1,28 @@
+/* Tangled from chapters/19-products.md; edit there. */
+#ifndef PRODUCTS_H
+#define PRODUCTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A matrix in memory: its element (i, j) is at[i * down + j * right]. One of the two
+   steps is 1. Its transpose has them exchanged. */
+struct matrix {
+    const float *at;
+    size_t down, right;
+};
+
+/* product: C[rows, columns] = A[rows, inner] B[inner, columns], where c_ij is
+   c[i * stride + j]; += if add. C must not overlap A or B. Called outside of a parallel
+   region, large products are shared among threads.
+   After products_in_order(true), as at the start, each element is one chain of fused
+   multiply-adds in the order of the inner index: the same bits on any processor, with
+   any compiler and any number of threads. After products_in_order(false), OpenBLAS makes
+   the large ones. */
+void product(struct matrix a, struct matrix b, float *c, size_t stride, int rows,
+             int inner, int columns, bool add);
+
+/* products_in_order: says how all products are made from now on. */
+void products_in_order(bool always);
+
+#endif
