@@ -17,8 +17,8 @@ struct matrix {
    region, large products are shared among threads.
    After products_in_order(true), as at the start, each element is one chain of fused
    multiply-adds in the order of the inner index: the same bits on any processor, with
-   any compiler and any number of threads. After products_in_order(false), OpenBLAS makes
-   the large ones. */
+   any compiler and any number of threads. After products_in_order(false), OpenBLAS
+   makes the large ones. */
 void product(struct matrix a, struct matrix b, float *c, size_t stride, int rows,
              int inner, int columns, bool add);
 
