@@ -19,7 +19,7 @@ like() { # like COMPILER OPTION …
 
 check "optimised for this processor" like gcc -O3 -march=native -fno-math-errno -fno-trapping-math
 check "without a fused instruction" like gcc -O3 -march=x86-64 -fno-math-errno -fno-trapping-math
-if grep -q -w avx2 /proc/cpuinfo; then
+if grep -q -w avx2 /proc/cpuinfo 2>/dev/null; then
     check "for x86-64-v3" like gcc -O3 -march=x86-64-v3 -fno-math-errno -fno-trapping-math
     check "for x86-64-v3, not vectorised" like gcc -O1 -march=x86-64-v3
 fi
