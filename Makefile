@@ -115,7 +115,7 @@ whole    = mv $@.new $@
 compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
-STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread -ffp-contract=off
+STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread -ffp-contract=off -Wno-pass-failed
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 # Open MPI, where it is
 MPI      ?= $(shell pkg-config --exists ompi-c 2>/dev/null && echo ompi-c)

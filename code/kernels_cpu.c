@@ -671,7 +671,7 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
     #pragma omp parallel
     {
         size_t stride = (size_t)loss->stride;
-        float *room = allocate(3 * stride, sizeof *room);
+        float *room = allocate(3 * stride, sizeof *room); /* three rows of them */
         #pragma omp for
         for (int i = 0; i < loss->rows; i++) {
             float *z = out(student) + (size_t)i * stride;
@@ -691,10 +691,7 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
             /* Overwrite the row with its gradient */
             float label_scale = loss->label_scale * *loss_scale;
             float soft_scale = loss->soft_scale * *loss_scale;
-            if (soft)
-                soft_loss[i] = put_soft_gradient(z, t, &p, &q, loss->classes, soft_scale);
-            else
-                soft_loss[i] = 0;
+            soft_loss[i] = soft ? put_soft_gradient(z, t, &p, &q, loss->classes, soft_scale) : 0;
             if (!soft)
                 memset(z, 0, stride * sizeof *z);
             if (label >= 0)
