@@ -10,10 +10,12 @@
 #endif
 
 /* Fuse a multiplication and an addition in each lane */
-#ifdef __AVX512F__
+#if defined __AVX512F__
 enum { VECTOR = 16, TILE_ROWS = 12 };
-#else
+#elif defined __AVX__
 enum { VECTOR = 8, TILE_ROWS = 6 };
+#else
+enum { VECTOR = 4, TILE_ROWS = 6 };
 #endif
 
 typedef float vector
