@@ -181,21 +181,20 @@ static struct matrix columns_of(const float *array, int width)
     return (struct matrix){array, 1, (size_t)width};
 }
 
+static const struct matrix nothing = {NULL, 0, 1};
+
 static void linear_cpu(const real *x, const real *w, const real *bias, real *y,
                        int rows, int inner, int outer)
 {
-    #pragma omp parallel for if (worth_sharing(rows, outer))
-    for (int i = 0; i < (bias ? rows : 0); i++)
-        memcpy(out(y) + (size_t)i * outer, bias, (size_t)outer * sizeof(float));
-    product(rows_of(in(x), inner), columns_of(in(w), inner), out(y), outer, rows, inner,
-            outer, bias);
+    product(rows_of(bias ? in(bias) : NULL, 0), rows_of(in(x), inner),
+            columns_of(in(w), inner), out(y), (size_t)outer, rows, inner, outer);
 }
 
 static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
                                       int rows, int inner, int outer, bool accumulate)
 {
-    product(rows_of(in(dy), outer), rows_of(in(w), inner), out(dx), inner, rows, outer,
-            inner, accumulate);
+    product(rows_of(accumulate ? in(dx) : NULL, inner), rows_of(in(dy), outer),
+            rows_of(in(w), inner), out(dx), (size_t)inner, rows, outer, inner);
 }
 
 /* total[width] = the sum of x over its rows; += if accumulate */
@@ -218,8 +217,8 @@ static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
                                        float *dbias, int rows, int inner, int outer,
                                        bool accumulate)
 {
-    product(columns_of(in(dy), outer), rows_of(in(x), inner), dw, inner, outer, rows,
-            inner, accumulate);
+    product(rows_of(accumulate ? dw : NULL, inner), columns_of(in(dy), outer),
+            rows_of(in(x), inner), dw, (size_t)inner, outer, rows, inner);
     if (dbias)
         add_columns(in(dy), rows, outer, dbias, accumulate);
 }
@@ -501,8 +500,8 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
             struct task task = task_of(a, number);
             int n = task.length, keys = task.keys;
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
-            product(rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n,
-                    depth, keys, false);
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys,
+                    n, depth, keys);
             for (int i = 0; i < n; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
                 logsum[row] = softmax(p + (size_t)i * keys, keys, scale);
@@ -510,8 +509,8 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
                     drop(a->dropout, row * 65536, p + (size_t)i * keys,
                          p + (size_t)i * keys, keys);
             }
-            product(rows_of(p, keys), rows_of(v, stride), out(y) + task.y,
-                    (size_t)a->width, n, keys, depth, false);
+            product(nothing, rows_of(p, keys), rows_of(v, stride), out(y) + task.y,
+                    (size_t)a->width, n, keys, depth);
         }
         free(p);
     }
@@ -536,10 +535,10 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
             float *dq = out(dqkv) + task.qkv, *dk = dq + width, *dv = dk + width;
             const float *y_task = in(y) + task.y, *dy_task = in(dy) + task.y;
             /* Multiply for the scores and for the gradient of the probabilities */
-            product(rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n, depth, keys,
-                    false);
-            product(rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)keys, n, depth,
-                    keys, false);
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n, depth,
+                    keys);
+            product(nothing, rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)keys, n,
+                    depth, keys);
             for (int i = 0; i < n; i++) {
                 /* Turn a row of gradients back through dropout and softmax */
                 size_t row = task.row + (size_t)i * a->heads;
@@ -554,12 +553,12 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
                 }
             }
             /* Multiply for the gradients of queries, keys and values */
-            product(rows_of(ds, keys), rows_of(k, stride), dq, (size_t)stride, n, keys, depth,
-                    false);
-            product(columns_of(ds, keys), rows_of(q, stride), dk, (size_t)stride, keys, n, depth,
-                    false);
-            product(columns_of(p, keys), rows_of(dy_task, width), dv, (size_t)stride, keys, n,
-                    depth, false);
+            product(nothing, rows_of(ds, keys), rows_of(k, stride), dq, (size_t)stride, n, keys,
+                    depth);
+            product(nothing, columns_of(ds, keys), rows_of(q, stride), dk, (size_t)stride, keys, n,
+                    depth);
+            product(nothing, columns_of(p, keys), rows_of(dy_task, width), dv, (size_t)stride, keys,
+                    n, depth);
             for (int j = keys; j < n; j++) {
                 memset(dk + (size_t)j * stride, 0, (size_t)depth * sizeof *dk);
                 memset(dv + (size_t)j * stride, 0, (size_t)depth * sizeof *dv);

@@ -3,7 +3,7 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <stdint.h>
+#include <omp.h>
 #include <string.h>
 #ifdef __FMA__
 #include <immintrin.h>
@@ -35,23 +35,30 @@ static inline vector fused(float x, vector y, vector z)
 #endif
 }
 
+/* Take a part of a matrix */
+static struct matrix part(struct matrix m, size_t i, size_t j)
+{
+    return (struct matrix){m.at ? m.at + i * m.down + j * m.right : NULL, m.down,
+                           m.right};
+}
+
 /* Multiply a tile */
 #define UNROLLED _Pragma("GCC unroll 12")
 
-/* c[rows, wide * VECTOR] = a b, each with its steps; += if add. */
+/* c[rows, wide * VECTOR] = s + a b, each with its steps. */
 static inline __attribute__((always_inline)) void
-multiply_tile(int rows, int wide, struct matrix a, const float *restrict b,
-              size_t b_down, float *restrict c, size_t stride, int inner, bool add)
+multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matrix b,
+              float *c, size_t stride, int inner)
 {
     vector sum[TILE_ROWS][2];
     UNROLLED for (int i = 0; i < rows; i++)
         for (int j = 0; j < wide; j++)
-            sum[i][j] = add ? *(const vector *)(c + i * stride + j * VECTOR)
-                            : (vector){0};
+            sum[i][j] = s.at ? *(const vector *)(s.at + i * s.down + j * VECTOR)
+                             : (vector){0};
     for (int k = 0; k < inner; k++) {
         vector y[2];
         for (int j = 0; j < wide; j++)
-            y[j] = *(const vector *)(b + k * b_down + j * VECTOR);
+            y[j] = *(const vector *)(b.at + k * b.down + j * VECTOR);
         UNROLLED for (int i = 0; i < rows; i++)
             for (int j = 0; j < wide; j++)
                 sum[i][j] = fused(a.at[i * a.down + k * a.right], y[j], sum[i][j]);
@@ -63,34 +70,34 @@ multiply_tile(int rows, int wide, struct matrix a, const float *restrict b,
 
 /* Multiply a tile of any size */
 static inline __attribute__((always_inline)) void
-multiply_rows(int rows, int wide, struct matrix a, const float *b, size_t b_down,
-              float *c, size_t stride, int inner, bool add)
+multiply_rows(int rows, int wide, struct matrix s, struct matrix a, struct matrix b,
+              float *c, size_t stride, int inner)
 {
     struct matrix lying = {a.at, a.down, 1}, standing = {a.at, 1, a.right};
     if (a.right == 1 && wide == 2)
-        multiply_tile(rows, 2, lying, b, b_down, c, stride, inner, add);
+        multiply_tile(rows, 2, s, lying, b, c, stride, inner);
     else if (a.right == 1)
-        multiply_tile(rows, 1, lying, b, b_down, c, stride, inner, add);
+        multiply_tile(rows, 1, s, lying, b, c, stride, inner);
     else if (wide == 2)
-        multiply_tile(rows, 2, standing, b, b_down, c, stride, inner, add);
+        multiply_tile(rows, 2, s, standing, b, c, stride, inner);
     else
-        multiply_tile(rows, 1, standing, b, b_down, c, stride, inner, add);
+        multiply_tile(rows, 1, s, standing, b, c, stride, inner);
 }
 
 /* The same for any number of rows up to TILE_ROWS. */
-static void multiply_tiles(int rows, int wide, struct matrix a, const float *b,
-                           size_t b_down, float *c, size_t stride, int inner, bool add)
+static void multiply_tiles(int rows, int wide, struct matrix s, struct matrix a,
+                           struct matrix b, float *c, size_t stride, int inner)
 {
     for (int i = 0, step; i < rows; i += step) {
-        struct matrix rest = {a.at + (size_t)i * a.down, a.down, a.right};
+        struct matrix start = part(s, (size_t)i, 0), rest = part(a, (size_t)i, 0);
         float *to = c + (size_t)i * stride;
         step = rows - i >= TILE_ROWS ? TILE_ROWS : rows - i >= 4 ? 4 : 1;
         if (step == TILE_ROWS)
-            multiply_rows(TILE_ROWS, wide, rest, b, b_down, to, stride, inner, add);
+            multiply_rows(TILE_ROWS, wide, start, rest, b, to, stride, inner);
         else if (step == 4)
-            multiply_rows(4, wide, rest, b, b_down, to, stride, inner, add);
+            multiply_rows(4, wide, start, rest, b, to, stride, inner);
         else
-            multiply_rows(1, wide, rest, b, b_down, to, stride, inner, add);
+            multiply_rows(1, wide, start, rest, b, to, stride, inner);
     }
 }
 
@@ -130,11 +137,6 @@ static _Thread_local _Alignas(64) struct {
     float b[DEPTH * BLOCK_COLUMNS], a[DEPTH * TILE_ROWS], edge[TILE_ROWS * PANEL];
 } room;
 
-static struct matrix part(struct matrix m, size_t i, size_t j)
-{
-    return (struct matrix){m.at + i * m.down + j * m.right, m.down, m.right};
-}
-
 /* Collects a tile's rows of a where that is worth it. */
 static struct matrix collect_rows(struct matrix a, int inner, int rows, int columns)
 {
@@ -147,8 +149,8 @@ static struct matrix collect_rows(struct matrix a, int inner, int rows, int colu
 }
 
 /* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. */
-static void multiply_block(struct matrix a, struct matrix b, float *c, size_t stride,
-                           int rows, int inner, int columns, bool add)
+static void multiply_block(struct matrix s, struct matrix a, struct matrix b, float *c,
+                           size_t stride, int rows, int inner, int columns)
 {
     int upright = b.right != 1                ? 0
                   : columns % PANEL == VECTOR ? columns
@@ -161,18 +163,22 @@ static void multiply_block(struct matrix a, struct matrix b, float *c, size_t st
         struct matrix tall = collect_rows(part(a, i, 0), inner, high, columns);
         for (int j = 0; j < columns; j += PANEL) {
             int width = columns - j < PANEL ? columns - j : PANEL;
-            const float *panel = j < upright ? b.at + j : room.b + (size_t)j * DEPTH;
-            size_t down = j < upright ? b.down : PANEL;
+            struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1};
+            struct matrix start = part(s, (size_t)i, (size_t)j);
             float *to = c + (size_t)i * stride + j;
+            if (j < upright)
+                panel = part(b, 0, (size_t)j);
             if (width % VECTOR == 0)
-                multiply_tiles(high, width / VECTOR, tall, panel, down, to, stride,
-                               inner, add);
+                multiply_tiles(high, width / VECTOR, start, tall, panel, to, stride,
+                               inner);
             else {
                 /* Multiply a tile at the edge */
-                for (int y = 0; add && y < high; y++)
-                    memcpy(room.edge + y * PANEL, to + (size_t)y * stride, (size_t)width * sizeof *to);
-                multiply_tiles(high, width > VECTOR ? 2 : 1, tall, panel, down, room.edge, PANEL, inner,
-                               add);
+                struct matrix edge = {start.at ? room.edge : NULL, PANEL, 1};
+                for (int y = 0; start.at && y < high; y++)
+                    memcpy(room.edge + y * PANEL, start.at + (size_t)y * start.down,
+                           (size_t)width * sizeof *to);
+                multiply_tiles(high, width > VECTOR ? 2 : 1, edge, tall, panel, room.edge, PANEL,
+                               inner);
                 for (int y = 0; y < high; y++)
                     memcpy(to + (size_t)y * stride, room.edge + y * PANEL, (size_t)width * sizeof *to);
             }
@@ -181,24 +187,42 @@ static void multiply_block(struct matrix a, struct matrix b, float *c, size_t st
 }
 
 /* Multiply matrices in order */
+struct grid {
+    struct matrix s, a, b;
+    float *c;
+    size_t stride;
+    int rows, inner, columns, down;
+};
+
+/* Multiplies the block of that number, counted down the columns of the grid. */
+static void multiply_number(const struct grid *g, int number)
+{
+    int i = number % g->down * BLOCK_ROWS, j = number / g->down * BLOCK_COLUMNS;
+    int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
+    int width = g->columns - j < BLOCK_COLUMNS ? g->columns - j : BLOCK_COLUMNS;
+    float *c = g->c + (size_t)i * g->stride + j;
+    struct matrix s = part(g->s, (size_t)i, (size_t)j);
+    for (int k = 0; k < g->inner; k += DEPTH) {
+        multiply_block(s, part(g->a, (size_t)i, (size_t)k),
+                       part(g->b, (size_t)k, (size_t)j), c, g->stride, high,
+                       g->inner - k < DEPTH ? g->inner - k : DEPTH, width);
+        s = (struct matrix){c, g->stride, 1};
+    }
+}
+
 enum { SHARED = 1 << 21 }; /* products of numbers that are worth a second thread */
 
-static void multiply(struct matrix a, struct matrix b, float *c, size_t stride,
-                     int rows, int inner, int columns, bool add)
+static void multiply(const struct grid *g)
 {
-    int down = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    int across = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
-    #pragma omp parallel for schedule(dynamic) \
-        if ((double)rows * inner * columns > SHARED)
-    for (int n = 0; n < down * across; n++) {
-        int i = n % down * BLOCK_ROWS, j = n / down * BLOCK_COLUMNS;
-        int high = rows - i < BLOCK_ROWS ? rows - i : BLOCK_ROWS;
-        int width = columns - j < BLOCK_COLUMNS ? columns - j : BLOCK_COLUMNS;
-        for (int k = 0; k < inner; k += DEPTH)
-            multiply_block(part(a, i, k), part(b, k, j), c + (size_t)i * stride + j,
-                           stride, high, inner - k < DEPTH ? inner - k : DEPTH, width,
-                           add || k > 0);
+    int count = g->down * ((g->columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS);
+    if ((double)g->rows * g->inner * g->columns < SHARED || omp_in_parallel()) {
+        for (int number = 0; number < count; number++)
+            multiply_number(g, number);
+        return;
     }
+    #pragma omp parallel for schedule(dynamic)
+    for (int number = 0; number < count; number++)
+        multiply_number(g, number);
 }
 
 /* Leave large products to OpenBLAS */
@@ -211,16 +235,21 @@ void products_in_order(bool always)
     in_order = always;
 }
 
-void product(struct matrix a, struct matrix b, float *c, size_t stride, int rows,
-             int inner, int columns, bool add)
+void product(struct matrix s, struct matrix a, struct matrix b, float *c,
+             size_t stride, int rows, int inner, int columns)
 {
     if (in_order || (double)rows * inner * columns < LARGE) {
-        multiply(a, b, c, stride, rows, inner, columns, add);
+        struct grid grid = {s, a, b, c, stride, rows, inner, columns,
+                            (rows + BLOCK_ROWS - 1) / BLOCK_ROWS};
+        multiply(&grid);
         return;
     }
+    for (int i = 0; s.at && s.at != c && i < rows; i++)
+        memcpy(c + (size_t)i * stride, s.at + (size_t)i * s.down,
+               (size_t)columns * sizeof *c);
     bool a_lies = a.right == 1, b_lies = b.right == 1;
     cblas_sgemm(CblasRowMajor, a_lies ? CblasNoTrans : CblasTrans,
                 b_lies ? CblasNoTrans : CblasTrans, rows, columns, inner, 1, a.at,
                 (int)(a_lies ? a.down : a.right), b.at,
-                (int)(b_lies ? b.down : b.right), add ? 1 : 0, c, (int)stride);
+                (int)(b_lies ? b.down : b.right), s.at ? 1 : 0, c, (int)stride);
 }
