@@ -115,6 +115,8 @@ whole    = mv $@.new $@
 compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
+# A product and a sum are one step only where the program says so (chapter 21); and clang shall not mind a loop that it
+# cannot vectorise.
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread -ffp-contract=off -Wno-pass-failed
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 # Open MPI, where it is

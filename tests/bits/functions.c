@@ -132,6 +132,19 @@ static void kernels(void)
     k->softmax_loss(&loss, (real *)x, (real *)y, labels, NULL, &one, rows, rows + ROWS, rows + 2 * ROWS);
     say_floats("softmax_loss", rows, 3 * ROWS);
     say_floats("its gradient", x, N);
+    k->squared_loss((real *)z, y, N, 0.3f, &one, x);
+    say_floats("squared_loss", x, N);
+    say_floats("its gradient", z, N);
+    k->dropout((real *)y, (real *)z, N, (struct dropout){0.1f, 5});
+    say_floats("dropout", z, N);
+    static const struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, 7, 0.5f, 0.1f};
+    float state[STATE_SIZE] = {[LOSS_SCALE] = 1, [FACTOR] = 0.5f, [SKIPPED] = 3};
+    float *m = normals(6), *v = allocate(N, sizeof *v);
+    for (int step = 0; step < 3; step++)
+        k->adamw(&adamw, state, x, y, m, v, (real *)x, N);
+    say_floats("adamw", x, N);
+    free(m);
+    free(v);
     free(x);
     free(y);
     free(z);
