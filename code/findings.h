@@ -61,12 +61,12 @@ struct findings {
 };
 
 /* Say how findings are made and looked up */
-/* findings_make: all that a run says. run: it stays the caller's and is kept.
-   findings_free frees them, not the run. */
+/* findings_make: all that a run says. run: it stays the caller's; findings_free frees
+   them, not the run. */
 struct findings *findings_make(const struct run *run);
 void findings_free(struct findings *findings);
 
-/* findings_add: adds one to the end, and takes its measure over. */
+/* findings_add: adds one to the end. */
 void findings_add(struct findings *findings, struct finding finding);
 
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;

@@ -235,7 +235,7 @@ json_t *verdicts_references(const char *folder, const char *profile)
 {
     json_t *references = json_object();
     glob_t found;
-    if (glob(say("%s/*/summary.json", folder), 0, NULL, &found) != 0)
+    if (!folder || glob(say("%s/*/summary.json", folder), 0, NULL, &found) != 0)
         return references;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         const char *name = found.gl_pathv[i] + strlen(folder) + 1;
@@ -326,8 +326,8 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
     value_set(values, about(verdicts->toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
-            value_take(values, number_text(claim_tolerance(claim), 1), "tolerance.%s",
-                       claim->name);
+            value_set(values, rounded(claim_tolerance(claim), 1), "tolerance.%s",
+                      claim->name);
 }
 
 /* Write the verdicts */
@@ -407,7 +407,6 @@ void verdicts_print(const char *folder)
             printf("%-15s  %s: %s; asked: %s; %s\n", grid_text(grid, row, 3),
                    grid_text(grid, row, 0), grid_text(grid, row, 2),
                    grid_text(grid, row, 1), grid_text(grid, row, 4));
-        grid_free(grid);
     }
     json_decref(verdicts);
 }
@@ -416,7 +415,7 @@ int verdicts_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, verdicts_usage, "--run");
     verdicts_print(stage.run);
-    forget_said();
+    forget();
     stage_close(&stage);
     return 0;
 }
