@@ -361,6 +361,7 @@ int left_main(int argc, char **argv)
             free(left);
         }
     free(rows);
+    free(grid);
     free(path);
     stage_close(&stage);
     return 0;

@@ -55,15 +55,18 @@ static int count_cells(const char *line)
 
 struct grid *grid_read(const char *path)
 {
-    struct grid *grid = kept(allocate(1, sizeof *grid));
-    char *at = kept(file_text(path, NULL));
+    char *text = file_text(path, NULL);
     int lines = 0;
-    for (char *c = at; *c; c++)
+    for (char *c = text; *c; c++)
         lines += *c == '\n' || !c[1];
-    *grid = (struct grid){.path = say("%s", path), .rows = lines ? lines - 1 : 0,
-                          .columns = lines ? count_cells(at) : 0};
-    size_t cells = (size_t)lines * (size_t)grid->columns;
-    grid->cells = kept(allocate(cells, sizeof *grid->cells));
+    size_t columns = lines ? (size_t)count_cells(text) : 0,
+           cells = (size_t)lines * columns, length = strlen(text) + 1;
+    struct grid *grid = allocate(1, sizeof *grid + cells * sizeof(char *) + length);
+    char *at = memcpy((char *)grid->cells + cells * sizeof(char *), text, length);
+    free(text);
+    grid->path = say("%s", path);
+    grid->rows = lines ? lines - 1 : 0;
+    grid->columns = (int)columns;
     for (size_t i = 0; i < cells; i++) {
         int line = (int)i / grid->columns + 1;
         if (i % (size_t)grid->columns == 0 && count_cells(at) != grid->columns)
@@ -120,7 +123,7 @@ double grid_mean(const struct grid *grid, const char *name, int first, int end)
 static double *read_numbers(const struct grid *grid, const char *name)
 {
     int column = grid_column(grid, name);
-    double *numbers = kept(allocate((size_t)grid->rows, sizeof *numbers));
+    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
     for (int row = 0; row < grid->rows; row++)
         numbers[row] = grid_number(grid, row, column);
     return numbers;
@@ -151,27 +154,37 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
     struct grid *grid = grid_read(path);
     bool span = task->answer == A_SPAN;
     double *indices = read_numbers(grid, "index"),
-           *labels = span ? kept(allocate((size_t)grid->rows, sizeof *labels))
+           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
                           : read_answers(grid, "label", task, 0, task->most);
     size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     if (sheet->rows == 0) {
         sheet->rows = grid->rows;
-        sheet->indices = indices;
-        sheet->labels = labels;
-    }
-    if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-        || memcmp(labels, sheet->labels, bytes))
+        sheet->indices = kept(indices);
+        sheet->labels = kept(labels);
+    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+               || memcmp(labels, sheet->labels, bytes)) {
         fail(path,
              "expected the rows and labels of the other %s predictions, found "
              "different ones; the settings changed between the runs",
              sheet->title);
-    double least = span ? 0 : -INFINITY, most = span ? 1 : INFINITY;
-    const char *name = span ? metric_key(task->metric) : "prediction",
-               *other = span ? metric_key(task->also) : "prediction";
-    a->predictions[a->seeds] = read_answers(grid, name, task, least, most);
-    a->others[a->seeds] = read_answers(grid, other, task, least, most);
+    } else {
+        free(indices);
+        free(labels);
+    }
+    /* Read the answers, and what the task's other metric takes for them */
+    double *answers, *others;
+    if (span) {
+        answers = kept(read_answers(grid, metric_key(task->metric), task, 0, 1));
+        others = kept(read_answers(grid, metric_key(task->also), task, 0, 1));
+    } else {
+        answers = kept(read_answers(grid, "prediction", task, -INFINITY, INFINITY));
+        others = answers;
+    }
+    a->predictions[a->seeds] = answers;
+    a->others[a->seeds] = others;
+    free(grid);
 }
 
 /* Read the answers of a model */
@@ -226,7 +239,7 @@ struct grid *run_curve(const struct run *run, const char *stage, const char *whi
 {
     const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
     bool ended = json_object_get(run->stages, stage);
-    struct grid *grid = ended && file_exists(path) ? grid_read(path) : NULL;
+    struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
     return grid && grid->rows > 0 ? grid : NULL;
 }
 

@@ -17,12 +17,14 @@ void forget(void);
 /* Hold a tab-separated file */
 /* A tab-separated file: a header line, then rows. */
 struct grid {
-    const char *path, **cells; /* cells: [rows + 1][columns], the header first */
-    int rows, columns;         /* without the header; 0 columns of an empty file */
+    const char *path;
+    int rows, columns;   /* without the header; 0 columns of an empty file */
+    const char *cells[]; /* [rows + 1][columns], the header first; the text is behind
+                            them */
 };
 
-/* grid_read: reads a file, and keeps it. Fails, naming path and line, if a row has not
-   as many cells as the header. */
+/* grid_read: reads a file. Fails, naming path and line, if a row has not as many cells
+   as the header. The caller frees it. */
 struct grid *grid_read(const char *path);
 
 /* grid_column: the number of the column of that name. Fails, naming the path, without
@@ -84,8 +86,8 @@ struct run {
 struct run *run_open(const char *folder, const struct plan *plan);
 void run_close(struct run *run);
 
-/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one; NULL if the
-   run left none or an empty one, or the stage has not ended. */
+/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
+   if the run left none or an empty one, or the stage has not ended. */
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller

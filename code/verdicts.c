@@ -400,7 +400,8 @@ void verdicts_print(const char *folder)
            json_string_value(json_object_get(verdicts, "date")),
            json_string_value(json_object_get(verdicts, "about")));
     for (int i = 0; i < 2; i++) {
-        struct grid *grid = grid_read(say("%s/tables/%s.tsv", folder, lists[i][1]));
+        struct grid *grid =
+            kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
         if (grid->rows > 0)
             printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
         for (int row = 0; row < grid->rows; row++)
