@@ -249,14 +249,12 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
 }
 static void find_training(struct findings *f)
 {
-    const json_t *record = json_object_get(f->run->stages, "distill-student"),
-                 *steps = json_object_get(record, "steps"),
-                 *level = json_object_get(record, "teacher_accuracy");
-    f->student = !record                        ? UNKNOWN
-                 : json_number_value(steps) > 0 ? TAUGHT : UNTAUGHT;
-    if (level)
+    const json_t *record = json_at(f->run->stages, "distill-student");
+    f->student = !record                         ? UNKNOWN
+                 : number_at(record, "steps") > 0 ? TAUGHT : UNTAUGHT;
+    if (json_at(record, "teacher_accuracy"))
         add_number(f, GUESSED_LAST, NULL, &f->run->plan->models[0],
-                   100 * json_number_value(level));
+                   100 * number_at(record, "teacher_accuracy"));
     find_losses(f);
     for (int i = 0; i < f->run->plan->model_count; i++)
         if (f->run->plan->models[i].student)
@@ -264,12 +262,6 @@ static void find_training(struct findings *f)
 }
 
 /* Find size and speed */
-static double of_model(const struct run *run, const char *model, const char *key)
-{
-    const json_t *models = json_object_get(run->bench, "models");
-    return json_number_value(json_object_get(json_object_get(models, model), key));
-}
-
 static double faster(double teacher, double student)
 {
     return 100 * (teacher / student - 1);
@@ -279,10 +271,9 @@ static double faster(double teacher, double student)
 static void bound_by_parts(const struct run *run, const char *model,
                            struct estimate *speed)
 {
-    static const char *const key = "parts_one_core";
-    const json_t *models = json_object_get(run->bench, "models"),
-                 *parts = json_object_get(json_object_get(models, "teacher"), key),
-                 *others = json_object_get(json_object_get(models, model), key);
+    const json_t *parts = json_at(run->bench, "models/teacher/parts_one_core"),
+                 *others = json_at(run->bench,
+                                   say("models/%s/parts_one_core", model));
     for (size_t i = 0; i < json_array_size(parts); i++) {
         double ratio = faster(json_number_value(json_array_get(parts, i)),
                               json_number_value(json_array_get(others, i)));
@@ -296,17 +287,17 @@ static void bound_by_parts(const struct run *run, const char *model,
 static void find_speed(struct findings *f, const struct planned_model *model)
 {
     static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
-    double size = of_model(f->run, model->name, "parameters"),
-           whole = of_model(f->run, "teacher", "parameters"),
-           smaller = 100 * (1 - size / whole);
+    const json_t *teacher = json_at(f->run->bench, "models/teacher"),
+                 *timed = json_at(f->run->bench, say("models/%s", model->name));
+    double size = number_at(timed, "parameters"),
+           whole = number_at(teacher, "parameters"), smaller = 100 * (1 - size / whole);
     if (size <= 0 || whole <= 0)
         return;
     add_number(f, PARAMETERS, NULL, model, size);
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
-        double seconds = of_model(f->run, model->name, keys[i]),
-               slow = of_model(f->run, "teacher", keys[i]);
+        double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
         struct estimate speed = {.known = true, .value = faster(slow, seconds)};
         if (seconds <= 0 || slow <= 0)
             continue;

@@ -242,7 +242,6 @@ struct grid *run_curve(const struct run *run, const char *stage, const char *whi
     struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
     return grid && grid->rows > 0 ? grid : NULL;
 }
-
 json_t *run_json(const char *path)
 {
     json_error_t error;
@@ -250,6 +249,27 @@ json_t *run_json(const char *path)
     if (!json_is_object(object))
         fail(path, "expected a JSON object; line %d: %s", error.line, error.text);
     return object;
+}
+
+json_t *json_at(const json_t *json, const char *path)
+{
+    json_t *at = (json_t *)json;
+    for (size_t length; at && *path; path += length + (path[length] == '/')) {
+        length = strcspn(path, "/");
+        at = json_object_get(at, say("%.*s", (int)length, path));
+    }
+    return at;
+}
+
+double number_at(const json_t *json, const char *path)
+{
+    return json_number_value(json_at(json, path));
+}
+
+const char *text_at(const json_t *json, const char *path, const char *otherwise)
+{
+    const char *text = json_string_value(json_at(json, path));
+    return text ? text : otherwise;
 }
 const struct sheet *run_sheet(const struct run *run, const char *task)
 {

@@ -91,8 +91,12 @@ void run_close(struct run *run);
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller
-   frees it. */
+   frees it. json_at: what JSON has at a path, "models/teacher/parameters"; NULL if
+   nothing. number_at: the number there, or 0; text_at: the text, or `otherwise`. */
 json_t *run_json(const char *path);
+json_t *json_at(const json_t *json, const char *path);
+double number_at(const json_t *json, const char *path);
+const char *text_at(const json_t *json, const char *path, const char *otherwise);
 
 /* run_sheet, run_answers: a task, and a model's answers to it; NULL if the run has none
    of them. sheet may be NULL. */

@@ -231,9 +231,8 @@ static void write_program(const struct results *r, const char *title,
     static const char *const steps[] = {"distillation", "finetuning"};
     const char *row = title;
     for (int i = 0; i < 2; i++) {
-        const json_t *step = json_object_get(timed, steps[i]);
-        double tokens = json_number_value(
-            json_object_get(step, recipe ? "pytorch" : "tokens_per_second"));
+        double tokens = number_at(timed, say("%s/%s", steps[i],
+                                             recipe ? "pytorch" : "tokens_per_second"));
         row = say("%s\t%s\t%s", row, tokens > 0 ? rounded(tokens, 0) : "–",
                   recipe ? value_get(r->values, say("fast.%s.%s", recipe, steps[i]))
                          : "1");
@@ -247,12 +246,11 @@ static void write_programs(const struct results *r, FILE *stream)
         {"usual", "PyTorch, as usual on a processor"},
         {"course", "PyTorch, as the course project used it"},
         {"practice", "PyTorch, best practice"}};
-    const json_t *pytorch = json_object_get(r->run->bench, "pytorch");
     write_row(stream, "Program", "Distillation, tokens/s", "Ours is, times",
               "Fine-tuning, tokens/s", "Ours is, times");
     write_program(r, "this trainer", NULL, r->run->bench, stream);
     for (int i = 0; i < 3; i++) {
-        const json_t *timed = json_object_get(pytorch, recipes[i][0]);
+        const json_t *timed = json_at(r->run->bench, say("pytorch/%s", recipes[i][0]));
         if (timed)
             write_program(r, recipes[i][1], recipes[i][0], timed, stream);
     }
@@ -268,13 +266,12 @@ static int sort_families(json_t *families, const char *key, const char **names)
     const char *name;
     json_t *family;
     json_object_foreach(families, name, family) {
-        double value = json_number_value(json_object_get(family, key));
         int at = count;
         if (count == FAMILIES_ROOM)
             break;
         for (; at > 0; at--) {
-            json_t *before = json_object_get(families, names[at - 1]);
-            if (json_number_value(json_object_get(before, key)) >= value)
+            if (number_at(json_at(families, names[at - 1]), key)
+                >= number_at(family, key))
                 break;
             names[at] = names[at - 1];
         }
@@ -284,17 +281,11 @@ static int sort_families(json_t *families, const char *key, const char **names)
     return count;
 }
 
-/* A cell for a number of a family, and the numbers of a step, in milliseconds. */
-static double family_number(const json_t *of, const char *name, const char *key)
-{
-    const json_t *families = json_object_get(of, "families");
-    return json_number_value(json_object_get(json_object_get(families, name), key));
-}
-
+/* A number of a family in a step, in milliseconds. */
 static const char *milliseconds(const json_t *step, const char *name, const char *key)
 {
-    double steps = json_number_value(json_object_get(step, "steps"));
-    return significant(1e3 * family_number(step, name, key) / steps);
+    double seconds = number_at(step, say("families/%s/%s", name, key));
+    return significant(1e3 * seconds / number_at(step, "steps"));
 }
 
 static void write_families(const struct results *r, FILE *stream)
@@ -302,17 +293,17 @@ static void write_families(const struct results *r, FILE *stream)
     static const char *const steps[] = {"distillation", "finetuning"};
     const json_t *bench = r->run->bench;
     const char *names[FAMILIES_ROOM];
-    json_t *families = json_object_get(json_object_get(bench, steps[0]), "families");
-    int count = sort_families(families, "seconds", names);
+    int count = sort_families(json_at(bench, "distillation/families"), "seconds",
+                              names);
     write_row(stream, "Kernels", "Distillation, %", "ms a step", "counted",
               "Fine-tuning, %", "ms a step", "counted");
     for (int i = 0; i < count; i++) {
         const char *row = family_title(names[i]);
         for (int s = 0; s < 2; s++) {
-            const json_t *step = json_object_get(bench, steps[s]);
-            double all = family_sum(json_object_get(step, "families"), "seconds"),
-                   share = 100 * family_number(step, names[i], "seconds") / all;
-            row = say("%s\t%s\t%s\t%s", row, rounded(share, 1),
+            const json_t *step = json_at(bench, steps[s]);
+            double seconds = number_at(step, say("families/%s/seconds", names[i])),
+                   all = family_sum(json_at(step, "families"), "seconds");
+            row = say("%s\t%s\t%s\t%s", row, rounded(100 * seconds / all, 1),
                       milliseconds(step, names[i], "seconds"),
                       milliseconds(step, names[i], "counted"));
         }
@@ -324,8 +315,7 @@ static void write_roofline(const struct results *r, FILE *stream)
 {
     static const char *const columns[] = {"petaflops", "terabytes", "distillation",
                                           "teacher",   "student",   "minutes"};
-    const json_t *estimate = json_object_get(r->run->bench, "estimate");
-    json_t *families = json_object_get(estimate, "families");
+    json_t *families = json_at(r->run->bench, "estimate/families");
     const char *names[FAMILIES_ROOM];
     int count = sort_families(families, "minutes", names);
     write_row(stream, "Kernels", "PFLOP", "TB", "Distillation, min",
@@ -334,7 +324,8 @@ static void write_roofline(const struct results *r, FILE *stream)
         const char *row = i < count ? family_title(names[i]) : "all";
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
             row = say("%s\t%s", row,
-                      rounded(i < count ? family_number(estimate, names[i], columns[c])
+                      rounded(i < count ? number_at(json_at(families, names[i]),
+                                                    columns[c])
                                         : family_sum(families, columns[c]), 1));
         write_row(stream, row);
     }
@@ -342,16 +333,16 @@ static void write_roofline(const struct results *r, FILE *stream)
 
 static void write_gpu(const struct results *r, FILE *stream)
 {
-    const json_t *bench = json_object_get(json_object_get(r->given, "gpu"), "bench"),
-                 *estimate = json_object_get(bench, "estimate"),
-                 *steps[] = {json_object_get(bench, "distillation"),
-                             json_object_get(bench, "finetuning")};
+    const json_t *bench = json_at(r->given, "gpu/bench"),
+                 *steps[] = {json_at(bench, "distillation"),
+                             json_at(bench, "finetuning")};
+    json_t *families = json_at(bench, "estimate/families");
     const char *names[FAMILIES_ROOM];
-    int count = sort_families(json_object_get(estimate, "families"), "minutes", names);
+    int count = sort_families(families, "minutes", names);
     write_row(stream, "Kernels", "Distillation, ms", "counted", "Fine-tuning, ms",
               "counted", "T4, min", "stretched");
     for (int i = 0; i < count; i++) {
-        double minutes = family_number(estimate, names[i], "minutes");
+        double minutes = number_at(json_at(families, names[i]), "minutes");
         write_row(stream, family_title(names[i]),
                   milliseconds(steps[0], names[i], "seconds"),
                   milliseconds(steps[0], names[i], "counted"),
@@ -425,11 +416,11 @@ static void write_group(const struct run *run, const struct planned_stage *first
             continue;
         if (runs++ == 0 && stage != first)
             return;
-        steps += json_number_value(json_object_get(record, "steps"));
-        tokens += json_number_value(json_object_get(record, "tokens"));
-        seconds += json_number_value(json_object_get(record, "seconds"));
-        memory = fmax(memory, json_number_value(json_object_get(record, "memory")));
-        threads = fmax(threads, json_number_value(json_object_get(record, "threads")));
+        steps += number_at(record, "steps");
+        tokens += number_at(record, "tokens");
+        seconds += number_at(record, "seconds");
+        memory = fmax(memory, number_at(record, "memory"));
+        threads = fmax(threads, number_at(record, "threads"));
     }
     const char *model = first->model->name;
     write_row(stream,

@@ -107,37 +107,31 @@ const char *family_title(const char *name)
     return name;
 }
 
-static double member(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
-}
-
 double family_sum(json_t *families, const char *key)
 {
     const char *name;
     json_t *family;
     double sum = 0;
     json_object_foreach(families, name, family) {
-        sum += member(family, key);
+        sum += number_at(family, key);
     }
     return sum;
 }
 
 double stretch(const json_t *step, const char *name)
 {
-    const json_t *family = json_object_get(json_object_get(step, "families"), name);
-    double counted = member(family, "counted");
-    return counted > 0 ? member(family, "seconds") / counted : 1;
+    const json_t *family = json_at(step, say("families/%s", name));
+    double counted = number_at(family, "counted");
+    return counted > 0 ? number_at(family, "seconds") / counted : 1;
 }
 
 double stretched_minutes(const json_t *bench, const char *name)
 {
-    const json_t *estimate = json_object_get(bench, "estimate");
-    const json_t *family = json_object_get(json_object_get(estimate, "families"), name);
-    double tasks = member(family, "teacher") + member(family, "student");
-    return member(family, "distillation")
-               * stretch(json_object_get(bench, "distillation"), name)
-           + tasks * stretch(json_object_get(bench, "finetuning"), name);
+    const json_t *family = json_at(bench, say("estimate/families/%s", name));
+    double tasks = number_at(family, "teacher") + number_at(family, "student");
+    return number_at(family, "distillation")
+               * stretch(json_at(bench, "distillation"), name)
+           + tasks * stretch(json_at(bench, "finetuning"), name);
 }
 
 /* Write a finding */
@@ -225,19 +219,6 @@ static void set_flat(json_t *values, const json_t *json, const char *key)
     else if (json_is_string(json))
         value_put(values, key, json_string_value(json));
 }
-
-static double record_number(const json_t *record, const char *key)
-{
-    return json_number_value(json_object_get(record, key));
-}
-
-/* A member that is a text; or what is said where there is none. */
-static const char *record_text(const json_t *record, const char *key,
-                               const char *otherwise)
-{
-    const char *text = json_string_value(json_object_get(record, key));
-    return text ? text : otherwise;
-}
 static void set_stages(const struct run *run, json_t *values)
 {
     const char *name, *date = "";
@@ -245,13 +226,13 @@ static void set_stages(const struct run *run, json_t *values)
     struct words devices = {NULL, 0};
     double seconds = 0;
     json_object_foreach(run->stages, name, record) {
-        const char *finished = record_text(record, "finished", ""),
-                   *device = record_text(record, "device", NULL);
+        const char *finished = text_at(record, "finished", ""),
+                   *device = text_at(record, "device", NULL);
         if (strcmp(finished, date) > 0)
             date = finished;
         if (device)
             words_add(&devices, device);
-        seconds += record_number(record, "seconds");
+        seconds += number_at(record, "seconds");
     }
     value_set(values, *date ? date : "a day not recorded", "run.date");
     value_set(values, words_said(&devices), "run.device");
@@ -263,8 +244,8 @@ static void set_provenance(const struct results *r, json_t *values)
     const char *key;
     json_t *value;
     set_stages(r->run, values);
-    value_set(values, record_text(r->given, "code", "not recorded"), "run.code");
-    value_set(values, record_text(r->given, "profile", "not recorded"), "run.profile");
+    value_set(values, text_at(r->given, "code", "not recorded"), "run.code");
+    value_set(values, text_at(r->given, "profile", "not recorded"), "run.profile");
     value_set(values, r->run->plan->toyland ? "toyland" : "real", "run.data");
     value_set(values, rounded(RESAMPLES, 0), "bootstrap.resamples");
     set_flat(values, json_object_get(r->given, "versions"), "version");
@@ -324,14 +305,14 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
 
 static void set_models(const struct results *r, json_t *values)
 {
-    const json_t *teacher = json_object_get(r->run->stages, "teacher");
+    const json_t *teacher = json_at(r->run->stages, "teacher");
     const struct planned_model *student = plan_model(r->run->plan, "student");
-    const char *beginning = record_text(teacher, "beginning", "");
+    const char *beginning = text_at(teacher, "beginning", "");
     bool scratch = !strcmp(beginning, "from scratch"),
          headed = !strcmp(beginning, "given a head"),
          adopted = !strcmp(beginning, "adopted");
     struct words layers = {NULL, 0};
-    double millions = 1e-6 * record_number(teacher, "tokens");
+    double millions = 1e-6 * number_at(teacher, "tokens");
     value_set(values, scratch   ? "trained from scratch for this report"
                       : headed  ? "published, with a masked-word head trained for this "
                                   "report"
@@ -340,7 +321,7 @@ static void set_models(const struct results *r, json_t *values)
               "teacher.origin");
     value_flag(values, scratch, "teacher.scratch");
     value_set(values, rounded(millions, millions < 1 ? 1 : 0), "teacher.millions");
-    value_set(values, rounded(record_number(teacher, "seconds") / 60, 1),
+    value_set(values, rounded(number_at(teacher, "seconds") / 60, 1),
               "teacher.minutes");
     set_shape(r->run, "teacher", values);
     set_shape(r->run, "student", values);
@@ -353,8 +334,8 @@ static void set_models(const struct results *r, json_t *values)
 static const char *used_setting(const json_t *settings, const char *section,
                                 const char *general, const char *key)
 {
-    return record_text(settings, say("%s.%s", section, key),
-                       record_text(settings, say("%s.%s", general, key), NULL));
+    return text_at(settings, say("%s.%s", section, key),
+                       text_at(settings, say("%s.%s", general, key), NULL));
 }
 
 /* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. what:
@@ -690,8 +671,8 @@ static void set_speed(const struct results *r, json_t *values)
 {
     const struct finding *size = finding_of(r->findings, SMALLER, NULL, "student");
     const json_t *pass = json_object_get(r->run->bench, "pass");
-    const char *title = record_text(pass, "title", NULL);
-    double taken = record_number(pass, "rows"), all = record_number(pass, "whole");
+    const char *title = text_at(pass, "title", NULL);
+    double taken = number_at(pass, "rows"), all = number_at(pass, "whole");
     value_flag(values, size->is.known, "speed.known");
     set_more(size, "smaller", "fewer", "more", values);
     set_more(finding_of(r->findings, FASTER_ONE, NULL, "student"), "faster.one",
@@ -746,7 +727,7 @@ static void set_kinds(const struct results *r, json_t *values)
 static void set_aim(json_t *values, const json_t *aims, const char *key, double found,
                     bool at_most)
 {
-    double aim = record_number(aims, key);
+    double aim = number_at(aims, key);
     bool met = at_most ? found <= aim : found >= aim;
     bool open = !(aim > 0 && found > 0);
     value_set(values, open ? "open" : met ? "met" : "missed", "aim.%s", key);
@@ -756,10 +737,10 @@ static void set_aim(json_t *values, const json_t *aims, const char *key, double 
 static double set_recipe(json_t *values, const json_t *pytorch, const char *recipe)
 {
     static const char *const steps[] = {"distillation", "finetuning"};
-    const json_t *timed = json_object_get(pytorch, recipe);
+    const json_t *timed = json_at(pytorch, recipe);
     double times[2];
     for (int i = 0; i < 2; i++) {
-        times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
+        times[i] = number_at(timed, say("%s/speed_ratio", steps[i]));
         if (times[i] > 0)
             value_set(values, rounded(times[i], 1), "fast.%s.%s", recipe, steps[i]);
     }
@@ -771,12 +752,12 @@ static double set_recipe(json_t *values, const json_t *pytorch, const char *reci
 static void set_step(json_t *values, const json_t *bench, const char *group,
                      const char *step)
 {
-    const json_t *timed = json_object_get(bench, step);
-    if (!json_object_get(timed, "families"))
+    const json_t *timed = json_at(bench, step);
+    if (!json_at(timed, "families"))
         return;
-    value_set(values, rounded(record_number(timed, "tokens_per_second"), 0),
+    value_set(values, rounded(number_at(timed, "tokens_per_second"), 0),
               "%s.%s.tokens", group, step);
-    value_set(values, rounded(100 * record_number(timed, "share"), 0), "%s.%s.share",
+    value_set(values, rounded(100 * number_at(timed, "share"), 0), "%s.%s.share",
               group, step);
 }
 
@@ -786,7 +767,7 @@ static void set_most(json_t *values, json_t *families)
     json_t *family;
     double largest = 0;
     json_object_foreach(families, name, family) {
-        double seconds = record_number(family, "seconds");
+        double seconds = number_at(family, "seconds");
         most = seconds > largest ? name : most;
         largest = fmax(seconds, largest);
     }
@@ -797,23 +778,22 @@ static void set_most(json_t *values, json_t *families)
 
 static void set_fast(const struct results *r, json_t *values)
 {
-    const json_t *bench = r->run->bench, *aims = json_object_get(bench, "aims"),
-                 *timed = json_object_get(bench, "distillation"),
-                 *squares = json_object_get(bench, "squares"),
-                 *pytorch = json_object_get(bench, "pytorch");
-    json_t *families = json_object_get(timed, "families");
-    bool on_gpu = !strcmp(record_text(bench, "gpu", "no"), "yes");
+    const json_t *bench = r->run->bench, *aims = json_at(bench, "aims"),
+                 *timed = json_at(bench, "distillation"),
+                 *pytorch = json_at(bench, "pytorch");
+    json_t *families = json_at(timed, "families");
+    bool on_gpu = !strcmp(text_at(bench, "gpu", "no"), "yes");
     value_flag(values, families, "fast.known");
     value_flag(values, pytorch, "fast.pytorch");
     value_flag(values, on_gpu, "fast.gpu");
-    value_set(values, rate_said(record_number(squares, "rate")), "fast.rate");
-    value_set(values, rounded(record_number(squares, "size"), 0), "fast.size");
+    value_set(values, rate_said(number_at(bench, "squares/rate")), "fast.rate");
+    value_set(values, rounded(number_at(bench, "squares/size"), 0), "fast.size");
     set_step(values, bench, "fast", "distillation");
     set_step(values, bench, "fast", "finetuning");
-    double in_turn = record_number(timed, "seconds_in_turn");
+    double in_turn = number_at(timed, "seconds_in_turn");
     value_flag(values, in_turn > 0, "fast.lanes");
     if (in_turn > 0)
-        value_set(values, rounded(in_turn / record_number(timed, "seconds"), 2),
+        value_set(values, rounded(in_turn / number_at(timed, "seconds"), 2),
                   "fast.lanes.times");
     if (families)
         set_most(values, families);
@@ -823,48 +803,45 @@ static void set_fast(const struct results *r, json_t *values)
     set_aim(values, aims, "course", on_gpu ? course : 0, false);
     set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
     /* Set whether the other aims were met */
-    double aimed = record_number(bench, "aimed_batch");
-    bool applies = on_gpu && aimed > 0 && record_number(bench, "batch") == aimed;
+    double aimed = number_at(bench, "aimed_batch");
+    bool applies = on_gpu && aimed > 0 && number_at(bench, "batch") == aimed;
     value_flag(values, on_gpu && aimed > 0 && !applies, "aim.share.elsewhere");
     value_set(values, rounded(aimed, 0), "aim.share.batch");
-    set_aim(values, aims, "share", applies ? 100 * record_number(timed, "share") : 0,
+    set_aim(values, aims, "share", applies ? 100 * number_at(timed, "share") : 0,
             false);
     set_aim(values, aims, "minutes",
-            record_number(json_object_get(bench, "estimate"), "minutes"), true);
+            number_at(bench, "estimate/minutes"), true);
 }
 
 static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
 {
-    const json_t *timed = json_object_get(bench, step);
-    double steps = record_number(timed, "steps"),
-           counted = family_sum(json_object_get(timed, "families"), "counted");
+    const json_t *timed = json_at(bench, step);
+    double steps = number_at(timed, "steps"),
+           counted = family_sum(json_at(timed, "families"), "counted");
     set_step(values, bench, "gpu", step);
-    value_set(values, rounded(1e3 * record_number(timed, "seconds") / steps, 1),
+    value_set(values, rounded(1e3 * number_at(timed, "seconds") / steps, 1),
               "gpu.%s.ms", step);
     value_set(values, rounded(1e3 * counted / steps, 1), "gpu.%s.counted", step);
 }
 
 static void set_gpu(const struct results *r, json_t *values)
 {
-    const json_t *gpu = json_object_get(r->given, "gpu"),
-                 *bench = json_object_get(gpu, "bench"),
-                 *estimate = json_object_get(bench, "estimate");
+    const json_t *gpu = json_at(r->given, "gpu"), *bench = json_at(gpu, "bench");
     const char *name;
     json_t *family;
     double minutes = 0;
     value_flag(values, bench, "gpu.known");
     if (!bench)
         return;
-    json_object_foreach(json_object_get(estimate, "families"), name, family) {
+    json_object_foreach(json_at(bench, "estimate/families"), name, family) {
         minutes += stretched_minutes(bench, name);
     }
-    value_set(values, record_text(gpu, "run", "–"), "gpu.run");
-    value_set(values, record_text(bench, "device", "–"), "gpu.device");
-    value_set(values, rate_said(record_number(json_object_get(bench, "squares"),
-                                              "rate")), "gpu.rate");
+    value_set(values, text_at(gpu, "run", "–"), "gpu.run");
+    value_set(values, text_at(bench, "device", "–"), "gpu.device");
+    value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
     set_gpu_step(bench, "distillation", values);
     set_gpu_step(bench, "finetuning", values);
-    value_set(values, rounded(record_number(estimate, "minutes"), 0), "gpu.t4.counted");
+    value_set(values, rounded(number_at(bench, "estimate/minutes"), 0), "gpu.t4.counted");
     value_set(values, rounded(minutes, 0), "gpu.t4.minutes");
 }
 

@@ -155,48 +155,23 @@ static const char *name_difference(const json_t *a, const json_t *b)
     }
     return NULL;
 }
-/* What a summary has of the mean retention of a student; NULL if nothing. */
-static const json_t *retention_of(const json_t *summary, const char *student)
-{
-    return !strcmp(student, "student")
-               ? json_object_get(summary, "retention")
-               : json_object_get(json_object_get(summary, "students"), student);
-}
-/* Whether the tasks that count for a mean are those of a list of names. */
-static bool same_tasks(const struct findings *findings, const char *model,
-                       const json_t *counted)
-{
-    size_t here = 0, both = 0, i;
-    json_t *task;
-    for (int k = 0; k < findings->count; k++)
-        here += finding_counts(&findings->list[k], model);
-    json_array_foreach(counted, i, task) {
-        both += finding_counts(
-            finding_of(findings, RETENTION, json_string_value(task), model), model);
-    }
-    return here == both && here == json_array_size(counted);
-}
-
 /* The same finding in the summary of another run: whether it is there, and what. */
-static bool find_there(const struct findings *findings, const struct finding *f,
+static bool find_there(const struct finding *f, const json_t *summary,
                        const json_t *reference, struct estimate *there)
 {
-    const char *model = f->model ? f->model->name : "";
-    const json_t *tasks = json_object_get(reference, "tasks"), *found = NULL;
-    if (strcmp(model, "teacher") && strcmp(model, "student")
-        && strcmp(model, "student-released"))
+    const char *model = f->model ? f->model->name : "", *path = NULL;
+    bool own = !strcmp(model, "student");
+    if (!own && strcmp(model, "teacher") && strcmp(model, "student-released"))
         return false;
-    if (f->quantity == SCORE && f->sheet) {
-        tasks = json_object_get(tasks, f->sheet->task->name);
-        found = json_object_get(json_object_get(tasks, "median"), model);
-        *there = estimate_read(found, "score");
-    } else if (f->quantity == RETENTION && !f->sheet) {
-        found = retention_of(reference, model);
-        *there = estimate_read(found, "mean");
-        if (!same_tasks(findings, model, json_object_get(found, "counted")))
-            return false;
-    }
-    return found;
+    if (f->quantity == SCORE && f->sheet)
+        path = say("tasks/%s/median/%s", f->sheet->task->name, model);
+    else if (f->quantity == RETENTION && !f->sheet)
+        path = own ? "retention" : say("students/%s", model);
+    const json_t *found = path ? json_at(reference, path) : NULL;
+    *there = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
+    return found && (f->quantity == SCORE
+                     || json_equal(json_at(json_at(summary, path), "counted"),
+                                   json_at(found, "counted")));
 }
 static void compare(const struct finding *f, const struct estimate *there,
                     const char *run, const char *difference, struct judgements *list)
@@ -225,7 +200,7 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
     const char *difference = name_difference(summary, reference);
     for (int i = 0; i < findings->count; i++) {
         struct estimate there;
-        if (find_there(findings, &findings->list[i], reference, &there))
+        if (find_there(&findings->list[i], summary, reference, &there))
             compare(&findings->list[i], &there, run, difference, list);
     }
 }
@@ -371,10 +346,9 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
                      about(verdicts->toyland), "counts", "claims",
                      counted(verdicts, "claim"), "agreement",
                      counted(verdicts, "number"), "claims", claimed, "agreement",
-                     agreement, "profile", json_object_get(summary, "profile"),
-                     "device", json_object_get(summary, "device"), "date",
-                     json_object_get(summary, "date"), "code",
-                     json_object_get(summary, "code"));
+                     agreement, "profile", json_at(summary, "profile"), "device",
+                     json_at(summary, "device"), "date", json_at(summary, "date"),
+                     "code", json_at(summary, "code"));
 }
 
 /* Print the verdicts */
