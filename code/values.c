@@ -841,7 +841,8 @@ static void set_gpu(const struct results *r, json_t *values)
     value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
     set_gpu_step(bench, "distillation", values);
     set_gpu_step(bench, "finetuning", values);
-    value_set(values, rounded(number_at(bench, "estimate/minutes"), 0), "gpu.t4.counted");
+    value_set(values, rounded(number_at(bench, "estimate/minutes"), 0),
+              "gpu.t4.counted");
     value_set(values, rounded(minutes, 0), "gpu.t4.minutes");
 }
 
