@@ -16,17 +16,22 @@ void findings_add(struct findings *findings, struct finding finding)
     findings->list[findings->count++] = finding;
 }
 
-/* Adds what a measure says, and keeps it. NULL: it is not known, and is added only to
-   say why. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure,
-                enum reason why)
+/* Adds what a measure says, and keeps it; or, where it is NULL, why it is not known. */
+static void add_or_say(struct findings *f, enum quantity quantity,
+                       const struct sheet *sheet, const struct planned_model *model,
+                       struct measure *measure, enum reason why)
 {
     struct estimate is = measure_estimate(measure);
-    if (!measure && why == NOT_MEASURED)
-        return;
     why = is.known && !is.bounded ? NEAR_ZERO : why;
     findings_add(f, (struct finding){quantity, sheet, model, is, why, kept(measure)});
+}
+
+/* The same; of NULL nothing is added. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure)
+{
+    if (measure)
+        add_or_say(f, quantity, sheet, model, measure, NOT_MEASURED);
 }
 
 /* Adds a number that nobody drew again. */
@@ -80,12 +85,10 @@ static void find_scores(struct findings *f, const struct answers *a)
     const struct task *task = sheet->task;
     struct tries tries = {sheet->labels, a->predictions, a->origin,
                           sheet->rows,   a->seeds,       a->model->rank};
-    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
-        NOT_MEASURED);
+    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries));
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
-            NOT_MEASURED);
+        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries));
 }
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
    if it is over others. other: only over those of which it has the quantity, too, or
@@ -132,12 +135,12 @@ static void find_glue(struct findings *f, const struct planned_model *model)
     for (const struct task *task = task_list; task->name; task++)
         if (task->glue && ++tasks)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name), NOT_MEASURED);
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks), NOT_MEASURED);
+                glue_part(f, task, model->name));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
 }
 
 /* Ask what a finding counts for */
@@ -165,12 +168,6 @@ bool findings_three(const struct findings *findings, const char *model)
     }
     return headlines == 3 && others == 0;
 }
-bool findings_comparable(const struct findings *findings, const char *model)
-{
-    bool taught = strcmp(model, "student") || findings->student == TAUGHT;
-    return taught && findings_three(findings, model);
-}
-
 bool findings_beyond(const struct findings *findings, const char *model)
 {
     bool beyond = false;
@@ -209,11 +206,11 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !findings_above(f, sheet) ? NOT_ABOVE
                                                       : NOT_MEASURED;
         if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add_or_say(f, RETENTION, sheet, model,
+                       why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-        NO_TASK);
+    add_or_say(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+               NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -221,7 +218,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+        add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
 /* Find the course of the training */
@@ -346,8 +343,7 @@ struct findings *findings_make(const struct run *run)
     find_training(f);
     for (int i = 0; i < run->model_count; i++) {
         const struct planned_model *model = run->models[i];
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
-            NOT_MEASURED);
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
         find_glue(f, model);
     }
     for (int i = 0; i < run->plan->model_count; i++) {

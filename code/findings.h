@@ -77,11 +77,9 @@ const struct finding *finding_of(const struct findings *findings,
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
-   course project, of which the claims are; findings_comparable: and the model was
-   taught as claimed. */
+   course project, of which the claims are. */
 bool finding_counts(const struct finding *finding, const char *model);
 bool findings_three(const struct findings *findings, const char *model);
-bool findings_comparable(const struct findings *findings, const char *model);
 
 /* findings_above: whether the teacher's whole interval is above a constant answer.
    findings_beyond: whether a model answered tasks of GLUE beside the course project's.

@@ -176,22 +176,12 @@ void results_write(const struct results *results, const char *folder)
    one. */
 static json_t *find_gpu(const char *reference)
 {
-    json_t *gpu = json_object();
-    glob_t found;
-    if (!reference || glob(say("%s/*/bench.json", reference), 0, NULL, &found) != 0)
-        return gpu;
-    for (size_t i = 0; !json_object_size(gpu) && i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(reference) + 1;
-        json_t *bench = run_json(found.gl_pathv[i]);
-        const char *known = json_string_value(json_object_get(bench, "gpu"));
-        if (known && !strcmp(known, "yes")) {
-            json_object_set_new(gpu, "run",
-                                json_stringn(name, strcspn(name, "/")));
-            json_object_set(gpu, "bench", bench);
-        }
-        json_decref(bench);
-    }
-    globfree(&found);
+    json_t *runs = run_others(reference, "bench.json", "gpu", "yes"), *gpu;
+    void *first = json_object_iter(runs);
+    gpu = first ? json_pack("{s:s, s:O}", "run", json_object_iter_key(first), "bench",
+                            json_object_iter_value(first))
+                : json_object();
+    json_decref(runs);
     return gpu;
 }
 
@@ -234,7 +224,7 @@ static json_t *gather(const struct stage *stage)
         __VERSION__, "openblas", openblas_get_config(), "jansson",
         jansson_version_str(), "utf8proc", utf8proc_version(), "checks", checks,
         "unavailable", unavailable, "references",
-        verdicts_references(stage->reference, profile), "gpu",
+        run_others(stage->reference, "summary.json", "profile", profile), "gpu",
         find_gpu(stage->reference));
 }
 

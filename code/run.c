@@ -3,6 +3,7 @@
 #include "fail.h"
 #include "file.h"
 
+#include <glob.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -251,6 +252,23 @@ json_t *run_json(const char *path)
     return object;
 }
 
+json_t *run_others(const char *folder, const char *file, const char *key,
+                   const char *text)
+{
+    json_t *others = json_object();
+    glob_t found;
+    if (!folder || glob(say("%s/*/%s", folder, file), 0, NULL, &found) != 0)
+        return others;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
+        json_t *object = run_json(found.gl_pathv[i]);
+        if (!strcmp(text_at(object, key, ""), text))
+            json_object_set(others, say("%.*s", (int)strcspn(name, "/"), name), object);
+        json_decref(object);
+    }
+    globfree(&found);
+    return others;
+}
 json_t *json_at(const json_t *json, const char *path)
 {
     json_t *at = (json_t *)json;

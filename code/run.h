@@ -90,10 +90,13 @@ void run_close(struct run *run);
    if the run left none or an empty one, or the stage has not ended. */
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
-/* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller
-   frees it. json_at: what JSON has at a path, "models/teacher/parameters"; NULL if
+/* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:
+   those of other runs, FOLDER/NAME/FILE, whose KEY has this text, {NAME: object}; none
+   if the folder is NULL. The caller frees both. json_at: what JSON has at a path, "models/teacher/parameters"; NULL if
    nothing. number_at: the number there, or 0; text_at: the text, or `otherwise`. */
 json_t *run_json(const char *path);
+json_t *run_others(const char *folder, const char *file, const char *key,
+                   const char *text);
 json_t *json_at(const json_t *json, const char *path);
 double number_at(const json_t *json, const char *path);
 const char *text_at(const json_t *json, const char *path, const char *otherwise);

@@ -567,7 +567,8 @@ static void set_retention(const struct findings *findings, const char *model,
 {
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
                          *most = NULL, *least = NULL;
-    bool comparable = findings_comparable(findings, model);
+    bool taught = strcmp(model, "student") || findings->student == TAUGHT,
+         comparable = taught && findings_three(findings, model);
     struct words counted = {NULL, 0};
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
@@ -683,10 +684,8 @@ static void set_speed(const struct results *r, json_t *values)
                       : say("%sthe %s rows of %s's development set",
                             all > taken ? say("%s of ", rounded(taken, 0)) : "",
                             rounded(fmax(all, taken), 0), title), "speed.pass");
-    json_t *bench = json_copy(r->run->bench);
-    json_object_del(bench, "sum");
-    set_flat(values, bench, "bench");
-    json_decref(bench);
+    set_flat(values, r->run->bench, "bench");
+    json_object_del(values, "bench.sum");
 }
 static void set_kinds(const struct results *r, json_t *values)
 {

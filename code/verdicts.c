@@ -5,7 +5,6 @@
 #include "stage.h"
 #include "values.h"
 
-#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,26 +202,6 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
         if (find_there(&findings->list[i], summary, reference, &there))
             compare(&findings->list[i], &there, run, difference, list);
     }
-}
-
-/* Find the committed runs of a profile */
-json_t *verdicts_references(const char *folder, const char *profile)
-{
-    json_t *references = json_object();
-    glob_t found;
-    if (!folder || glob(say("%s/*/summary.json", folder), 0, NULL, &found) != 0)
-        return references;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
-        json_t *summary = run_json(found.gl_pathv[i]);
-        const char *whose = json_string_value(json_object_get(summary, "profile"));
-        if (whose && !strcmp(whose, profile))
-            json_object_set(references, say("%.*s", (int)strcspn(name, "/"), name),
-                            summary);
-        json_decref(summary);
-    }
-    globfree(&found);
-    return references;
 }
 
 /* Judge a run */
