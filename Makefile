@@ -93,7 +93,10 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test live room bench.planned gpu-stages tiers woven-tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live room bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+$(RUNNING) $(BUILDING) $(PACKING):
+	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
+
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -209,27 +212,14 @@ WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER
     $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
 COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS)
 PLANNING  = $(DISTIL) plan $(COMMON) $(UNTIL:%=--until %)
-# $(call planned,GOAL): has make go by the rules that the plan has now. Under make -n there may be no program yet, and
-# nothing may be left
-planned   = $(if $(DRY),$(foretold),mkdir -p $(KEYS) $(RUN) && $(PLANNING) --keys $(KEYS) --make >$(WORK)/plan.mk.new && \
-    mv $(WORK)/plan.mk.new $(WORK)/plan.mk && $(MAKE) PLAN=$(WORK)/plan.mk $(1))
-foretold  = [ -x $(DISTIL) ] || { echo "what follows is for 'distil plan' to say"; exit 0; }; plan=$$(mktemp) && \
-    $(PLANNING) --make >$$plan && $(MAKE) PLAN=$$plan $(1) && rm $$plan
-
-# whoever has the folder to himself, or the build, or both
-$(RUNNING) $(BUILDING) $(PACKING):
-	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
+# $(call planned,GOAL): has make go by the rules that the plan has now
+planned   = MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK)/plan.mk $(KEYS) '$(1)' $(PLANNING)
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
 	$(Q)$(PLANNING) --keys $(KEYS)
 
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
-
-# a page of what has come so far; it takes no lock
-live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
-	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
 # all tiers that are due, and what comes of them
 define finish_run
@@ -241,7 +231,7 @@ endef
 
 report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
-	$(call finish_run,woven-tiers)
+	$(call finish_run,tiers)
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
 	+$(Q)$(call planned,bench.planned)
@@ -266,11 +256,8 @@ room:
 	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
 	    $(COMMON) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
 
-woven-tiers: room
-	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(WEAVE) $(TIERS)
-
 tiers: room
-	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) never $(TIERS)
+	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(WEAVE) $(TIERS)
 
 results: $(RUN)/bench.json
 	$(Q)$(call alone,$(BUILD)) $(MAKE) -s $(WORK)/checks.tsv
@@ -291,11 +278,16 @@ endif
 
 # What comes of a run -----------------------------------------------------------------------------------------------
 
+# a page of what has come so far; it takes no lock
+live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
+	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
+
 CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
 
 ifeq ($(ARTIFACT),)
 verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
-	$(call finish_run,tiers)
+	$(call finish_run,tiers WEAVE=never)
 	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
 else
 verify: build

@@ -92,8 +92,9 @@ struct grid *run_curve(const struct run *run, const char *stage, const char *whi
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:
    those of other runs, FOLDER/NAME/FILE, whose KEY has this text, {NAME: object}; none
-   if the folder is NULL. The caller frees both. json_at: what JSON has at a path, "models/teacher/parameters"; NULL if
-   nothing. number_at: the number there, or 0; text_at: the text, or `otherwise`. */
+   if the folder is NULL. The caller frees both.
+   json_at: what JSON has at a path, "models/teacher/parameters"; NULL if nothing.
+   number_at: the number there, or 0; text_at: the text, or `otherwise`. */
 json_t *run_json(const char *path);
 json_t *run_others(const char *folder, const char *file, const char *key,
                    const char *text);
