@@ -205,7 +205,6 @@ WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 KEYS     := $(WORK)/keys
 CORES    := $(shell nproc)
-PYTHON   ?= python3
 # the words of SET, each quoted for the shell, and what other variables stand for
 WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
 WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER),--teacher.source $(call quoted,$(TEACHER))) \
@@ -232,9 +231,6 @@ endef
 report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
 	$(call finish_run,tiers)
-
-bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
-	+$(Q)$(call planned,bench.planned)
 
 ifndef PLAN
 $(RUN)/stages/%.json: build FORCE
@@ -264,8 +260,17 @@ results: $(RUN)/bench.json
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
 	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
+endif
 
-# the benchmark has the machine to itself, so it is not one of the stages that run side by side
+# The benchmark -----------------------------------------------------------------------------------------------------
+# It has the machine to itself, so it is not one of the stages that run side by side.
+
+PYTHON ?= python3
+
+bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
+	+$(Q)$(call planned,bench.planned)
+
+ifdef PLAN
 BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json
 
 $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE

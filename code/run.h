@@ -9,7 +9,7 @@
 
 /* Keep what is made of a run */
 /* kept: takes over what was allocated. say: what printf would print, kept. Both live
-   until forget. */
+   until forget. For one thread. */
 void *kept(void *memory);
 const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void forget(void);

@@ -618,16 +618,13 @@ static void plot_speed(const struct results *r, FILE *stream)
 {
     write_row(stream, "model", "millions", "one", "all");
     for (int i = 0; i < r->run->plan->model_count; i++) {
-        const struct planned_model *model = &r->run->plan->models[i];
-        double numbers[3];
-        for (int k = 0; k < 3; k++) {
-            enum quantity quantity = (enum quantity[]){PARAMETERS, SECONDS_ONE,
-                                                       SECONDS_ALL}[k];
-            numbers[k] = finding_of(r->findings, quantity, NULL, model->name)->is.value;
-        }
-        if (numbers[0] > 0)
-            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model->title, 1e-6 * numbers[0],
-                    numbers[1], numbers[2]);
+        const char *name = r->run->plan->models[i].name;
+        const struct finding *size = finding_of(r->findings, PARAMETERS, NULL, name);
+        if (size->is.known)
+            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", size->model->title,
+                    1e-6 * size->is.value,
+                    finding_of(r->findings, SECONDS_ONE, NULL, name)->is.value,
+                    finding_of(r->findings, SECONDS_ALL, NULL, name)->is.value);
     }
 }
 
