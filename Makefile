@@ -79,9 +79,10 @@ export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle build compile check
-DRY       = $(findstring n,$(firstword -$(MAKEFLAGS)))
+DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
 alone     = $(if $(DRY),,$(1:%=sh code/lock.sh %))
 export WAIT
+MAKEFLAGS += --no-print-directory
 
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
@@ -92,7 +93,10 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test live room bench.planned gpu-stages tiers woven-tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live room bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+$(RUNNING) $(BUILDING) $(PACKING):
+	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
+
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
 
@@ -136,19 +140,19 @@ NUMBERED := $(BUILD)/src
 # would never be.
 tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
 	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
-	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) --no-print-directory tangle.alone)
+	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) tangle.alone)
 
 $(TANGLE): code/tangle.c FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -x $@ ] && cmp -s $< $@.c || { cp $< $@.new.c && $(CC) -O2 -o $@.new $@.new.c && rm -f $@.c && $(whole) && mv $@.new.c $@.c; }
 
 build.alone: tangle.alone ## compile the trainer
-	$(Q)$(MAKE) --no-print-directory compile.alone
+	$(Q)$(MAKE) compile.alone
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) --no-print-directory $(if $(filter 1,$(V)),,-s) $(DISTIL)
+	$(Q)$(MAKE) $(if $(filter 1,$(V)),,-s) $(DISTIL)
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -193,8 +197,8 @@ $(BUILD)/kernels_cpu.o: STANDARD += -fno-math-errno -fno-trapping-math
 $(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)))
 
 # The experiment ----------------------------------------------------------------------------------------------------
-# `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, and a key for each (chapter 16).
-# They are made anew each time, and make calls itself to go by them. Times decide nothing here.
+# `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, the data, and a key for each
+# (chapter 16). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
 
 SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -209,21 +213,8 @@ WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER
     $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
 COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS)
 PLANNING  = $(DISTIL) plan $(COMMON) $(UNTIL:%=--until %)
-# $(call planned,GOAL): has make go by the rules that the plan has now. Under make -n there may be no program yet, and
-# nothing may be left
-planned   = $(if $(DRY),$(foretold),mkdir -p $(KEYS) $(RUN) && $(PLANNING) --keys $(KEYS) --make >$(WORK)/plan.mk.new && \
-    mv $(WORK)/plan.mk.new $(WORK)/plan.mk && $(MAKE) --no-print-directory PLAN=$(WORK)/plan.mk $(1))
-foretold  = [ -x $(DISTIL) ] || { echo "what follows is for 'distil plan' to say"; exit 0; }; plan=$$(mktemp) && \
-    $(PLANNING) --make >$$plan && $(MAKE) --no-print-directory PLAN=$$plan $(1) && rm $$plan
-
-$(RUNNING):
-	$(Q)$(call alone,$(RUN)) $(MAKE) --no-print-directory $@.alone
-
-$(BUILDING):
-	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $@.alone
-
-$(PACKING):
-	$(Q)$(call alone,$(RUN) $(BUILD)) $(MAKE) --no-print-directory $@.alone
+# $(call planned,GOAL): has make go by the rules that the plan has now
+planned   = MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK)/plan.mk $(KEYS) '$(1)' $(PLANNING)
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
 	$(Q)$(PLANNING) --keys $(KEYS)
@@ -231,16 +222,9 @@ plan.alone: build ## print the stages of PROFILE by tiers: how many, how long th
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
 
-# a page of what has come so far; it takes no lock
-live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
-	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | \
-	    sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
-
 # all tiers that are due, and what comes of them
 define finish_run
-	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, \
-	    ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
+	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(if $(LAUNCH),$(Q)LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh launcher)
 	+$(Q)$(call planned,$(KEYS)/data.key)
 	+$(Q)$(call planned,$(1))
@@ -248,7 +232,7 @@ endef
 
 report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
-	$(call finish_run,woven-tiers)
+	$(call finish_run,tiers)
 
 ifndef PLAN
 $(RUN)/stages/%.json: build FORCE
@@ -256,73 +240,61 @@ $(RUN)/stages/%.json: build FORCE
 else
 include $(PLAN)
 
-# what stands before and behind the command of a stage: it runs unless its record has its key
+# How the plan's rules have data generated, or found, fetched and unpacked (chapter 35); and how they have a stage run, by
+# several processes perhaps (chapter 54), unless its record has its key
+GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
+FIND     = $(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
+    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
 THREADS := $(shell expr $(CORES) / $(JOBS) '|' 1)
-# several processes train one model, chapter 54
-RANKED  = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
-STAGE   = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
-OPTIONS = $(COMMON) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines)
+RANKED   = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
+STAGE    = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
+OPTIONS  = $(COMMON) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines)
 
 room:
 	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
 	    $(COMMON) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
 
-# a report between two tiers is worth it if the training since the last one took some time
-woven-tiers: room
-	$(Q)began=$$(date +%s); for tier in $(TIERS); do $(MAKE) --no-print-directory -j$(JOBS) $$tier.tier || exit; \
-	    [ $$tier != $(lastword $(TIERS)) ] && [ $$(($$(date +%s) - began)) -ge $(WEAVE) ] || continue; \
-	    $(MAKE) --no-print-directory results && $(MAKE) --no-print-directory weave.alone || exit; began=$$(date +%s); done
-	$(Q)$(MAKE) --no-print-directory results
-	$(Q)$(MAKE) --no-print-directory weave.alone
-
 tiers: room
-	$(Q)for tier in $(TIERS); do $(MAKE) --no-print-directory -j$(JOBS) $$tier.tier || exit; done
-	$(Q)$(MAKE) --no-print-directory results
+	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(WEAVE) $(TIERS)
 
 results: $(RUN)/bench.json
-	$(Q)$(call alone,$(BUILD)) $(MAKE) -s --no-print-directory $(WORK)/checks.tsv
+	$(Q)$(call alone,$(BUILD)) $(MAKE) -s $(WORK)/checks.tsv
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
 	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
-
-# the benchmark has the machine to itself, so it is not one of the stages that run side by side
-BENCH_COMMAND = $(DISTIL) bench $(COMMON) --student student \
-    --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json
-
-$(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
-	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH_COMMAND) --key $$(cat $(KEYS)/bench.key) >/dev/null
-
-bench.planned: $(RUN)/stages/distill-student.json
-	$(Q)if $(PYTHON) -c 'import torch, transformers' 2>/dev/null; then \
-	    $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) -- $(BENCH_COMMAND); \
-	else $(BENCH_COMMAND); fi
-
-# data: generated, a folder that is there whole or not at all, with the key that it was made from, and as it was made; or
-# found, fetched and unpacked by data.sh (chapter 35)
-ifdef TOYLAND
-$(KEYS)/data.key: FORCE
-	$(Q)cmp -s $(KEYS)/toyland.key $(DATA)/.key && (cd $(DATA) && sha256sum --strict --status -c .sums) || { rm -rf $(DATA).new && \
-	    $(DISTIL) toyland --out $(DATA).new $(TOYLAND) && cp $(KEYS)/toyland.key $(DATA).new/.key && \
-	    (cd $(DATA).new && find . -type f ! -name '.*' | sort | xargs sha256sum >.sums) && rm -rf $(DATA) && mv $(DATA).new $(DATA); }
-	$(Q)sha256sum <$(DATA)/.sums >$@.new && $(whole) && rm -f $(KEYS)/missing
-else
-$(KEYS)/data.key: FORCE
-	$(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
-	    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(@D) $(WANTS)
 endif
-endif
+
+# The benchmark -----------------------------------------------------------------------------------------------------
+# It has the machine to itself, so it is not one of the stages that run side by side.
 
 PYTHON ?= python3
+
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
 	+$(Q)$(call planned,bench.planned)
 
+ifdef PLAN
+BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json
+
+$(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
+	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH) --key $$(cat $(KEYS)/bench.key) >/dev/null
+
+bench.planned: $(RUN)/stages/distill-student.json
+	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; \
+	"$$@" $(BENCH)
+endif
+
 # What comes of a run -----------------------------------------------------------------------------------------------
+
+# a page of what has come so far; it takes no lock
+live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
+	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
+	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
 CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
 
 ifeq ($(ARTIFACT),)
 verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
-	$(call finish_run,tiers)
+	$(call finish_run,tiers WEAVE=never)
 	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
 else
 verify: build
@@ -331,8 +303,8 @@ endif
 
 artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
 	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
-	$(Q)$(MAKE) --no-print-directory weave.alone
-	$(Q)$(MAKE) --no-print-directory $(RUN)/artifact.tar.xz
+	$(Q)$(MAKE) weave.alone
+	$(Q)$(MAKE) $(RUN)/artifact.tar.xz
 
 # the same run gives the same bytes: files in order, and no time or user
 $(RUN)/artifact.tar.xz: FORCE
@@ -373,12 +345,12 @@ weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from 
 	$(sound_results)
 	$(Q)sh code/ready.sh book $(WORK)/ready
 	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
-	$(Q)$(MAKE) --no-print-directory -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
+	$(Q)$(MAKE) -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
 	$(sound_results)
 	$(Q)sh code/ready.sh page
-	$(Q)$(MAKE) --no-print-directory $(RUN)/report.html
+	$(Q)$(MAKE) $(RUN)/report.html
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
 $(WORK)/weave/key: FORCE
@@ -509,7 +481,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
 	$(Q)$(call link_test,$(CUDA_LIBS))
 
 test: build ## run every test
-	$(Q)$(call alone,$(BUILD)) $(MAKE) --no-print-directory $(TESTS) $(GPU_TESTS)
+	$(Q)$(call alone,$(BUILD)) $(MAKE) $(TESTS) $(GPU_TESTS)
 	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
@@ -521,7 +493,7 @@ LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORD
     --teacher.source $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH))))
 
 gpu-plan.alone: build
-	$(Q)$(MAKE) --no-print-directory data.alone
+	$(Q)$(MAKE) data.alone
 	+$(Q)$(call planned,gpu-stages)
 
 ifdef PLAN
@@ -537,9 +509,9 @@ gpu-stages:
 endif
 
 gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
-	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
-	$(Q)$(MAKE) --no-print-directory $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
-	$(Q)$(MAKE) --no-print-directory -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
+	$(Q)$(MAKE) -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
+	$(Q)$(MAKE) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
+	$(Q)$(MAKE) -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/distil $(BUILD)/portable/distil
 	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu $(BUILD)/portable/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
@@ -557,11 +529,11 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)
 	$(Q)$(TANGLE) --check --strict $(CHAPTERS)
-	$(Q)$(MAKE) --no-print-directory build.alone
+	$(Q)$(MAKE) build.alone
 	$(Q)sh tests/lint.sh
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
-	$(Q)$(MAKE) --no-print-directory $(FUZZERS)
+	$(Q)$(MAKE) BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
+	$(Q)$(MAKE) BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
+	$(Q)$(MAKE) $(FUZZERS)
 	$(Q)BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \

@@ -16,14 +16,22 @@ void findings_add(struct findings *findings, struct finding finding)
     findings->list[findings->count++] = finding;
 }
 
-/* Adds what a measure says, and takes it over. NULL: it is not known. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure,
-                enum reason why)
+/* Adds what a measure says, and keeps it; or, where it is NULL, why it is not known. */
+static void add_or_say(struct findings *f, enum quantity quantity,
+                       const struct sheet *sheet, const struct planned_model *model,
+                       struct measure *measure, enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
-    findings_add(f, (struct finding){quantity, sheet, model, is, why, measure});
+    findings_add(f, (struct finding){quantity, sheet, model, is, why, kept(measure)});
+}
+
+/* The same; of NULL nothing is added. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure)
+{
+    if (measure)
+        add_or_say(f, quantity, sheet, model, measure, NOT_MEASURED);
 }
 
 /* Adds a number that nobody drew again. */
@@ -60,7 +68,7 @@ const struct finding *finding_of(const struct findings *findings,
 static double constant_score(const struct sheet *sheet)
 {
     const struct task *task = sheet->task;
-    double *constant = allocate((size_t)sheet->rows, sizeof *constant);
+    double *constant = kept(allocate((size_t)sheet->rows, sizeof *constant));
     double best = task->answer == A_CLASS ? -INFINITY : 0;
     for (int class = 0; class < task->classes; class ++) {
         for (int row = 0; row < sheet->rows; row++)
@@ -68,59 +76,43 @@ static double constant_score(const struct sheet *sheet)
         best = fmax(best,
                     metric_score(task->metric, sheet->labels, constant, sheet->rows));
     }
-    free(constant);
     return best;
 }
 
-static void find_scores(struct findings *f, const struct sheet *sheet)
+static void find_scores(struct findings *f, const struct answers *a)
 {
+    const struct sheet *sheet = a->sheet;
     const struct task *task = sheet->task;
-    add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
-    for (int i = 0; i < sheet->count; i++) {
-        const struct answers *a = &sheet->list[i];
-        struct tries tries = {sheet->labels, a->predictions, a->origin,
-                              sheet->rows,   a->seeds,       a->model->rank};
-        add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
-            NOT_MEASURED);
-        tries.predictions = a->others;
-        if (task->also)
-            add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
-                NOT_MEASURED);
-    }
+    struct tries tries = {sheet->labels, a->predictions, a->origin,
+                          sheet->rows,   a->seeds,       a->model->rank};
+    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries));
+    tries.predictions = a->others;
+    if (task->also)
+        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries));
 }
-/* The mean of a quantity of a model, and in *count over how many tasks; other: only
-   over those of which it has the quantity, too, or NULL. The caller frees it. */
+/* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
+   if it is over others. other: only over those of which it has the quantity, too, or
+   NULL. */
 static struct measure *mean_of(const struct findings *f, enum quantity quantity,
-                               const char *model, const char *other, int *count)
+                               const char *model, const char *other, int wanted)
 {
     struct measure *parts[f->run->count + 1];
-    *count = 0;
+    int count = 0;
     for (int i = 0; i < f->count; i++) {
         const struct finding *p = &f->list[i];
         if (p->quantity == quantity && p->sheet && p->measure
             && (p->sheet->shown || quantity == GLUE) && named(model, p->model->name)
             && (!other
                 || finding_of(f, quantity, p->sheet->task->name, other)->measure))
-            parts[(*count)++] = p->measure;
+            parts[count++] = p->measure;
     }
-    return *count ? measure_mean(parts, *count) : NULL;
-}
-
-/* Adds that mean if it is over so many tasks. */
-static void add_mean(struct findings *f, enum quantity quantity,
-                     const struct planned_model *model, int wanted)
-{
-    int count;
-    struct measure *mean = mean_of(f, quantity, model->name, NULL, &count);
-    if (mean && count == wanted)
-        add(f, quantity, NULL, model, mean, NOT_MEASURED);
-    else
-        free(mean);
+    bool whole = count == wanted || !wanted;
+    return count > 0 && whole ? measure_mean(parts, count) : NULL;
 }
 
 /* Find the GLUE scores */
-/* A model's score on a task as GLUE counts it; NULL if it has not answered all of it.
-   The caller frees it. */
+/* A model's score on a task as GLUE counts it; NULL if it has not answered all of
+   it. */
 static struct measure *glue_part(const struct findings *f, const struct task *task,
                                  const char *model)
 {
@@ -140,18 +132,15 @@ static struct measure *glue_part(const struct findings *f, const struct task *ta
 static void find_glue(struct findings *f, const struct planned_model *model)
 {
     int tasks = 0;
-    for (const struct task *task = task_list; task->name; task++) {
-        struct measure *part = task->glue ? glue_part(f, task, model->name) : NULL;
-        tasks += task->glue;
-        if (part)
-            add(f, GLUE, run_sheet(f->run, task->name), model, part, NOT_MEASURED);
-    }
-    add_mean(f, GLUE, model, tasks);
-    const struct finding *whole = finding_of(f, GLUE, NULL, "teacher"),
-                         *score = finding_of(f, GLUE, NULL, model->name);
-    if (whole->measure && score->measure && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score->measure, whole->measure),
-            NOT_MEASURED);
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->glue && ++tasks)
+            add(f, GLUE, run_sheet(f->run, task->name), model,
+                glue_part(f, task, model->name));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
+    const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
+                         *score = finding_of(f, GLUE, NULL, model->name)->measure;
+    if (whole && score && whole != score)
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
 }
 
 /* Ask what a finding counts for */
@@ -179,19 +168,13 @@ bool findings_three(const struct findings *findings, const char *model)
     }
     return headlines == 3 && others == 0;
 }
-bool findings_comparable(const struct findings *findings, const char *model)
-{
-    bool taught = strcmp(model, "student") || findings->student == TAUGHT;
-    return taught && findings_three(findings, model);
-}
-
 bool findings_beyond(const struct findings *findings, const char *model)
 {
     bool beyond = false;
-    for (int i = 0; i < findings->run->count; i++) {
-        const struct sheet *sheet = &findings->run->sheets[i];
-        beyond |= sheet->task->glue && !sheet->task->headline
-               && run_answers(sheet, model);
+    for (int i = 0; i < findings->run->answer_count; i++) {
+        const struct answers *a = &findings->run->answers[i];
+        const struct task *task = a->sheet->task;
+        beyond |= task->glue && !task->headline && named(model, a->model->name);
     }
     return beyond;
 }
@@ -213,7 +196,6 @@ bool findings_touched(const struct answers *answers)
 /* Find the retention */
 static void find_retention(struct findings *f, const struct planned_model *model)
 {
-    int count;
     for (int i = 0; i < f->run->count; i++) {
         const struct sheet *sheet = &f->run->sheets[i];
         const char *task = sheet->task->name;
@@ -224,72 +206,52 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !findings_above(f, sheet) ? NOT_ABOVE
                                                       : NOT_MEASURED;
         if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add_or_say(f, RETENTION, sheet, model,
+                       why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, &count),
-        NO_TASK);
+    add_or_say(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+               NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
 {
-    int count;
-    struct measure *with = mean_of(f, SCORE, "student", model->name, &count),
-                   *without = mean_of(f, SCORE, model->name, "student", &count);
+    struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
+                   *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
-    free(with);
-    free(without);
+        add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
 /* Find the course of the training */
-static double column_mean(const struct grid *grid, int column, int first, int rows)
-{
-    double sum = 0;
-    for (int row = first; row < first + rows; row++)
-        sum += grid_number(grid, row, column);
-    return sum / rows;
-}
-
 static void find_losses(struct findings *f)
 {
     static const char *const names[TERMS] = {"mlm", "kl", "cosine"};
     struct grid *curve = run_curve(f->run, "distill-student", "");
-    f->trained = curve && curve->rows > 0;
-    for (int i = 0; i < TERMS && f->trained; i++) {
-        int part = (curve->rows + 19) / 20, column = grid_column(curve, names[i]);
-        f->losses[i] = (struct ends){
-            names[i], column_mean(curve, column, 0, part),
-            column_mean(curve, column, curve->rows - part, part)};
+    f->trained = curve;
+    for (int i = 0; i < TERMS && curve; i++) {
+        int part = (curve->rows + 19) / 20, last = curve->rows - part;
+        f->losses[i] = (struct ends){names[i], grid_mean(curve, names[i], 0, part),
+                                     grid_mean(curve, names[i], last, curve->rows)};
     }
-    if (curve)
-        grid_free(curve);
-}
-static void find_guesses(struct findings *f, const struct planned_model *model)
-{
-    char *stage = text_format("distill-%s", model->name);
-    struct grid *curve = run_curve(f->run, stage, "-validation");
-    if (curve && curve->rows > 0) {
-        int column = grid_column(curve, "accuracy");
-        add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
-        add_number(f, GUESSED_LAST, NULL, model,
-                   100 * grid_number(curve, curve->rows - 1, column));
-    }
-    if (curve)
-        grid_free(curve);
-    free(stage);
 }
 
+static void find_guesses(struct findings *f, const struct planned_model *model)
+{
+    struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
+                                   "-validation");
+    if (!curve)
+        return;
+    int last = curve->rows - 1, column = grid_column(curve, "accuracy");
+    add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
+    add_number(f, GUESSED_LAST, NULL, model, 100 * grid_number(curve, last, column));
+}
 static void find_training(struct findings *f)
 {
-    const json_t *record = json_object_get(f->run->stages, "distill-student"),
-                 *steps = json_object_get(record, "steps"),
-                 *level = json_object_get(record, "teacher_accuracy");
-    f->student = !record                        ? UNKNOWN
-                 : json_number_value(steps) > 0 ? TAUGHT : UNTAUGHT;
-    if (level)
+    const json_t *record = json_at(f->run->stages, "distill-student");
+    f->student = !record                         ? UNKNOWN
+                 : number_at(record, "steps") > 0 ? TAUGHT : UNTAUGHT;
+    if (json_at(record, "teacher_accuracy"))
         add_number(f, GUESSED_LAST, NULL, &f->run->plan->models[0],
-                   100 * json_number_value(level));
+                   100 * number_at(record, "teacher_accuracy"));
     find_losses(f);
     for (int i = 0; i < f->run->plan->model_count; i++)
         if (f->run->plan->models[i].student)
@@ -297,12 +259,6 @@ static void find_training(struct findings *f)
 }
 
 /* Find size and speed */
-static double of_model(const struct run *run, const char *model, const char *key)
-{
-    const json_t *models = json_object_get(run->bench, "models");
-    return json_number_value(json_object_get(json_object_get(models, model), key));
-}
-
 static double faster(double teacher, double student)
 {
     return 100 * (teacher / student - 1);
@@ -312,10 +268,9 @@ static double faster(double teacher, double student)
 static void bound_by_parts(const struct run *run, const char *model,
                            struct estimate *speed)
 {
-    static const char *const key = "parts_one_core";
-    const json_t *models = json_object_get(run->bench, "models"),
-                 *parts = json_object_get(json_object_get(models, "teacher"), key),
-                 *others = json_object_get(json_object_get(models, model), key);
+    const json_t *parts = json_at(run->bench, "models/teacher/parts_one_core"),
+                 *others = json_at(run->bench,
+                                   say("models/%s/parts_one_core", model));
     for (size_t i = 0; i < json_array_size(parts); i++) {
         double ratio = faster(json_number_value(json_array_get(parts, i)),
                               json_number_value(json_array_get(others, i)));
@@ -329,17 +284,17 @@ static void bound_by_parts(const struct run *run, const char *model,
 static void find_speed(struct findings *f, const struct planned_model *model)
 {
     static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
-    double size = of_model(f->run, model->name, "parameters"),
-           whole = of_model(f->run, "teacher", "parameters"),
-           smaller = 100 * (1 - size / whole);
+    const json_t *teacher = json_at(f->run->bench, "models/teacher"),
+                 *timed = json_at(f->run->bench, say("models/%s", model->name));
+    double size = number_at(timed, "parameters"),
+           whole = number_at(teacher, "parameters"), smaller = 100 * (1 - size / whole);
     if (size <= 0 || whole <= 0)
         return;
     add_number(f, PARAMETERS, NULL, model, size);
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
-        double seconds = of_model(f->run, model->name, keys[i]),
-               slow = of_model(f->run, "teacher", keys[i]);
+        double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
         struct estimate speed = {.known = true, .value = faster(slow, seconds)};
         if (seconds <= 0 || slow <= 0)
             continue;
@@ -379,13 +334,17 @@ struct findings *findings_make(const struct run *run)
     int shown = 0;
     f->run = run;
     for (int i = 0; i < run->count; i++) {
-        find_scores(f, &run->sheets[i]);
-        shown += run->sheets[i].shown;
+        const struct sheet *sheet = &run->sheets[i];
+        add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
+        shown += sheet->shown;
     }
+    for (int i = 0; i < run->answer_count; i++)
+        find_scores(f, &run->answers[i]);
     find_training(f);
     for (int i = 0; i < run->model_count; i++) {
-        add_mean(f, SCORE, run->models[i], shown);
-        find_glue(f, run->models[i]);
+        const struct planned_model *model = run->models[i];
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
+        find_glue(f, model);
     }
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
@@ -401,8 +360,6 @@ struct findings *findings_make(const struct run *run)
 
 void findings_free(struct findings *findings)
 {
-    for (int i = 0; i < findings->count; i++)
-        free(findings->list[i].measure);
     free(findings->list);
     free(findings);
 }

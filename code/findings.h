@@ -61,12 +61,12 @@ struct findings {
 };
 
 /* Say how findings are made and looked up */
-/* findings_make: all that a run says. run: it stays the caller's and is kept.
-   findings_free frees them, not the run. */
+/* findings_make: all that a run says. run: it stays the caller's; findings_free frees
+   them, not the run. */
 struct findings *findings_make(const struct run *run);
 void findings_free(struct findings *findings);
 
-/* findings_add: adds one to the end, and takes its measure over. */
+/* findings_add: adds one to the end. */
 void findings_add(struct findings *findings, struct finding finding);
 
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
@@ -77,11 +77,9 @@ const struct finding *finding_of(const struct findings *findings,
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
-   course project, of which the claims are; findings_comparable: and the model was
-   taught as claimed. */
+   course project, of which the claims are. */
 bool finding_counts(const struct finding *finding, const char *model);
 bool findings_three(const struct findings *findings, const char *model);
-bool findings_comparable(const struct findings *findings, const char *model);
 
 /* findings_above: whether the teacher's whole interval is above a constant answer.
    findings_beyond: whether a model answered tasks of GLUE beside the course project's.

@@ -361,8 +361,7 @@ int left_main(int argc, char **argv)
             free(left);
         }
     free(rows);
-    if (grid)
-        grid_free(grid);
+    free(grid);
     free(path);
     stage_close(&stage);
     return 0;

@@ -187,7 +187,7 @@ static void write_losses(const struct looks *looks, const struct look *const *sh
                     "step tokens_per_second");
         file_commit(loss);
         free(table);
-        grid_free(curve);
+        free(curve);
     }
     if (speed)
         file_commit(speed);
@@ -205,7 +205,7 @@ static void write_accuracy(const struct looks *looks, const char *out)
         if (!writer)
             writer = open_table(out, "accuracy");
         write_block(file_stream(writer), l->name, curve, "step accuracy");
-        grid_free(curve);
+        free(curve);
     }
     if (writer)
         file_commit(writer);
@@ -351,8 +351,7 @@ static void write_stage(FILE *page, const struct looks *looks, const struct look
         fprintf(page, "<td>%s", text);
         free(text);
     }
-    if (curve)
-        grid_free(curve);
+    free(curve);
 }
 
 static void write_page(const struct looks *looks, const struct scores *scores,

@@ -5,7 +5,6 @@
 #include "record.h"
 #include "seal.h"
 #include "stage.h"
-#include "tables.h"
 #include "values.h"
 
 #include <cblas.h>
@@ -39,24 +38,23 @@ static json_t *merge_settings(const struct run *run)
 static json_t *task_json(const struct findings *findings, const struct sheet *sheet)
 {
     json_t *scores = json_object(), *medians = json_object();
+    const char *task = sheet->task->name;
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
-        const char *name = a->model->name;
+        const char *model = a->model->name;
+        const struct finding *median = finding_of(findings, SCORE, task, model);
         json_t *seeds = json_object();
-        for (int k = 0; k < a->seeds; k++) {
+        for (int k = 0; k < a->seeds; k++)
             json_object_set_new(seeds, say("%d", a->seed[k]), json_real(a->scores[k]));
-        }
-        json_object_set_new(scores, name, seeds);
-        json_object_set_new(medians, name, estimate_json(
-            &finding_of(findings, SCORE, sheet->task->name, name)->is, "score"));
+        json_object_set_new(scores, model, seeds);
+        json_object_set_new(medians, model, estimate_json(&median->is, "score"));
     }
-    double constant =
-        finding_of(findings, CONSTANT_SCORE, sheet->task->name, NULL)->is.value;
     return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o, s:o}", "title", sheet->title,
                      "metric", metric_name(sheet->task->metric), "rows", sheet->rows,
-                     "constant_answer", constant, "teacher_above",
-                     findings_above(findings, sheet),
-                     "scores", scores, "median", medians);
+                     "constant_answer",
+                     finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value,
+                     "teacher_above", findings_above(findings, sheet), "scores",
+                     scores, "median", medians);
 }
 static json_t *retention_json(const struct findings *findings, const char *model)
 {
@@ -76,6 +74,7 @@ static json_t *retention_json(const struct findings *findings, const char *model
     json_object_set_new(object, "counted", counted);
     return object;
 }
+
 static void put_models(const struct findings *findings, json_t *summary)
 {
     json_t *student = retention_json(findings, "student"), *students = json_object(),
@@ -85,7 +84,7 @@ static void put_models(const struct findings *findings, json_t *summary)
         const char *name = f->model ? f->model->name : "";
         if (f->quantity == RETENTION && !f->sheet && strcmp(name, "student"))
             json_object_set_new(students, name, retention_json(findings, name));
-        if (f->quantity == CHANGE && f->is.known)
+        if (f->quantity == CHANGE)
             json_object_set_new(ablations, name, estimate_json(&f->is, "change"));
     }
     json_object_set_new(student, "confidence", json_real(0.95));
@@ -96,39 +95,29 @@ static void put_models(const struct findings *findings, json_t *summary)
     json_object_set_new(summary, "students", students);
     json_object_set_new(summary, "ablations", ablations);
 }
-static json_t *words_json(struct words words)
+static json_t *make_summary(const struct results *r)
 {
-    json_t *list = json_array();
-    for (int i = 0; i < words.count; i++)
-        json_array_append_new(list, json_string(words.word[i]));
-    words_said(&words);
-    return list;
-}
-
-static json_t *make_summary(const struct findings *findings, const json_t *settings,
-                            const json_t *given)
-{
-    const struct run *run = findings->run;
+    struct words all_cuts = values_cuts(r->run);
     const char *name;
     json_t *record, *seconds = json_object(), *data = json_object(),
-                    *tasks = json_object(), *summary = json_object();
-    json_object_foreach(run->stages, name, record) {
+                    *tasks = json_object(), *cuts = json_array();
+    json_object_foreach(r->run->stages, name, record) {
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
-    for (int i = 0; i < run->count; i++)
-        json_object_set_new(tasks, run->sheets[i].task->name,
-                            task_json(findings, &run->sheets[i]));
-    json_object_set(summary, "versions", json_object_get(given, "versions"));
-    json_object_set(summary, "models", json_object_get(run->bench, "models"));
-    json_object_set(summary, "settings", (json_t *)settings);
-    json_object_set_new(summary, "data", data);
-    json_object_set_new(summary, "seconds", seconds);
-    json_object_set_new(summary, "cuts", words_json(values_cuts(run)));
-    json_object_set_new(summary, "tasks", tasks);
-    json_object_set_new(summary, "distilled",
-                        json_boolean(findings->student != UNTAUGHT));
-    put_models(findings, summary);
+    for (int i = 0; i < all_cuts.count; i++)
+        json_array_append_new(cuts, json_string(all_cuts.word[i]));
+    words_said(&all_cuts);
+    for (int i = 0; i < r->run->count; i++)
+        json_object_set_new(tasks, r->run->sheets[i].task->name,
+                            task_json(r->findings, &r->run->sheets[i]));
+    json_t *summary = json_pack(
+        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b}", "versions",
+        json_object_get(r->given, "versions"), "models",
+        json_object_get(r->run->bench, "models"), "settings", r->settings, "data", data,
+        "seconds", seconds, "cuts", cuts, "tasks", tasks, "distilled",
+        r->findings->student != UNTAUGHT);
+    put_models(r->findings, summary);
     return summary;
 }
 
@@ -136,23 +125,20 @@ static json_t *make_summary(const struct findings *findings, const json_t *setti
 struct results results_compute(const char *folder, const struct plan *plan,
                                const json_t *given)
 {
-    struct results r = {.run = run_open(folder, plan)};
+    static const char *const quoted[] = {"profile", "device", "date", "code"};
+    struct results r = {.given = given, .run = run_open(folder, plan)};
     if (r.run->count == 0)
         fail(folder,
              "expected predictions of at least one model in predictions/, found none");
-    const json_t *gpu = json_object_get(given, "gpu");
-    r.run->gpu = json_incref(json_object_get(gpu, "bench"));
     r.settings = merge_settings(r.run);
     r.findings = findings_make(r.run);
-    r.summary = make_summary(r.findings, r.settings, given);
+    r.summary = make_summary(&r);
     r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
                                 json_object_get(given, "references"));
-    r.values = values_make(r.findings, r.verdicts, r.settings, given);
-    for (const char *const *key =
-             (const char *const[]){"profile", "device", "date", "code", NULL};
-         *key; key++)
-        json_object_set_new(r.summary, *key,
-                            json_string(value_get(r.values, say("run.%s", *key))));
+    r.values = values_make(&r);
+    for (size_t i = 0; i < sizeof quoted / sizeof *quoted; i++)
+        json_object_set_new(r.summary, quoted[i],
+                            json_string(value_get(r.values, say("run.%s", quoted[i]))));
     return r;
 }
 
@@ -163,8 +149,8 @@ void results_free(struct results *results)
     json_decref(results->settings);
     verdicts_free(results->verdicts);
     findings_free(results->findings);
-    run_free(results->run);
-    forget_said();
+    run_close(results->run);
+    forget();
 }
 static void write_json(const char *folder, const char *name, const json_t *object)
 {
@@ -180,32 +166,9 @@ void results_write(const struct results *results, const char *folder)
     json_t *verdicts = verdicts_json(results->verdicts, results->summary);
     write_json(folder, "summary.json", results->summary);
     write_json(folder, "verdicts.json", verdicts);
-    tables_write(results->findings, results->verdicts, results->settings,
-                 results->values, folder);
+    tables_write(results, folder);
     write_json(folder, "values.json", results->values);
     json_decref(verdicts);
-}
-
-/* Take over what the tests measured */
-static json_t *read_checks(const char *path)
-{
-    json_t *checks = json_object();
-    if (!path || !file_exists(path))
-        return checks;
-    char *text = file_text(path, NULL);
-    for (char *line = text, *next; *line; line = next) {
-        next = line + strcspn(line, "\n");
-        if (*next)
-            *next++ = '\0';
-        char *tab = strchr(line, '\t');
-        if (!tab)
-            fail(path, "expected a key, a tab and a text, found \"%s\"", line);
-        *tab = '\0';
-        value_set(checks, tab + 1, "%s%s", strncmp(line, "check.", 6) ? "check." : "",
-                  line);
-    }
-    free(text);
-    return checks;
 }
 
 /* Find a committed run on a GPU */
@@ -213,61 +176,56 @@ static json_t *read_checks(const char *path)
    one. */
 static json_t *find_gpu(const char *reference)
 {
-    json_t *gpu = json_object();
-    char *pattern = text_format("%s/*/bench.json", reference ? reference : "");
-    glob_t found;
-    bool any = reference && glob(pattern, 0, NULL, &found) == 0;
-    for (size_t i = 0; any && !json_object_size(gpu) && i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(reference) + 1;
-        json_t *bench = run_json(found.gl_pathv[i]);
-        const char *known = json_string_value(json_object_get(bench, "gpu"));
-        if (known && !strcmp(known, "yes")) {
-            json_object_set_new(gpu, "run",
-                                json_stringn(name, strcspn(name, "/")));
-            json_object_set(gpu, "bench", bench);
-        }
-        json_decref(bench);
-    }
-    if (any)
-        globfree(&found);
-    free(pattern);
+    json_t *runs = run_others(reference, "bench.json", "gpu", "yes"), *gpu;
+    void *first = json_object_iter(runs);
+    gpu = first ? json_pack("{s:s, s:O}", "run", json_object_iter_key(first), "bench",
+                            json_object_iter_value(first))
+                : json_object();
+    json_decref(runs);
     return gpu;
 }
 
 /* Gather what the results are given */
-/* What stands behind the tab on each line of DIR/missing (chapter "Data"). */
-static json_t *read_unavailable(const char *keys)
+/* The lines of a file as {KEY: text}; {} without the file. */
+static json_t *read_pairs(const char *path)
 {
-    json_t *list = json_array();
-    char *path = text_format("%s/missing", keys ? keys : "");
-    char *text = keys && file_exists(path) ? file_text(path, NULL) : NULL;
-    for (char *line = text ? strtok(text, "\n") : NULL; line; line = strtok(NULL, "\n"))
-        if (strchr(line, '\t'))
-            json_array_append_new(list, json_string(strchr(line, '\t') + 1));
-    free(text);
-    free(path);
-    return list;
+    json_t *pairs = json_object();
+    char *text = path && file_exists(path) ? kept(file_text(path, NULL)) : NULL;
+    char *line = text ? strtok(text, "\n") : NULL;
+    for (; line; line = strtok(NULL, "\n")) {
+        char *tab = strchr(line, '\t');
+        if (!tab)
+            fail(path, "expected a key, a tab and a text, found \"%s\"", line);
+        *tab = '\0';
+        value_put(pairs, line, tab + 1);
+    }
+    return pairs;
 }
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-
 static json_t *gather(const struct stage *stage)
 {
-    const char *profile = last_part(stage->run);
-    json_t *references = stage->reference
-                             ? verdicts_references(stage->reference, profile)
-                             : json_object();
-    json_t *versions = json_pack(
-        "{s:s, s:s, s:s, s:s}", "gcc", __VERSION__, "openblas", openblas_get_config(),
-        "jansson", jansson_version_str(), "utf8proc", utf8proc_version());
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "profile", profile, "code",
-                     *stage->key ? stage->key : "not recorded", "versions", versions,
-                     "checks", read_checks(stage->checks), "unavailable",
-                     read_unavailable(stage->keys), "references", references, "gpu",
-                     find_gpu(stage->reference));
+    const char *slash = strrchr(stage->run, '/'), *key,
+               *profile = slash && slash[1] ? slash + 1 : stage->run;
+    json_t *text, *checks = json_object(), *unavailable = json_array(),
+                  *measured = read_pairs(stage->checks),
+                  *missing = read_pairs(stage->keys ? say("%s/missing", stage->keys)
+                                                    : NULL);
+    json_object_foreach(measured, key, text) {
+        const char *prefix = strncmp(key, "check.", 6) ? "check." : "";
+        json_object_set(checks, say("%s%s", prefix, key), text);
+    }
+    json_object_foreach(missing, key, text) {
+        json_array_append(unavailable, text);
+    }
+    json_decref(measured);
+    json_decref(missing);
+    return json_pack(
+        "{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:o, s:o, s:o, s:o}", "profile", profile,
+        "code", *stage->key ? stage->key : "not recorded", "versions", "gcc",
+        __VERSION__, "openblas", openblas_get_config(), "jansson",
+        jansson_version_str(), "utf8proc", utf8proc_version(), "checks", checks,
+        "unavailable", unavailable, "references",
+        run_others(stage->reference, "summary.json", "profile", profile), "gpu",
+        find_gpu(stage->reference));
 }
 
 /* Leave what the results were computed from */
@@ -288,11 +246,11 @@ static void each_file(const struct stage *stage, const char *pattern, json_t *fi
 
 static void leave_grounds(const struct stage *stage, json_t *given)
 {
-    json_t *files = json_object();
-    settings_write(stage->plan->settings, say("%s/run.settings", stage->run));
     static const char *const patterns[] = {"run.settings", "summary.json",
                                            "verdicts.json", "values.json",
                                            "tables/*.tsv", "figures/*.tsv"};
+    json_t *files = json_object();
+    settings_write(stage->plan->settings, say("%s/run.settings", stage->run));
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         each_file(stage, patterns[i], files);
     json_object_set_new(given, "files", files);

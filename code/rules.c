@@ -162,12 +162,13 @@ static bool same_corpus_before(const struct plan *plan, int stage)
 static void write_data(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
+    fputs("\n$(KEYS)/data.key: FORCE\n\t", stream);
     if (plan->toyland) {
-        fprintf(stream, "TOYLAND := --seed %d --paragraphs %d --train %d --dev %d\n",
+        fprintf(stream, "$(GENERATE) --seed %d --paragraphs %d --train %d --dev %d\n",
                 (int)plan->seed, plan->paragraphs, plan->train, plan->dev);
         return;
     }
-    fputs("WANTS :=", stream);
+    fputs("$(FIND)", stream);
     write_teacher_wants(stream, rules);
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];

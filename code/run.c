@@ -3,9 +3,47 @@
 #include "fail.h"
 #include "file.h"
 
+#include <glob.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Keep what is said */
+static struct keeping {
+    struct keeping *before;
+    void *memory;
+} *keeping;
+
+void *kept(void *memory)
+{
+    struct keeping *last = allocate(1, sizeof *last);
+    *last = (struct keeping){keeping, memory};
+    keeping = last;
+    return memory;
+}
+
+void forget(void)
+{
+    while (keeping) {
+        struct keeping *last = keeping;
+        keeping = last->before;
+        free(last->memory);
+        free(last);
+    }
+}
+const char *say(const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    char *text = allocate((size_t)length + 1, 1);
+    vsnprintf(text, (size_t)length + 1, format, arguments);
+    va_end(again);
+    va_end(arguments);
+    return kept(text);
+}
 
 /* Read a tab-separated file */
 static int count_cells(const char *line)
@@ -18,43 +56,34 @@ static int count_cells(const char *line)
 
 struct grid *grid_read(const char *path)
 {
-    struct grid *grid = allocate(1, sizeof *grid);
-    grid->path = text_format("%s", path);
-    grid->text = file_text(path, NULL);
-    grid->columns = count_cells(grid->text);
+    char *text = file_text(path, NULL);
     int lines = 0;
-    for (char *c = grid->text; *c; c++)
+    for (char *c = text; *c; c++)
         lines += *c == '\n' || !c[1];
-    grid->cells = allocate((size_t)lines * (size_t)grid->columns, sizeof *grid->cells);
-    char *at = grid->text;
-    for (int line = 0; line < lines; line++) {
-        if (count_cells(at) != grid->columns)
-            fail(path, "line %d: expected %d cells as in the header, found %d",
-                 line + 1, grid->columns, count_cells(at));
-        for (int column = 0; column < grid->columns; column++) {
-            grid->cells[line * grid->columns + column] = at;
-            at += strcspn(at, "\t\n");
-            if (*at)
-                *at++ = '\0';
-        }
+    size_t columns = lines ? (size_t)count_cells(text) : 0,
+           cells = (size_t)lines * columns, length = strlen(text) + 1;
+    struct grid *grid = allocate(1, sizeof *grid + cells * sizeof(char *) + length);
+    char *at = memcpy((char *)grid->cells + cells * sizeof(char *), text, length);
+    free(text);
+    grid->path = say("%s", path);
+    grid->rows = lines ? lines - 1 : 0;
+    grid->columns = (int)columns;
+    for (size_t i = 0; i < cells; i++) {
+        int line = (int)i / grid->columns + 1;
+        if (i % (size_t)grid->columns == 0 && count_cells(at) != grid->columns)
+            fail(path, "line %d: expected %d cells as in the header, found %d", line,
+                 grid->columns, count_cells(at));
+        grid->cells[i] = at;
+        at += strcspn(at, "\t\n");
+        if (*at)
+            *at++ = '\0';
     }
-    grid->rows = lines > 0 ? lines - 1 : 0;
     return grid;
 }
-
-/* Look into a tab-separated file */
-void grid_free(struct grid *grid)
-{
-    free(grid->path);
-    free(grid->text);
-    free(grid->cells);
-    free(grid);
-}
-
 int grid_column(const struct grid *grid, const char *name)
 {
     int found = -1;
-    for (int column = 0; *grid->text && column < grid->columns; column++) {
+    for (int column = 0; column < grid->columns; column++) {
         if (strcmp(grid->cells[column], name))
             continue;
         if (found >= 0)
@@ -82,63 +111,81 @@ double grid_number(const struct grid *grid, int row, int column)
     return number;
 }
 
+double grid_mean(const struct grid *grid, const char *name, int first, int end)
+{
+    int column = grid_column(grid, name);
+    double sum = 0;
+    for (int row = first; row < end; row++)
+        sum += grid_number(grid, row, column);
+    return sum / (end - first);
+}
+
 /* Read one file of predictions */
-/* least, most: what a number may be; a class is one of the task's. */
-static double answer_at(const struct grid *grid, int row, int column,
-                        const struct task *task, double least, double most)
+static double *read_numbers(const struct grid *grid, const char *name)
 {
-    double number = column < 0 ? 0 : grid_number(grid, row, column);
-    bool class = number >= 0 && number < task->classes && number == floor(number);
-    if (task->answer == A_CLASS && !class)
-        fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
-             row + 2, task->classes - 1, grid_text(grid, row, column));
-    if (task->answer != A_CLASS && (number < least || number > most))
-        fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
-             row + 2, least, most, grid_text(grid, row, column));
-    return number;
+    int column = grid_column(grid, name);
+    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
+    for (int row = 0; row < grid->rows; row++)
+        numbers[row] = grid_number(grid, row, column);
+    return numbers;
 }
 
-static double label_at(const struct grid *grid, int row, int column,
-                       const struct task *task)
+/* Fails unless a column has classes of the task or, where it has none, numbers from
+   least to most. */
+static double *read_answers(const struct grid *grid, const char *name,
+                            const struct task *task, double least, double most)
 {
-    return answer_at(grid, row, column, task, 0, task->most);
+    double *numbers = read_numbers(grid, name);
+    for (int row = 0; row < grid->rows; row++) {
+        const char *text = grid_text(grid, row, grid_column(grid, name));
+        double number = numbers[row];
+        bool class = number >= 0 && number < task->classes && number == floor(number);
+        if (task->answer == A_CLASS && !class)
+            fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
+                 row + 2, task->classes - 1, text);
+        if (task->answer != A_CLASS && (number < least || number > most))
+            fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
+                 row + 2, least, most, text);
+    }
+    return numbers;
 }
-
-static double *read_predictions(struct sheet *sheet, const char *path,
-                                enum metric metric)
+static void read_file(struct sheet *sheet, struct answers *a, const char *path)
 {
+    const struct task *task = sheet->task;
     struct grid *grid = grid_read(path);
-    bool span = sheet->task->answer == A_SPAN;
-    int index = grid_column(grid, "index");
-    int label = span ? -1 : grid_column(grid, "label");
-    int prediction = grid_column(grid, span ? metric_key(metric) : "prediction");
+    bool span = task->answer == A_SPAN;
+    double *indices = read_numbers(grid, "index"),
+           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
+                          : read_answers(grid, "label", task, 0, task->most);
+    size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
-    /* Let the first file set the rows of the task */
     if (sheet->rows == 0) {
         sheet->rows = grid->rows;
-        sheet->indices = allocate((size_t)grid->rows, sizeof *sheet->indices);
-        sheet->labels = allocate((size_t)grid->rows, sizeof *sheet->labels);
-        for (int row = 0; row < grid->rows; row++) {
-            sheet->indices[row] = (int)grid_number(grid, row, index);
-            sheet->labels[row] = label_at(grid, row, label, sheet->task);
-        }
-    }
-    double *predictions = allocate((size_t)sheet->rows, sizeof *predictions);
-    bool same = grid->rows == sheet->rows;
-    for (int row = 0; same && row < grid->rows; row++) {
-        same = (int)grid_number(grid, row, index) == sheet->indices[row]
-               && label_at(grid, row, label, sheet->task) == sheet->labels[row];
-        predictions[row] = answer_at(grid, row, prediction, sheet->task,
-                                     span ? 0 : -INFINITY, span ? 1 : INFINITY);
-    }
-    if (!same)
+        sheet->indices = kept(indices);
+        sheet->labels = kept(labels);
+    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+               || memcmp(labels, sheet->labels, bytes)) {
         fail(path,
              "expected the rows and labels of the other %s predictions, found "
              "different ones; the settings changed between the runs",
              sheet->title);
-    grid_free(grid);
-    return predictions;
+    } else {
+        free(indices);
+        free(labels);
+    }
+    /* Read the answers, and what the task's other metric takes for them */
+    double *answers, *others;
+    if (span) {
+        answers = kept(read_answers(grid, metric_key(task->metric), task, 0, 1));
+        others = kept(read_answers(grid, metric_key(task->also), task, 0, 1));
+    } else {
+        answers = kept(read_answers(grid, "prediction", task, -INFINITY, INFINITY));
+        others = answers;
+    }
+    a->predictions[a->seeds] = answers;
+    a->others[a->seeds] = others;
+    free(grid);
 }
 
 /* Read the answers of a model */
@@ -150,51 +197,52 @@ static bool all_alike(const double *predictions, int rows)
     return rows > 1;
 }
 
-static void read_answers(const struct run *run, const struct planned_task *planned,
-                         struct sheet *sheet, struct answers *a)
+static void read_seeds(const struct run *run, const struct planned_task *planned,
+                       struct sheet *sheet, struct answers *a)
 {
     const struct task *task = sheet->task;
     for (int place = 0; place < planned->seeds; place++) {
-        char *path = text_format("%s/predictions/%s-%s-%d.tsv", run->folder, task->name,
-                                 a->model->name, planned->seed[place]);
-        if (file_exists(path)) {
-            int at = a->seeds++;
-            a->seed[at] = planned->seed[place];
-            a->origin[at] = plan_distillation(a->model, place);
-            a->predictions[at] = read_predictions(sheet, path, task->metric);
-            a->others[at] = task->also ? read_predictions(sheet, path, task->also)
-                                       : NULL;
-            a->scores[at] = metric_score(task->metric, sheet->labels,
-                                         a->predictions[at], sheet->rows);
-            a->collapsed[at] = task->answer != A_SPAN
-                            && all_alike(a->predictions[at], sheet->rows);
-        }
-        free(path);
+        const char *path = say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name,
+                               a->model->name, planned->seed[place]);
+        if (!file_exists(path))
+            continue;
+        read_file(sheet, a, path);
+        int at = a->seeds++;
+        a->seed[at] = planned->seed[place];
+        a->origin[at] = plan_distillation(a->model, place);
+        a->scores[at] = metric_score(task->metric, sheet->labels, a->predictions[at],
+                                     sheet->rows);
+        a->collapsed[at] = task->answer != A_SPAN
+                        && all_alike(a->predictions[at], sheet->rows);
     }
 }
 /* Adds the sheet of a task to the run if any model answered it. */
 static void read_sheet(struct run *run, const struct task *task,
                        const struct planned_task *planned)
 {
-    struct sheet sheet = {
-        .task = task,
-        .title = text_format(run->plan->toyland ? "toy %s" : "%s", task->title),
-        .list = allocate((size_t)planned->model_count, sizeof *sheet.list)};
+    struct sheet *sheet = &run->sheets[run->count];
+    *sheet = (struct sheet){
+        .task = task, .title = say(run->plan->toyland ? "toy %s" : "%s", task->title),
+        .list = run->answers + run->answer_count};
     for (int i = 0; i < planned->model_count; i++) {
-        struct answers *a = &sheet.list[sheet.count];
-        *a = (struct answers){.model = planned->models[i]};
-        read_answers(run, planned, &sheet, a);
-        sheet.count += a->seeds > 0;
+        struct answers *a = &sheet->list[sheet->count];
+        *a = (struct answers){.sheet = sheet, .model = planned->models[i]};
+        read_seeds(run, planned, sheet, a);
+        sheet->count += a->seeds > 0;
+        sheet->seeds = a->seeds > sheet->seeds ? a->seeds : sheet->seeds;
     }
-    if (sheet.count > 0) {
-        run->sheets[run->count++] = sheet;
-    } else {
-        free(sheet.title);
-        free(sheet.list);
-    }
+    run->answer_count += sheet->count;
+    run->count += sheet->count > 0;
 }
 
-/* Read a JSON object */
+/* Find things in a run */
+struct grid *run_curve(const struct run *run, const char *stage, const char *which)
+{
+    const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
+    bool ended = json_object_get(run->stages, stage);
+    struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
+    return grid && grid->rows > 0 ? grid : NULL;
+}
 json_t *run_json(const char *path)
 {
     json_error_t error;
@@ -204,24 +252,43 @@ json_t *run_json(const char *path)
     return object;
 }
 
-static void read_record(struct run *run, const char *stage)
+json_t *run_others(const char *folder, const char *file, const char *key,
+                   const char *text)
 {
-    char *path = text_format("%s/stages/%s.json", run->folder, stage);
-    if (file_exists(path))
-        json_object_set_new(run->stages, stage, run_json(path));
-    free(path);
+    json_t *others = json_object();
+    glob_t found;
+    if (!folder || glob(say("%s/*/%s", folder, file), 0, NULL, &found) != 0)
+        return others;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
+        json_t *object = run_json(found.gl_pathv[i]);
+        if (!strcmp(text_at(object, key, ""), text))
+            json_object_set(others, say("%.*s", (int)strcspn(name, "/"), name), object);
+        json_decref(object);
+    }
+    globfree(&found);
+    return others;
+}
+json_t *json_at(const json_t *json, const char *path)
+{
+    json_t *at = (json_t *)json;
+    for (size_t length; at && *path; path += length + (path[length] == '/')) {
+        length = strcspn(path, "/");
+        at = json_object_get(at, say("%.*s", (int)length, path));
+    }
+    return at;
 }
 
-/* Find things in a run */
-struct grid *run_curve(const struct run *run, const char *stage, const char *which)
+double number_at(const json_t *json, const char *path)
 {
-    char *path = text_format("%s/curves/%s%s.tsv", run->folder, stage, which);
-    bool ended = json_object_get(run->stages, stage);
-    struct grid *grid = ended && file_exists(path) ? grid_read(path) : NULL;
-    free(path);
-    return grid;
+    return json_number_value(json_at(json, path));
 }
 
+const char *text_at(const json_t *json, const char *path, const char *otherwise)
+{
+    const char *text = json_string_value(json_at(json, path));
+    return text ? text : otherwise;
+}
 const struct sheet *run_sheet(const struct run *run, const char *task)
 {
     for (int i = 0; i < run->count; i++)
@@ -240,24 +307,32 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
 
 bool run_has(const struct run *run, const struct planned_model *model)
 {
-    bool has = false;
-    for (int i = 0; i < run->count; i++)
-        has |= run_answers(&run->sheets[i], model->name) != NULL;
-    return has;
+    for (int i = 0; i < run->answer_count; i++)
+        if (run->answers[i].model == model)
+            return true;
+    return false;
 }
 
 /* Open a run */
 struct run *run_open(const char *folder, const struct plan *plan)
 {
-    struct run *run = allocate(1, sizeof *run);
-    *run = (struct run){.folder = folder, .plan = plan, .stages = json_object()};
-    run->sheets = allocate(2 * (size_t)plan->task_count, sizeof *run->sheets);
-    run->models = allocate((size_t)plan->model_count, sizeof *run->models);
-    for (int i = 0; i < plan->stage_count; i++)
-        read_record(run, plan->stages[i].name);
-    char *bench = text_format("%s/bench.json", folder);
+    struct run *run = kept(allocate(1, sizeof *run));
+    size_t tasks = 0, models = (size_t)plan->model_count;
+    for (const struct task *task = task_list; task->name; task++)
+        tasks++;
+    *run = (struct run){.folder = folder, .plan = plan, .stages = json_object(),
+                        .sheets = kept(allocate(tasks, sizeof *run->sheets)),
+                        .answers = kept(allocate(tasks * models + 1,
+                                                 sizeof *run->answers)),
+                        .models = kept(allocate(models, sizeof *run->models))};
+    for (int i = 0; i < plan->stage_count; i++) {
+        const char *name = plan->stages[i].name,
+                   *path = say("%s/stages/%s.json", folder, name);
+        if (file_exists(path))
+            json_object_set_new(run->stages, name, run_json(path));
+    }
+    const char *bench = say("%s/bench.json", folder);
     run->bench = file_exists(bench) ? run_json(bench) : NULL;
-    free(bench);
     for (const struct task *task = task_list; task->name; task++)
         if (plan_task(plan, task->name))
             read_sheet(run, task, plan_task(plan, task->name));
@@ -275,25 +350,8 @@ struct run *run_open(const char *folder, const struct plan *plan)
     return run;
 }
 
-/* Free a run */
-void run_free(struct run *run)
+void run_close(struct run *run)
 {
-    for (int i = 0; i < run->count; i++) {
-        struct sheet *sheet = &run->sheets[i];
-        for (int j = 0; j < sheet->count; j++)
-            for (int k = 0; k < sheet->list[j].seeds; k++) {
-                free(sheet->list[j].predictions[k]);
-                free(sheet->list[j].others[k]);
-            }
-        free(sheet->list);
-        free(sheet->title);
-        free(sheet->indices);
-        free(sheet->labels);
-    }
-    free(run->sheets);
-    free(run->models);
     json_decref(run->stages);
     json_decref(run->bench);
-    json_decref(run->gpu);
-    free(run);
 }

@@ -7,30 +7,53 @@
 
 #include <jansson.h>
 
+/* Keep what is made of a run */
+/* kept: takes over what was allocated. say: what printf would print, kept. Both live
+   until forget. For one thread. */
+void *kept(void *memory);
+const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void forget(void);
+
+/* Hold a tab-separated file */
 /* A tab-separated file: a header line, then rows. */
 struct grid {
-    char *path, *text, **cells; /* cells: [rows + 1][columns], the header first; they
-                                   point into text */
-    int rows, columns;          /* without the header */
+    const char *path;
+    int rows, columns;   /* without the header; 0 columns of an empty file */
+    const char *cells[]; /* [rows + 1][columns], the header first; the text is behind
+                            them */
 };
 
 /* grid_read: reads a file. Fails, naming path and line, if a row has not as many cells
-   as the header. The caller frees it with grid_free. */
+   as the header. The caller frees it. */
 struct grid *grid_read(const char *path);
-void grid_free(struct grid *grid);
 
 /* grid_column: the number of the column of that name. Fails, naming the path, without
    it or with two of it. */
 int grid_column(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
-   line, if the cell is not a number, or not a finite one. */
+   line, if the cell is not a number, or not a finite one. grid_mean: the mean of
+   rows first .. end - 1 of the column of that name. */
 const char *grid_text(const struct grid *grid, int row, int column);
 double grid_number(const struct grid *grid, int row, int column);
+double grid_mean(const struct grid *grid, const char *name, int first, int end);
 
 /* Hold the answers that models gave */
+/* A task that the run answered. */
+struct sheet {
+    const struct task *task;
+    const char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
+    bool shown;        /* one of those that the report's means and figures are of */
+    int rows;
+    double *indices, *labels; /* [rows]; the labels of spans are all 0 */
+    struct answers *list;     /* [count] those that answered, in the order of the
+                                 plan */
+    int count, seeds;         /* seeds: the most that one of them has */
+};
+
 /* One model's answers to a task; so many seeds, in the order of the plan. */
 struct answers {
+    const struct sheet *sheet;
     const struct planned_model *model;
     int seeds, seed[MOST_SEEDS];
     int origin[MOST_SEEDS];          /* the distillation that each began with, from
@@ -42,44 +65,42 @@ struct answers {
     bool collapsed[MOST_SEEDS];      /* every row got the same answer */
 };
 
-/* A task that the run answered. */
-struct sheet {
-    const struct task *task;
-    char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
-    bool shown;      /* one of those that the report's means and figures are of */
-    int rows, *indices; /* [rows] */
-    double *labels;     /* [rows]; of spans all 0 */
-    struct answers *list; /* [count] those that answered, in the order of the plan */
-    int count;
-};
-
 /* Say what can be read from a run */
 struct run {
     const char *folder;
     const struct plan *plan;
     json_t *stages;       /* {"finetune-cola-student-1": the stage's record, …} */
     json_t *bench;        /* bench.json; NULL if there is none */
-    json_t *gpu;          /* the same of a committed run on a GPU; NULL until found */
     struct sheet *sheets; /* [count] in the order of task_list */
     int count;
+    struct answers *answers; /* [answer_count] those of all sheets, one after another */
+    int answer_count;
     const struct planned_model **models; /* [model_count] that answered any task */
     int model_count;
 };
 
 /* run_open: reads stages/, bench.json and predictions/ of a run, as far as it has come,
-   and scores every file of predictions. Takes only what the plan, which it keeps, asks
-   for. Fails, naming the file, if one is malformed, or if two files of one task hold
-   different rows. */
+   and scores every file of predictions. Takes only what the plan, which stays the
+   caller's, asks for. Fails, naming the file, if one is malformed, or if two files of
+   one task hold different rows. run_close lets its JSON go; all else is kept. */
 struct run *run_open(const char *folder, const struct plan *plan);
-void run_free(struct run *run);
+void run_close(struct run *run);
 
-/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one; NULL if the
-   run left none, or the stage has not ended. */
+/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
+   if the run left none or an empty one, or the stage has not ended. */
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
-/* run_json: the JSON object in a file. Fails, naming it, if there is none. The caller
-   frees it. */
+/* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:
+   those of other runs, FOLDER/NAME/FILE, whose KEY has this text, {NAME: object}; none
+   if the folder is NULL. The caller frees both.
+   json_at: what JSON has at a path, "models/teacher/parameters"; NULL if nothing.
+   number_at: the number there, or 0; text_at: the text, or `otherwise`. */
 json_t *run_json(const char *path);
+json_t *run_others(const char *folder, const char *file, const char *key,
+                   const char *text);
+json_t *json_at(const json_t *json, const char *path);
+double number_at(const json_t *json, const char *path);
+const char *text_at(const json_t *json, const char *path, const char *otherwise);
 
 /* run_sheet, run_answers: a task, and a model's answers to it; NULL if the run has none
    of them. sheet may be NULL. */

@@ -1,7 +1,7 @@
-/* Tangled from chapters/56-tables.md; edit there. */
-#include "tables.h"
+/* Tangled from chapters/56-results.md; edit there. */
 #include "fail.h"
 #include "file.h"
+#include "results.h"
 #include "values.h"
 
 #include <math.h>
@@ -20,6 +20,12 @@ static void write_cells(FILE *stream, const char *const *cells)
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Fill a template */
+struct row {
+    const struct task *task;
+    const char *title;                 /* of the task */
+    const struct planned_model *model; /* NULL: a constant answer */
+};
+
 /* What the paper's score changes by without this, as a key; "–" if it does not say. */
 static const char *claimed_change(const char *model)
 {
@@ -28,12 +34,6 @@ static const char *claimed_change(const char *model)
             return say("{{%s}}", claim->path);
     return "–";
 }
-
-struct row {
-    const struct task *task;
-    const char *title;                 /* of the task */
-    const struct planned_model *model; /* NULL: a constant answer */
-};
 
 /* What a letter behind % stands for. */
 static const char *part(char letter, const struct row *row)
@@ -49,30 +49,24 @@ static const char *part(char letter, const struct row *row)
     default: return claimed_change(row->model->name);
     }
 }
-
-static void write_template(const char *template, const struct row *row,
+/* Writes a row, and returns true, if there are all values that it depends on. */
+static bool write_template(const char *template, const struct row *row,
                            const json_t *values, FILE *stream)
 {
-    const char *text = "";
-    for (size_t plain; *template; template += plain) {
-        plain = strcspn(template, "%");
-        text = say("%s%.*s", text, (int)plain, template);
-        if (template[plain]) {
-            text = say("%s%s", text, part(template[plain + 1], row));
-            plain += 2;
-        }
+    const char *text = "", *line = "";
+    for (const char *at; (at = strchr(template, '%')); template = at + 2)
+        text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
+    text = say("%s%s", text, template);
+    for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
+        bool asked = open[1] == '?';
+        const char *key = open + 1 + asked,
+                   *value = value_get(values, say("%.*s", (int)strcspn(key, ">"), key));
+        if (asked && !strcmp(value, "–"))
+            return false;
+        line = say("%s%.*s%s", line, (int)(open - text), text, asked ? "" : value);
     }
-    for (size_t length; *text; text += length) {
-        length = strcspn(text, "<");
-        fprintf(stream, "%.*s", (int)length, text);
-        if (text[length] == '<') {
-            size_t key = strcspn(text + length, ">");
-            const char *name = say("%.*s", (int)key - 1, text + length + 1);
-            fputs(value_get(values, name), stream);
-            length += key + 1;
-        }
-    }
-    fputc('\n', stream);
+    fprintf(stream, "%s%s\n", line, text);
+    return true;
 }
 
 /* Declare the tables of findings */
@@ -89,121 +83,112 @@ static void write_template(const char *template, const struct row *row,
     "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
     ".seconds}}\t" times "\n"
 
-/* Which rows a table has: the models with tasks of GLUE beside the course project's;
-   those that answered SQuAD; those that were timed; the ablations; the students by
-   their tasks; the tasks of the claim. */
-enum rows { BEYOND, SQUAD, TIMED, CHANGED, KEPT, CLAIMED };
-
+/* The tables: what is the same in any run, then templates. Each group of them is filled
+   for one model after another if it names %m; and in it a template that names %t for
+   all tasks, and one behind such rows only if there were any. */
 static const struct table {
-    const char *name;
-    enum rows rows;
-    const char *head, *row, *other; /* what is the same in any run; templates */
+    const char *name, *head, *groups[2][3];
 } tables[] = {
-    {"glue", BEYOND,
+    /* Declare the tables of the paper */
+    {"glue",
      "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
      PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
-     "%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>\t<glue.mrpc.%m>"
-     "\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
-     "\t<glue.stsb.%m>\t<glue.wnli.%m>", NULL},
-    {"squad", SQUAD, "Model\tIMDb\tSQuAD, exact match\tSQuAD, F1\n"
+     {{"<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>\t<glue.mrpc.%m>"
+       "\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>\t<glue.stsb.%m>"
+       "\t<glue.wnli.%m>"}}},
+    {"squad", "Model\tIMDb\tSQuAD, exact match\tSQuAD, F1\n"
      PAPER2("BERT", "{{paper.table2.bert.imdb}}", "bert")
      PAPER2("DistilBERT", "{{paper.table2.distilbert.imdb}}", "distilbert")
      PAPER2("DistilBERT (D)", "–", "distilled"),
-     "%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>", NULL},
-    {"speed", TIMED, "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
+     {{"<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
+    {"speed", "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
      PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
      PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
-     "%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>",
-     "%M, all cores\t<parameters.%m>\t<seconds.all.%m>\t<times.all.%m>"},
+     {{"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>"},
+      {"<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
+       "\t<times.all.%m>"}}},
     /* Declare the tables of retention and ablations */
-    {"claim", CLAIMED, "\tpaper: BERT\tDistilBERT\tkept\tcourse: teacher\tstudent\tkept"
-     "\tours: teacher\tstudent\tkept\n",
-     "%T\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
-     "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}"
-     "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>",
-     "%T\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
-     "\t–\t–\t–\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"},
-    {"retention", KEPT, "Model\tTask\tA constant answer\tTeacher\tStudent\tRetention, %"
+    {"retention", "Model\tTask\tA constant answer\tTeacher\tStudent\tRetention, %"
      "\t95 % interval\n",
-     "%M\t%T\t<constant.%t>\t<score.%t.teacher>\t<score.%t.%m>\t<retention.%t.%m>"
-     "\t<retention.%t.%m.interval>",
-     "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"},
-    {"ablation", CHANGED, "Student\tMasked words, %\tMean score\tChange\t95 % interval"
+     {{"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
+       "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>",
+       "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
+    {"ablation", "Student\tMasked words, %\tMean score\tChange\t95 % interval"
      "\tPaper's change\n",
-     "%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>\t<ablation.%m.interval>\t%c",
-     "%M, all terms\t<accuracy.last.%m>\t<score.mean.%m>\t\t\t"},
+     {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
+       "\t<score.mean.student>\t\t\t"},
+      {"<?ablation.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+       "\t<ablation.%m.interval>\t%c"}}},
 };
 
-/* Write the rows of a table */
-static bool has_row(enum rows rows, const struct findings *f, const char *model)
+/* Write the tables of findings */
+/* Fills a template for one model or, if it names tasks, for all of these; returns
+   whether there were rows. */
+static bool write_rows(const char *template, const struct planned_model *model,
+                       const struct results *r, FILE *stream)
 {
-    switch (rows) {
-    case BEYOND: return findings_beyond(f, model);
-    case SQUAD: return run_answers(run_sheet(f->run, "squad"), model);
-    case TIMED: return finding_of(f, PARAMETERS, NULL, model)->is.known;
-    default: return finding_of(f, CHANGE, NULL, model)->is.known;
+    struct row row = {.model = model};
+    bool any = false;
+    if (!strstr(template, "%t"))
+        return write_template(template, &row, r->values, stream);
+    for (int i = 0; i < r->run->count; i++) {
+        row.task = r->run->sheets[i].task;
+        row.title = r->run->sheets[i].title;
+        any |= write_template(template, &row, r->values, stream);
     }
+    return any;
 }
 
-/* Rows of models: first all by one template, then all by the other. */
-static void write_models(const struct table *t, const struct findings *f,
-                         const json_t *values, FILE *stream)
+static void write_table(const struct table *table, const struct results *r,
+                        FILE *stream)
 {
-    const char *const templates[] = {t->row, t->other};
-    struct row student = {.model = plan_model(f->run->plan, "student")};
-    if (t->rows == CHANGED && finding_of(f, SCORE, NULL, "student")->is.known)
-        write_template(t->other, &student, values, stream);
-    for (int i = 0; i < (t->rows == TIMED ? 2 : 1); i++)
-        for (int j = 0; j < f->run->plan->model_count; j++) {
-            struct row row = {.model = &f->run->plan->models[j]};
-            if (has_row(t->rows, f, row.model->name))
-                write_template(templates[i], &row, values, stream);
+    fputs(table->head, stream);
+    for (int group = 0; group < 2 && table->groups[group][0]; group++) {
+        const char *const *templates = table->groups[group];
+        int models = strstr(templates[0], "%m") ? r->run->plan->model_count : 1;
+        for (int i = 0; i < models; i++) {
+            bool any = true;
+            for (int k = 0; any && templates[k]; k++)
+                any = write_rows(templates[k], &r->run->plan->models[i], r, stream);
         }
-}
-
-static void write_kept(const struct table *t, const struct findings *f,
-                       const json_t *values, FILE *stream)
-{
-    for (int i = 0; i < f->run->model_count; i++) {
-        struct row row = {.model = f->run->models[i]};
-        for (int j = 0; j < f->run->count && row.model->student; j++) {
-            row.task = f->run->sheets[j].task;
-            row.title = f->run->sheets[j].title;
-            if (run_answers(&f->run->sheets[j], row.model->name))
-                write_template(t->row, &row, values, stream);
-        }
-        if (row.model->student)
-            write_template(t->other, &row, values, stream);
     }
 }
-static void write_claimed(const struct table *t, const struct findings *f,
-                          const json_t *values, FILE *stream)
+static void write_claim_row(const struct task *task, const char *course,
+                            const struct results *r, FILE *stream)
 {
-    bool three = findings_three(f, "student"),
-         known = finding_of(f, RETENTION, NULL, "student")->is.known;
-    const char *mean = value_get(values, "retention.mean.student");
-    for (const struct task *task = task_list; task->name; task++) {
-        struct row row = {.task = task, .title = task->title};
+    struct row row = {.task = task, .title = task->title};
+    write_template(say("%s%s%s", "%T\t{{paper.table%p.bert.%n}}"
+                       "\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}", course,
+                       "\t<score.%t.teacher>\t<score.%t.student>"
+                       "\t<retention.%t.student>"), &row, r->values, stream);
+}
+
+static void write_claim(const struct results *r, FILE *stream)
+{
+    bool three = findings_three(r->findings, "student"),
+         known = finding_of(r->findings, RETENTION, NULL, "student")->is.known;
+    const char *mean = value_get(r->values, "retention.mean.student");
+    write_row(stream, "", "paper: BERT", "DistilBERT", "kept", "course: teacher",
+              "student", "kept", "ours: teacher", "student", "kept");
+    for (const struct task *task = task_list; task->name; task++)
         if (task->headline)
-            write_template(t->row, &row, values, stream);
-    }
+            write_claim_row(task, "\t{{course.%t.teacher}}\t{{course.%t.student}}"
+                                  "\t{{course.ratio.%t}}", r, stream);
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
               "{{course.retention}}", "", "", known && !three ? "–" : mean);
-    for (int i = 0; i < f->run->count; i++) {
-        struct row row = {.task = f->run->sheets[i].task,
-                          .title = f->run->sheets[i].task->title};
-        if (f->run->sheets[i].shown && !row.task->headline)
-            write_template(t->other, &row, values, stream);
-    }
+    for (int i = 0; i < r->run->count; i++)
+        if (r->run->sheets[i].shown && !r->run->sheets[i].task->headline)
+            write_claim_row(r->run->sheets[i].task, "\t–\t–\t–", r, stream);
     if (known && !three)
         write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
                   mean);
 }
-static void write_scores(const struct findings *f, const json_t *values, FILE *stream)
+static void write_scores(const struct results *r, FILE *stream)
 {
     const char *head = "Model", *constant = "a constant answer", *scores = "%M";
-    for (int i = 0; i < f->run->count; i++) {
-        const struct sheet *sheet = &f->run->sheets[i];
+    struct row row = {.model = NULL};
+    for (int i = 0; i < r->run->count; i++) {
+        const struct sheet *sheet = &r->run->sheets[i];
         const char *task = sheet->task->name;
         if (sheet->shown) {
             head = say("%s\t%s", head, sheet->title);
@@ -211,49 +196,63 @@ static void write_scores(const struct findings *f, const json_t *values, FILE *s
             scores = say("%s\t<score.%s.%%m.spread>", scores, task);
         }
     }
-    fprintf(stream, "%s\tMean\tRetention, %%\n", head);
-    struct row row = {.model = NULL};
-    write_template(say("%s\t–\t–", constant), &row, values, stream);
-    for (int i = 0; i < f->run->model_count; i++) {
-        row.model = f->run->models[i];
-        write_template(say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores), &row,
-                       values, stream);
+    write_row(stream, head, "Mean", "Retention, %");
+    write_template(say("%s\t–\t–", constant), &row, r->values, stream);
+    scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
+    for (int i = 0; i < r->run->model_count; i++) {
+        row.model = r->run->models[i];
+        write_template(scores, &row, r->values, stream);
     }
+}
+
+static void write_judgements(const struct judgements *list, const struct results *r,
+                             FILE *stream)
+{
+    write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
+    for (const struct judgement *j = list->list; j < list->list + list->count; j++)
+        write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
+                  verdict_said(j->verdict, r->verdicts->toyland), j->why);
+}
+
+static void write_verdicts(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->claims, r, stream);
+}
+
+static void write_agreement(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->agreement, r, stream);
 }
 
 /* Write the tables of the benchmark */
-static void write_program(const json_t *values, const char *title, const char *recipe,
-                          const json_t *timed, FILE *stream)
+static void write_program(const struct results *r, const char *title,
+                          const char *recipe, const json_t *timed, FILE *stream)
 {
     static const char *const steps[] = {"distillation", "finetuning"};
-    fputs(title, stream);
+    const char *row = title;
     for (int i = 0; i < 2; i++) {
-        const json_t *step = json_object_get(timed, steps[i]);
-        double tokens = json_number_value(
-            json_object_get(step, recipe ? "pytorch" : "tokens_per_second"));
-        char *number = tokens > 0 ? number_text(tokens, 0) : text_format("–");
-        char *key = text_format("fast.%s.%s", recipe ? recipe : "", steps[i]);
-        fprintf(stream, "\t%s\t%s", number, recipe ? value_get(values, key) : "1");
-        free(number);
-        free(key);
+        double tokens = number_at(timed, say("%s/%s", steps[i],
+                                             recipe ? "pytorch" : "tokens_per_second"));
+        row = say("%s\t%s\t%s", row, tokens > 0 ? rounded(tokens, 0) : "–",
+                  recipe ? value_get(r->values, say("fast.%s.%s", recipe, steps[i]))
+                         : "1");
     }
-    fputc('\n', stream);
+    write_row(stream, row);
 }
 
-static void write_programs(const struct run *run, const json_t *values, FILE *stream)
+static void write_programs(const struct results *r, FILE *stream)
 {
-    const json_t *pytorch = json_object_get(run->bench, "pytorch");
-    write_row(stream, "Program", "Distillation, tokens/s", "Ours is, times",
-              "Fine-tuning, tokens/s", "Ours is, times");
-    write_program(values, "this trainer", NULL, run->bench, stream);
     static const char *const recipes[][2] = {
         {"usual", "PyTorch, as usual on a processor"},
         {"course", "PyTorch, as the course project used it"},
         {"practice", "PyTorch, best practice"}};
+    write_row(stream, "Program", "Distillation, tokens/s", "Ours is, times",
+              "Fine-tuning, tokens/s", "Ours is, times");
+    write_program(r, "this trainer", NULL, r->run->bench, stream);
     for (int i = 0; i < 3; i++) {
-        const json_t *timed = json_object_get(pytorch, recipes[i][0]);
+        const json_t *timed = json_at(r->run->bench, say("pytorch/%s", recipes[i][0]));
         if (timed)
-            write_program(values, recipes[i][1], recipes[i][0], timed, stream);
+            write_program(r, recipes[i][1], recipes[i][0], timed, stream);
     }
 }
 
@@ -267,13 +266,12 @@ static int sort_families(json_t *families, const char *key, const char **names)
     const char *name;
     json_t *family;
     json_object_foreach(families, name, family) {
-        double value = json_number_value(json_object_get(family, key));
         int at = count;
         if (count == FAMILIES_ROOM)
             break;
         for (; at > 0; at--) {
-            json_t *before = json_object_get(families, names[at - 1]);
-            if (json_number_value(json_object_get(before, key)) >= value)
+            if (number_at(json_at(families, names[at - 1]), key)
+                >= number_at(family, key))
                 break;
             names[at] = names[at - 1];
         }
@@ -283,105 +281,74 @@ static int sort_families(json_t *families, const char *key, const char **names)
     return count;
 }
 
-static double sum_of(json_t *families, const char *key)
+/* A number of a family in a step, in milliseconds. */
+static const char *milliseconds(const json_t *step, const char *name, const char *key)
 {
-    const char *name;
-    json_t *family;
-    double sum = 0;
-    json_object_foreach(families, name, family)
-        sum += json_number_value(json_object_get(family, key));
-    return sum;
+    double seconds = number_at(step, say("families/%s/%s", name, key));
+    return significant(1e3 * seconds / number_at(step, "steps"));
 }
 
-/* Milliseconds a step of one family, and the same as counted. */
-static void write_times(FILE *stream, const json_t *step, const char *name)
+static void write_families(const struct results *r, FILE *stream)
 {
-    json_t *family = json_object_get(json_object_get(step, "families"), name);
-    double steps = json_number_value(json_object_get(step, "steps"));
-    const char *const keys[] = {"seconds", "counted"};
-    for (int i = 0; i < 2; i++) {
-        double seconds = json_number_value(json_object_get(family, keys[i]));
-        char *each = significant_text(1e3 * seconds / steps);
-        fprintf(stream, "\t%s", each);
-        free(each);
-    }
-}
-
-static void write_family(FILE *stream, const json_t *step, const char *name)
-{
-    json_t *families = json_object_get(step, "families");
-    json_t *family = json_object_get(families, name);
-    double seconds = json_number_value(json_object_get(family, "seconds"));
-    char *share = number_text(100 * seconds / sum_of(families, "seconds"), 1);
-    fprintf(stream, "\t%s", share);
-    free(share);
-    write_times(stream, step, name);
-}
-
-static void write_families(const struct run *run, const json_t *values, FILE *stream)
-{
-    const json_t *steps[] = {json_object_get(run->bench, "distillation"),
-                             json_object_get(run->bench, "finetuning")};
+    static const char *const steps[] = {"distillation", "finetuning"};
+    const json_t *bench = r->run->bench;
     const char *names[FAMILIES_ROOM];
-    int count = sort_families(json_object_get(steps[0], "families"), "seconds", names);
-    (void)values;
+    int count = sort_families(json_at(bench, "distillation/families"), "seconds",
+                              names);
     write_row(stream, "Kernels", "Distillation, %", "ms a step", "counted",
               "Fine-tuning, %", "ms a step", "counted");
     for (int i = 0; i < count; i++) {
-        fputs(family_title(names[i]), stream);
-        for (int s = 0; s < 2; s++)
-            write_family(stream, steps[s], names[i]);
-        fputc('\n', stream);
+        const char *row = family_title(names[i]);
+        for (int s = 0; s < 2; s++) {
+            const json_t *step = json_at(bench, steps[s]);
+            double seconds = number_at(step, say("families/%s/seconds", names[i])),
+                   all = family_sum(json_at(step, "families"), "seconds");
+            row = say("%s\t%s\t%s\t%s", row, rounded(100 * seconds / all, 1),
+                      milliseconds(step, names[i], "seconds"),
+                      milliseconds(step, names[i], "counted"));
+        }
+        write_row(stream, row);
     }
 }
 
-static void write_roofline(const struct run *run, const json_t *values, FILE *stream)
+static void write_roofline(const struct results *r, FILE *stream)
 {
     static const char *const columns[] = {"petaflops", "terabytes", "distillation",
                                           "teacher",   "student",   "minutes"};
-    json_t *families =
-        json_object_get(json_object_get(run->bench, "estimate"), "families");
+    json_t *families = json_at(r->run->bench, "estimate/families");
     const char *names[FAMILIES_ROOM];
     int count = sort_families(families, "minutes", names);
-    (void)values;
     write_row(stream, "Kernels", "PFLOP", "TB", "Distillation, min",
               "Teacher's tasks, min", "Student's tasks, min", "All, min");
     for (int i = 0; i <= count && count > 0; i++) {
-        fputs(i < count ? family_title(names[i]) : "all", stream);
-        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-            json_t *family = json_object_get(families, i < count ? names[i] : "");
-            char *number = number_text(
-                family ? json_number_value(json_object_get(family, columns[c]))
-                       : sum_of(families, columns[c]),
-                1);
-            fprintf(stream, "\t%s", number);
-            free(number);
-        }
-        fputc('\n', stream);
+        const char *row = i < count ? family_title(names[i]) : "all";
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            row = say("%s\t%s", row,
+                      rounded(i < count ? number_at(json_at(families, names[i]),
+                                                    columns[c])
+                                        : family_sum(families, columns[c]), 1));
+        write_row(stream, row);
     }
 }
 
-static void write_gpu(const struct run *run, const json_t *values, FILE *stream)
+static void write_gpu(const struct results *r, FILE *stream)
 {
-    const json_t *estimate = json_object_get(run->gpu, "estimate");
-    json_t *families = json_object_get(estimate, "families");
+    const json_t *bench = json_at(r->given, "gpu/bench"),
+                 *steps[] = {json_at(bench, "distillation"),
+                             json_at(bench, "finetuning")};
+    json_t *families = json_at(bench, "estimate/families");
     const char *names[FAMILIES_ROOM];
     int count = sort_families(families, "minutes", names);
-    (void)values;
     write_row(stream, "Kernels", "Distillation, ms", "counted", "Fine-tuning, ms",
               "counted", "T4, min", "stretched");
     for (int i = 0; i < count; i++) {
-        const char *const steps[] = {"distillation", "finetuning"};
-        json_t *family = json_object_get(families, names[i]);
-        fputs(family_title(names[i]), stream);
-        for (int s = 0; s < 2; s++)
-            write_times(stream, json_object_get(run->gpu, steps[s]), names[i]);
-        double counted = json_number_value(json_object_get(family, "minutes"));
-        char *minutes = number_text(counted, 1);
-        char *longer = number_text(stretched_minutes(run->gpu, names[i]), 1);
-        fprintf(stream, "\t%s\t%s\n", minutes, longer);
-        free(minutes);
-        free(longer);
+        double minutes = number_at(json_at(families, names[i]), "minutes");
+        write_row(stream, family_title(names[i]),
+                  milliseconds(steps[0], names[i], "seconds"),
+                  milliseconds(steps[0], names[i], "counted"),
+                  milliseconds(steps[1], names[i], "seconds"),
+                  milliseconds(steps[1], names[i], "counted"), rounded(minutes, 1),
+                  rounded(stretched_minutes(bench, names[i]), 1));
     }
 }
 
@@ -390,168 +357,135 @@ static void write_gpu(const struct run *run, const json_t *values, FILE *stream)
 static int next_seed(const struct run *run, int last)
 {
     int next = -1;
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            for (int k = 0; k < run->sheets[i].list[j].seeds; k++) {
-                int seed = run->sheets[i].list[j].seed[k];
-                if (seed > last && (next < 0 || seed < next))
-                    next = seed;
-            }
+    for (int i = 0; i < run->answer_count; i++)
+        for (int k = 0; k < run->answers[i].seeds; k++) {
+            int seed = run->answers[i].seed[k];
+            if (seed > last && (next < 0 || seed < next))
+                next = seed;
+        }
     return next;
 }
 
-static void write_seed_row(const struct run *run, const struct sheet *sheet,
-                           const struct answers *a, FILE *stream)
+static void write_seeds(const struct results *r, FILE *stream)
 {
-    struct words collapsed = {NULL, 0};
-    fprintf(stream, "%s\t%s", sheet->title, a->model->title);
-    for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
-        const char *text = "";
-        for (int k = 0; k < a->seeds; k++)
-            if (a->seed[k] == seed) {
-                text = rounded(a->scores[k], 2);
-                if (a->collapsed[k])
-                    words_add(&collapsed, say("%d", seed));
-            }
-        fprintf(stream, "\t%s", text);
-    }
-    fprintf(stream, "\t%s\n", collapsed.count ? words_said(&collapsed) : "none");
-}
-static void write_seeds(const struct findings *f, FILE *stream)
-{
-    const struct run *run = f->run;
-    fputs("Task\tModel", stream);
+    const struct run *run = r->run;
+    const char *head = "Task\tModel";
     for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
-        fprintf(stream, "\tSeed %d", seed);
-    fputs("\tCollapsed seeds\n", stream);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++)
-            write_seed_row(run, &run->sheets[i], &run->sheets[i].list[j], stream);
-}
-
-static void write_confusions(const struct findings *f, FILE *stream)
-{
-    const struct run *run = f->run;
-    fputs("Task\tModel\tSeed\t0 as 0\t0 as 1\t1 as 0\t1 as 1\n", stream);
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++) {
-            const struct sheet *sheet = &run->sheets[i];
-            const struct answers *a = &sheet->list[j];
-            for (int k = 0; sheet->task->classes == 2 && k < a->seeds; k++) {
-                struct confusion c =
-                    confusion_count(sheet->labels, a->predictions[k], sheet->rows);
-                fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", sheet->title,
-                        a->model->title, a->seed[k], c.true_negative, c.false_positive,
-                        c.false_negative, c.true_positive);
-            }
+        head = say("%s\tSeed %d", head, seed);
+    write_row(stream, head, "Collapsed seeds");
+    for (int i = 0; i < run->answer_count; i++) {
+        const struct answers *a = &run->answers[i];
+        struct words collapsed = {NULL, 0};
+        const char *row = say("%s\t%s", a->sheet->title, a->model->title);
+        for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
+            int k = 0;
+            while (k < a->seeds && a->seed[k] != seed)
+                k++;
+            row = say("%s\t%s", row, k < a->seeds ? rounded(a->scores[k], 2) : "");
+            if (k < a->seeds && a->collapsed[k])
+                words_add(&collapsed, say("%d", seed));
         }
+        write_row(stream, row, collapsed.count ? words_said(&collapsed) : "none");
+    }
 }
-static bool same_group(const struct planned_stage *a, const struct planned_stage *b)
+static void write_confusions(const struct results *r, FILE *stream)
 {
-    return a->kind == b->kind && a->model == b->model && a->task == b->task;
+    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
+    for (int i = 0; i < r->run->answer_count; i++) {
+        const struct answers *a = &r->run->answers[i];
+        for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
+            struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
+                                                 a->sheet->rows);
+            fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", a->sheet->title,
+                    a->model->title, a->seed[k], c.true_negative, c.false_positive,
+                    c.false_negative, c.true_positive);
+        }
+    }
 }
-
 /* The row of the stages of the same kind as one, if it is the first of them. */
 static void write_group(const struct run *run, const struct planned_stage *first,
                         FILE *stream)
 {
-    double sums[3] = {0}, memory = 0, threads = 0;
-    static const char *const keys[3] = {"steps", "tokens", "seconds"};
+    double steps = 0, tokens = 0, seconds = 0, memory = 0, threads = 0;
     int runs = 0;
     for (int i = 0; i < run->plan->stage_count; i++) {
         const struct planned_stage *stage = &run->plan->stages[i];
         const json_t *record = json_object_get(run->stages, stage->name);
-        if (!record || !same_group(stage, first))
+        if (!record || stage->kind != first->kind || stage->model != first->model
+            || stage->task != first->task)
             continue;
         if (runs++ == 0 && stage != first)
             return;
-        for (int k = 0; k < 3; k++)
-            sums[k] += json_number_value(json_object_get(record, keys[k]));
-        memory = fmax(memory, json_number_value(json_object_get(record, "memory")));
-        threads = fmax(threads, json_number_value(json_object_get(record, "threads")));
+        steps += number_at(record, "steps");
+        tokens += number_at(record, "tokens");
+        seconds += number_at(record, "seconds");
+        memory = fmax(memory, number_at(record, "memory"));
+        threads = fmax(threads, number_at(record, "threads"));
     }
-    /* Write the sums of a group */
-    const char *title = first->kind == FINETUNE
-                            ? say("finetune-%s-%s", first->task->task->name,
-                                  first->model->name)
-                        : first->kind == DISTILL ? say("distill-%s", first->model->name)
-                                                 : first->model->name;
-    write_row(stream, title, say("%d", runs), rounded(sums[0], 0), rounded(sums[1], 0),
-              rounded(threads, 0), memory > 0 ? kept(significant_text(1e-9 * memory)) : "–",
-              duration_said(sums[2]));
+    const char *model = first->model->name;
+    write_row(stream,
+              first->kind == FINETUNE ? say("finetune-%s-%s", first->task->task->name,
+                                            model)
+              : first->kind == DISTILL ? say("distill-%s", model) : model,
+              say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
+              rounded(threads, 0), memory > 0 ? significant(1e-9 * memory) : "–",
+              duration_said(seconds));
 }
-static void write_stages(const struct findings *f, FILE *stream)
+static void write_stages(const struct results *r, FILE *stream)
 {
-    const struct run *run = f->run;
+    const struct plan *plan = r->run->plan;
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
-        for (int i = 0; i < run->plan->stage_count; i++) {
-            const struct planned_stage *stage = &run->plan->stages[i];
-            if (stage->kind == kind && json_object_get(run->stages, stage->name))
-                write_group(run, stage, stream);
-        }
+        for (int i = 0; i < plan->stage_count; i++)
+            if (plan->stages[i].kind == kind
+                && json_object_get(r->run->stages, plan->stages[i].name))
+                write_group(r->run, &plan->stages[i], stream);
 }
 
-static void write_data(const struct findings *f, FILE *stream)
+static void write_data(const struct results *r, FILE *stream)
 {
-    const struct run *run = f->run;
-    const char *name, *path;
-    json_t *record, *hash, *files = json_object();
-    json_object_foreach(run->stages, name, record) {
-        json_object_update(files, json_object_get(record, "data"));
-    }
+    const char *path;
+    json_t *hash;
     write_row(stream, "File", "SHA-256, first half");
-    json_object_foreach(files, path, hash) {
+    json_object_foreach(json_object_get(r->summary, "data"), path, hash) {
         fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
     }
-    json_decref(files);
 }
-static void write_settings(const json_t *settings, FILE *stream)
+static void write_settings(const struct results *r, FILE *stream)
 {
-    size_t count = 0;
-    const char *name, **names = allocate(json_object_size(settings) + 1, sizeof *names),
-                      **values = allocate(json_object_size(settings) + 1,
-                                          sizeof *values);
+    struct words cells = {NULL, 0};
+    const char *name;
     json_t *value;
-    json_object_foreach((json_t *)settings, name, value) {
-        if (json_string_length(value) > SHORT_SETTING)
-            continue;
-        names[count] = name;
-        values[count++] = json_string_value(value);
+    json_object_foreach(r->settings, name, value) {
+        if (json_string_length(value) <= SHORT_SETTING)
+            words_add(&cells, say("%s\t%s", name, json_string_value(value)));
     }
-    names[count] = values[count] = "";
+    if (cells.count % 2)
+        words_add(&cells, "\t");
     write_row(stream, "Setting", "Value", "Setting", "Value");
-    size_t half = (count + 1) / 2;
-    for (size_t i = 0; i < half; i++)
-        write_row(stream, names[i], values[i], names[half + i], values[half + i]);
-    free(names);
-    free(values);
+    for (int i = 0, half = cells.count / 2; i < half; i++)
+        write_row(stream, cells.word[i], cells.word[half + i]);
+    words_said(&cells);
 }
 
-static void write_judgements(const struct verdicts *verdicts,
-                             const struct judgements *judgements, FILE *stream)
-{
-    write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
-    for (int i = 0; i < judgements->count; i++) {
-        const struct judgement *j = &judgements->list[i];
-        write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
-                  verdict_said(j->verdict, verdicts->toyland), j->why);
-    }
-}
-
-/* Prepare what is plotted */
+/* Plot the training */
 enum { POINTS = 100 };
 
-/* The mean over rows first .. end−1 of the column of that name. */
-static double rows_mean(const struct grid *curve, const char *name, int first, int end)
+static void plot_losses(const struct results *r, FILE *stream)
 {
-    int column = grid_column(curve, name);
-    double sum = 0;
-    for (int row = first; row < end; row++)
-        sum += grid_number(curve, row, column);
-    return sum / (end - first);
+    static const char *const columns[] = {"mlm", "kl", "cosine", "accuracy"};
+    struct grid *curve = run_curve(r->run, "distill-student", "");
+    write_row(stream, "step", columns[0], columns[1], columns[2], columns[3]);
+    int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
+    for (int point = 0; point < points; point++) {
+        int first = (int)((long)curve->rows * point / points);
+        int end = (int)((long)curve->rows * (point + 1) / points);
+        fprintf(stream, "%.1f", grid_mean(curve, "step", first, end));
+        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+            fprintf(stream, "\t%.6g", grid_mean(curve, columns[i], first, end));
+        fputc('\n', stream);
+    }
 }
-
 static const char *short_title(const struct planned_model *model)
 {
     const char *student = "student, ";
@@ -559,43 +493,25 @@ static const char *short_title(const struct planned_model *model)
                ? model->title : model->title + strlen(student);
 }
 
-/* Plot the training */
-static void plot_losses(const struct findings *f, FILE *stream)
+static void plot_accuracy(const struct results *r, FILE *stream)
 {
-    static const char *const terms[] = {"mlm", "kl", "cosine", "accuracy"};
-    struct grid *curve = run_curve(f->run, "distill-student", "");
-    write_row(stream, "step", terms[0], terms[1], terms[2], terms[3]);
-    int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
-    for (int point = 0; point < points; point++) {
-        int first = (int)((long)curve->rows * point / points);
-        int end = (int)((long)curve->rows * (point + 1) / points);
-        fprintf(stream, "%.1f", rows_mean(curve, "step", first, end));
-        for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
-            fprintf(stream, "\t%.6g", rows_mean(curve, terms[i], first, end));
-        fputc('\n', stream);
-    }
-    if (curve)
-        grid_free(curve);
-}
-static void plot_accuracy(const struct findings *f, FILE *stream)
-{
-    const struct finding *level = finding_of(f, GUESSED_LAST, NULL, "teacher");
+    const struct finding *level = finding_of(r->findings, GUESSED_LAST, NULL,
+                                             "teacher");
     double last_step = 0;
-    for (int i = 0; i < f->run->model_count; i++) {
-        const char *stage = say("distill-%s", f->run->models[i]->name);
-        struct grid *curve = run_curve(f->run, stage, "-validation");
+    for (int i = 0; i < r->run->model_count; i++) {
+        const struct planned_model *model = r->run->models[i];
+        struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
+                                       "-validation");
         int rows = curve && curve->rows > 1 ? curve->rows : 0;
         for (int row = 0; row < rows; row++) {
-            double step = rows_mean(curve, "step", row, row + 1);
+            double step = grid_number(curve, row, grid_column(curve, "step")),
+                   share = grid_number(curve, row, grid_column(curve, "accuracy"));
             last_step = fmax(last_step, step);
-            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step,
-                    100 * rows_mean(curve, "accuracy", row, row + 1), i + 1,
-                    short_title(f->run->models[i]));
+            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, i + 1,
+                    short_title(model));
         }
         if (rows > 0)
             fputs("\n\n", stream);
-        if (curve)
-            grid_free(curve);
     }
     for (int end = 0; level->is.known && end < 2; end++)
         fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step,
@@ -603,41 +519,50 @@ static void plot_accuracy(const struct findings *f, FILE *stream)
 }
 
 /* Plot the scores */
-static void plot_models(const struct findings *f, FILE *stream)
+static void plot_models(const struct results *r, FILE *stream)
 {
-    for (int j = 0; j < f->run->model_count; j++)
-        fprintf(stream, "%d\t%s\n", j + 1, short_title(f->run->models[j]));
+    for (int j = 0; j < r->run->model_count; j++)
+        fprintf(stream, "%d\t%s\n", j + 1, short_title(r->run->models[j]));
 }
 
-static void plot_tasks(const struct findings *f, FILE *stream)
+static void plot_tasks(const struct results *r, FILE *stream)
 {
-    for (int i = 0, task = 0; i < f->run->count; i++)
-        if (f->run->sheets[i].shown)
-            fprintf(stream, "%d\t%s\n", task++, f->run->sheets[i].title);
+    for (int i = 0, task = 0; i < r->run->count; i++)
+        if (r->run->sheets[i].shown)
+            fprintf(stream, "%d\t%s\n", task++, r->run->sheets[i].title);
 }
 
-static void plot_scores(const struct findings *f, FILE *stream)
+/* "0\t1", the numbers of task and model of some answers; NULL if they are not drawn. */
+static const char *panel_of(const struct run *run, const struct answers *a)
 {
-    for (int i = 0, task = 0; i < f->run->count; task += f->run->sheets[i++].shown)
-        for (int j = 0; j < f->run->model_count; j++) {
-            const struct sheet *sheet = &f->run->sheets[i];
-            struct estimate e = finding_of(f, SCORE, sheet->task->name,
-                                           f->run->models[j]->name)->is;
-            if (e.bounded && sheet->shown)
-                fprintf(stream, "%d\t%d\t%.4f\t%.4f\t%.4f\n", task, j + 1, e.value,
-                        e.low, e.high);
-        }
+    int task = 0, model = 1;
+    for (const struct sheet *sheet = run->sheets; sheet < a->sheet; sheet++)
+        task += sheet->shown;
+    while (run->models[model - 1] != a->model)
+        model++;
+    return a->sheet->shown ? say("%d\t%d", task, model) : NULL;
 }
 
-static void plot_seeds(const struct findings *f, FILE *stream)
+static void plot_scores(const struct results *r, FILE *stream)
 {
-    for (int i = 0, task = 0; i < f->run->count; task += f->run->sheets[i++].shown)
-        for (int j = 0; j < f->run->model_count; j++) {
-            const struct answers *a = run_answers(&f->run->sheets[i],
-                                                  f->run->models[j]->name);
-            for (int k = 0; a && f->run->sheets[i].shown && k < a->seeds; k++)
-                fprintf(stream, "%d\t%d\t%.4f\n", task, j + 1, a->scores[k]);
-        }
+    for (int i = 0; i < r->run->answer_count; i++) {
+        const struct answers *a = &r->run->answers[i];
+        const char *panel = panel_of(r->run, a);
+        struct estimate e = finding_of(r->findings, SCORE, a->sheet->task->name,
+                                       a->model->name)->is;
+        if (panel && e.bounded)
+            fprintf(stream, "%s\t%.4f\t%.4f\t%.4f\n", panel, e.value, e.low, e.high);
+    }
+}
+
+static void plot_seeds(const struct results *r, FILE *stream)
+{
+    for (int i = 0; i < r->run->answer_count; i++) {
+        const struct answers *a = &r->run->answers[i];
+        const char *panel = panel_of(r->run, a);
+        for (int k = 0; panel && k < a->seeds; k++)
+            fprintf(stream, "%s\t%.4f\n", panel, a->scores[k]);
+    }
 }
 
 /* Plot the confusions and the speed */
@@ -646,11 +571,11 @@ static bool confused(const struct sheet *sheet)
     return sheet->shown && sheet->task->classes == 2;
 }
 
-static void plot_classes(const struct findings *f, FILE *stream)
+static void plot_classes(const struct results *r, FILE *stream)
 {
-    for (int i = 0, task = 0; i < f->run->count; i++)
-        if (confused(&f->run->sheets[i]))
-            fprintf(stream, "%d\t%s\n", task++, f->run->sheets[i].title);
+    for (int i = 0, task = 0; i < r->run->count; i++)
+        if (confused(&r->run->sheets[i]))
+            fprintf(stream, "%d\t%s\n", task++, r->run->sheets[i].title);
 }
 
 static int typical_seed(const struct answers *a)
@@ -662,8 +587,10 @@ static int typical_seed(const struct answers *a)
             nearest = seed;
     return nearest;
 }
-static void plot_matrix(int task, int model, struct confusion c, FILE *stream)
+static void plot_matrix(int task, int model, const struct answers *a, FILE *stream)
 {
+    const double *predictions = a->predictions[typical_seed(a)];
+    struct confusion c = confusion_count(a->sheet->labels, predictions, a->sheet->rows);
     int counts[2][2] = {{c.true_negative, c.false_positive},
                         {c.false_negative, c.true_positive}};
     for (int label = 0; label < 2; label++)
@@ -675,106 +602,60 @@ static void plot_matrix(int task, int model, struct confusion c, FILE *stream)
         }
 }
 
-static void plot_confusions(const struct findings *f, FILE *stream)
+static void plot_confusions(const struct results *r, FILE *stream)
 {
     write_row(stream, "task", "model", "prediction", "label", "share", "count");
-    for (int i = 0, task = 0; i < f->run->count; task += confused(&f->run->sheets[i++]))
+    for (int i = 0, task = 0; i < r->run->count; task += confused(&r->run->sheets[i++]))
         for (int j = 0; j < 2; j++) {
-            const struct sheet *sheet = &f->run->sheets[i];
+            const struct sheet *sheet = &r->run->sheets[i];
             const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
             if (a && confused(sheet))
-                plot_matrix(task, j,
-                            confusion_count(sheet->labels,
-                                            a->predictions[typical_seed(a)],
-                                            sheet->rows), stream);
+                plot_matrix(task, j, a, stream);
         }
 }
 
-static void plot_speed(const struct findings *f, FILE *stream)
+static void plot_speed(const struct results *r, FILE *stream)
 {
     write_row(stream, "model", "millions", "one", "all");
-    for (int i = 0; i < f->run->plan->model_count; i++) {
-        const struct planned_model *model = &f->run->plan->models[i];
-        const struct finding *size = finding_of(f, PARAMETERS, NULL, model->name);
+    for (int i = 0; i < r->run->plan->model_count; i++) {
+        const char *name = r->run->plan->models[i].name;
+        const struct finding *size = finding_of(r->findings, PARAMETERS, NULL, name);
         if (size->is.known)
-            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", model->title,
+            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", size->model->title,
                     1e-6 * size->is.value,
-                    finding_of(f, SECONDS_ONE, NULL, model->name)->is.value,
-                    finding_of(f, SECONDS_ALL, NULL, model->name)->is.value);
+                    finding_of(r->findings, SECONDS_ONE, NULL, name)->is.value,
+                    finding_of(r->findings, SECONDS_ALL, NULL, name)->is.value);
     }
 }
 
 /* Write all tables */
-static struct file_writer *start(const char *folder, const char *kind, const char *name)
-{
-    return file_create(say("%s/%s/%s.tsv", folder, kind, name));
-}
-
-/* What a function of its own writes, from the findings or from the benchmark. */
 static const struct writing {
-    const char *kind, *name;
-    void (*write)(const struct findings *, FILE *);
-    void (*bench)(const struct run *, const json_t *values, FILE *);
+    const char *name; /* of the file, without its ending */
+    void (*write)(const struct results *, FILE *);
 } writings[] = {
-    {"tables", "seeds", write_seeds, NULL},
-    {"tables", "confusion", write_confusions, NULL},
-    {"tables", "stages", write_stages, NULL},
-    {"tables", "data", write_data, NULL},
-    {"tables", "programs", NULL, write_programs},
-    {"tables", "families", NULL, write_families},
-    {"tables", "roofline", NULL, write_roofline},
-    {"tables", "gpu", NULL, write_gpu},
-    {"figures", "losses", plot_losses, NULL},
-    {"figures", "accuracy", plot_accuracy, NULL},
-    {"figures", "models", plot_models, NULL},
-    {"figures", "scores", plot_scores, NULL},
-    {"figures", "seeds", plot_seeds, NULL},
-    {"figures", "tasks", plot_tasks, NULL},
-    {"figures", "speed", plot_speed, NULL},
-    {"figures", "confusion", plot_confusions, NULL},
-    {"figures", "classes", plot_classes, NULL},
-};
-static void write_rows(const struct table *t, const struct findings *f,
-                       const json_t *values, FILE *stream)
-{
-    fputs(t->head, stream);
-    if (t->rows == KEPT)
-        write_kept(t, f, values, stream);
-    else if (t->rows == CLAIMED)
-        write_claimed(t, f, values, stream);
-    else
-        write_models(t, f, values, stream);
-}
+    {"tables/claim", write_claim},         {"tables/scores", write_scores},
+    {"tables/verdicts", write_verdicts},   {"tables/agreement", write_agreement},
+    {"tables/seeds", write_seeds},         {"tables/confusion", write_confusions},
+    {"tables/stages", write_stages},       {"tables/data", write_data},
+    {"tables/settings", write_settings},   {"tables/programs", write_programs},
+    {"tables/families", write_families},   {"tables/roofline", write_roofline},
+    {"tables/gpu", write_gpu},             {"figures/losses", plot_losses},
+    {"figures/accuracy", plot_accuracy},   {"figures/models", plot_models},
+    {"figures/scores", plot_scores},       {"figures/seeds", plot_seeds},
+    {"figures/tasks", plot_tasks},         {"figures/speed", plot_speed},
+    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes}};
 
-void tables_write(const struct findings *findings, const struct verdicts *verdicts,
-                  const json_t *settings, const json_t *values, const char *folder)
+void tables_write(const struct results *r, const char *folder)
 {
-    struct file_writer *w;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        w = start(folder, "tables", tables[i].name);
-        write_rows(&tables[i], findings, values, file_stream(w));
+        struct file_writer *w =
+            file_create(say("%s/tables/%s.tsv", folder, tables[i].name));
+        write_table(&tables[i], r, file_stream(w));
         file_commit(w);
     }
     for (size_t i = 0; i < sizeof writings / sizeof *writings; i++) {
-        const struct writing *writing = &writings[i];
-        w = start(folder, writing->kind, writing->name);
-        if (writing->write)
-            writing->write(findings, file_stream(w));
-        else
-            writing->bench(findings->run, values, file_stream(w));
+        struct file_writer *w = file_create(say("%s/%s.tsv", folder, writings[i].name));
+        writings[i].write(r, file_stream(w));
         file_commit(w);
     }
-    /* Write the tables of scores, settings and verdicts */
-    w = start(folder, "tables", "scores");
-    write_scores(findings, values, file_stream(w));
-    file_commit(w);
-    w = start(folder, "tables", "settings");
-    write_settings(settings, file_stream(w));
-    file_commit(w);
-    w = start(folder, "tables", "verdicts");
-    write_judgements(verdicts, &verdicts->claims, file_stream(w));
-    file_commit(w);
-    w = start(folder, "tables", "agreement");
-    write_judgements(verdicts, &verdicts->agreement, file_stream(w));
-    file_commit(w);
 }

@@ -4,46 +4,8 @@
 #include "model.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Keep what is said */
-static struct said {
-    struct said *before;
-    char *text;
-} *said;
-
-const char *kept(char *text)
-{
-    struct said *last = allocate(1, sizeof *last);
-    *last = (struct said){said, text};
-    said = last;
-    return text;
-}
-
-const char *say(const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
-    char *text = allocate((size_t)length + 1, 1);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
-    va_end(again);
-    va_end(arguments);
-    return kept(text);
-}
-
-void forget_said(void)
-{
-    while (said) {
-        struct said *last = said;
-        said = last->before;
-        free(last->text);
-        free(last);
-    }
-}
 
 /* Write numbers and durations */
 const char *rounded(double number, int decimals)
@@ -51,10 +13,10 @@ const char *rounded(double number, int decimals)
     return kept(number_text(number, decimals));
 }
 
-char *significant_text(double number)
+const char *significant(double number)
 {
     int magnitude = number == 0 ? 0 : (int)floor(log10(fabs(number)));
-    return number_text(number, magnitude >= 2 ? 0 : 2 - magnitude);
+    return rounded(number, magnitude >= 2 ? 0 : 2 - magnitude);
 }
 
 const char *duration_said(double seconds)
@@ -92,7 +54,6 @@ void words_shorten(struct words *words, int most)
         words_add(words, say("%d more", more));
     }
 }
-
 /* Joins them, with `last` before the last one. */
 static const char *join(struct words *words, const char *between, const char *last)
 {
@@ -115,14 +76,19 @@ const char *words_joined(struct words *words, const char *between)
     return join(words, between, between);
 }
 
+/* "layers 0 and 2", "layer 0". */
+static const char *numbered(const char *what, struct words *numbers)
+{
+    const char *plural = numbers->count == 1 ? "" : "s";
+    return say("%s%s %s", what, plural, words_said(numbers));
+}
+
 /* Write rates and families as text */
-char *rate_text(double rate)
+const char *rate_said(double rate)
 {
     bool tera = rate >= 1e12;
-    char *number = significant_text(rate / (tera ? 1e12 : 1e9));
-    char *text = text_format("%s %s", number, tera ? "TFLOP/s" : "GFLOP/s");
-    free(number);
-    return text;
+    return say("%s %s", significant(rate / (tera ? 1e12 : 1e9)),
+               tera ? "TFLOP/s" : "GFLOP/s");
 }
 
 const char *family_title(const char *name)
@@ -141,43 +107,60 @@ const char *family_title(const char *name)
     return name;
 }
 
-static double member(const json_t *object, const char *key)
+double family_sum(json_t *families, const char *key)
 {
-    return json_number_value(json_object_get(object, key));
+    const char *name;
+    json_t *family;
+    double sum = 0;
+    json_object_foreach(families, name, family) {
+        sum += number_at(family, key);
+    }
+    return sum;
 }
 
 double stretch(const json_t *step, const char *name)
 {
-    const json_t *family = json_object_get(json_object_get(step, "families"), name);
-    double counted = member(family, "counted");
-    return counted > 0 ? member(family, "seconds") / counted : 1;
+    const json_t *family = json_at(step, say("families/%s", name));
+    double counted = number_at(family, "counted");
+    return counted > 0 ? number_at(family, "seconds") / counted : 1;
 }
 
 double stretched_minutes(const json_t *bench, const char *name)
 {
-    const json_t *estimate = json_object_get(bench, "estimate");
-    const json_t *family = json_object_get(json_object_get(estimate, "families"), name);
-    double tasks = member(family, "teacher") + member(family, "student");
-    return member(family, "distillation")
-               * stretch(json_object_get(bench, "distillation"), name)
-           + tasks * stretch(json_object_get(bench, "finetuning"), name);
+    const json_t *family = json_at(bench, say("estimate/families/%s", name));
+    double tasks = number_at(family, "teacher") + number_at(family, "student");
+    return number_at(family, "distillation")
+               * stretch(json_at(bench, "distillation"), name)
+           + tasks * stretch(json_at(bench, "finetuning"), name);
 }
 
 /* Write a finding */
+enum { SIGNIFICANT = -1 };
+
+static const struct {
+    const char *key;
+    int decimals; /* or three significant digits */
+    bool mean;    /* of no task, it is of the mean over tasks */
+} quantities[QUANTITIES] = {
+    [CONSTANT_SCORE] = {"constant", 1, false},
+    [SCORE] = {"score", 1, true}, [SECOND] = {"second", 1, true},
+    [GLUE] = {"glue", 1, true}, [GLUE_KEPT] = {"glue.kept", 1, false},
+    [RETENTION] = {"retention", 1, true}, [CHANGE] = {"ablation", 1, false},
+    [GUESSED_FIRST] = {"accuracy.first", 1, false},
+    [GUESSED_LAST] = {"accuracy.last", 1, false},
+    [PARAMETERS] = {"parameters", SIGNIFICANT, false},
+    [SECONDS_ONE] = {"seconds.one", SIGNIFICANT, false},
+    [SECONDS_ALL] = {"seconds.all", SIGNIFICANT, false},
+    [TIMES_ONE] = {"times.one", 2, false}, [TIMES_ALL] = {"times.all", 2, false},
+    [SMALLER] = {"smaller", 1, false},
+    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false}};
+
 static const char *quantity_said(enum quantity quantity, double value)
 {
-    switch (quantity) {
-    case PARAMETERS: return kept(significant_text(1e-6 * value)); /* in millions */
-    case SECONDS_ONE:
-    case SECONDS_ALL: return kept(significant_text(value));
-    case TIMES_ONE:
-    case TIMES_ALL: return rounded(value, 2);
-    case FASTER_ONE:
-    case FASTER_ALL: return rounded(value, 0);
-    default: return rounded(value, 1);
-    }
+    double shown = quantity == PARAMETERS ? 1e-6 * value : value; /* in millions */
+    int decimals = quantities[quantity].decimals;
+    return decimals == SIGNIFICANT ? significant(shown) : rounded(shown, decimals);
 }
-
 const char *finding_said(const struct finding *f)
 {
     return f->is.known ? quantity_said(f->quantity, f->is.value)
@@ -212,6 +195,15 @@ const char *value_get(const json_t *values, const char *key)
     return text ? text : "–";
 }
 
+/* values[KEY] = the words, at most so many, and values[KEY.known]: is there any? */
+static void set_words(json_t *values, const char *key, struct words words, int most,
+                      const char *between)
+{
+    words_shorten(&words, most);
+    value_flag(values, words.count > 0, "%s.known", key);
+    value_put(values, key, words_joined(&words, between));
+}
+
 /* Quote what was recorded */
 static void set_flat(json_t *values, const json_t *json, const char *key)
 {
@@ -223,14 +215,9 @@ static void set_flat(json_t *values, const json_t *json, const char *key)
     if (json_is_integer(json))
         value_put(values, key, rounded((double)json_integer_value(json), 0));
     else if (json_is_real(json))
-        value_put(values, key, kept(significant_text(json_real_value(json))));
+        value_put(values, key, significant(json_real_value(json)));
     else if (json_is_string(json))
         value_put(values, key, json_string_value(json));
-}
-
-static double record_number(const json_t *record, const char *key)
-{
-    return json_number_value(json_object_get(record, key));
 }
 static void set_stages(const struct run *run, json_t *values)
 {
@@ -239,35 +226,32 @@ static void set_stages(const struct run *run, json_t *values)
     struct words devices = {NULL, 0};
     double seconds = 0;
     json_object_foreach(run->stages, name, record) {
-        const char *finished = json_string_value(json_object_get(record, "finished")),
-                   *device = json_string_value(json_object_get(record, "device"));
-        if (finished && strcmp(finished, date) > 0)
+        const char *finished = text_at(record, "finished", ""),
+                   *device = text_at(record, "device", NULL);
+        if (strcmp(finished, date) > 0)
             date = finished;
         if (device)
             words_add(&devices, device);
-        seconds += record_number(record, "seconds");
+        seconds += number_at(record, "seconds");
     }
     value_set(values, *date ? date : "a day not recorded", "run.date");
     value_set(values, words_said(&devices), "run.device");
     value_set(values, duration_said(seconds), "time.total");
 }
-
-static void set_provenance(const struct run *run, const json_t *settings,
-                           const json_t *given, json_t *values)
+static void set_provenance(const struct results *r, json_t *values)
 {
     struct words longer = {NULL, 0};
     const char *key;
-    json_t *value, *profile = json_object_get(given, "profile"),
-                   *code = json_object_get(given, "code");
-    set_stages(run, values);
-    value_set(values, code ? json_string_value(code) : "not recorded", "run.code");
-    value_set(values, profile ? json_string_value(profile) : "not recorded",
-              "run.profile");
-    value_set(values, run->plan->toyland ? "toyland" : "real", "run.data");
-    set_flat(values, json_object_get(given, "versions"), "version");
-    set_flat(values, json_object_get(given, "checks"), "");
-    set_flat(values, settings, "setting");
-    json_object_foreach((json_t *)settings, key, value) {
+    json_t *value;
+    set_stages(r->run, values);
+    value_set(values, text_at(r->given, "code", "not recorded"), "run.code");
+    value_set(values, text_at(r->given, "profile", "not recorded"), "run.profile");
+    value_set(values, r->run->plan->toyland ? "toyland" : "real", "run.data");
+    value_set(values, rounded(RESAMPLES, 0), "bootstrap.resamples");
+    set_flat(values, json_object_get(r->given, "versions"), "version");
+    set_flat(values, json_object_get(r->given, "checks"), "");
+    set_flat(values, r->settings, "setting");
+    json_object_foreach(r->settings, key, value) {
         if (json_string_length(value) > SHORT_SETTING)
             words_add(&longer, say("%s = %s", key, json_string_value(value)));
     }
@@ -275,22 +259,6 @@ static void set_provenance(const struct run *run, const json_t *settings,
 }
 
 /* Quote all findings */
-static const char *finding_key(const struct finding *f)
-{
-    static const char *const keys[QUANTITIES] = {
-        [CONSTANT_SCORE] = "constant", [SCORE] = "score", [SECOND] = "second",
-        [GLUE] = "glue", [RETENTION] = "retention", [GLUE_KEPT] = "glue.kept",
-        [CHANGE] = "ablation", [GUESSED_FIRST] = "accuracy.first",
-        [GUESSED_LAST] = "accuracy.last", [PARAMETERS] = "parameters",
-        [SECONDS_ONE] = "seconds.one", [SECONDS_ALL] = "seconds.all",
-        [TIMES_ONE] = "times.one", [TIMES_ALL] = "times.all", [SMALLER] = "smaller",
-        [FASTER_ONE] = "faster.one", [FASTER_ALL] = "faster.all"};
-    bool mean = !f->sheet && f->quantity >= SCORE && f->quantity <= RETENTION;
-    return say("%s%s%s%s", keys[f->quantity],
-               f->sheet ? say(".%s", f->sheet->task->name) : mean ? ".mean" : "",
-               f->model ? "." : "", f->model ? f->model->name : "");
-}
-
 /* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
    a median that a collapsed fine-tuning touches. */
 static const char *spread_said(const struct finding *score)
@@ -306,11 +274,15 @@ static const char *spread_said(const struct finding *score)
     return say("%s%s%s", finding_said(score), spread, findings_touched(a) ? " †" : "");
 }
 
-static void set_findings(const struct findings *findings, json_t *values)
+static void set_findings(const struct results *r, json_t *values)
 {
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        const char *key = finding_key(f);
+    for (int i = 0; i < r->findings->count; i++) {
+        const struct finding *f = &r->findings->list[i];
+        const char *key = quantities[f->quantity].key;
+        if (f->sheet || quantities[f->quantity].mean)
+            key = say("%s.%s", key, f->sheet ? f->sheet->task->name : "mean");
+        if (f->model)
+            key = say("%s.%s", key, f->model->name);
         value_put(values, key, finding_said(f));
         value_flag(values, f->is.known, "%s.known", key);
         value_set(values, finding_interval(f), "%s.interval", key);
@@ -319,7 +291,7 @@ static void set_findings(const struct findings *findings, json_t *values)
     }
 }
 
-/* Say what the teacher and the student are */
+/* Say what was done */
 static void set_shape(const struct run *run, const char *model, json_t *values)
 {
     const char *folder = say("%s/models/%s", run->folder, model);
@@ -331,204 +303,55 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
               model);
 }
 
-/* "layers 0 and 2", "layer 0". */
-static const char *numbered(const char *what, struct words *numbers)
+static void set_models(const struct results *r, json_t *values)
 {
-    const char *plural = numbers->count == 1 ? "" : "s";
-    return say("%s%s %s", what, plural, words_said(numbers));
-}
-
-static void set_models(const struct run *run, json_t *values)
-{
-    static const char *const origins[][2] = {
-        {"from scratch", "trained from scratch for this report"},
-        {"given a head", "published, with a masked-word head trained for this report"},
-        {"adopted", "taken as it is published"}};
-    const json_t *teacher = json_object_get(run->stages, "teacher"),
-                 *beginning = json_object_get(teacher, "beginning");
-    const struct planned_model *student = plan_model(run->plan, "student");
+    const json_t *teacher = json_at(r->run->stages, "teacher");
+    const struct planned_model *student = plan_model(r->run->plan, "student");
+    const char *beginning = text_at(teacher, "beginning", "");
+    bool scratch = !strcmp(beginning, "from scratch"),
+         headed = !strcmp(beginning, "given a head"),
+         adopted = !strcmp(beginning, "adopted");
     struct words layers = {NULL, 0};
-    double millions = 1e-6 * record_number(teacher, "tokens");
-    value_set(values, "of an origin that was not recorded", "teacher.origin");
-    value_flag(values, false, "teacher.scratch");
-    for (int i = 0; i < 3; i++)
-        if (beginning && !strcmp(origins[i][0], json_string_value(beginning))) {
-            value_set(values, origins[i][1], "teacher.origin");
-            value_flag(values, (i == 0), "teacher.scratch");
-        }
+    double millions = 1e-6 * number_at(teacher, "tokens");
+    value_set(values, scratch   ? "trained from scratch for this report"
+                      : headed  ? "published, with a masked-word head trained for this "
+                                  "report"
+                      : adopted ? "taken as it is published"
+                                : "of an origin that was not recorded",
+              "teacher.origin");
+    value_flag(values, scratch, "teacher.scratch");
     value_set(values, rounded(millions, millions < 1 ? 1 : 0), "teacher.millions");
-    value_set(values, rounded(record_number(teacher, "seconds") / 60, 1),
+    value_set(values, rounded(number_at(teacher, "seconds") / 60, 1),
               "teacher.minutes");
-    set_shape(run, "teacher", values);
-    set_shape(run, "student", values);
+    set_shape(r->run, "teacher", values);
+    set_shape(r->run, "student", values);
     for (int i = 0; student && i < student->layers; i++)
         words_add(&layers, say("%d", student->layer[i]));
     value_set(values, numbered("layer", &layers), "student.from");
 }
-
-/* Note what was cut and what is missing */
-struct words values_cuts(const struct run *run)
-{
-    const char *name;
-    size_t i;
-    json_t *record, *cut;
-    struct words cuts = {NULL, 0};
-    json_object_foreach(run->stages, name, record) {
-        json_array_foreach(json_object_get(record, "cuts"), i, cut) {
-            words_add(&cuts, json_string_value(cut));
-        }
-    }
-    return cuts;
-}
-
-static void set_cuts(const struct run *run, json_t *values)
-{
-    enum { MOST_TOLD = 6 };
-    struct words all = values_cuts(run), few = values_cuts(run);
-    words_shorten(&few, MOST_TOLD);
-    value_flag(values, all.count > 0, "cuts.known");
-    value_set(values, words_joined(&all, "; "), "cuts");
-    value_set(values, words_joined(&few, "; "), "cuts.brief");
-}
-static void set_unavailable(const json_t *given, json_t *values)
-{
-    size_t i;
-    json_t *sentence;
-    struct words all = {NULL, 0};
-    json_array_foreach(json_object_get(given, "unavailable"), i, sentence) {
-        words_add(&all, say("%s", json_string_value(sentence)));
-    }
-    value_flag(values, all.count > 0, "unavailable.known");
-    value_set(values, words_joined(&all, " "), "unavailable");
-}
-/* Whether a fine-tuning has left its answers to a task. */
-static bool answered(const struct run *run, const struct planned_stage *stage,
-                     const struct task *task)
-{
-    const struct sheet *sheet = run_sheet(run, task->name);
-    const struct answers *a = run_answers(sheet, stage->model->name);
-    for (int k = 0; a && k < a->seeds; k++)
-        if (a->seed[k] == stage->seed)
-            return true;
-    return false;
-}
-
-static void set_missing(const struct run *run, json_t *values)
-{
-    enum { MOST_NAMED = 5 };
-    enum tier reached = TIER_CORE;
-    struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
-    const struct planned_stage *stages = run->plan->stages,
-                               *end = stages + run->plan->stage_count;
-    for (const struct planned_stage *s = stages; s < end; s++)
-        if (s->kind == FINETUNE && s->tier > reached
-            && answered(run, s, s->task->task))
-            reached = s->tier;
-    for (const struct planned_stage *s = stages; s < end; s++) {
-        words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
-        for (const struct task *task = task_list; task->name; task++)
-            if (s->kind == FINETUNE && s->tier <= reached && !answered(run, s, task)
-                && plan_task(run->plan, task->name) == s->task)
-                words_add(&missing, say("%s of the %s, seed %d", task->title,
-                                        s->model->title, s->seed));
-    }
-    value_flag(values, missing.count > 0, "missing.known");
-    words_shorten(&missing, MOST_NAMED);
-    value_set(values, words_joined(&missing, "; "), "missing");
-    value_flag(values, to_come.count > 0, "tiers.to-come.known");
-    value_set(values, words_joined(&here, "; "), "tiers.here");
-    value_set(values, words_joined(&to_come, "; "), "tiers.to-come");
-}
-
-/* Say how many starts there were */
-static void set_seeds(const struct run *run, json_t *values)
-{
-    const struct answers *longest = NULL;
-    struct words seeds = {NULL, 0};
-    int least = 0, most = 0, distillations = 1;
-    for (int i = 0; i < run->count; i++) {
-        int here = 0;
-        for (int j = 0; j < run->sheets[i].count; j++) {
-            const struct answers *a = &run->sheets[i].list[j];
-            here = a->seeds > here ? a->seeds : here;
-            longest = longest && longest->seeds >= a->seeds ? longest : a;
-            for (int k = 0; k < a->seeds; k++)
-                if (a->origin[k] >= distillations)
-                    distillations = a->origin[k] + 1;
-        }
-        least = i == 0 || here < least ? here : least;
-        most = here > most ? here : most;
-    }
-    for (int k = 0; longest && k < longest->seeds; k++)
-        words_add(&seeds, say("%d", longest->seed[k]));
-    const char *range = least == most ? "" : say("%d to ", least);
-    value_set(values, numbered("seed", &seeds), "seeds");
-    value_set(values, say("%s%d", range, most), "seeds.count");
-    value_set(values, say("%s%s", range, count_said(most, "random start")),
-              "seeds.starts");
-    value_flag(values, most > 1, "seeds.many");
-    value_flag(values, distillations > 1, "distillations.many");
-    value_set(values, count_said(distillations, "random start"),
-              "distillations.starts");
-}
-static void set_collapsed(const struct run *run, json_t *values)
-{
-    enum { MOST_NAMED = 3 };
-    struct words all = {NULL, 0}, touched = {NULL, 0};
-    int count = 0;
-    for (int i = 0; i < run->count; i++)
-        for (int j = 0; j < run->sheets[i].count; j++) {
-            const struct answers *a = &run->sheets[i].list[j];
-            const char *whose = say("of the %s on %s", a->model->title,
-                                    run->sheets[i].title);
-            struct words seeds = {NULL, 0};
-            for (int k = 0; k < a->seeds; k++)
-                if (a->collapsed[k])
-                    words_add(&seeds, say("%d", a->seed[k]));
-            count += seeds.count;
-            if (seeds.count > 0)
-                words_add(&all, say("%s %s", numbered("seed", &seeds), whose));
-            if (findings_touched(a))
-                words_add(&touched, whose);
-        }
-    bool one = touched.count == 1;
-    value_flag(values, count > 0, "collapsed.known");
-    value_flag(values, touched.count > 0, "collapsed.touched");
-    words_shorten(&all, MOST_NAMED);
-    words_shorten(&touched, MOST_NAMED);
-    value_set(values, say("%s gave every row the same answer: %s",
-                          count_said(count, "fine-tuning"), words_joined(&all, "; ")),
-              "collapsed.sentence");
-    value_set(values, say("The median%s %s %s of such %s", one ? "" : "s",
-                          words_said(&touched), one ? "is the score" : "are scores",
-                          one ? "an answer" : "answers"), "collapsed.medians");
-}
-
-/* Say how the models were taught and asked */
 /* The setting of a section that some stage used, or else that of the general one; NULL
    if neither is recorded. */
 static const char *used_setting(const json_t *settings, const char *section,
                                 const char *general, const char *key)
 {
-    const json_t *own = json_object_get(settings, say("%s.%s", section, key));
-    return json_string_value(
-        own ? own : json_object_get(settings, say("%s.%s", general, key)));
+    return text_at(settings, say("%s.%s", section, key),
+                       text_at(settings, say("%s.%s", general, key), NULL));
 }
 
 /* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. what:
    the setting counts so many of it; or NULL. */
-static const char *task_settings(const struct run *run, const json_t *settings,
-                                 const char *key, const char *what)
+static const char *task_settings(const struct results *r, const char *key,
+                                 const char *what)
 {
     const char *first = NULL;
     struct words others = {NULL, 0};
-    for (int i = 0; i < run->count; i++) {
-        const struct task *task = run->sheets[i].task;
-        const char *used = used_setting(settings, task->of ? task->of : task->name,
-                                        "finetune", key);
+    for (int i = 0; i < r->run->count; i++) {
+        const struct sheet *sheet = &r->run->sheets[i];
+        const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
+                   *used = used_setting(r->settings, task, "finetune", key);
         first = first ? first : used;
-        if (used && !task->of && strcmp(used, first))
-            words_add(&others, say("%s: %s", run->sheets[i].title, used));
+        if (used && !sheet->task->of && strcmp(used, first))
+            words_add(&others, say("%s: %s", sheet->title, used));
     }
     const char *general = !first ? "not recorded"
                           : what ? count_said(strtod(first, NULL), what) : first;
@@ -560,38 +383,159 @@ static const char *metrics_said(const struct run *run)
     return words_joined(&clauses, "; ");
 }
 
-static void set_lessons(const struct findings *f, const json_t *settings,
-                        json_t *values)
+static void set_lessons(const struct results *r, json_t *values)
 {
-    static const char *const distilled[] = {"unknown", "no", "yes"};
-    static const char *const keys[][2] = {
-        {"epochs", "epoch"}, {"batch", NULL}, {"rate", NULL}, {"length", NULL}};
-    const char *epochs = used_setting(settings, "student", "distill", "epochs");
+    static const char *const distilled[] = {"unknown", "no", "yes"},
+                      *const keys[][2] = {{"epochs", "epoch"}, {"batch", NULL},
+                                          {"rate", NULL}, {"length", NULL}};
+    const char *epochs = used_setting(r->settings, "student", "distill", "epochs");
     value_set(values, epochs ? count_said(strtod(epochs, NULL), "epoch")
                              : "epochs that were not recorded", "distill.epochs");
-    value_set(values, distilled[f->student], "distilled");
+    value_set(values, distilled[r->findings->student], "distilled");
     for (int i = 0; i < 4; i++)
-        value_set(values, task_settings(f->run, settings, keys[i][0], keys[i][1]),
-                  "finetune.%s", keys[i][0]);
-    value_set(values, metrics_said(f->run), "tasks.scored");
+        value_set(values, task_settings(r, keys[i][0], keys[i][1]), "finetune.%s",
+                  keys[i][0]);
+    value_set(values, metrics_said(r->run), "tasks.scored");
 }
 
-/* Put the retention into sentences */
+/* Note what was cut and what is missing */
+enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3, ALL = 1 << 20 };
+
+struct words values_cuts(const struct run *run)
+{
+    const char *name;
+    size_t i;
+    json_t *record, *cut;
+    struct words cuts = {NULL, 0};
+    json_object_foreach(run->stages, name, record) {
+        json_array_foreach(json_object_get(record, "cuts"), i, cut) {
+            words_add(&cuts, json_string_value(cut));
+        }
+    }
+    return cuts;
+}
+
+static void set_cuts(const struct results *r, json_t *values)
+{
+    struct words few = values_cuts(r->run), unavailable = {NULL, 0};
+    size_t i;
+    json_t *sentence;
+    set_words(values, "cuts", values_cuts(r->run), ALL, "; ");
+    words_shorten(&few, MOST_CUTS);
+    value_set(values, words_joined(&few, "; "), "cuts.brief");
+    json_array_foreach(json_object_get(r->given, "unavailable"), i, sentence) {
+        words_add(&unavailable, json_string_value(sentence));
+    }
+    set_words(values, "unavailable", unavailable, ALL, " ");
+}
+/* Whether a fine-tuning has left its answers to a task. */
+static bool answered(const struct run *run, const struct planned_stage *stage,
+                     const struct task *task)
+{
+    const struct sheet *sheet = run_sheet(run, task->name);
+    const struct answers *a = run_answers(sheet, stage->model->name);
+    for (int k = 0; a && k < a->seeds; k++)
+        if (a->seed[k] == stage->seed)
+            return true;
+    return false;
+}
+
+static void set_missing(const struct results *r, json_t *values)
+{
+    const struct plan *plan = r->run->plan;
+    const struct planned_stage *end = plan->stages + plan->stage_count;
+    enum tier reached = TIER_CORE;
+    struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
+    for (const struct planned_stage *s = plan->stages; s < end; s++)
+        if (s->kind == FINETUNE && s->tier > reached
+            && answered(r->run, s, s->task->task))
+            reached = s->tier;
+    for (const struct planned_stage *s = plan->stages; s < end; s++) {
+        words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
+        for (const struct task *task = task_list; task->name; task++)
+            if (s->kind == FINETUNE && s->tier <= reached && !answered(r->run, s, task)
+                && plan_task(plan, task->name) == s->task)
+                words_add(&missing, say("%s of the %s, seed %d", task->title,
+                                        s->model->title, s->seed));
+    }
+    value_set(values, words_joined(&here, "; "), "tiers.here");
+    set_words(values, "tiers.to-come", to_come, ALL, "; ");
+    set_words(values, "missing", missing, MOST_MISSING, "; ");
+}
+
+/* Say how many starts there were */
+static void set_seeds(const struct results *r, json_t *values)
+{
+    const struct answers *longest = &r->run->answers[0];
+    struct words seeds = {NULL, 0};
+    int least = MOST_SEEDS, distillations = 1;
+    for (int i = 0; i < r->run->count; i++)
+        if (r->run->sheets[i].seeds < least)
+            least = r->run->sheets[i].seeds;
+    for (int i = 0; i < r->run->answer_count; i++) {
+        const struct answers *a = &r->run->answers[i];
+        longest = a->seeds > longest->seeds ? a : longest;
+        for (int k = 0; k < a->seeds; k++)
+            if (a->origin[k] >= distillations)
+                distillations = a->origin[k] + 1;
+    }
+    int most = longest->seeds;
+    for (int k = 0; k < most; k++)
+        words_add(&seeds, say("%d", longest->seed[k]));
+    const char *range = least == most ? "" : say("%d to ", least);
+    value_set(values, numbered("seed", &seeds), "seeds");
+    value_set(values, say("%s%d", range, most), "seeds.count");
+    value_set(values, say("%s%s", range, count_said(most, "random start")),
+              "seeds.starts");
+    value_flag(values, most > 1, "seeds.many");
+    value_flag(values, distillations > 1, "distillations.many");
+    value_set(values, count_said(distillations, "random start"),
+              "distillations.starts");
+}
+static void set_collapsed(const struct results *r, json_t *values)
+{
+    struct words all = {NULL, 0}, touched = {NULL, 0};
+    int count = 0;
+    for (int i = 0; i < r->run->answer_count; i++) {
+        const struct answers *a = &r->run->answers[i];
+        const char *whose = say("of the %s on %s", a->model->title, a->sheet->title);
+        struct words seeds = {NULL, 0};
+        for (int k = 0; k < a->seeds; k++)
+            if (a->collapsed[k])
+                words_add(&seeds, say("%d", a->seed[k]));
+        count += seeds.count;
+        if (seeds.count > 0)
+            words_add(&all, say("%s %s", numbered("seed", &seeds), whose));
+        if (findings_touched(a))
+            words_add(&touched, whose);
+    }
+    bool one = touched.count == 1;
+    value_flag(values, count > 0, "collapsed.known");
+    value_flag(values, touched.count > 0, "collapsed.touched");
+    words_shorten(&all, MOST_COLLAPSED);
+    words_shorten(&touched, MOST_COLLAPSED);
+    value_set(values, say("%s gave every row the same answer: %s",
+                          count_said(count, "fine-tuning"), words_joined(&all, "; ")),
+              "collapsed.sentence");
+    value_set(values, say("The median%s %s %s of such %s", one ? "" : "s",
+                          words_said(&touched), one ? "is the score" : "are scores",
+                          one ? "an answer" : "answers"), "collapsed.medians");
+}
+
+/* Put the findings into sentences */
 /* "RTE and WNLI were not answered by the teacher; …": why tasks of the report do not
    count for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
 {
+    const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
     struct words clauses = {NULL, 0};
     for (enum reason why = NO_TEACHER; why <= NOT_ABOVE; why++) {
         struct words titles = {NULL, 0};
-        const char *whose = "teacher";
         for (int i = 0; i < findings->count; i++) {
             const struct finding *f = &findings->list[i];
             if (f->quantity == RETENTION && f->sheet && f->sheet->shown
-                && !strcmp(f->model->name, model) && !f->is.known && f->why == why) {
+                && f->model == mean->model && !f->is.known && f->why == why)
                 words_add(&titles, f->sheet->title);
-                whose = why == NO_ANSWER ? f->model->title : whose;
-            }
         }
         const char *verb = titles.count == 1 ? "was" : "were";
         if (titles.count > 0)
@@ -600,11 +544,10 @@ static const char *left_out(const struct findings *findings, const char *model)
                           ? say("the teacher is not above a constant answer on %s",
                                 words_said(&titles))
                           : say("%s %s not answered by the %s", words_said(&titles),
-                                verb, whose));
+                                verb, why == NO_ANSWER ? mean->model->title
+                                                       : "teacher"));
     }
-    if (!finding_of(findings, RETENTION, NULL, model)->model)
-        return "there is no such model";
-    return words_joined(&clauses, "; ");
+    return mean->model ? words_joined(&clauses, "; ") : "there is no such model";
 }
 
 const char *retention_said(const struct findings *findings, const char *model)
@@ -624,7 +567,8 @@ static void set_retention(const struct findings *findings, const char *model,
 {
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
                          *most = NULL, *least = NULL;
-    bool comparable = findings_comparable(findings, model);
+    bool taught = strcmp(model, "student") || findings->student == TAUGHT,
+         comparable = taught && findings_three(findings, model);
     struct words counted = {NULL, 0};
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
@@ -656,7 +600,13 @@ static void set_retention(const struct findings *findings, const char *model,
                       "retention.%s.%s", model, claim->name);
 }
 
-/* Put the ablations into sentences */
+static void set_retentions(const struct results *r, json_t *values)
+{
+    set_retention(r->findings, "student", values);
+    for (int i = 0; i < r->run->model_count; i++)
+        if (r->run->models[i]->student)
+            set_retention(r->findings, r->run->models[i]->name, values);
+}
 const char *change_said(const struct estimate *change)
 {
     const char *points = rounded(fabs(change->value), 1),
@@ -678,26 +628,25 @@ static const char *group_of(const struct planned_model *model,
            : !same && model->initial == student->initial ? "layers" : "parts";
 }
 
-static void set_ablations(const struct findings *findings, json_t *values)
+static void set_ablations(const struct results *r, json_t *values)
 {
-    const struct planned_model *student = plan_model(findings->run->plan, "student");
+    const struct planned_model *student = plan_model(r->run->plan, "student");
     for (const char *const *group = (const char *const[]){"", "parts.", "layers.",
                                                           "second.", NULL};
          *group; group++)
         value_flag(values, false, "ablation.%sknown", *group);
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        if (f->quantity != CHANGE || !f->is.known)
+    for (int i = 0; i < r->findings->count; i++) {
+        const struct finding *f = &r->findings->list[i];
+        if (f->quantity != CHANGE)
             continue;
         value_flag(values, true, "ablation.known");
         value_flag(values, true, "ablation.%s.known", group_of(f->model, student));
         value_set(values, change_said(&f->is), "ablation.%s.sentence", f->model->name);
     }
 }
-
-/* Put training, size and speed into sentences */
-static void set_training(const struct findings *f, json_t *values)
+static void set_training(const struct results *r, json_t *values)
 {
+    const struct findings *f = r->findings;
     const struct finding *student = finding_of(f, GUESSED_LAST, NULL, "student"),
                          *teacher = finding_of(f, GUESSED_LAST, NULL, "teacher");
     bool above = teacher->is.known && student->is.value > teacher->is.value;
@@ -705,193 +654,42 @@ static void set_training(const struct findings *f, json_t *values)
     value_flag(values, f->trained, "training.known");
     for (int i = 0; i < TERMS && f->trained; i++) {
         const struct ends *loss = &f->losses[i];
-        value_take(values, significant_text(loss->first), "loss.%s.first", loss->name);
-        value_take(values, significant_text(loss->last), "loss.%s.last", loss->name);
+        value_set(values, significant(loss->first), "loss.%s.first", loss->name);
+        value_set(values, significant(loss->last), "loss.%s.last", loss->name);
     }
 }
 
-/* "60 % faster", "3 % slower". */
-static const char *more_said(const struct finding *f, const char *more,
-                             const char *less)
+/* Sets "60 % faster", "3 % slower". */
+static void set_more(const struct finding *f, const char *key, const char *more,
+                     const char *less, json_t *values)
 {
-    return f->is.known ? say("%s %% %s", rounded(fabs(f->is.value), 0),
-                             f->is.value < 0 ? less : more)
-                       : "at a speed that was not measured";
+    value_set(values, f->is.known ? say("%s %% %s", rounded(fabs(f->is.value), 0),
+                                        f->is.value < 0 ? less : more)
+                                  : "at a speed that was not measured",
+              "%s.student.sentence", key);
 }
-
-/* What the pass of the benchmark went over: "243 of the 1,500 rows of …". */
-static const char *pass_said(const json_t *pass)
+static void set_speed(const struct results *r, json_t *values)
 {
-    const char *title = json_string_value(json_object_get(pass, "title"));
-    double taken = record_number(pass, "rows"), all = record_number(pass, "whole");
-    return title ? say("%sthe %s rows of %s's development set",
-                       all > taken ? say("%s of ", rounded(taken, 0)) : "",
-                       rounded(fmax(all, taken), 0), title)
-                 : "rows that were not recorded";
-}
-static void set_speed(const struct findings *f, json_t *values)
-{
-    const struct finding *size = finding_of(f, SMALLER, NULL, "student");
-    const char *fewer = more_said(size, "fewer", "more"), *faster[2];
-    for (unsigned i = 0; i < 2; i++)
-        faster[i] = more_said(finding_of(f, FASTER_ONE + i, NULL, "student"), "faster",
-                              "slower");
+    const struct finding *size = finding_of(r->findings, SMALLER, NULL, "student");
+    const json_t *pass = json_object_get(r->run->bench, "pass");
+    const char *title = text_at(pass, "title", NULL);
+    double taken = number_at(pass, "rows"), all = number_at(pass, "whole");
     value_flag(values, size->is.known, "speed.known");
-    value_set(values, size->is.known
-                          ? say("The student has %s parameters and is, on one core, %s",
-                                fewer, faster[0])
-                          : "The size and the speed of the student were not measured",
-              "speed.sentence");
-    value_set(values, fewer, "smaller.student.sentence");
-    value_set(values, faster[0], "faster.one.student.sentence");
-    value_set(values, faster[1], "faster.all.student.sentence");
-    value_set(values, pass_said(json_object_get(f->run->bench, "pass")), "speed.pass");
-    json_t *bench = json_copy(f->run->bench);
-    json_object_del(bench, "sum");
-    set_flat(values, bench, "bench");
-    json_decref(bench);
+    set_more(size, "smaller", "fewer", "more", values);
+    set_more(finding_of(r->findings, FASTER_ONE, NULL, "student"), "faster.one",
+             "faster", "slower", values);
+    set_more(finding_of(r->findings, FASTER_ALL, NULL, "student"), "faster.all",
+             "faster", "slower", values);
+    value_set(values, !title ? "rows that were not recorded"
+                      : say("%sthe %s rows of %s's development set",
+                            all > taken ? say("%s of ", rounded(taken, 0)) : "",
+                            rounded(fmax(all, taken), 0), title), "speed.pass");
+    set_flat(values, r->run->bench, "bench");
+    json_object_del(values, "bench.sum");
 }
-
-/* Set what the benchmark of the steps found */
-static void set_aim(json_t *values, const json_t *aims, const char *key, double found,
-                    bool at_most)
+static void set_kinds(const struct results *r, json_t *values)
 {
-    double aim = record_number(aims, key);
-    bool met = at_most ? found <= aim : found >= aim;
-    bool open = !(aim > 0 && found > 0);
-    value_set(values, open ? "open" : met ? "met" : "missed", "aim.%s", key);
-}
-
-/* How much faster than PyTorch both steps are; in *ratio the distillation. */
-static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe,
-                       double *ratio)
-{
-    static const char *const steps[] = {"distillation", "finetuning"};
-    const json_t *timed = json_object_get(pytorch, recipe);
-    double times[2];
-    for (int i = 0; i < 2; i++) {
-        times[i] = record_number(json_object_get(timed, steps[i]), "speed_ratio");
-        if (times[i] > 0)
-            value_take(values, number_text(times[i], 1), "fast.%s.%s", recipe,
-                       steps[i]);
-    }
-    value_set(values, times[0] > 0 && times[1] > 0 ? "yes" : "no", "fast.%s.known",
-              recipe);
-    *ratio = times[0];
-}
-
-static void set_step(json_t *values, const json_t *bench, const char *step)
-{
-    const json_t *timed = json_object_get(bench, step);
-    if (!json_object_get(timed, "families"))
-        return;
-    value_take(values, number_text(record_number(timed, "tokens_per_second"), 0),
-               "fast.%s.tokens", step);
-    value_take(values, number_text(100 * record_number(timed, "share"), 0),
-               "fast.%s.share", step);
-}
-
-static void set_most(json_t *values, const json_t *families)
-{
-    const char *name, *most = "";
-    json_t *family;
-    double sum = 0, largest = 0;
-    json_object_foreach((json_t *)families, name, family) {
-        double seconds = record_number(family, "seconds");
-        sum += seconds;
-        if (seconds > largest) {
-            largest = seconds;
-            most = name;
-        }
-    }
-    value_set(values, family_title(most), "fast.most");
-    value_take(values, number_text(100 * largest / sum, 0), "fast.most.share");
-}
-
-static void set_fast(const struct run *run, json_t *values)
-{
-    const json_t *bench = run->bench, *aims = json_object_get(bench, "aims");
-    const json_t *timed = json_object_get(bench, "distillation");
-    const json_t *families = json_object_get(timed, "families");
-    const json_t *squares = json_object_get(bench, "squares");
-    const json_t *pytorch = json_object_get(bench, "pytorch");
-    const char *gpu = json_string_value(json_object_get(bench, "gpu"));
-    bool on_gpu = gpu && !strcmp(gpu, "yes");
-    double usual, course, practice;
-    value_set(values, families ? "yes" : "no", "fast.known");
-    value_set(values, pytorch ? "yes" : "no", "fast.pytorch");
-    value_set(values, on_gpu ? "yes" : "no", "fast.gpu");
-    value_take(values, rate_text(record_number(squares, "rate")), "fast.rate");
-    value_take(values, number_text(record_number(squares, "size"), 0), "fast.size");
-    set_step(values, bench, "distillation");
-    set_step(values, bench, "finetuning");
-    double in_turn = record_number(timed, "seconds_in_turn");
-    value_set(values, in_turn > 0 ? "yes" : "no", "fast.lanes");
-    if (in_turn > 0)
-        value_take(values, number_text(in_turn / record_number(timed, "seconds"), 2),
-                   "fast.lanes.times");
-    if (families)
-        set_most(values, families);
-    set_recipe(values, pytorch, "usual", &usual);
-    set_recipe(values, pytorch, "course", &course);
-    set_recipe(values, pytorch, "practice", &practice);
-    set_aim(values, aims, "course", on_gpu ? course : 0, false);
-    set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
-    double aimed = record_number(bench, "aimed_batch");
-    bool applies = on_gpu && aimed > 0 && record_number(bench, "batch") == aimed;
-    value_set(values, on_gpu && aimed > 0 && !applies ? "yes" : "no",
-              "aim.share.elsewhere");
-    value_take(values, number_text(aimed, 0), "aim.share.batch");
-    set_aim(values, aims, "share", applies ? 100 * record_number(timed, "share") : 0,
-            false);
-    set_aim(values, aims, "minutes",
-            record_number(json_object_get(bench, "estimate"), "minutes"), true);
-}
-
-static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
-{
-    const json_t *timed = json_object_get(bench, step);
-    const char *name;
-    json_t *family;
-    double counted = 0, steps = record_number(timed, "steps");
-    json_object_foreach(json_object_get(timed, "families"), name, family)
-        counted += record_number(family, "counted");
-    value_take(values, number_text(record_number(timed, "tokens_per_second"), 0),
-               "gpu.%s.tokens", step);
-    value_take(values, number_text(100 * record_number(timed, "share"), 0),
-               "gpu.%s.share", step);
-    value_take(values, number_text(1e3 * record_number(timed, "seconds") / steps, 1),
-               "gpu.%s.ms", step);
-    value_take(values, number_text(1e3 * counted / steps, 1), "gpu.%s.counted", step);
-}
-
-static void set_gpu(const struct run *run, const json_t *gpu, json_t *values)
-{
-    const char *name;
-    json_t *family;
-    double minutes = 0;
-    value_set(values, run->gpu ? "yes" : "no", "gpu.known");
-    if (!run->gpu)
-        return;
-    value_set(values, json_string_value(json_object_get(gpu, "run")), "gpu.run");
-    const json_t *estimate = json_object_get(run->gpu, "estimate");
-    json_object_foreach(json_object_get(estimate, "families"), name, family)
-        minutes += stretched_minutes(run->gpu, name);
-    value_set(values, json_string_value(json_object_get(run->gpu, "device")),
-              "gpu.device");
-    value_take(values, rate_text(record_number(json_object_get(run->gpu, "squares"),
-                                               "rate")), "gpu.rate");
-    set_gpu_step(run->gpu, "distillation", values);
-    set_gpu_step(run->gpu, "finetuning", values);
-    value_take(values, number_text(record_number(estimate, "minutes"), 0),
-               "gpu.t4.counted");
-    value_take(values, number_text(minutes, 0), "gpu.t4.minutes");
-}
-
-/* Make all values */
-static void set_kinds(const struct findings *f, json_t *values)
-{
-    const struct run *run = f->run;
+    const struct run *run = r->run;
     const struct sheet *mrpc = run_sheet(run, "mrpc");
     bool others = false, confusion = false, students = false;
     struct words above = {NULL, 0};
@@ -899,18 +697,23 @@ static void set_kinds(const struct findings *f, json_t *values)
         const struct sheet *sheet = &run->sheets[i];
         others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
         confusion |= sheet->shown && sheet->task->classes == 2;
-        if (findings_above(f, sheet))
+        if (findings_above(r->findings, sheet))
             words_add(&above, sheet->title);
     }
-    for (int i = 0; i < run->model_count; i++)
-        students |= run->models[i]->student && strcmp(run->models[i]->name, "student");
+    for (int i = 0; i < run->model_count; i++) {
+        const char *model = run->models[i]->name;
+        if (findings_beyond(r->findings, model))
+            value_flag(values, true, "glue.beyond.%s", model);
+        students |= run->models[i]->student && strcmp(model, "student");
+    }
     int count = above.count;
     const char *which = words_said(&above);
     value_set(values, count == 0                       ? "none of the tasks"
                       : count == run->count && count > 3 ? say("all %d tasks", count)
                                                        : which, "teacher.above");
-    value_flag(values, findings_beyond(f, "teacher"), "glue.known");
-    value_flag(values, finding_of(f, GLUE, NULL, "teacher")->is.known, "glue.complete");
+    value_flag(values, findings_beyond(r->findings, "teacher"), "glue.known");
+    value_flag(values, finding_of(r->findings, GLUE, NULL, "teacher")->is.known,
+               "glue.complete");
     value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
     value_flag(values, others, "glue.others");
     value_flag(values, confusion, "confusion.known");
@@ -918,31 +721,140 @@ static void set_kinds(const struct findings *f, json_t *values)
     value_flag(values, (run_answers(mrpc, "teacher") && run_answers(mrpc, "student")
                         && run_answers(mrpc, "student-alone")), "mrpc.alone");
 }
-json_t *values_make(const struct findings *findings, const struct verdicts *verdicts,
-                    const json_t *settings, const json_t *given)
+
+/* Set what the benchmark of the steps found */
+static void set_aim(json_t *values, const json_t *aims, const char *key, double found,
+                    bool at_most)
 {
-    const struct run *run = findings->run;
+    double aim = number_at(aims, key);
+    bool met = at_most ? found <= aim : found >= aim;
+    bool open = !(aim > 0 && found > 0);
+    value_set(values, open ? "open" : met ? "met" : "missed", "aim.%s", key);
+}
+
+/* How much faster than PyTorch both steps are; returns that of the distillation. */
+static double set_recipe(json_t *values, const json_t *pytorch, const char *recipe)
+{
+    static const char *const steps[] = {"distillation", "finetuning"};
+    const json_t *timed = json_at(pytorch, recipe);
+    double times[2];
+    for (int i = 0; i < 2; i++) {
+        times[i] = number_at(timed, say("%s/speed_ratio", steps[i]));
+        if (times[i] > 0)
+            value_set(values, rounded(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+    }
+    value_flag(values, times[0] > 0 && times[1] > 0, "fast.%s.known", recipe);
+    return times[0];
+}
+
+/* group: "fast", or "gpu" for the committed run. */
+static void set_step(json_t *values, const json_t *bench, const char *group,
+                     const char *step)
+{
+    const json_t *timed = json_at(bench, step);
+    if (!json_at(timed, "families"))
+        return;
+    value_set(values, rounded(number_at(timed, "tokens_per_second"), 0),
+              "%s.%s.tokens", group, step);
+    value_set(values, rounded(100 * number_at(timed, "share"), 0), "%s.%s.share",
+              group, step);
+}
+
+static void set_most(json_t *values, json_t *families)
+{
+    const char *name, *most = "";
+    json_t *family;
+    double largest = 0;
+    json_object_foreach(families, name, family) {
+        double seconds = number_at(family, "seconds");
+        most = seconds > largest ? name : most;
+        largest = fmax(seconds, largest);
+    }
+    value_set(values, family_title(most), "fast.most");
+    value_set(values, rounded(100 * largest / family_sum(families, "seconds"), 0),
+              "fast.most.share");
+}
+
+static void set_fast(const struct results *r, json_t *values)
+{
+    const json_t *bench = r->run->bench, *aims = json_at(bench, "aims"),
+                 *timed = json_at(bench, "distillation"),
+                 *pytorch = json_at(bench, "pytorch");
+    json_t *families = json_at(timed, "families");
+    bool on_gpu = !strcmp(text_at(bench, "gpu", "no"), "yes");
+    value_flag(values, families, "fast.known");
+    value_flag(values, pytorch, "fast.pytorch");
+    value_flag(values, on_gpu, "fast.gpu");
+    value_set(values, rate_said(number_at(bench, "squares/rate")), "fast.rate");
+    value_set(values, rounded(number_at(bench, "squares/size"), 0), "fast.size");
+    set_step(values, bench, "fast", "distillation");
+    set_step(values, bench, "fast", "finetuning");
+    double in_turn = number_at(timed, "seconds_in_turn");
+    value_flag(values, in_turn > 0, "fast.lanes");
+    if (in_turn > 0)
+        value_set(values, rounded(in_turn / number_at(timed, "seconds"), 2),
+                  "fast.lanes.times");
+    if (families)
+        set_most(values, families);
+    set_recipe(values, pytorch, "usual");
+    double course = set_recipe(values, pytorch, "course"),
+           practice = set_recipe(values, pytorch, "practice");
+    set_aim(values, aims, "course", on_gpu ? course : 0, false);
+    set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
+    /* Set whether the other aims were met */
+    double aimed = number_at(bench, "aimed_batch");
+    bool applies = on_gpu && aimed > 0 && number_at(bench, "batch") == aimed;
+    value_flag(values, on_gpu && aimed > 0 && !applies, "aim.share.elsewhere");
+    value_set(values, rounded(aimed, 0), "aim.share.batch");
+    set_aim(values, aims, "share", applies ? 100 * number_at(timed, "share") : 0,
+            false);
+    set_aim(values, aims, "minutes",
+            number_at(bench, "estimate/minutes"), true);
+}
+
+static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
+{
+    const json_t *timed = json_at(bench, step);
+    double steps = number_at(timed, "steps"),
+           counted = family_sum(json_at(timed, "families"), "counted");
+    set_step(values, bench, "gpu", step);
+    value_set(values, rounded(1e3 * number_at(timed, "seconds") / steps, 1),
+              "gpu.%s.ms", step);
+    value_set(values, rounded(1e3 * counted / steps, 1), "gpu.%s.counted", step);
+}
+
+static void set_gpu(const struct results *r, json_t *values)
+{
+    const json_t *gpu = json_at(r->given, "gpu"), *bench = json_at(gpu, "bench");
+    const char *name;
+    json_t *family;
+    double minutes = 0;
+    value_flag(values, bench, "gpu.known");
+    if (!bench)
+        return;
+    json_object_foreach(json_at(bench, "estimate/families"), name, family) {
+        minutes += stretched_minutes(bench, name);
+    }
+    value_set(values, text_at(gpu, "run", "–"), "gpu.run");
+    value_set(values, text_at(bench, "device", "–"), "gpu.device");
+    value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
+    set_gpu_step(bench, "distillation", values);
+    set_gpu_step(bench, "finetuning", values);
+    value_set(values, rounded(number_at(bench, "estimate/minutes"), 0),
+              "gpu.t4.counted");
+    value_set(values, rounded(minutes, 0), "gpu.t4.minutes");
+}
+
+/* Make all values */
+json_t *values_make(const struct results *r)
+{
+    static void (*const setters[])(const struct results *, json_t *) = {
+        set_provenance, set_models,    set_lessons,  set_cuts,  set_missing,
+        set_seeds,      set_collapsed, set_findings, set_kinds, set_retentions,
+        set_ablations,  set_training,  set_speed,    set_fast,  set_gpu};
     json_t *values = json_object();
-    set_provenance(run, settings, given, values);
-    set_models(run, values);
-    set_cuts(run, values);
-    set_missing(run, values);
-    set_unavailable(given, values);
-    set_seeds(run, values);
-    set_collapsed(run, values);
-    set_lessons(findings, settings, values);
-    set_kinds(findings, values);
-    set_findings(findings, values);
-    value_set(values, rounded(RESAMPLES, 0), "bootstrap.resamples");
-    set_retention(findings, "student", values);
-    for (int i = 0; i < run->model_count; i++)
-        if (run->models[i]->student)
-            set_retention(findings, run->models[i]->name, values);
-    set_ablations(findings, values);
-    set_training(findings, values);
-    set_speed(findings, values);
-    set_fast(run, values);
-    set_gpu(run, json_object_get(given, "gpu"), values);
-    verdicts_set(verdicts, values);
+    for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
+        setters[i](r, values);
+    verdicts_set(r->verdicts, values);
     return values;
 }

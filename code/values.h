@@ -3,40 +3,17 @@
 #define VALUES_H
 
 #include "fail.h"
-#include "verdicts.h"
+#include "results.h"
 
-/* say: what printf would print; kept: takes a text over. Both live until forget_said.
-   rounded: number_text, kept. */
-const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-const char *kept(char *text);
+/* Say how numbers and words are written */
+/* rounded: number_text, kept. significant: a number with three significant digits,
+   without an exponent. duration_said: seconds in the two units that fit, "3 min 07 s".
+   count_said: a number and what it counts: "no epochs", "1 epoch", "0.5 epochs". */
 const char *rounded(double number, int decimals);
-void forget_said(void);
-
-/* significant_text: a number with three significant digits, without an exponent, for
-   the caller to free. */
-char *significant_text(double number);
-
-/* duration_said: seconds in the two units that fit, "3 min 07 s". count_said: a number
-   and what it counts: "no epochs", "1 epoch", "0.5 epochs". */
+const char *significant(double number);
 const char *duration_said(double seconds);
 const char *count_said(double count, const char *what);
 
-/* State how rates and families are written */
-/* rate_text: FLOP/s with a unit that fits, "24.1 TFLOP/s", for the caller to free. */
-char *rate_text(double rate);
-
-/* family_title: what the book calls a family of kernels: "matrix products" for
-   "gemm". */
-const char *family_title(const char *name);
-
-/* stretch: how many times as long as counted a family took in a step of a benchmark. */
-double stretch(const json_t *step, const char *name);
-
-/* stretched_minutes: the estimate for one family of bench, stretched by what its own
-   steps measured. */
-double stretched_minutes(const json_t *bench, const char *name);
-
-/* Say how words become a list */
 /* A list of words that are said. words_add: adds one that is not in it yet.
    words_shorten: leaves the first of more than `most`, and "7 more" behind them.
    words_said: "CoLA, MRPC and IMDb", "" of none; empties the list. words_joined: the
@@ -50,7 +27,38 @@ void words_shorten(struct words *words, int most);
 const char *words_said(struct words *words);
 const char *words_joined(struct words *words, const char *between);
 
-/* Say how findings are written */
+/* State how rates and families are written */
+/* rate_said: FLOP/s with a unit that fits, "24.1 TFLOP/s". */
+const char *rate_said(double rate);
+
+/* family_title: what the book calls a family of kernels: "matrix products" for
+   "gemm". family_sum: the sum of a number over all families. */
+const char *family_title(const char *name);
+double family_sum(json_t *families, const char *key);
+
+/* stretch: how many times as long as counted a family took in a step of a benchmark. */
+double stretch(const json_t *step, const char *name);
+
+/* stretched_minutes: the estimate for one family of bench, stretched by what its own
+   steps measured. */
+double stretched_minutes(const json_t *bench, const char *name);
+
+/* Say how values are set */
+/* value_put: values[key] = text. value_set: with a format and its arguments for the
+   key; value_flag: "yes" or "no". value_get: the text of a key, or "–"; owned by
+   values. */
+void value_put(json_t *values, const char *key, const char *text);
+#define value_set(values, text, ...) value_put(values, say(__VA_ARGS__), text)
+#define value_flag(values, flag, ...) \
+    value_set(values, (flag) ? "yes" : "no", __VA_ARGS__)
+const char *value_get(const json_t *values, const char *key);
+
+/* Say what values there are */
+/* values_make: all values of a run, {KEY: text}, from all the other results; the caller
+   frees them. values_cuts: what the stages left out, each sentence once. */
+json_t *values_make(const struct results *results);
+struct words values_cuts(const struct run *run);
+
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
    retention that has none, "–" for all else that is not known. finding_interval:
    "91.0 to 99.1", or "–". finding_measured: "92.7 (87.1 to 96.1)", "43.5" for what is
@@ -59,35 +67,12 @@ const char *finding_said(const struct finding *finding);
 const char *finding_interval(const struct finding *finding);
 const char *finding_measured(const struct finding *finding);
 
-/* Say how values are set */
-/* value_put: values[key] = text. value_set: with a format and its arguments for the
-   key; value_take: the same with a text that it takes over; value_flag: "yes" or
-   "no". */
-void value_put(json_t *values, const char *key, const char *text);
-#define value_set(values, text, ...) value_put(values, say(__VA_ARGS__), text)
-#define value_take(values, text, ...) value_put(values, say(__VA_ARGS__), kept(text))
-#define value_flag(values, flag, ...) \
-    value_set(values, (flag) ? "yes" : "no", __VA_ARGS__)
-
-/* value_get: the text of a key, or "–". Owned by values. */
-const char *value_get(const json_t *values, const char *key);
-
-/* how many bytes of a setting have room in a table */
-enum { SHORT_SETTING = 24 };
-
-/* Say what values there are */
-/* values_make: all values of a run, {KEY: text}; the caller frees them. settings: what
-   its stages used, {"SECTION.KEY": value}; given: as in results.json, "From a run to
-   its report". */
-json_t *values_make(const struct findings *findings, const struct verdicts *verdicts,
-                    const json_t *settings, const json_t *given);
-
-/* values_cuts: what the stages left out, each sentence once. */
-struct words values_cuts(const struct run *run);
-
 /* What is said for any outcome: what a student keeps, "keeps 95.2 % of its teacher's
    score …"; what the mean score changes by, "loses 1.3 points". */
 const char *retention_said(const struct findings *findings, const char *model);
 const char *change_said(const struct estimate *change);
+
+/* how many bytes of a setting have room in a table */
+enum { SHORT_SETTING = 24 };
 
 #endif

@@ -5,7 +5,6 @@
 #include "stage.h"
 #include "values.h"
 
-#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,48 +154,23 @@ static const char *name_difference(const json_t *a, const json_t *b)
     }
     return NULL;
 }
-/* What a summary has of the mean retention of a student; NULL if nothing. */
-static const json_t *retention_of(const json_t *summary, const char *student)
-{
-    return !strcmp(student, "student")
-               ? json_object_get(summary, "retention")
-               : json_object_get(json_object_get(summary, "students"), student);
-}
-/* Whether the tasks that count for a mean are those of a list of names. */
-static bool same_tasks(const struct findings *findings, const char *model,
-                       const json_t *counted)
-{
-    size_t here = 0, both = 0, i;
-    json_t *task;
-    for (int k = 0; k < findings->count; k++)
-        here += finding_counts(&findings->list[k], model);
-    json_array_foreach(counted, i, task) {
-        both += finding_counts(
-            finding_of(findings, RETENTION, json_string_value(task), model), model);
-    }
-    return here == both && here == json_array_size(counted);
-}
-
 /* The same finding in the summary of another run: whether it is there, and what. */
-static bool find_there(const struct findings *findings, const struct finding *f,
+static bool find_there(const struct finding *f, const json_t *summary,
                        const json_t *reference, struct estimate *there)
 {
-    const char *model = f->model ? f->model->name : "";
-    const json_t *tasks = json_object_get(reference, "tasks"), *found = NULL;
-    if (strcmp(model, "teacher") && strcmp(model, "student")
-        && strcmp(model, "student-released"))
+    const char *model = f->model ? f->model->name : "", *path = NULL;
+    bool own = !strcmp(model, "student");
+    if (!own && strcmp(model, "teacher") && strcmp(model, "student-released"))
         return false;
-    if (f->quantity == SCORE && f->sheet) {
-        tasks = json_object_get(tasks, f->sheet->task->name);
-        found = json_object_get(json_object_get(tasks, "median"), model);
-        *there = estimate_read(found, "score");
-    } else if (f->quantity == RETENTION && !f->sheet) {
-        found = retention_of(reference, model);
-        *there = estimate_read(found, "mean");
-        if (!same_tasks(findings, model, json_object_get(found, "counted")))
-            return false;
-    }
-    return found;
+    if (f->quantity == SCORE && f->sheet)
+        path = say("tasks/%s/median/%s", f->sheet->task->name, model);
+    else if (f->quantity == RETENTION && !f->sheet)
+        path = own ? "retention" : say("students/%s", model);
+    const json_t *found = path ? json_at(reference, path) : NULL;
+    *there = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
+    return found && (f->quantity == SCORE
+                     || json_equal(json_at(json_at(summary, path), "counted"),
+                                   json_at(found, "counted")));
 }
 static void compare(const struct finding *f, const struct estimate *there,
                     const char *run, const char *difference, struct judgements *list)
@@ -225,29 +199,9 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
     const char *difference = name_difference(summary, reference);
     for (int i = 0; i < findings->count; i++) {
         struct estimate there;
-        if (find_there(findings, &findings->list[i], reference, &there))
+        if (find_there(&findings->list[i], summary, reference, &there))
             compare(&findings->list[i], &there, run, difference, list);
     }
-}
-
-/* Find the committed runs of a profile */
-json_t *verdicts_references(const char *folder, const char *profile)
-{
-    json_t *references = json_object();
-    glob_t found;
-    if (glob(say("%s/*/summary.json", folder), 0, NULL, &found) != 0)
-        return references;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
-        json_t *summary = run_json(found.gl_pathv[i]);
-        const char *whose = json_string_value(json_object_get(summary, "profile"));
-        if (whose && !strcmp(whose, profile))
-            json_object_set(references, say("%.*s", (int)strcspn(name, "/"), name),
-                            summary);
-        json_decref(summary);
-    }
-    globfree(&found);
-    return references;
 }
 
 /* Judge a run */
@@ -326,8 +280,8 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
     value_set(values, about(verdicts->toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
-            value_take(values, number_text(claim_tolerance(claim), 1), "tolerance.%s",
-                       claim->name);
+            value_set(values, rounded(claim_tolerance(claim), 1), "tolerance.%s",
+                      claim->name);
 }
 
 /* Write the verdicts */
@@ -371,10 +325,9 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
                      about(verdicts->toyland), "counts", "claims",
                      counted(verdicts, "claim"), "agreement",
                      counted(verdicts, "number"), "claims", claimed, "agreement",
-                     agreement, "profile", json_object_get(summary, "profile"),
-                     "device", json_object_get(summary, "device"), "date",
-                     json_object_get(summary, "date"), "code",
-                     json_object_get(summary, "code"));
+                     agreement, "profile", json_at(summary, "profile"), "device",
+                     json_at(summary, "device"), "date", json_at(summary, "date"),
+                     "code", json_at(summary, "code"));
 }
 
 /* Print the verdicts */
@@ -400,14 +353,14 @@ void verdicts_print(const char *folder)
            json_string_value(json_object_get(verdicts, "date")),
            json_string_value(json_object_get(verdicts, "about")));
     for (int i = 0; i < 2; i++) {
-        struct grid *grid = grid_read(say("%s/tables/%s.tsv", folder, lists[i][1]));
+        struct grid *grid =
+            kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
         if (grid->rows > 0)
             printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
         for (int row = 0; row < grid->rows; row++)
             printf("%-15s  %s: %s; asked: %s; %s\n", grid_text(grid, row, 3),
                    grid_text(grid, row, 0), grid_text(grid, row, 2),
                    grid_text(grid, row, 1), grid_text(grid, row, 4));
-        grid_free(grid);
     }
     json_decref(verdicts);
 }
@@ -416,7 +369,7 @@ int verdicts_main(int argc, char **argv)
 {
     struct stage stage = stage_open(argc, argv, verdicts_usage, "--run");
     verdicts_print(stage.run);
-    forget_said();
+    forget();
     stage_close(&stage);
     return 0;
 }

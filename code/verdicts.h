@@ -68,14 +68,10 @@ struct verdicts {
 };
 
 /* Say how a run is judged */
-/* verdicts_references: the summaries FOLDER/NAME/summary.json of this profile, by NAME.
-   Fails, naming the file, if one is malformed. The caller frees it. */
-json_t *verdicts_references(const char *folder, const char *profile);
-
 /* verdicts_judge: the verdicts on a run. toyland: whether it is of the generated
-   language; summary: the run's own, of which settings and data are looked at;
-   references: other summaries of the same profile, {NAME: summary}. They keep names
-   of references. The caller frees them. */
+   language; summary: the run's own, to be held against references, other summaries of
+   the same profile, {NAME: summary}. They keep names of references. The caller frees
+   them. */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references);
 void verdicts_free(struct verdicts *verdicts);

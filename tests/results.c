@@ -307,7 +307,7 @@ static void numbers_become_texts(void **state)
                 {0, "0.00", "0.0 s"},          {187, "187", "3 min 07 s"}, {3661, "3,661", "1 h 01 min"},
                 {59.7, "59.7", "1 min 00 s"},  {2.04, "2.04", "2.0 s"}};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
-        assert_string_equal(kept(significant_text(more[i].number)), more[i].significant);
+        assert_string_equal(significant(more[i].number), more[i].significant);
         assert_string_equal(duration_said(more[i].number), more[i].duration);
     }
 }
@@ -337,7 +337,7 @@ static void words_become_lists(void **state)
         assert_string_equal(words_said(&words), texts[n]);
         assert_int_equal(words.count, 0);
     }
-    forget_said();
+    forget();
 }
 
 /* What a change of the mean score is told as. */
@@ -403,12 +403,10 @@ static void grids_are_read_and_refused(void **state)
     assert_string_equal(grid_text(grid, 1, 1), "");
     EXPECT_FAIL(grid_number(grid, 1, 1), "line 3: expected a finite number, found \"\"");
     EXPECT_FAIL(grid_number(grid, 2, 1), "line 4: expected a finite number, found \"nan\"");
-    grid_free(grid);
     write_file(path, "");
     grid = grid_read(path);
     assert_int_equal(grid->rows, 0);
     EXPECT_FAIL(grid_column(grid, ""), "expected a column \"\" in the header");
-    grid_free(grid);
     write_file(path, "step\tloss\n1\t2\t3\n");
     EXPECT_FAIL(grid_read(path), "line 2: expected 2 cells as in the header, found 3");
     unlink(path);
@@ -445,7 +443,7 @@ static void tasks_are_scored_by_their_rows_of_the_table(void **state)
     assert_false(findings_beyond(findings, "student-no-kl"));
     assert_false(finding_of(findings, SCORE, "cola", "student-no-kl")->is.known);
     findings_free(findings);
-    run_free(run);
+    run_close(run);
     plan_close(plan);
 }
 
