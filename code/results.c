@@ -5,6 +5,7 @@
 #include "record.h"
 #include "seal.h"
 #include "stage.h"
+#include "trust.h"
 #include "values.h"
 
 #include <cblas.h>
@@ -95,6 +96,20 @@ static void put_models(const struct findings *findings, json_t *summary)
     json_object_set_new(summary, "students", students);
     json_object_set_new(summary, "ablations", ablations);
 }
+/* {path in the run's folder: sum}; NULL where no bits are promised. */
+static json_t *promised_sums(const struct run *run)
+{
+    json_t *record, *sum, *sums = run->plan->same_bits ? json_object() : NULL;
+    const char *path;
+    for (int i = 0; sums && i < run->plan->stage_count; i++) {
+        record = json_object_get(run->stages, run->plan->stages[i].name);
+        json_object_foreach(json_object_get(record, "files"), path, sum) {
+            if (trust_is_weights(path) || !strncmp(path, "predictions/", 12))
+                json_object_set(sums, path, sum);
+        }
+    }
+    return sums;
+}
 static json_t *make_summary(const struct results *r)
 {
     struct words all_cuts = values_cuts(r->run);
@@ -112,11 +127,11 @@ static json_t *make_summary(const struct results *r)
         json_object_set_new(tasks, r->run->sheets[i].task->name,
                             task_json(r->findings, &r->run->sheets[i]));
     json_t *summary = json_pack(
-        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b}", "versions",
+        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*}", "versions",
         json_object_get(r->given, "versions"), "models",
         json_object_get(r->run->bench, "models"), "settings", r->settings, "data", data,
         "seconds", seconds, "cuts", cuts, "tasks", tasks, "distilled",
-        r->findings->student != UNTAUGHT);
+        r->findings->student != UNTAUGHT, "sums", promised_sums(r->run));
     put_models(r->findings, summary);
     return summary;
 }

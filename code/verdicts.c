@@ -203,6 +203,35 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
             compare(&findings->list[i], &there, run, difference, list);
     }
 }
+/* Whether the models and predictions of a run are those of a committed one, for people;
+   NULL if either promises no bits. */
+static const char *compare_bits(const json_t *summary, const char *run,
+                                const json_t *reference)
+{
+    json_t *sum, *there, *sums = json_object_get(summary, "sums");
+    json_t *others = json_object_get(reference, "sums");
+    const char *path, *first = NULL, *difference = name_difference(summary, reference);
+    int compared = 0, same = 0;
+    if (!sums || !others)
+        return NULL;
+    if (difference)
+        return say("not compared with the committed run %s: %s", run, difference);
+    json_object_foreach(sums, path, sum) {
+        there = json_object_get(others, path);
+        compared += there != NULL;
+        same += there && json_equal(sum, there);
+        if (!first && there && !json_equal(sum, there))
+            first = path;
+    }
+    if (first)
+        return say("not identical to the committed run %s: of %d models and "
+                   "predictions compared, %d are the same, and the first that differs "
+                   "is %s",
+                   run, compared, same, first);
+    return say("identical to the committed run %s: %d models and predictions "
+               "compared, all the same",
+               run, compared);
+}
 
 /* Judge a run */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
@@ -211,6 +240,7 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     struct verdicts *verdicts = allocate(1, sizeof *verdicts);
     const char *name;
     json_t *reference;
+    struct words bits = {NULL, 0};
     verdicts->toyland = toyland;
     for (const struct claim *claim = claims; claim->name; claim++) {
         bool there = finding_of(findings, RETENTION, NULL, claim->model)->model;
@@ -219,7 +249,11 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     }
     json_object_foreach((json_t *)references, name, reference) {
         compare_runs(findings, summary, name, reference, &verdicts->agreement);
+        const char *said = compare_bits(summary, name, reference);
+        if (said)
+            words_add(&bits, said);
     }
+    verdicts->bits = words_joined(&bits, "; ");
     return verdicts;
 }
 
@@ -277,6 +311,8 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
     value_set(values, counted(verdicts, "claim"), "verdicts.sentence");
     value_set(values, counted(verdicts, "number"), "agreement.sentence");
     value_flag(values, (verdicts->agreement.count > 0), "agreement.known");
+    value_set(values, verdicts->bits, "bits");
+    value_flag(values, *verdicts->bits != '\0', "bits.known");
     value_set(values, about(verdicts->toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
@@ -320,10 +356,10 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
         json_array_append_new(claimed, judgement_json(&verdicts->claims.list[i]));
     for (int i = 0; i < verdicts->agreement.count; i++)
         json_array_append_new(agreement, judgement_json(&verdicts->agreement.list[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
+    return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
                      "data", verdicts->toyland ? "toyland" : "real", "about",
-                     about(verdicts->toyland), "counts", "claims",
-                     counted(verdicts, "claim"), "agreement",
+                     about(verdicts->toyland), "bits", verdicts->bits, "counts",
+                     "claims", counted(verdicts, "claim"), "agreement",
                      counted(verdicts, "number"), "claims", claimed, "agreement",
                      agreement, "profile", json_at(summary, "profile"), "device",
                      json_at(summary, "device"), "date", json_at(summary, "date"),
@@ -352,6 +388,9 @@ void verdicts_print(const char *folder)
            json_string_value(json_object_get(verdicts, "device")),
            json_string_value(json_object_get(verdicts, "date")),
            json_string_value(json_object_get(verdicts, "about")));
+    const char *bits = json_string_value(json_object_get(verdicts, "bits"));
+    if (bits && *bits)
+        printf("%s\n", bits);
     for (int i = 0; i < 2; i++) {
         struct grid *grid =
             kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));

@@ -65,6 +65,7 @@ struct judgements {
 struct verdicts {
     bool toyland; /* not about English */
     struct judgements claims, agreement;
+    const char *bits; /* what compare_bits says of all committed runs; "": nothing */
 };
 
 /* Say how a run is judged */
