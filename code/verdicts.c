@@ -204,30 +204,32 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
     }
 }
 /* Whether the models and predictions of a run are those of a committed one, for people;
-   NULL if either promises no bits. */
+   NULL if either promises no bits, or they have none in common. */
 static const char *compare_bits(const json_t *summary, const char *run,
                                 const json_t *reference)
 {
     json_t *sum, *there, *sums = json_object_get(summary, "sums");
-    json_t *others = json_object_get(reference, "sums");
+    json_t *theirs = json_object_get(reference, "sums");
     const char *path, *first = NULL, *difference = name_difference(summary, reference);
-    int compared = 0, same = 0;
-    if (!sums || !others)
+    int compared = 0, others = 0;
+    if (!sums || !theirs)
         return NULL;
     if (difference)
         return say("not compared with the committed run %s: %s", run, difference);
     json_object_foreach(sums, path, sum) {
-        there = json_object_get(others, path);
+        there = json_object_get(theirs, path);
         compared += there != NULL;
-        same += there && json_equal(sum, there);
-        if (!first && there && !json_equal(sum, there))
-            first = path;
+        if (!there || json_equal(sum, there))
+            continue;
+        others++;
+        first = first ? first : path;
     }
     if (first)
         return say("not identical to the committed run %s: of %d models and "
-                   "predictions compared, %d are the same, and the first that differs "
-                   "is %s",
-                   run, compared, same, first);
+                   "predictions compared, %d %s, first %s",
+                   run, compared, others, others == 1 ? "differs" : "differ", first);
+    if (compared == 0)
+        return NULL;
     return say("identical to the committed run %s: %d models and predictions "
                "compared, all the same",
                run, compared);

@@ -73,6 +73,34 @@ results --reference "$reference"
 check "other settings decide nothing" same "$(counts 7)" "7 numbers are held against committed runs: none is decided"
 check "and are named" same "$(line 'retention of the student, as in twin' | sed 's/ of the.*;//')" "not decided retention distill.epochs differs"
 
+# models and predictions of a run that promises bits, as its records have them
+cp -r tests/fixtures/run "$folder/exact"
+mkdir "$folder/exact/held"
+exact() { "$distil" results --profile "$run/made-up.settings" --run "$folder/exact" --reference "$folder/exact/held" "$@" >"$folder/out"; }
+bits() { "$distil" verdicts --run "$folder/exact" | grep -E '^(not )?(identical|compared)'; }
+for seed in 1 2 3; do
+    sum=$(sha256sum "$folder/exact/predictions/cola-student-$seed.tsv" | cut -d ' ' -f 1)
+    sed -i "s|^ \"cuts\"| \"files\": {\"predictions/cola-student-$seed.tsv\": \"$sum\", \"curves/a.tsv\": \"0\"},\n&|" \
+        "$folder/exact/stages/finetune-cola-student-$seed.json"
+done
+exact
+check "the summary has the sums of predictions, and of no curves" same "$(grep -c '"predictions/cola-student-[123].tsv": "[0-9a-f]\{64\}"' "$folder/exact/summary.json") $(grep -c a.tsv "$folder/exact/summary.json")" "3 0"
+mkdir "$folder/exact/held/twin"
+cp "$folder/exact/summary.json" "$folder/exact/held/twin/"
+exact
+check "a run that is the same is identical, with their number" same "$(bits)" \
+    "identical to the committed run twin: 3 models and predictions compared, all the same"
+sed -i "/cola-student-[23].tsv/s/: \"..../: \"0000/" "$folder/exact/held/twin/summary.json"
+exact
+check "one that is not is named by the first file that differs" same "$(bits)" \
+    "not identical to the committed run twin: of 3 models and predictions compared, 2 differ, first predictions/cola-student-2.tsv"
+check "and the report is told" grep -q '"bits": "not identical to the committed run twin' "$folder/exact/values.json"
+exact --run.bits any
+check "nothing is said where no bits are promised" grep -q '"bits.known": "no"' "$folder/exact/values.json"
+sed -i 's/"distill.epochs": "3"/"distill.epochs": "4"/' "$folder/exact/held/twin/summary.json"
+exact
+check "another experiment is not compared, and says why" same "$(bits)" "not compared with the committed run twin: distill.epochs differs"
+
 echo '{' >"$reference/twin/summary.json"
 rm "$run/verdicts.json"
 check "a broken summary is refused" sh -c "! '$distil' results --profile '$run/made-up.settings' --run '$run' --reference '$reference' 2>'$folder/err'"
