@@ -1,5 +1,6 @@
 /* Tangled from chapters/54-second-distillation.md; edit there. */
 #include "ensemble.h"
+#include "elementary.h"
 #include "encoder.h"
 #include "fail.h"
 #include "losses.h"
@@ -34,10 +35,10 @@ static void soften(const float *z, int n, int stride, float temperature, float s
     for (int i = 0; i < n; i++)
         largest = fmax(largest, z[i * stride]);
     for (int i = 0; i < n; i++)
-        total += exp((z[i * stride] - largest) / temperature);
+        total += exponential_double((z[i * stride] - largest) / temperature);
     for (int i = 0; i < n; i++) {
-        double p = exp((z[i * stride] - largest) / temperature) / total;
-        sum[i * stride] += share * (float)p;
+        double e = exponential_double((z[i * stride] - largest) / temperature);
+        sum[i * stride] += share * (float)(e / total);
     }
 }
 
@@ -113,8 +114,10 @@ struct ensemble *ensemble_ask(const struct kernels *k, char *const *folders, int
         encoder_free(teacher);
     }
     if (task->answer != A_NUMBER)
-        for (size_t i = 0; i < n; i++)
-            e->said[i] = temperature * logf(fmaxf(e->said[i], 1e-30f));
+        for (size_t i = 0; i < n; i++) {
+            float p = e->said[i] < 1e-30f ? 1e-30f : e->said[i];
+            e->said[i] = temperature * (float)logarithm(p);
+        }
     return e;
 }
 

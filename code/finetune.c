@@ -2,6 +2,7 @@
 #include "card.h"
 #include "ensemble.h"
 #include "checkpoint.h"
+#include "elementary.h"
 #include "fail.h"
 #include "file.h"
 #include "loader.h"
@@ -203,10 +204,11 @@ static void predict(struct finetuning *f, const struct examples *examples,
             for (int c = 1; c < classes; c++)
                 best = z[c] > z[best] ? c : best;
             for (int c = 0; c < classes; c++)
-                total += exp((double)z[c] - z[best]);
+                total += exponential_double((double)z[c] - z[best]);
             predictions[first + i] = classes == 1 ? z[0] : best;
             scores[first + i] =
-                classes == 1 ? z[0] : exp((double)z[1] - z[best]) / total;
+                classes == 1 ? z[0]
+                             : exponential_double((double)z[1] - z[best]) / total;
         }
     }
     record_part(f->record, "exam", examples->count, examples->count);

@@ -2,9 +2,10 @@
 #include "kernels.h"
 #include "elementary.h"
 #include "fail.h"
+#include "lanes.h"
+#include "products.h"
 #include "ranks.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -170,21 +171,30 @@ static void to_float_cpu(const real *from, float *to, size_t n)
 }
 
 /* Multiply by matrices on the CPU */
+static struct matrix rows_of(const float *array, int width)
+{
+    return (struct matrix){array, (size_t)width, 1};
+}
+
+static struct matrix columns_of(const float *array, int width)
+{
+    return (struct matrix){array, 1, (size_t)width};
+}
+
+static const struct matrix nothing = {NULL, 0, 1};
+
 static void linear_cpu(const real *x, const real *w, const real *bias, real *y,
                        int rows, int inner, int outer)
 {
-    #pragma omp parallel for if (worth_sharing(rows, outer))
-    for (int i = 0; i < (bias ? rows : 0); i++)
-        memcpy(out(y) + (size_t)i * outer, bias, (size_t)outer * sizeof(float));
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, outer, inner,
-                1, in(x), inner, in(w), inner, bias ? 1 : 0, out(y), outer);
+    product(rows_of(bias ? in(bias) : NULL, 0), rows_of(in(x), inner),
+            columns_of(in(w), inner), out(y), (size_t)outer, rows, inner, outer);
 }
 
 static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
                                       int rows, int inner, int outer, bool accumulate)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, inner, outer,
-                1, in(dy), outer, in(w), inner, accumulate ? 1 : 0, out(dx), inner);
+    product(rows_of(accumulate ? in(dx) : NULL, inner), rows_of(in(dy), outer),
+            rows_of(in(w), inner), out(dx), (size_t)inner, rows, outer, inner);
 }
 
 /* total[width] = the sum of x over its rows; += if accumulate */
@@ -207,8 +217,8 @@ static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
                                        float *dbias, int rows, int inner, int outer,
                                        bool accumulate)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outer, inner, rows, 1, in(dy),
-                outer, in(x), inner, accumulate ? 1 : 0, dw, inner);
+    product(rows_of(accumulate ? dw : NULL, inner), columns_of(in(dy), outer),
+            rows_of(in(x), inner), dw, (size_t)inner, outer, rows, inner);
     if (dbias)
         add_columns(in(dy), rows, outer, dbias, accumulate);
 }
@@ -311,18 +321,15 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
         for (int k = 0; rest && k < width; k++)
             row[k] += rest[k];
         /* Measure a row's mean and deviation */
-        float sum = 0, squares = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int k = 0; k < width; k++)
-            sum += row[k];
-        float mu = sum / (float)width;
-        #pragma omp simd reduction(+ : squares)
-        for (int k = 0; k < width; k++)
-            squares += (row[k] - mu) * (row[k] - mu);
-        float delta = 1 / sqrtf(squares / (float)width + epsilon);
+        float mu = lanes_sum(row, width) / (float)width;
         #pragma omp simd
         for (int k = 0; k < width; k++)
-            normal[k] = in(gain)[k] * ((row[k] - mu) * delta) + in(bias)[k];
+            normal[k] = row[k] - mu;
+        float variance = lanes_dot(normal, normal, width) / (float)width;
+        float delta = 1 / sqrtf(variance + epsilon);
+        #pragma omp simd
+        for (int k = 0; k < width; k++)
+            normal[k] = fmaf(in(gain)[k], normal[k] * delta, in(bias)[k]);
         if (mean) {
             mean[i] = mu;
             deviation[i] = delta;
@@ -335,31 +342,30 @@ static void norm_gradient_cpu(const real *dy, const real *x, const float *mean,
                               struct dropout dropout, real *dsum, real *dx,
                               const struct norm_sums *sums, int rows, int width)
 {
-    size_t stride = 2 * (size_t)width;
+    size_t stride = 4 * (size_t)width;
     float *partial = allocate(PARTS * stride, sizeof *partial);
     #pragma omp parallel for if (worth_sharing(rows, width))
     for (int part = 0; part < PARTS; part++) {
         float *part_gain = partial + part * stride, *part_bias = part_gain + width;
+        float *h = part_bias + width, *g = h + width;
         for (int i = part_start(part, rows); i < part_start(part + 1, rows); i++) {
             const float *dy_row = in(dy) + (size_t)i * width;
             const float *row = in(x) + (size_t)i * width;
             float *dsum_row = out(dsum) + (size_t)i * width;
             /* Turn a row's gradient back through the normalisation */
-            float mu = mean[i], delta = deviation[i], g_sum = 0, gh_sum = 0;
-            #pragma omp simd reduction(+ : g_sum, gh_sum)
-            for (int k = 0; k < width; k++) {
-                float h = (row[k] - mu) * delta, g = in(gain)[k] * dy_row[k];
-                g_sum += g;
-                gh_sum += g * h;
-                part_gain[k] += dy_row[k] * h;
-                part_bias[k] += dy_row[k];
-            }
-            float g_mean = g_sum / (float)width, gh_mean = gh_sum / (float)width;
+            float mu = mean[i], delta = deviation[i];
             #pragma omp simd
             for (int k = 0; k < width; k++) {
-                float h = (row[k] - mu) * delta, g = in(gain)[k] * dy_row[k];
-                dsum_row[k] = delta * (g - g_mean - h * gh_mean);
+                h[k] = (row[k] - mu) * delta;
+                g[k] = in(gain)[k] * dy_row[k];
+                part_gain[k] = fmaf(dy_row[k], h[k], part_gain[k]);
+                part_bias[k] += dy_row[k];
             }
+            float g_mean = lanes_sum(g, width) / (float)width;
+            float gh_mean = lanes_dot(g, h, width) / (float)width;
+            #pragma omp simd
+            for (int k = 0; k < width; k++)
+                dsum_row[k] = delta * fmaf(-h[k], gh_mean, g[k] - g_mean);
             if (dx)
                 drop(dropout, (uint64_t)i * width, dsum_row,
                      out(dx) + (size_t)i * width, width);
@@ -381,12 +387,12 @@ static inline float gelu(float x)
 static inline float gelu_slope(float x)
 {
     float gauss = exponential(-0.5f * x * x);
-    return normal_distribution(x, gauss) + x * gauss * 0.39894228f;
+    return fmaf(x * gauss, 0.39894228f, normal_distribution(x, gauss));
 }
 
 static inline float tanh_slope(float x)
 {
-    float y = tanhf(x);
+    float y = hyperbolic_tangent(x);
     return 1 - y * y;
 }
 
@@ -408,7 +414,7 @@ static void activate_cpu(enum activation f, const real *x, real *y, size_t n)
                 b[i] = gelu(a[i]);
         } else {
             for (int i = 0; i < count; i++)
-                b[i] = f == TANH ? tanhf(a[i]) : a[i] < 0 ? 0 : a[i];
+                b[i] = f == TANH ? hyperbolic_tangent(a[i]) : a[i] < 0 ? 0 : a[i];
         }
     }
 }
@@ -465,23 +471,19 @@ static struct task task_of(const struct attention *a, int number)
     };
 }
 
-/* softmax: turns a row of n scores into probabilities; returns their log sum exp. */
-static float softmax(float *row, int n)
+/* softmax: turns a row of n products into probabilities; they are scores once they are
+   scaled. Returns the scores' log sum exp. */
+static float softmax(float *row, int n, float scale)
 {
-    float largest = row[0], sum = 0;
-    #pragma omp simd reduction(max : largest)
+    float largest = lanes_max(row, n);
+    #pragma omp simd
     for (int j = 0; j < n; j++)
-        largest = row[j] > largest ? row[j] : largest;
-    #pragma omp simd reduction(+ : sum)
-    for (int j = 0; j < n; j++) {
-        row[j] = exponential(row[j] - largest);
-        sum += row[j];
-    }
-    float share = 1 / sum;
+        row[j] = exponential(scale * (row[j] - largest));
+    float sum = lanes_sum(row, n), share = 1 / sum;
     #pragma omp simd
     for (int j = 0; j < n; j++)
         row[j] *= share;
-    return largest + logf(sum);
+    return scale * largest + (float)logarithm(sum);
 }
 
 static void attention_cpu(const struct attention *a, const real *qkv, real *y,
@@ -498,17 +500,17 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
             struct task task = task_of(a, number);
             int n = task.length, keys = task.keys;
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        scale, q, stride, k, stride, 0, p, keys);
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys,
+                    n, depth, keys);
             for (int i = 0; i < n; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
-                logsum[row] = softmax(p + (size_t)i * keys, keys);
+                logsum[row] = softmax(p + (size_t)i * keys, keys, scale);
                 if (a->dropout.rate > 0)
                     drop(a->dropout, row * 65536, p + (size_t)i * keys,
                          p + (size_t)i * keys, keys);
             }
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
-                        1, p, keys, v, stride, 0, out(y) + task.y, a->width);
+            product(nothing, rows_of(p, keys), rows_of(v, stride), out(y) + task.y,
+                    (size_t)a->width, n, keys, depth);
         }
         free(p);
     }
@@ -533,32 +535,30 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
             float *dq = out(dqkv) + task.qkv, *dk = dq + width, *dv = dk + width;
             const float *y_task = in(y) + task.y, *dy_task = in(dy) + task.y;
             /* Multiply for the scores and for the gradient of the probabilities */
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        scale, q, stride, k, stride, 0, p, keys);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, depth,
-                        1, dy_task, width, v, stride, 0, ds, keys);
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n, depth,
+                    keys);
+            product(nothing, rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)keys, n,
+                    depth, keys);
             for (int i = 0; i < n; i++) {
                 /* Turn a row of gradients back through dropout and softmax */
                 size_t row = task.row + (size_t)i * a->heads;
-                float *p_row = p + (size_t)i * keys, *ds_row = ds + (size_t)i * keys, dot = 0;
-                #pragma omp simd reduction(+ : dot)
-                for (int c = 0; c < depth; c++)
-                    dot += dy_task[(size_t)i * width + c] * y_task[(size_t)i * width + c];
+                float *p_row = p + (size_t)i * keys, *ds_row = ds + (size_t)i * keys;
+                float dot = lanes_dot(dy_task + (size_t)i * width, y_task + (size_t)i * width, depth);
                 draw_mask(a->dropout, row * 65536, mask, keys);
                 #pragma omp simd
                 for (int j = 0; j < keys; j++) {
-                    float probability = exponential(p_row[j] - logsum[row]);
-                    ds_row[j] = probability * (mask[j] * ds_row[j] - dot);
+                    float probability = exponential(scale * p_row[j] - logsum[row]);
+                    ds_row[j] = scale * probability * fmaf(mask[j], ds_row[j], -dot);
                     p_row[j] = mask[j] * probability;
                 }
             }
             /* Multiply for the gradients of queries, keys and values */
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, depth, keys,
-                        scale, ds, keys, k, stride, 0, dq, stride);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
-                        scale, ds, keys, q, stride, 0, dk, stride);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, depth, n,
-                        1, p, keys, dy_task, width, 0, dv, stride);
+            product(nothing, rows_of(ds, keys), rows_of(k, stride), dq, (size_t)stride, n, keys,
+                    depth);
+            product(nothing, columns_of(ds, keys), rows_of(q, stride), dk, (size_t)stride, keys, n,
+                    depth);
+            product(nothing, columns_of(p, keys), rows_of(dy_task, width), dv, (size_t)stride, keys,
+                    n, depth);
             for (int j = keys; j < n; j++) {
                 memset(dk + (size_t)j * stride, 0, (size_t)depth * sizeof *dk);
                 memset(dv + (size_t)j * stride, 0, (size_t)depth * sizeof *dv);
@@ -590,72 +590,76 @@ static void scatter_cpu(const real *dy, const int *index, real *dx, int rows, in
 }
 
 /* Compute the softmax loss on the CPU */
-/* Take the logarithm of a softmax's denominator */
+/* Take the exponentials of a row of logits */
 enum { COLUMNS = 512 }; /* of a row of logits, worked on together */
 
-/* log sum exp(z / tau) = largest / tau + rest */
-struct denominator {
-    float largest, rest;
+/* The softmax of z[classes] / temperature. Its logarithm is (z - largest) inverse -
+   rest. */
+struct distribution {
+    float *exponentials; /* exp((z - largest) inverse)[classes] */
+    float largest, inverse, share, rest; /* share: 1 / their sum; rest: its logarithm */
 };
 
-static struct denominator measure(const float *z, int classes, float tau)
+/* exponentials: [classes], for the distribution to keep. */
+static struct distribution distribute(const float *z, int classes, float temperature,
+                                      float *exponentials)
 {
-    float largest = z[0];
+    float largest = lanes_max(z, classes), inverse = 1 / temperature;
     double sum = 0;
     for (int from = 0; from < classes; from += COLUMNS) {
-        int to = from + COLUMNS < classes ? from + COLUMNS : classes;
-        float before = largest, part = 0;
-        #pragma omp simd reduction(max : largest)
-        for (int c = from; c < to; c++)
-            largest = z[c] > largest ? z[c] : largest;
-        #pragma omp simd reduction(+ : part)
-        for (int c = from; c < to; c++)
-            part += exponential((z[c] - largest) / tau);
-        sum = sum * exp((before - largest) / tau) + part;
+        int count = classes - from < COLUMNS ? classes - from : COLUMNS;
+        #pragma omp simd
+        for (int c = from; c < from + count; c++)
+            exponentials[c] = exponential((z[c] - largest) * inverse);
+        sum += (double)lanes_sum(exponentials + from, count);
     }
-    return (struct denominator){largest, (float)log(sum)};
+    return (struct distribution){exponentials, largest, inverse, (float)(1 / sum),
+                                 (float)logarithm(sum)};
 }
 
 /* Tell whether the label has the first largest logit */
-static bool leads(const float *z, int classes, int label)
+static bool leads(const float *z, int label, float largest)
 {
-    bool beaten = false;
-    for (int c = 0; c < label; c++)
-        beaten |= z[c] >= z[label];
-    for (int c = label + 1; c < classes; c++)
-        beaten |= z[c] > z[label];
-    return !beaten;
+    bool first = z[label] == largest;
+    for (int c = 0; first && c < label; c++)
+        first = z[c] < largest;
+    return first;
 }
 
 /* Add the gradient of the label's loss */
-/* gradient[c] += scale (p[c] - [c == label]) for count columns. */
-static void add_label_gradient(float *gradient, const float *z, int count,
-                               struct denominator d, int label, float scale)
+/* gradient[classes] += scale (p - [c == label]) */
+static void add_label_gradient(float *gradient, const struct distribution *p,
+                               int classes, int label, float scale)
 {
-    for (int c = 0; c < count; c++)
-        gradient[c] += scale * exponential((z[c] - d.largest) - d.rest);
-    if (label >= 0 && label < count)
-        gradient[label] -= scale;
+    float share = scale * p->share;
+    #pragma omp simd
+    for (int c = 0; c < classes; c++)
+        gradient[c] = fmaf(share, p->exponentials[c], gradient[c]);
+    gradient[label] -= scale;
 }
 
-/* Add the gradient of the soft targets' loss */
-/* gradient[c] += scale (p[c] - q[c]) / tau for count columns; returns their part of
-   KL(q || p). z, t: logits of student and teacher; dz, dt: their denominators at
-   temperature tau. */
-static double add_soft_gradient(float *gradient, const float *z, const float *t,
-                                int count, struct denominator dz, struct denominator dt,
-                                float tau, float scale)
+/* Put the gradient of the soft targets' loss */
+/* z[classes], the student's logits, become scale (p - q) / temperature; returns KL(q ||
+   p). t[classes]: the teacher's; p, q: the distributions of z and t. Uses up q's
+   exponentials. */
+static float put_soft_gradient(float *z, const float *t, const struct distribution *p,
+                               const struct distribution *q, int classes, float scale)
 {
-    float divergence = 0;
-    #pragma omp simd reduction(+ : divergence)
-    for (int c = 0; c < count; c++) {
-        float log_p = (z[c] - dz.largest) / tau - dz.rest;
-        float log_q = (t[c] - dt.largest) / tau - dt.rest;
-        float p = exponential(log_p), q = exponential(log_q);
-        divergence += q * (log_q - log_p);
-        gradient[c] += scale * (p - q) / tau;
+    float p_share = scale * p->inverse * p->share, inverse = p->inverse;
+    float q_share = scale * q->inverse * q->share, rest = p->rest - q->rest;
+    double sum = 0;
+    float *ep = p->exponentials, *eq = q->exponentials;
+    for (int from = 0; from < classes; from += COLUMNS) {
+        int count = classes - from < COLUMNS ? classes - from : COLUMNS;
+        #pragma omp simd
+        for (int c = from; c < from + count; c++) {
+            float apart = (t[c] - q->largest) - (z[c] - p->largest);
+            z[c] = p_share * ep[c] - q_share * eq[c];
+            eq[c] *= fmaf(apart, inverse, rest);
+        }
+        sum += (double)lanes_sum(eq + from, count);
     }
-    return divergence;
+    return (float)(sum * (double)q->share);
 }
 
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
@@ -663,37 +667,37 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const float *soft_weight, const float *loss_scale,
                              float *label_loss, float *soft_loss, float *hit)
 {
-    #pragma omp parallel for
-    for (int i = 0; i < loss->rows; i++) {
-        float *z = out(student) + (size_t)i * loss->stride;
-        const float *t = teacher ? in(teacher) + (size_t)i * loss->stride : NULL;
-        int label = labels ? labels[i] : -1;
-        bool soft = t && (!soft_weight || soft_weight[i] > 0);
-        /* Measure one row of logits and overwrite it with its gradient */
-        struct denominator guess = {0}, student_soft = {0}, teacher_soft = {0};
-        double divergence = 0;
-        if (label >= 0)
-            guess = measure(z, loss->classes, 1);
-        if (soft) {
-            student_soft = measure(z, loss->classes, loss->temperature);
-            teacher_soft = measure(t, loss->classes, loss->temperature);
-        }
-        label_loss[i] = label >= 0 ? guess.rest + (guess.largest - z[label]) : 0;
-        hit[i] = label >= 0 && leads(z, loss->classes, label);
-        for (int from = 0; from < loss->classes; from += COLUMNS) {
-            int count = loss->classes - from < COLUMNS ? loss->classes - from : COLUMNS;
-            float gradient[COLUMNS] = {0};
+    #pragma omp parallel
+    {
+        size_t stride = (size_t)loss->stride;
+        float *room = allocate(3 * stride, sizeof *room); /* three rows of them */
+        #pragma omp for
+        for (int i = 0; i < loss->rows; i++) {
+            float *z = out(student) + (size_t)i * stride;
+            const float *t = teacher ? in(teacher) + (size_t)i * stride : NULL;
+            int label = labels ? labels[i] : -1;
+            bool soft = t && (!soft_weight || soft_weight[i] > 0);
+            /* Measure one row of logits */
+            struct distribution guess = {0}, p = {0}, q = {0};
             if (label >= 0)
-                add_label_gradient(gradient, z + from, count, guess, label - from,
-                                   loss->label_scale * *loss_scale);
-            if (soft)
-                divergence += add_soft_gradient(gradient, z + from, t + from, count,
-                                                student_soft, teacher_soft, loss->temperature,
-                                                loss->soft_scale * *loss_scale);
-            memcpy(z + from, gradient, (size_t)count * sizeof *gradient);
+                guess = distribute(z, loss->classes, 1, room);
+            if (soft) {
+                p = distribute(z, loss->classes, loss->temperature, room + stride);
+                q = distribute(t, loss->classes, loss->temperature, room + 2 * stride);
+            }
+            label_loss[i] = label >= 0 ? guess.rest + (guess.largest - z[label]) : 0;
+            hit[i] = label >= 0 && leads(z, label, guess.largest);
+            /* Overwrite the row with its gradient */
+            float label_scale = loss->label_scale * *loss_scale;
+            float soft_scale = loss->soft_scale * *loss_scale;
+            soft_loss[i] = soft ? put_soft_gradient(z, t, &p, &q, loss->classes, soft_scale) : 0;
+            if (!soft)
+                memset(z, 0, stride * sizeof *z);
+            if (label >= 0)
+                add_label_gradient(z, &guess, loss->classes, label, label_scale);
+            memset(z + loss->classes, 0, (stride - (size_t)loss->classes) * sizeof *z);
         }
-        memset(z + loss->classes, 0, (size_t)(loss->stride - loss->classes) * sizeof *z);
-        soft_loss[i] = (float)divergence;
+        free(room);
     }
 }
 
@@ -708,13 +712,8 @@ static void cosine_loss_cpu(const real *student, const real *teacher,
         const float *s = in(student) + row, *t = in(teacher) + row;
         float *g = out(gradient) + row, w = weight ? weight[i] : 1;
         /* Measure two hidden states and the angle between them */
-        float ss = 0, tt = 0, st = 0;
-        #pragma omp simd reduction(+ : ss, tt, st)
-        for (int k = 0; k < width; k++) {
-            ss += s[k] * s[k];
-            tt += t[k] * t[k];
-            st += s[k] * t[k];
-        }
+        float ss = lanes_dot(s, s, width), tt = lanes_dot(t, t, width);
+        float st = lanes_dot(s, t, width);
         float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0, inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
         float c = st * inverse_s * inverse_t;
         row_loss[i] = w * (1 - c);
@@ -747,20 +746,30 @@ static void sum_cpu(const float *x, int n, float *total)
 }
 
 /* Step the optimiser on the CPU */
+static double square_sum(const float *x, int n)
+{
+    double lanes[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        #pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            lanes[l] += (double)x[i + l] * x[i + l];
+    for (int l = 0; i + l < n; l++)
+        lanes[l] += (double)x[i + l] * x[i + l];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
 static void square_norm_cpu(const float *gradient, size_t n, float *state)
 {
     size_t spans = (n + SPAN - 1) / SPAN;
     double *squares = allocate(spans, sizeof *squares), total = 0;
     #pragma omp parallel for if (n >= ALONE)
-    for (size_t span = 0; span < spans; span++) {
-        const float *g = gradient + span * SPAN;
-        int count = (int)span_length(span * SPAN, n);
-        double sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int i = 0; i < count; i++)
-            sum += (double)g[i] * g[i];
-        squares[span] = sum;
-    }
+    for (size_t span = 0; span < spans; span++)
+        squares[span] = square_sum(gradient + span * SPAN,
+                                   (int)span_length(span * SPAN, n));
     for (size_t span = 0; span < spans; span++)
         total += squares[span];
     state[NORM2] += (float)total;
@@ -783,10 +792,10 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
 {
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
     float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
-    float t = adamw->t - state[SKIPPED];
+    long t = (long)(adamw->t - state[SKIPPED]);
     bool all = state[SKIPPED] == 0; /* steps were taken */
-    float correction1 = all ? adamw->correction1 : 1 - powf(beta1, t);
-    float correction2 = all ? adamw->correction2 : 1 - powf(beta2, t);
+    float correction1 = all ? adamw->correction1 : (float)(1 - whole_power(beta1, t));
+    float correction2 = all ? adamw->correction2 : (float)(1 - whole_power(beta2, t));
     float step = adamw->rate / correction1, root = 1 / sqrtf(correction2);
     if (factor == 0)
         return;

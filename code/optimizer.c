@@ -1,5 +1,6 @@
 /* Tangled from chapters/49-optimizer.md; edit there. */
 #include "optimizer.h"
+#include "elementary.h"
 #include "fail.h"
 
 #include <math.h>
@@ -83,8 +84,8 @@ void optimizer_step(struct optimizer *o, long step)
         .beta2 = s->beta2,
         .epsilon = s->epsilon,
         .t = (float)(step + 1),
-        .correction1 = (float)(1 - pow(s->beta1, (double)step + 1)),
-        .correction2 = (float)(1 - pow(s->beta2, (double)step + 1)),
+        .correction1 = (float)(1 - whole_power(s->beta1, step + 1)),
+        .correction2 = (float)(1 - whole_power(s->beta2, step + 1)),
     };
     encoder_settle_gradient(m);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)

@@ -67,6 +67,7 @@ static const struct group recipe_group = GROUP(recipe_fields),
 static const struct field run_fields[] = {
     {"seed", SEED, IN(seed), NULL, false},
     {"device", TEXT, IN(device), NULL, false},
+    {"bits", FLAG, IN(same_bits), "any same", false},
     {"data", FLAG, IN(toyland), "real toyland", false},
     {"jobs", COUNT, IN(jobs), NULL, true},
     {"checkpoint", REAL, IN(checkpoint), NULL, true},

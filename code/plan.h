@@ -99,6 +99,7 @@ struct plan {
     int jobs;                            /* stages side by side */
     double checkpoint, weave;            /* seconds between two; 0: none */
     const char *device;
+    bool same_bits;                      /* all products are made in order */
     bool toyland, extended;
     uint64_t seed;                       /* of the teacher and its corpus */
     int paragraphs, train, dev;          /* of Toyland */

@@ -2,6 +2,8 @@
 #ifndef RANDOM_H
 #define RANDOM_H
 
+#include "elementary.h"
+
 #include <math.h>
 #include <stdint.h>
 
@@ -53,12 +55,12 @@ RANDOM_INLINE uint64_t random_below(uint64_t key, uint64_t counter, uint64_t n)
 }
 
 /* random_normal: standard normal, by Box and Muller's transform. */
-RANDOM_INLINE double random_normal(uint64_t key, uint64_t counter)
+static inline double random_normal(uint64_t key, uint64_t counter)
 {
     uint64_t bits = random_bits(key, counter);
     double u = ((double)(bits >> 32) + 1) * 0x1p-32,
            v = (double)(uint32_t)bits * 0x1p-32;
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+    return sqrt(-2 * logarithm(u)) * cosine_of_turns(v);
 }
 
 /* random_shuffle: puts order[0 .. n-1] into a random order (Fisher and Yates). */

@@ -1,6 +1,7 @@
 /* Tangled from chapters/50-stages.md; edit there. */
 #include "stage.h"
 #include "fail.h"
+#include "products.h"
 #include "ranks.h"
 
 #include <limits.h>
@@ -129,8 +130,10 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
     }
     if (settings && stage.teacher)
         settings_override(settings, "teacher.source", stage.teacher);
-    if (settings)
+    if (settings) {
         stage.plan = plan_open(settings);
+        products_in_order(stage.plan->same_bits);
+    }
     return stage;
 }
 
@@ -159,6 +162,9 @@ static const struct kernels *opened; /* NULL: none yet */
 const struct kernels *stage_kernels(const struct stage *stage)
 {
     opened = kernels_open(stage->plan->device);
+    if (stage->plan->same_bits && opened != kernels_cpu())
+        fail("run.bits", "\"same\" is a promise of the CPU; expected run.device = cpu, "
+                         "found %s", opened->name);
     return opened;
 }
 

@@ -16,6 +16,7 @@
 #include "catch.h"
 #include "check.h"
 #include "elementary.h"
+#include "lanes.h"
 
 static const double FORWARD = 2e-6, GRADIENT = 1e-4;
 
@@ -528,12 +529,103 @@ static void elementary_functions_are_accurate(void **state)
     }
     check_report("check.exponential.error", "%.1e", exponential_error);
     check_report("check.normal.error", "%.1e", normal_error);
-    assert_true(exponential_error < 3e-7);
+    assert_true(exponential_error < 8e-8);
     assert_true(normal_error < 3e-7);
-    assert_true(exponential(0) == 1);
-    assert_true(exponential(-1e30f) < 1e-37f);
+    assert_true(exponential(0) == 1 && exponential(-0.0f) == 1 && exponential(1e-40f) == 1);
+    assert_true(exponential(-87) > 0 && exponential(-87.1f) == 0);
+    assert_true(exponential(-1e30f) == 0 && exponential(-INFINITY) == 0);
     assert_true(isnan(exponential(NAN)));
     assert_true(isnan(normal_distribution(NAN, NAN)));
+    assert_true(normal_distribution(INFINITY, 0) == 1 && normal_distribution(-INFINITY, 0) == 0);
+}
+
+/* The larger error, of which what is not a number is the largest. */
+static long double worse(long double error, long double value, long double right)
+{
+    long double e = fabsl(value - right);
+    return e <= error ? error : e;
+}
+
+static void double_functions_are_accurate(void **state)
+{
+    (void)state;
+    long double exponential_error = 0, logarithm_error = 0, cosine_error = 0, power_error = 0;
+    for (double x = -708; x <= 709; x += 0.0137)
+        exponential_error = worse(exponential_error, exponential_double(x) / expl(x), 1);
+    assert_true(exponential_error < 2e-16L);
+    for (double x = 0x1p-1060; x < 1e308; x *= 1.0123)
+        logarithm_error = worse(logarithm_error, logarithm(x) / logl(x), 1);
+    for (double off = 0.5; off > 1e-15; off *= 0.99) { /* near 1, where it is nearly nothing */
+        logarithm_error = worse(logarithm_error, logarithm(1 - off) / logl(1 - off), 1);
+        logarithm_error = worse(logarithm_error, logarithm(1 + off) / logl(1 + off), 1);
+    }
+    assert_true(logarithm_error < 4e-16L);
+    for (int i = 0; i <= 100000; i++)
+        cosine_error = worse(cosine_error, cosine_of_turns(i / 1e5), cosl(2 * acosl(-1) * (i / 1e5)));
+    assert_true(cosine_error < 2e-16L);
+    for (long n = 1; n < 20000; n += n / 8 + 1) {
+        long double right = powl(0.999f, n);
+        power_error = worse(power_error, whole_power(0.999f, n) / (n * right), 1.0L / n);
+    }
+    assert_true(power_error < 0x1p-53L);
+}
+
+static void tangents_are_accurate(void **state)
+{
+    (void)state;
+    double error = 0;
+    for (double x = 1e-30; x < 1e4; x *= 1.0012) {
+        float at = (float)x, y = hyperbolic_tangent(at);
+        error = fmax(error, fabs(y / tanh(at) - 1));
+        assert_true(hyperbolic_tangent(-at) == -y);
+    }
+    assert_true(error < 7e-8);
+    assert_true(hyperbolic_tangent(INFINITY) == 1 && hyperbolic_tangent(-INFINITY) == -1);
+    assert_true(hyperbolic_tangent(1e-40f) == 1e-40f && signbit(hyperbolic_tangent(-0.0f)));
+    assert_true(isnan(hyperbolic_tangent(NAN)));
+}
+
+static void double_functions_know_their_limits(void **state)
+{
+    (void)state;
+    assert_true(exponential_double(0) == 1 && exponential_double(5e-324) == 1);
+    assert_true(exponential_double(-INFINITY) == 0 && exponential_double(-1e300) == 0);
+    assert_true(isinf(exponential_double(INFINITY)) && isinf(exponential_double(710)));
+    assert_true(isnan(exponential_double(NAN)));
+    assert_true(logarithm(1) == 0 && logarithm(0) == -INFINITY && logarithm(INFINITY) == INFINITY);
+    assert_true(isnan(logarithm(-1)) && isnan(logarithm(-INFINITY)) && isnan(logarithm(NAN)));
+    assert_true(cosine_of_turns(0) == 1 && cosine_of_turns(0.5) == -1 && cosine_of_turns(1) == 1);
+    assert_true(cosine_of_turns(0.25) == 0 && cosine_of_turns(0.75) == 0 && isnan(cosine_of_turns(NAN)));
+    assert_true(whole_power(0.5, 0) == 1 && whole_power(0.5, 13) == 0x1p-13 && whole_power(0, 5) == 0);
+    assert_true(whole_power(0.9, 1000000000) == 0 && whole_power(1, 1000000000) == 1);
+    assert_true(isnan(whole_power(NAN, 3)));
+}
+
+/* ---- Sums in lanes ---- */
+
+static void lanes_are_folded_in_their_order(void **state)
+{
+    (void)state;
+    float x[70], y[70];
+    for (int i = 0; i < 70; i++)
+        x[i] = (float)random_normal(1, (uint64_t)i), y[i] = (float)random_normal(2, (uint64_t)i);
+    for (int n = 0; n <= 70; n++) {
+        float sums[LANES] = {0}, products[LANES] = {0}, largest = -INFINITY;
+        for (int i = 0; i < n; i++) {
+            sums[i % LANES] += x[i];
+            products[i % LANES] = fmaf(x[i], y[i], products[i % LANES]);
+            largest = fmaxf(largest, x[i]);
+        }
+        for (int l = 0; l < 8; l++)
+            sums[l] += sums[l + 8];
+        assert_true(lanes_sum(x, n) == ((sums[0] + sums[4]) + (sums[2] + sums[6]))
+                                           + ((sums[1] + sums[5]) + (sums[3] + sums[7])));
+        assert_true(lanes_dot(x, y, n) == lanes_fold(products));
+        assert_true(lanes_max(x, n) == largest);
+    }
+    x[20] = NAN, x[50] = INFINITY;
+    assert_true(isnan(lanes_sum(x, 33)) && isnan(lanes_dot(x, y, 33)));
+    assert_true(isfinite(lanes_max(x, 33)) && lanes_max(x, 70) == INFINITY && lanes_max(x + 20, 1) == -INFINITY);
 }
 
 /* ---- Attention ---- */
@@ -1076,6 +1168,10 @@ int main(void)
         TEST(activations_are_summed),
         TEST(sums_are_added),
         TEST(elementary_functions_are_accurate),
+        TEST(double_functions_are_accurate),
+        TEST(tangents_are_accurate),
+        TEST(double_functions_know_their_limits),
+        TEST(lanes_are_folded_in_their_order),
         TEST(attention_is_right),
         TEST(rows_are_gathered_and_scattered),
         TEST(softmax_loss_is_right),

@@ -1,0 +1,72 @@
+/* Tangled from chapters/21-kernels-cpu.md; edit there. */
+#ifndef LANES_H
+#define LANES_H
+
+#include <math.h>
+
+/* The running sums of one sum. */
+enum { LANES = 16 };
+
+/* lanes_fold: the sum of the lanes, lane l + 8 to lane l first, then l + 4, l + 2,
+   l + 1. Uses them up. */
+/* Fold the lanes */
+static inline float lanes_fold(float lanes[LANES])
+{
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* lanes_sum: x[0] + ... + x[n - 1]; 0 if n is 0. Element i goes to lane i % LANES. */
+/* Sum in lanes */
+static inline float lanes_sum(const float *x, int n)
+{
+    float lanes[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        #pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            lanes[l] += x[i + l];
+    for (int l = 0; i + l < n; l++)
+        lanes[l] += x[i + l];
+    return lanes_fold(lanes);
+}
+
+/* lanes_dot: x[0] y[0] + ... + x[n - 1] y[n - 1], each product and its addition rounded
+   once; 0 if n is 0. */
+/* Multiply and sum in lanes */
+static inline float lanes_dot(const float *x, const float *y, int n)
+{
+    float lanes[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        #pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            lanes[l] = fmaf(x[i + l], y[i + l], lanes[l]);
+    for (int l = 0; i + l < n; l++)
+        lanes[l] = fmaf(x[i + l], y[i + l], lanes[l]);
+    return lanes_fold(lanes);
+}
+
+/* lanes_max: the largest of x[n] that is a number; -INFINITY if there is none. */
+/* Find the largest in lanes */
+static inline float lanes_max(const float *x, int n)
+{
+    float lanes[LANES];
+    int i = 0;
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        #pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (int l = 0; i + l < n; l++)
+        lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] = lanes[l + half] > lanes[l] ? lanes[l + half] : lanes[l];
+    return lanes[0];
+}
+
+#endif
