@@ -132,10 +132,12 @@ static struct measure *glue_part(const struct findings *f, const struct task *ta
 static void find_glue(struct findings *f, const struct planned_model *model)
 {
     int tasks = 0;
-    for (const struct task *task = task_list; task->name; task++)
-        if (task->glue && ++tasks)
+    for (const struct task *task = task_list; task->name; task++) {
+        tasks += task->glue;
+        if (task->glue)
             add(f, GLUE, run_sheet(f->run, task->name), model,
                 glue_part(f, task, model->name));
+    }
     add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;

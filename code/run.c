@@ -349,7 +349,6 @@ struct run *run_open(const char *folder, const struct plan *plan)
             run->models[run->model_count++] = &plan->models[i];
     return run;
 }
-
 void run_close(struct run *run)
 {
     json_decref(run->stages);

@@ -13,13 +13,12 @@ tell() {
 }
 
 began=$(date +%s)
-while [ $# -gt 0 ]; do
-    $MAKE -j"$jobs" "$1.tier" || exit
+for tier; do
+    $MAKE -j"$jobs" "$tier.tier" || exit
     shift
-    if [ $# = 0 ]; then
-        tell
-    elif [ "$seconds" != never ] && [ $(($(date +%s) - began)) -ge "$seconds" ]; then
-        tell
-        began=$(date +%s)
-    fi
+    [ $# -gt 0 ] && [ "$seconds" != never ] &&
+        [ $(($(date +%s) - began)) -ge "$seconds" ] || continue
+    tell
+    began=$(date +%s)
 done
+tell

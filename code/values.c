@@ -305,21 +305,20 @@ static void set_shape(const struct run *run, const char *model, json_t *values)
 
 static void set_models(const struct results *r, json_t *values)
 {
+    static const char *const origins[][2] = {
+        {"from scratch", "trained from scratch for this report"},
+        {"given a head", "published, with a masked-word head trained for this report"},
+        {"adopted", "taken as it is published"}};
     const json_t *teacher = json_at(r->run->stages, "teacher");
     const struct planned_model *student = plan_model(r->run->plan, "student");
-    const char *beginning = text_at(teacher, "beginning", "");
-    bool scratch = !strcmp(beginning, "from scratch"),
-         headed = !strcmp(beginning, "given a head"),
-         adopted = !strcmp(beginning, "adopted");
+    const char *beginning = text_at(teacher, "beginning", ""),
+               *origin = "of an origin that was not recorded";
     struct words layers = {NULL, 0};
     double millions = 1e-6 * number_at(teacher, "tokens");
-    value_set(values, scratch   ? "trained from scratch for this report"
-                      : headed  ? "published, with a masked-word head trained for this "
-                                  "report"
-                      : adopted ? "taken as it is published"
-                                : "of an origin that was not recorded",
-              "teacher.origin");
-    value_flag(values, scratch, "teacher.scratch");
+    for (int i = 0; i < 3; i++)
+        origin = strcmp(origins[i][0], beginning) ? origin : origins[i][1];
+    value_set(values, origin, "teacher.origin");
+    value_flag(values, !strcmp(beginning, "from scratch"), "teacher.scratch");
     value_set(values, rounded(millions, millions < 1 ? 1 : 0), "teacher.millions");
     value_set(values, rounded(number_at(teacher, "seconds") / 60, 1),
               "teacher.minutes");

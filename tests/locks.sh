@@ -77,7 +77,7 @@ kill -s KILL $maker "$owner" && wait $maker 2>/dev/null
 left() { ! (experiment tiny) >refusal 2>&1 && cat refusal && grep -q "^lock: results/tiny: is in use by what process $owner, of 20.*, has left running" refusal; }
 check "but what it has left running keeps the lock" left
 rm -f hold-*
-sleep 1
+flock -w 120 results/.tiny.lock true
 check "until it ends" eval '(experiment tiny) >after 2>&1 || { cat after; false; }'
 check "again with the same results" same_run tiny other
 
