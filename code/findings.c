@@ -78,8 +78,8 @@ static void find_scores(struct findings *f, const struct sheet *sheet)
     add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
-        struct tries tries = {sheet->labels, a->predictions, a->origin,
-                              sheet->rows,   a->seeds,       a->model->rank};
+        struct tries tries = {sheet->labels, a->predictions, a->origin, sheet->rows,
+                              a->seeds};
         add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
             NOT_MEASURED);
         tries.predictions = a->others;

@@ -889,10 +889,21 @@ static void set_gpu(const struct run *run, const json_t *gpu, json_t *values)
 }
 
 /* Make all values */
+static void set_held_back(const struct plan *plan, json_t *values)
+{
+    int rows = 0;
+    bool rehearsal = false;
+    for (int i = 0; i < plan->task_count; i++) {
+        rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
+        rehearsal |= plan->tasks[i].rehearsal;
+    }
+    value_flag(values, rows > 0 && !rehearsal, "held-back.unseen");
+    value_flag(values, rehearsal, "held-back.scored");
+    value_set(values, rounded(rows, 0), "held-back.rows");
+}
 static void set_kinds(const struct findings *f, json_t *values)
 {
     const struct run *run = f->run;
-    const struct sheet *mrpc = run_sheet(run, "mrpc");
     bool others = false, confusion = false, students = false;
     struct words above = {NULL, 0};
     for (int i = 0; i < run->count; i++) {
@@ -915,8 +926,6 @@ static void set_kinds(const struct findings *f, json_t *values)
     value_flag(values, others, "glue.others");
     value_flag(values, confusion, "confusion.known");
     value_flag(values, students, "models.others");
-    value_flag(values, (run_answers(mrpc, "teacher") && run_answers(mrpc, "student")
-                        && run_answers(mrpc, "student-alone")), "mrpc.alone");
 }
 json_t *values_make(const struct findings *findings, const struct verdicts *verdicts,
                     const json_t *settings, const json_t *given)
@@ -924,6 +933,7 @@ json_t *values_make(const struct findings *findings, const struct verdicts *verd
     const struct run *run = findings->run;
     json_t *values = json_object();
     set_provenance(run, settings, given, values);
+    set_held_back(run->plan, values);
     set_models(run, values);
     set_cuts(run, values);
     set_missing(run, values);
