@@ -1,10 +1,9 @@
 # Tangled from chapters/54-fine-tuning.md; edit there.
 # usage: sh code/choose.sh PROFILE 'RATE...' 'EPOCHS...' [--SECTION.SETTING VALUE]...
 # Fine-tunes teacher and student of code/PROFILE.settings with each rate and number of
-# epochs, on a part of the training rows, and prints for each task the median score on
-# the rows held back, and the mean of the two medians. Reads build/PROFILE/data, which
-# make data PROFILE=... writes; keeps what it trains in build/PROFILE/choice, and goes on
-# there if it was interrupted.
+# epochs, and prints for each task the median score on the rows held back, and the mean
+# of the two medians. Reads build/PROFILE/data, which make data PROFILE=... writes;
+# keeps what it trains in build/PROFILE/choice, and goes on there if it was interrupted.
 set -eu
 export LC_ALL=C OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 profile=$1 rates=$2 epochs=$3
