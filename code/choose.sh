@@ -1,16 +1,21 @@
 # Tangled from chapters/54-fine-tuning.md; edit there.
 # usage: sh code/choose.sh PROFILE 'RATE...' 'EPOCHS...' [--SECTION.SETTING VALUE]...
-# Fine-tunes teacher and student of code/PROFILE.settings with each rate and number of
-# epochs, and prints for each task the median score on the rows held back, and the mean
-# of the two medians. Reads build/PROFILE/data, which make data PROFILE=... writes;
-# keeps what it trains in build/PROFILE/choice, and goes on there if it was interrupted.
+# Fine-tunes teacher and student of a profile, by its name or its path, with each rate
+# and number of epochs, and prints for each task the median score on the rows held back,
+# and the mean of the two medians. Reads build/PROFILE/data, which make data PROFILE=...
+# writes; keeps what it trains in build/PROFILE/choice, and goes on there if it was
+# interrupted.
 set -eu
 export LC_ALL=C OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 profile=$1 rates=$2 epochs=$3
 shift 3
-build=${BUILD:-build} distil=${BUILD:-build}/distil
-run=$build/$profile/choice
-given="--profile code/$profile.settings --data $build/$profile/data"
+case $profile in
+*.settings) settings=$profile ;;
+*) settings=code/$profile.settings ;;
+esac
+name=${settings##*/} build=${BUILD:-build} distil=${BUILD:-build}/distil
+folder=$build/${name%.settings}
+run=$folder/choice given="--profile $settings --data $folder/data"
 
 # Train what settings are chosen with
 [ -d "$run/models/teacher" ] ||
