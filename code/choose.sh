@@ -2,9 +2,9 @@
 # usage: sh code/choose.sh PROFILE 'RATE...' 'EPOCHS...' [--SECTION.SETTING VALUE]...
 # Fine-tunes teacher and student of a profile, by its name or its path, with each rate
 # and number of epochs, and prints for each task the median score on the rows held back,
-# and the mean of the two medians. Reads build/PROFILE/data, which make data PROFILE=...
-# writes; keeps what it trains in build/PROFILE/choice, and goes on there if it was
-# interrupted.
+# the mean of the two medians, and the spread of the student's scores from the lowest to
+# the highest. Reads build/PROFILE/data, which make data PROFILE=... writes; keeps what
+# it trains in build/PROFILE/choice, and goes on there if it was interrupted.
 set -eu
 export LC_ALL=C OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 profile=$1 rates=$2 epochs=$3
@@ -51,7 +51,9 @@ for task in cola mrpc imdb; do
         done
     done
 done | xargs -P 2 -I CHOICE sh "$0" "$profile" one CHOICE "$@" | sort -k 1,4 -k 5n |
-    awk 'BEGIN { print "task\trate\tepochs\tteacher\tstudent\tmean" }
-         NR % 3 == 2 { if ($4 == "student") student = $5
-                       else print $1 "\t" $2 "\t" $3 "\t" $5 "\t" student \
-                                  "\t" (student + $5) / 2 }'
+    awk 'BEGIN { print "task\trate\tepochs\tteacher\tstudent\tmean\tspread"
+                 OFS = "\t" }
+         NR % 6 == 1 { low = $5 }
+         NR % 6 == 2 { student = $5 }
+         NR % 6 == 3 { spread = $5 - low }
+         NR % 6 == 5 { print $1, $2, $3, $5, student, (student + $5) / 2, spread }'
