@@ -52,8 +52,8 @@ for task in cola mrpc imdb; do
     done
 done | xargs -P 2 -I CHOICE sh "$0" "$profile" one CHOICE "$@" | sort -k 1,4 -k 5n |
     awk 'BEGIN { print "task\trate\tepochs\tteacher\tstudent\tmean\tspread"
-                 OFS = "\t" }
+                 OFS = "\t"; OFMT = "%.2f" }
          NR % 6 == 1 { low = $5 }
-         NR % 6 == 2 { student = $5 }
+         NR % 6 == 2 { student = $5 + 0 }
          NR % 6 == 3 { spread = $5 - low }
-         NR % 6 == 5 { print $1, $2, $3, $5, student, (student + $5) / 2, spread }'
+         NR % 6 == 5 { print $1, $2, $3, $5 + 0, student, (student + $5) / 2, spread }'

@@ -38,7 +38,7 @@ choose() { BUILD=$folder sh code/choose.sh tests/fixtures/tiny.settings "1e-3" "
 check "a choice is tried" choose
 check "each task and number of epochs has its scores" same "$(cut -f 1-3 "$folder/choice" | tr '\t\n' '  ')" \
     "task rate epochs cola 1e-3 1 cola 1e-3 2 imdb 1e-3 1 imdb 1e-3 2 mrpc 1e-3 1 mrpc 1e-3 2 "
-check "the mean is that of teacher and student" awk 'NR > 1 && ($4 + $5 - 2 * $6) ^ 2 > 1e-6 { exit 1 }' "$folder/choice"
+check "the mean is that of teacher and student" awk 'NR > 1 && ($4 + $5 - 2 * $6) ^ 2 > 1e-3 { exit 1 }' "$folder/choice"
 cp "$folder/choice" "$folder/first"
 check "what was tried is not tried again" sh -c "BUILD=$folder DISTIL_CACHE= timeout 3 sh code/choose.sh \
     tests/fixtures/tiny.settings 1e-3 '1 2' --finetune.held-back 20 | cmp - $folder/first"
