@@ -83,8 +83,8 @@ static void find_scores(struct findings *f, const struct answers *a)
 {
     const struct sheet *sheet = a->sheet;
     const struct task *task = sheet->task;
-    struct tries tries = {sheet->labels, a->predictions, a->origin,
-                          sheet->rows,   a->seeds,       a->model->rank};
+    struct tries tries = {sheet->labels, a->predictions, a->origin, sheet->rows,
+                          a->seeds};
     add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries));
     tries.predictions = a->others;
     if (task->also)

@@ -72,14 +72,15 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
              f->shape.positions, p->length);
     struct reading reading = {.length = p->length,
                               .stride = p->stride,
-                              .limit = split == TRAIN ? p->train_rows : p->dev_rows};
+                              .limit = split == TRAIN ? p->train_rows : p->dev_rows,
+                              .held_back = p->held_back};
     struct examples *examples =
         task_read(task, stage->data, split, f->tokenizer, reading);
     if (!stage->plan->toyland)
         task_check_rows(task, split, examples);
     if (examples->kept < examples->rows && f->record)
         record_cut(f->record, examples->kept, examples->rows, "rows", "%s %s:",
-                   task->title, split == TRAIN ? "train" : "dev");
+                   task->title, split == DEV ? "dev" : "train");
     return examples;
 }
 
@@ -88,12 +89,14 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
     if (f->task->of)
         fail(f->task->name, "has no training set; it is predicted along with %s",
              f->task->of);
+    enum split split = f->planned->rehearsal ? HELD_BACK : DEV;
     for (const struct task *task = task_list; task->name; task++)
-        if (task == f->task || (task->of && strcmp(task->of, f->task->name) == 0)) {
+        if (task == f->task || (split == DEV && task->of
+                                && strcmp(task->of, f->task->name) == 0)) {
             if (f->exam_count == MOST_EXAMS)
                 fail(task->name, "is one task of %s too many", f->task->name);
             f->exams[f->exam_count++] =
-                (struct exam){task, read_split(stage, f, task, DEV), 0};
+                (struct exam){task, read_split(stage, f, task, split), 0};
         }
 }
 

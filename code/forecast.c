@@ -94,10 +94,11 @@ static struct reading_load load_of(const struct plan *plan,
     enum { SENTENCE = 20, UNKNOWN = 10000 };
     const struct task *task = t->task;
     double rows = plan->toyland ? plan->train : task->rows[TRAIN],
-           exam = plan->toyland ? plan->dev : task->rows[DEV];
+           exam = t->rehearsal    ? t->held_back
+                  : plan->toyland ? plan->dev : task->rows[DEV];
     bool full = task->answer == A_SPAN || task->tree[TRAIN];
     int length = SENTENCE * (task->second ? 2 : 1);
-    rows = rows > 0 ? rows : UNKNOWN;
+    rows = rows > t->held_back ? rows - t->held_back : UNKNOWN;
     exam = exam > 0 ? exam : UNKNOWN / 10;
     return (struct reading_load){
         t->train_rows && t->train_rows < rows ? t->train_rows : rows,

@@ -9,7 +9,7 @@
 
 enum {
     BOOTSTRAP_SEED = 2019,    /* fixed: the same run gives the same intervals */
-    ORIGINS_PLACE = 1000000   /* behind the places of all tasks */
+    ORIGINS_PLACE = 1000000   /* behind those of all tasks */
 };
 
 /* Find the middle of some values */
@@ -33,7 +33,7 @@ double measure_median(const double *values, int n)
 struct scoring {
     enum metric metric;
     const struct tries *tries;
-    uint64_t rows_place, seeds_place, origins_place;
+    uint64_t place;        /* of the task: of its rows; behind it, of its seeds */
     int families, *family; /* [seeds] that of each fine-tuning, from 0 */
 };
 
@@ -54,12 +54,12 @@ static void number_families(struct scoring *s)
 /* The seeds that one life has; at most families * seeds of them. Returns how many. */
 static int draw_seeds(const struct scoring *s, uint64_t life, int *drawn)
 {
-    uint64_t origins = random_key(BOOTSTRAP_SEED, life, s->origins_place),
-             seeds = random_key(BOOTSTRAP_SEED, life, s->seeds_place);
+    uint64_t many = (uint64_t)s->families,
+             origins = random_key(BOOTSTRAP_SEED, life, ORIGINS_PLACE + many),
+             seeds = random_key(BOOTSTRAP_SEED, life, s->place + many);
     int count = 0, members[s->tries->seeds];
     for (int i = 0; i < s->families; i++) {
-        int family = (int)random_below(origins, (uint64_t)i, (uint64_t)s->families),
-            size = 0;
+        int family = (int)random_below(origins, (uint64_t)i, many), size = 0;
         for (int seed = 0; seed < s->tries->seeds; seed++)
             if (s->family[seed] == family)
                 members[size++] = seed;
@@ -75,7 +75,7 @@ static double score_resample(const struct scoring *s, uint64_t life)
 {
     const struct tries *tries = s->tries;
     size_t rows = (size_t)tries->rows, seeds = (size_t)(s->families * tries->seeds);
-    uint64_t key = random_key(BOOTSTRAP_SEED, life, s->rows_place);
+    uint64_t key = random_key(BOOTSTRAP_SEED, life, s->place);
     int *row = allocate(rows, sizeof *row), *seed = allocate(seeds, sizeof *seed);
     double *labels = allocate(rows, sizeof *labels),
            *predictions = allocate(rows, sizeof *predictions),
@@ -103,11 +103,8 @@ static double score_resample(const struct scoring *s, uint64_t life)
 struct measure *measure_scores(const struct task *task, enum metric metric,
                                const struct tries *tries)
 {
-    uint64_t base = 1000 * (uint64_t)(task - task_list);
-    uint64_t place = (uint64_t)tries->place;
-    struct scoring s = {.metric = metric, .tries = tries, .rows_place = base,
-                        .seeds_place = base + 1 + place,
-                        .origins_place = ORIGINS_PLACE + place};
+    struct scoring s = {.metric = metric, .tries = tries,
+                        .place = 1000 * (uint64_t)(task - task_list)};
     struct measure *measure = allocate(1, sizeof *measure);
     double *scores = allocate((size_t)tries->seeds, sizeof *scores);
     for (int seed = 0; seed < tries->seeds; seed++)

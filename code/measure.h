@@ -29,12 +29,11 @@ struct tries {
     const int *origin;           /* [seeds] the distillation that each began with, from
                                     0; NULL: all began alike */
     int rows, seeds;
-    int place;                   /* tells the models of a task apart */
 };
 
 /* measure_scores: the median over seeds of the task's score, by one of its metrics, in
-   percent. All models of one task draw the same rows; each draws its own seeds, and
-   the same distillations in all tasks. The caller frees it. */
+   percent. All models of one task draw the same rows; those with as many distillations
+   draw the same seeds, and the same distillations in all tasks. The caller frees it. */
 struct measure *measure_scores(const struct task *task, enum metric metric,
                                const struct tries *tries);
 

@@ -128,6 +128,8 @@ static const struct field task_fields[] = {
     {"length", COUNT, IN(length), NULL, false},
     {"train-rows", COUNT, IN(train_rows), NULL, false},
     {"dev-rows", COUNT, IN(dev_rows), NULL, false},
+    {"held-back", COUNT, IN(held_back), NULL, false},
+    {"exam", FLAG, IN(rehearsal), "development held-back", false},
 };
 static const struct field stride_fields[] = {
     {"stride", COUNT, IN(stride), NULL, false},
@@ -443,6 +445,9 @@ static void add_task(void *context, const char *name)
     if (task->task->answer == A_SPAN)
         read_group(s, sections, stride_group, task);
     read_recipe(s, sections, &task->recipe);
+    if (task->rehearsal && task->held_back == 0)
+        fail(settings_path(s), "[finetune] exam: expected held-back to be 1 or more "
+             "where held-back rows are predicted");
     task->seeds = settings_list(s, sections, "seeds", task->seed, MOST_SEEDS);
     list_models(plan, task);
     free(sections);

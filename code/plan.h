@@ -74,6 +74,9 @@ struct planned_task {
     bool *extended;                      /* [model_count] listed as an extended one */
     int length, stride;                  /* tokens; stride: of spans */
     int train_rows, dev_rows;            /* of a class-balanced sample; 0: all */
+    int held_back;                       /* rows that are not trained on, and */
+    bool rehearsal;                      /* they are predicted, not the development
+                                            set */
     struct recipe recipe;
 };
 

@@ -421,8 +421,9 @@ static void read_tree(const struct task *task, const char *data_dir, enum split 
 enum { SAMPLING = 0x73616d70 };
 
 /* sample: which of count rows are kept, [count]. list: their labels; NULL: of one
-   class, all. */
-static bool *sample(const struct row *list, int count, int classes, int limit)
+   class, all. barred: [count] those that are not to be; NULL: none. */
+static bool *sample(const struct row *list, int count, int classes, int limit,
+                    const bool *barred)
 {
     int *order = batch_order(count, SAMPLING, 0), kept = 0;
     int *taken = allocate((size_t)classes, sizeof *taken);
@@ -431,7 +432,8 @@ static bool *sample(const struct row *list, int count, int classes, int limit)
         for (int i = 0; i < count && kept < limit; i++) {
             int row = order[i], class = classes > 1 ? (int)list[row].label : 0;
             int share = limit / classes + (class < limit % classes);
-            if (!keep[row] && (round == 1 || taken[class] < share)) {
+            if (!keep[row] && (round == 1 || taken[class] < share)
+                && !(barred && barred[row])) {
                 keep[row] = true;
                 taken[class]++;
                 kept++;
@@ -442,9 +444,31 @@ static bool *sample(const struct row *list, int count, int classes, int limit)
     return keep;
 }
 
-static void keep_sample(struct rows *rows, int classes, int limit)
+/* stored_in: the split in whose files a split's rows are. */
+static enum split stored_in(enum split split)
 {
-    bool *keep = sample(rows->list, rows->count, classes, limit);
+    return split == DEV ? DEV : TRAIN;
+}
+
+/* choose_rows: which of the count > 0 rows of a split's files are read, [count]; in
+   *split_rows how many of them are in the split. */
+static bool *choose_rows(const struct row *list, int count, int classes,
+                         enum split split, struct reading reading, int *split_rows)
+{
+    int held_back = split == DEV ? 0 : reading.held_back;
+    held_back = held_back < count ? held_back : count;
+    bool *held = sample(list, count, classes, held_back, NULL);
+    *split_rows = split == HELD_BACK ? held_back : count - held_back;
+    if (split == HELD_BACK)
+        return held;
+    bool *keep =
+        sample(list, count, classes, reading.limit ? reading.limit : count, held);
+    free(held);
+    return keep;
+}
+
+static void keep_rows(struct rows *rows, const bool *keep)
+{
     int count = 0;
     for (int i = 0; i < rows->count; i++) {
         if (keep[i]) {
@@ -455,7 +479,6 @@ static void keep_sample(struct rows *rows, int classes, int limit)
         }
     }
     rows->count = count;
-    free(keep);
 }
 
 /* Encode the rows */
@@ -523,7 +546,15 @@ static void need_rows(const struct task *task, const char *data_dir, enum split 
 {
     if (count == 0)
         fail(data_dir, "has no row of %s in its %s", task->title,
-             split == TRAIN ? "training set" : "development set");
+             split == DEV ? "development set" : "training set");
+}
+
+static void need_some(const struct task *task, const char *data_dir, enum split split,
+                      const struct examples *e)
+{
+    if (e->rows == 0)
+        fail(data_dir, "has %d training rows of %s: %s of them held back", e->published,
+             task->title, split == TRAIN ? "expected fewer" : "expected some");
 }
 
 static struct examples *read_windows(const struct task *task, const char *data_dir,
@@ -531,17 +562,16 @@ static struct examples *read_windows(const struct task *task, const char *data_d
                                      const struct tokenizer *tokenizer,
                                      struct reading reading)
 {
-    char *path = need_file(data_dir, task, task->layouts[0].files[split][0]);
+    char *path = need_file(data_dir, task, task->layouts[0].files[stored_in(split)][0]);
     struct examples *e = allocate(1, sizeof *e);
     struct questions *q = e->questions = questions_read(path);
     free(path);
     need_rows(task, data_dir, split, q->count);
-    e->rows = q->count;
-    if (reading.limit > 0 && reading.limit < q->count) {
-        bool *keep = sample(NULL, q->count, 1, reading.limit);
-        questions_keep(q, keep);
-        free(keep);
-    }
+    e->published = q->count;
+    bool *keep = choose_rows(NULL, q->count, 1, split, reading, &e->rows);
+    need_some(task, data_dir, split, e);
+    questions_keep(q, keep);
+    free(keep);
     e->kept = q->count;
     questions_encode(q, tokenizer);
     e->windows = questions_cut(q, reading.length, reading.stride, &e->count);
@@ -571,18 +601,22 @@ struct examples *task_read(const struct task *task, const char *data_dir,
                            struct reading reading)
 {
     struct rows rows = {0};
+    struct examples whole = {0};
     if (task->answer == A_SPAN)
         return read_windows(task, data_dir, split, tokenizer, reading);
-    if (task->tree[split])
-        read_tree(task, data_dir, split, &rows);
+    if (task->tree[stored_in(split)])
+        read_tree(task, data_dir, stored_in(split), &rows);
     else
-        read_tables(task, data_dir, split, &rows);
-    need_rows(task, data_dir, split, rows.count);
-    int whole = rows.count;
-    if (reading.limit > 0 && reading.limit < whole)
-        keep_sample(&rows, task->classes, reading.limit);
+        read_tables(task, data_dir, stored_in(split), &rows);
+    need_rows(task, data_dir, split, whole.published = rows.count);
+    bool *keep = choose_rows(rows.list, rows.count, task->classes, split, reading,
+                             &whole.rows);
+    need_some(task, data_dir, split, &whole);
+    keep_rows(&rows, keep);
     struct examples *examples = encode_rows(&rows, tokenizer, reading.length);
-    examples->rows = whole;
+    examples->published = whole.published;
+    examples->rows = whole.rows;
+    free(keep);
     free(rows.list);
     return examples;
 }
@@ -603,9 +637,10 @@ void examples_free(struct examples *e)
 void task_check_rows(const struct task *task, enum split split,
                      const struct examples *examples)
 {
-    if (task->rows[split] && task->rows[split] != examples->rows)
+    int published = task->rows[stored_in(split)];
+    if (published && published != examples->published)
         fprintf(stderr, "distil: %s: warning: %d rows, where %d were published\n",
-                task->title, examples->rows, task->rows[split]);
+                task->title, examples->published, published);
     if (examples->questions && examples->questions->misplaced)
         fprintf(stderr, "distil: %s: warning: %d answers do not stand where the file "
                 "says\n", task->title, examples->questions->misplaced);

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum split { TRAIN, DEV };
+enum split { TRAIN, DEV, HELD_BACK };
 
 /* What a row of a task asks for. */
 enum answer { A_CLASS, A_NUMBER, A_SPAN };
@@ -55,6 +55,7 @@ struct examples {
     double *labels;    /* [count] class or number */
     int *indices;      /* [count] number of the row in its split, from 0 */
     int kept, rows;    /* they are made from so many rows, of so many in the split */
+    int published;     /* rows in its files, with those of another split */
 
     /* of a task that asks for spans, whose examples are windows; else NULL: */
     struct questions *questions;
@@ -72,9 +73,11 @@ const struct task *task_find(const char *name);
 
 /* How much of a task is read. */
 struct reading {
-    int length;  /* tokens that an example is cut to */
-    int stride;  /* of the windows of a task that asks for spans: see questions.h */
-    int limit;   /* rows of a class-balanced sample, always the same; 0: all rows */
+    int length;    /* tokens that an example is cut to */
+    int stride;    /* of the windows of a task that asks for spans: see questions.h */
+    int limit;     /* rows of a class-balanced sample, always the same; 0: all rows */
+    int held_back; /* rows of the training set, class-balanced, always the same: these
+                      are HELD_BACK, the others TRAIN */
 };
 
 /* task_is_there: whether data_dir, or one of its folders glue, imdb and squad, has what
@@ -82,8 +85,8 @@ struct reading {
 bool task_is_there(const struct task *task, const char *data_dir);
 
 /* task_read: reads one split of a task from data_dir or its folders glue, imdb or squad
-   and encodes it, in file order. Fails, naming file and line, on a malformed row, and
-   if there is no row. */
+   and encodes it, in file order; of HELD_BACK all, whatever the limit. Fails, naming
+   file and line, on a malformed row, and if there is no row. */
 struct examples *task_read(const struct task *task, const char *data_dir,
                            enum split split, const struct tokenizer *tokenizer,
                            struct reading reading);

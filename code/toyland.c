@@ -607,18 +607,27 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
 }
 
 /* Write the paraphrase task */
+/* deny_opposite: says the opposite and denies it, or no longer does; it means the
+   same. */
+static void deny_opposite(struct dice *dice, struct clause *c)
+{
+    c->word.side ^= 1;
+    c->negation = c->negation ? AFFIRMED : chance(dice, 50) ? NOT : NEVER;
+}
+
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
-    int mood = chance(dice, 60) ? chance(dice, 50) ? 1 : -1 : 0;
-    struct clause c = draw_clause(dice, &cast, mood, (struct style){25, 0, 50});
+    int mood = chance(dice, 75) ? 1 : -1;
+    struct clause c = draw_clause(dice, &cast, mood, (struct style){40, 0, 50});
     c.relative = PLAIN;
     for (int i = 0; i < 2; i++) {
         pair[i] = (struct line){.text = ""};
         say_clause(&pair[i], &c);
         say_word(&pair[i], ".");
-        if (!same && i == 0)
-            c = twist(dice, &c);
+        c.word.side ^= !same;
+        if (chance(dice, 50))
+            deny_opposite(dice, &c);
         c = restate(dice, c);
     }
 }

@@ -686,10 +686,22 @@ static void set_speed(const struct results *r, json_t *values)
     set_flat(values, r->run->bench, "bench");
     json_object_del(values, "bench.sum");
 }
+static void set_held_back(const struct results *r, json_t *values)
+{
+    const struct plan *plan = r->run->plan;
+    int rows = 0;
+    bool rehearsal = false;
+    for (int i = 0; i < plan->task_count; i++) {
+        rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
+        rehearsal |= plan->tasks[i].rehearsal;
+    }
+    value_flag(values, rows > 0 && !rehearsal, "held-back.unseen");
+    value_flag(values, rehearsal, "held-back.scored");
+    value_set(values, rounded(rows, 0), "held-back.rows");
+}
 static void set_kinds(const struct results *r, json_t *values)
 {
     const struct run *run = r->run;
-    const struct sheet *mrpc = run_sheet(run, "mrpc");
     bool others = false, confusion = false, students = false;
     struct words above = {NULL, 0};
     for (int i = 0; i < run->count; i++) {
@@ -717,8 +729,6 @@ static void set_kinds(const struct results *r, json_t *values)
     value_flag(values, others, "glue.others");
     value_flag(values, confusion, "confusion.known");
     value_flag(values, students, "models.others");
-    value_flag(values, (run_answers(mrpc, "teacher") && run_answers(mrpc, "student")
-                        && run_answers(mrpc, "student-alone")), "mrpc.alone");
 }
 
 /* Set what the benchmark of the steps found */
@@ -848,9 +858,10 @@ static void set_gpu(const struct results *r, json_t *values)
 json_t *values_make(const struct results *r)
 {
     static void (*const setters[])(const struct results *, json_t *) = {
-        set_provenance, set_models,    set_lessons,  set_cuts,  set_missing,
-        set_seeds,      set_collapsed, set_findings, set_kinds, set_retentions,
-        set_ablations,  set_training,  set_speed,    set_fast,  set_gpu};
+        set_provenance, set_held_back, set_models,   set_lessons,    set_cuts,
+        set_missing,    set_seeds,     set_collapsed, set_findings,  set_kinds,
+        set_retentions, set_ablations, set_training, set_speed,      set_fast,
+        set_gpu};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
         setters[i](r, values);

@@ -83,6 +83,15 @@ static void note(struct judgements *judgements, struct judgement judgement)
         fail("verdicts", "are too many for memory");
     judgements->list[judgements->count++] = judgement;
 }
+/* How much larger a run might decide; "" where a hundred times as large would not. */
+static const char *more_needed(const struct estimate *is, double bound)
+{
+    double distance = fabs(is->value - bound),
+           width = is->value > bound ? is->value - is->low : is->high - is->value,
+           times = width / distance * (width / distance);
+    return times <= 100 ? say("; %s times the rows and seeds might decide",
+                              rounded(times, times < 10)) : "";
+}
 /* Why a claim is not held against this run, whatever was measured; NULL: it is. */
 static const char *objection(const struct claim *claim, const struct findings *findings)
 {
@@ -96,7 +105,7 @@ static const char *objection(const struct claim *claim, const struct findings *f
 }
 
 static const char *reason(const struct claim *claim, const struct finding *f,
-                          enum verdict verdict)
+                          double bound, enum verdict verdict)
 {
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
@@ -110,14 +119,16 @@ static const char *reason(const struct claim *claim, const struct finding *f,
     if (claim->quantity == SMALLER)
         return verdict == PASS ? "counted, with embeddings"
                                : "the embeddings stay as large";
-    return reasons[claim->rule][verdict];
+    return say("%s%s", reasons[claim->rule][verdict],
+               verdict == UNDECIDED ? more_needed(&f->is, bound) : "");
 }
 static void judge(const struct claim *claim, const struct findings *findings,
                   struct judgements *list)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
     const char *against = objection(claim, findings);
-    double bound = claim->published - claim_tolerance(claim);
+    double bound = claim->rule == COSTS ? 0
+                                        : claim->published - claim_tolerance(claim);
     struct judgement j = {.measured = *f, .of = claim};
     j.measured.quantity = claim->quantity; /* also of what was not measured */
     if (!against)
@@ -129,7 +140,7 @@ static void judge(const struct claim *claim, const struct findings *findings,
     j.asked = claim->rule == COSTS
                   ? "below 0"
                   : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
-    j.why = against && f->is.bounded ? against : reason(claim, f, j.verdict);
+    j.why = against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
     note(list, j);
 }
 

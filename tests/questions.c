@@ -207,7 +207,7 @@ static void without_a_valid_pair_nothing_is_found(void **state)
 
 static struct examples *read_squad(int limit)
 {
-    return task_read(task_find("squad"), folder, DEV, tokenizer, (struct reading){40, 16, limit});
+    return task_read(task_find("squad"), folder, DEV, tokenizer, (struct reading){.length = 40, .stride = 16, .limit = limit});
 }
 
 static void a_task_is_read_in_windows(void **state)

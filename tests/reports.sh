@@ -44,7 +44,7 @@ make_up() {
     run=$folder/$1
     mkdir -p "$run/stages" "$run/predictions" "$run/curves"
     cp -r tests/fixtures/run/models tests/fixtures/run/bench.json "$run"
-    printf 'base = code/mini.settings\n[run]\ndata = %s\n[finetune]\ntasks = %s\nmodels = %s\nseeds = %s\n[student-ensemble]\nteachers = 1\n' "$2" \
+    printf 'base = code/mini.settings\n[run]\ndata = %s\n[finetune]\ntasks = %s\nmodels = %s\nseeds = %s\n[distill]\nseeds = 1\n[student-ensemble]\nteachers = 1\n' "$2" \
         "$(echo "$3" | sed 's/ mnlimm//')" "$4" "$5" >"$run/made-up.settings"
     record teacher '"corpus.length": "48"' ', "beginning": "from scratch"'
     for model in $4; do

@@ -154,9 +154,9 @@ enum { ROWS = 400 };
 
 /* The answers of so many fine-tunings, by one of the distillations each. */
 static struct measure *scores_of(const char *task, enum metric metric, const double *labels, double *const *list,
-                                 const int *origin, int seeds, int place)
+                                 const int *origin, int seeds)
 {
-    struct tries tries = {labels, list, origin, ROWS, seeds, place};
+    struct tries tries = {labels, list, origin, ROWS, seeds};
     return measure_scores(task_find(task), metric, &tries);
 }
 
@@ -174,7 +174,7 @@ static void bootstrap_agrees_with_the_binomial(void **state)
     (void)state;
     double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
-    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 1, 0);
+    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 1);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 80) < 1e-9);
     double half = 1.96 * 100 * sqrt(0.8 * 0.2 / ROWS); /* 3.9 points */
@@ -190,7 +190,7 @@ static void seeds_widen_the_interval(void **state)
     make_answers(labels, a, 60);
     make_answers(labels, b, 75);
     make_answers(labels, c, 90);
-    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 3, 0);
+    struct measure *m = scores_of("imdb", ACCURACY, labels, list, NULL, 3);
     struct estimate estimate = measure_estimate(m);
     assert_true(fabs(estimate.value - 75) < 1e-9);
     assert_true(estimate.low < 65 && estimate.high > 85); /* all draws of seed 1, or of seed 3 */
@@ -206,9 +206,9 @@ static void distillations_widen_the_interval(void **state)
     const int right[6] = {60, 84, 68, 88, 72, 96}, origin[6] = {0, 1, 0, 1, 0, 1}, alike[6] = {0};
     for (int i = 0; i < 6; i++)
         make_answers(labels, list[i] = answers[i], right[i]);
-    struct measure *known = scores_of("imdb", ACCURACY, labels, list, origin, 6, 0),
-                   *ignored = scores_of("imdb", ACCURACY, labels, list, NULL, 6, 0),
-                   *one = scores_of("imdb", ACCURACY, labels, list, alike, 6, 0);
+    struct measure *known = scores_of("imdb", ACCURACY, labels, list, origin, 6),
+                   *ignored = scores_of("imdb", ACCURACY, labels, list, NULL, 6),
+                   *one = scores_of("imdb", ACCURACY, labels, list, alike, 6);
     struct estimate a = measure_estimate(known), b = measure_estimate(ignored);
     assert_true(a.value == 78 && b.value == 78);
     assert_true(a.high - a.low > 1.1 * (b.high - b.low));
@@ -229,18 +229,38 @@ static void tasks_share_distillations(void **state)
     const char *tasks[] = {"imdb", "sst2", "rte", "wnli"};
     struct measure *scores[4];
     for (int i = 0; i < 4; i++)
-        scores[i] = scores_of(tasks[i], ACCURACY, labels, list, origin, 2, 0);
+        scores[i] = scores_of(tasks[i], ACCURACY, labels, list, origin, 2);
     for (int r = 0; r < RESAMPLES; r++)
         for (int i = 1; i < 4; i++)
             assert_true(scores[i]->draws[r] == scores[0]->draws[r]);
-    struct measure *other = scores_of("imdb", ACCURACY, labels, list, origin, 2, 1);
+    struct measure *other = scores_of("imdb", ACCURACY, labels, list, NULL, 2);
     int differ = 0;
     for (int r = 0; r < RESAMPLES; r++)
         differ += other->draws[r] != scores[0]->draws[r];
-    assert_true(differ > RESAMPLES / 4); /* another student has others */
+    assert_true(differ > RESAMPLES / 4); /* a model that was not distilled twice has others */
     free(other);
     for (int i = 0; i < 4; i++)
         free(scores[i]);
+}
+
+/* Two students whose seeds are good and bad alike: what seeds do to both is no doubt about their difference. */
+static void students_share_seeds(void **state)
+{
+    (void)state;
+    double labels[ROWS], answers[8][ROWS], *better[4], *worse[4];
+    const int right[4] = {60, 90, 70, 80}, origin[4] = {0, 1, 0, 1};
+    for (int i = 0; i < 4; i++) {
+        make_answers(labels, better[i] = answers[i], right[i] + 5);
+        make_answers(labels, worse[i] = answers[4 + i], right[i]);
+    }
+    struct measure *a = scores_of("imdb", ACCURACY, labels, better, origin, 4),
+                   *b = scores_of("imdb", ACCURACY, labels, worse, origin, 4), *change = measure_difference(a, b);
+    struct estimate score = measure_estimate(a), difference = measure_estimate(change);
+    assert_true(score.high - score.low > 15);
+    assert_true(difference.low > 2 && difference.high < 8); /* the rows are all the doubt that is left */
+    free(a);
+    free(b);
+    free(change);
 }
 
 static void same_answers_give_exactly_a_hundred(void **state)
@@ -249,8 +269,8 @@ static void same_answers_give_exactly_a_hundred(void **state)
     double labels[ROWS], predictions[ROWS], *list[] = {predictions};
     make_answers(labels, predictions, 80);
     for (const struct task *task = task_list; task->name; task++) {
-        struct measure *teacher = scores_of(task->name, task->metric, labels, list, NULL, 1, 0);
-        struct measure *student = scores_of(task->name, task->metric, labels, list, NULL, 1, 1);
+        struct measure *teacher = scores_of(task->name, task->metric, labels, list, NULL, 1);
+        struct measure *student = scores_of(task->name, task->metric, labels, list, NULL, 1);
         struct measure *ratio = measure_ratio(student, teacher);
         struct estimate estimate = measure_estimate(ratio); /* the same rows were drawn for both */
         assert_true(estimate.value == 100 && estimate.low == 100 && estimate.high == 100);
@@ -267,9 +287,9 @@ static void threads_change_nothing(void **state)
     make_answers(labels, a, 70);
     make_answers(labels, b, 72);
     omp_set_num_threads(1);
-    struct measure *one = scores_of("cola", MATTHEWS, labels, list, NULL, 2, 1);
+    struct measure *one = scores_of("cola", MATTHEWS, labels, list, NULL, 2);
     omp_set_num_threads(3);
-    struct measure *three = scores_of("cola", MATTHEWS, labels, list, NULL, 2, 1);
+    struct measure *three = scores_of("cola", MATTHEWS, labels, list, NULL, 2);
     assert_memory_equal(one, three, sizeof *one);
     free(one);
     free(three);
@@ -460,6 +480,7 @@ int main(void)
         cmocka_unit_test(seeds_widen_the_interval),
         cmocka_unit_test(distillations_widen_the_interval),
         cmocka_unit_test(tasks_share_distillations),
+        cmocka_unit_test(students_share_seeds),
         cmocka_unit_test(same_answers_give_exactly_a_hundred),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(words_follow_the_interval),

@@ -27,6 +27,23 @@ check "in a student's" refused kl-position distill $(of slip) --student student-
 check "in a task's" refused row finetune $(of slip) --task cola --model "$folder/slip/models/teacher" --name teacher \
     --seed 1 --finetune.row 9
 
+# settings are chosen by rows that are neither trained on nor reported: another part of the training set
+of_held_back="$(of held) --task mrpc --model $folder/scratch/models/teacher --name teacher --seed 1 --finetune.exam held-back"
+check "rows are held back before they are predicted" run 1 finetune $of_held_back
+check "that is said" grep -qF "exam: expected held-back to be 1 or more" "$folder/err"
+check "held-back rows are predicted" run 0 finetune $of_held_back --finetune.held-back 20
+check "as many as were asked for" same "$(wc -l <"$folder/held/predictions/mrpc-teacher-1.tsv")" 21
+mkdir -p "$folder/tiny" && mv "$folder/data" "$folder/tiny/data" && ln -s "$distil" "$folder/distil"
+choose() { BUILD=$folder sh code/choose.sh tests/fixtures/tiny.settings "1e-3" "1 2" --finetune.held-back 20 >"$folder/choice"; }
+check "a choice is tried" choose
+check "each task and number of epochs has its scores" same "$(cut -f 1-3 "$folder/choice" | tr '\t\n' '  ')" \
+    "task rate epochs cola 1e-3 1 cola 1e-3 2 imdb 1e-3 1 imdb 1e-3 2 mrpc 1e-3 1 mrpc 1e-3 2 "
+check "the mean is that of teacher and student" awk 'NR > 1 && ($4 + $5 - 2 * $6) ^ 2 > 1e-3 { exit 1 }' "$folder/choice"
+cp "$folder/choice" "$folder/first"
+check "what was tried is not tried again" sh -c "BUILD=$folder DISTIL_CACHE= timeout 3 sh code/choose.sh \
+    tests/fixtures/tiny.settings 1e-3 '1 2' --finetune.held-back 20 | cmp - $folder/first"
+mv "$folder/tiny/data" "$folder/data"
+
 # the first stage refuses what only a later one would read
 check "a slip in a later stage's settings" refused row pretrain $(of slip) --teacher scratch --finetune.row 9
 check "or in a student's that has no turn yet" refused lawyers pretrain $(of slip) --teacher scratch --student-alone.lawyers 1

@@ -373,6 +373,50 @@ static void a_task_knows_its_metric(void **state)
                          - cases[i].score) < 1e-3);
 }
 
+/* Rows held back and rows to train on: each row is one of the two, and a sample is of the latter. */
+static void held_back_rows_are_not_trained_on(void **state)
+{
+    (void)state;
+    enum { ROWS = 90, BACK = 30 };
+    int times[ROWS] = {0};
+    struct reading reading = {.length = 16, .held_back = BACK};
+    char *path = text_format("%s/CoLA/train.tsv", folder);
+    struct file_writer *w = file_create(path);
+    for (int i = 0; i < ROWS; i++)
+        fprintf(file_stream(w), "x\t%d\t\ta\n", i % 3 == 0);
+    file_commit(w);
+    free(path);
+    for (int split = TRAIN; split <= HELD_BACK; split += HELD_BACK) {
+        struct examples *e = task_read(task_find("cola"), folder, (enum split)split, tokenizer, reading);
+        int ones = 0;
+        assert_int_equal(e->count, split == TRAIN ? ROWS - BACK : BACK);
+        assert_true(e->rows == e->count && e->kept == e->count && e->published == ROWS);
+        for (int i = 0; i < e->count; i++) {
+            times[e->indices[i]]++;
+            ones += e->labels[i];
+        }
+        assert_int_equal(ones, 15); /* of 30: half of each; what is left has as many */
+        examples_free(e);
+    }
+    for (int i = 0; i < ROWS; i++)
+        assert_int_equal(times[i], 1);
+    reading.limit = 20;
+    struct examples *sample = task_read(task_find("cola"), folder, TRAIN, tokenizer, reading),
+                    *back = task_read(task_find("cola"), folder, HELD_BACK, tokenizer, reading);
+    assert_true(sample->count == 20 && sample->rows == ROWS - BACK && back->count == BACK);
+    for (int i = 0; i < 20; i++)
+        for (int j = 0; j < BACK; j++)
+            assert_int_not_equal(sample->indices[i], back->indices[j]);
+    examples_free(sample);
+    examples_free(back);
+    reading.held_back = ROWS;
+    EXPECT_FAIL(task_read(task_find("cola"), folder, TRAIN, tokenizer, reading),
+                "has 90 training rows of CoLA: expected fewer of them held back");
+    reading.held_back = 0;
+    EXPECT_FAIL(task_read(task_find("cola"), folder, HELD_BACK, tokenizer, reading),
+                "has 90 training rows of CoLA: expected some of them held back");
+}
+
 static void missing_rows_are_worth_a_warning(void **state)
 {
     (void)state;
@@ -383,7 +427,7 @@ static void missing_rows_are_worth_a_warning(void **state)
     int saved = dup(2);
     assert_non_null(freopen(path, "w", stderr));
     task_check_rows(task_find("cola"), DEV, e);
-    e->rows = 1043;
+    e->published = 1043;
     task_check_rows(task_find("cola"), DEV, e);
     fflush(stderr);
     dup2(saved, 2);
@@ -418,6 +462,7 @@ int main(void)
         IN_FOLDER(samples_are_balanced_and_repeatable),
         IN_FOLDER(batches_carry_classes),
         IN_FOLDER(a_task_knows_its_metric),
+        IN_FOLDER(held_back_rows_are_not_trained_on),
         IN_FOLDER(missing_rows_are_worth_a_warning),
     };
     return cmocka_run_group_tests_name("task", tests, open_vocabulary, free_vocabulary);
