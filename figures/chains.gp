@@ -21,7 +21,7 @@ LANES = 16
 ROWS = 12
 INNER = 22
 set xrange [-INNER - 3:2 * LANES + 3]
-set yrange [-1:ROWS + INNER + 1.5]
+set yrange [-3.5:ROWS + INNER + 1.5]
 eval box(-INNER - 2, 0, INNER, ROWS, 1)
 eval box(0, ROWS + 2, 2 * LANES, INNER - 2, 1)
 eval box(-INNER / 2, 0, 1, ROWS, 3)
@@ -32,7 +32,10 @@ do for [i = 0:ROWS - 1] {
 }
 eval note(-INNER / 2 - 6, ROWS / 2, "A")
 eval note(LANES, ROWS + INNER / 2 + 4, "B")
-eval note(LANES / 2, ROWS / 2, "C")
+eval note(2 * LANES + 1.5, ROWS / 2, "C")
+eval note(LANES / 2, -2, "a register of chains")
+eval note(3 * LANES / 2, -2, "a register of chains")
+eval note(-INNER / 2, -2, sprintf("%d rows", ROWS))
 eval note(-INNER / 2 + 0.5, ROWS + 1.5, "k")
 eval note(2 * LANES + 1.5, ROWS + INNER / 2 + 0.5, "k")
 plot NaN
