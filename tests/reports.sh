@@ -135,7 +135,7 @@ untaught|toyland|cola mrpc imdb|teacher student student-alone|1 2 3|0|student:70
 three|real|cola mrpc imdb|teacher student|1 2 3 4 5|10|student:75
 two-of-three|real|cola mrpc imdb|teacher student|1 2 3|10|teacher/mrpc:constant student:75
 all-chance|toyland|cola mrpc imdb|teacher student|1 2|3|teacher:constant student:constant
-beyond|real|cola mrpc imdb rte squad|teacher student student-released|1 2|3|student:75
+beyond|real|cola mrpc imdb rte squad|teacher student student-released|1 2|3|student:76
 toy-one|toyland|mrpc|teacher student student-no-kl|1|2|student:75
 bare|real|rte sst2|teacher student|1 2|3|bare
 teacher|real|rte|teacher|1|3|bare
