@@ -199,7 +199,7 @@ check "where one of the three does not count, the others are compared with nothi
     "It keeps more on"
 check "all at chance on Toyland" says all-chance "is not defined: the teacher is not above a constant answer on toy CoLA, toy MRPC and toy IMDb."
 check "further tasks stand apart" says beyond "has students that differ from the first" "The other tasks of GLUE are in table 1." "On CoLA, MRPC and IMDb our student" \
-    "below the 94.35 % of the course project whose experiment we follow"
+    "not distinguishable from the course project’s"
 check "one toy task" says toy-one "On toy MRPC our student keeps" "Without the soft targets the student"
 check "without benchmark and curves" says bare "The size and the speed of the student were not measured." "kept no curve of the student’s training"
 check "without a student" says teacher "is not defined: RTE was not answered by the student." "This run has no student"
