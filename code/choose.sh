@@ -19,9 +19,9 @@ run=$folder/choice given="--profile $settings --data $folder/data"
 
 # Train what settings are chosen with
 [ -d "$run/models/teacher" ] ||
-    $distil pretrain $given --run "$run" --teacher scratch >/dev/null
+    $distil pretrain $given --run "$run" --teacher scratch "$@" >/dev/null
 [ -d "$run/models/student" ] ||
-    $distil distill $given --run "$run" --student student >/dev/null
+    $distil distill $given --run "$run" --student student "$@" >/dev/null
 
 # Try one choice
 if [ "$rates" = one ]; then

@@ -137,7 +137,7 @@ for seed in 4 5 6; do
         cp "$run/predictions/$task-teacher-$((seed - 3)).tsv" "$run/predictions/$task-student-$seed.tsv"
     done
 done
-sed -i "/^\\[finetune\\]/,/^\\[distill\\]/s/^seeds = .*/seeds = 1 4 2 5 3 6/" "$run/$settings"
+sed -i '/^\[finetune/,$s/^seeds = .*/seeds = 1 4 2 5 3 6/' "$run/$settings"
 results --student.seeds "1 2" >"$folder/log"
 check "an interval knows of the student's distillations" same "$(value distillations.starts)" "2 random starts"
 wide=$(value score.mrpc.student.interval); results --student.seeds 1 >"$folder/log"
