@@ -107,6 +107,8 @@ static const struct field student_fields[] = {
     {"mlm", FLOAT, IN(losses.mlm), NULL, false},
     {"kl", FLOAT, IN(losses.kl), NULL, false},
     {"cosine", FLOAT, IN(losses.cosine), NULL, false},
+    {"relations", FLOAT, IN(losses.relations), NULL, false},
+    {"relation-heads", COUNT, IN(losses.relation_heads), NULL, false},
     {"temperature", FLOAT, IN(losses.temperature), NULL, false},
     {"kl-positions", CHOICE, IN(losses.kl_positions), "all real masked", false},
     {"kl-divisor", CHOICE, IN(losses.kl_divisor), "tokens sequences", false},
