@@ -259,11 +259,11 @@ struct kernels {
 
     /* relation_loss: for each sequence and each of the heads that `relation` has, which are
        not attention's, compares the softmax of q q^T / sqrt(depth) over the visible tokens
-       with that of the teacher's queries, and so for keys and values. total[0] += the sum of
-       the three divergences KL(teacher || student) over the visible tokens, each a mean over
-       the heads; dqkv[tokens, 3 width] += loss_scale scale times its derivative by the
-       student's qkv. teacher[tokens, 3 teacher_width]; the heads divide both widths. Dropout
-       is not asked for. (Wang et al. 2021, MiniLMv2, equations 3 to 6.) */
+       with that of the teacher's queries, and so for keys and values. total[0] += the sum
+       of the three divergences KL(teacher || student) over the visible tokens, each a mean
+       over the heads; dqkv[tokens, 3 width] += loss_scale scale times its derivative by the
+       student's qkv. teacher[tokens, 3 teacher_width]; the heads divide both widths.
+       Nothing is dropped. (MiniLMv2's loss, Wang et al. 2021.) */
     void (*relation_loss)(const struct attention *relation, const real *qkv,
                           const real *teacher, int teacher_width, real *dqkv, float scale,
                           const float *loss_scale, float *total);

@@ -740,8 +740,8 @@ static void multiply_rows_with_rows(struct head_rows rows, int n, float *product
             products, (size_t)n, n, rows.depth, n);
 }
 
-/* Adds scale times the gradient by the student's rows to dx, whose rows lie like theirs,
-   and returns the sum of the rows' divergences. room: [2 n n + 2 n]. */
+/* Adds scale times the gradient by the student's rows to dx, whose rows lie like
+   theirs, and returns the sum of the rows' divergences. room: [2 n n + 2 n]. */
 static double compare_relation(struct head_rows student, struct head_rows teacher,
                                int n, float scale, float *dx, float *room)
 {
