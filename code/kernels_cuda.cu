@@ -2239,7 +2239,8 @@ static __global__ void relation_gradient_kernel(struct relation_launch<T> r, T *
     int row = blockIdx.x * ROWS + threadIdx.y, lane = threadIdx.x;
     int sequence = blockIdx.z, keys = r.relation.visible[sequence];
     int token = r.relation.offsets[sequence], kind = blockIdx.y % 3;
-    int head = blockIdx.y / 3 % r.heads, column = blockIdx.y / 3 / r.heads * WARP + lane;
+    int head = blockIdx.y / 3 % r.heads;
+    int column = blockIdx.y / 3 / r.heads * WARP + lane;
     if (row >= keys)
         return;
     head_rows<T> s = r.student.rows(token, kind, r.first + head);
