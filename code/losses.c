@@ -197,6 +197,16 @@ static void relate(struct model *student, const struct model *teacher,
     r->related_counted += visible;
 }
 
+void relations_refuse(const struct loss_settings *settings, const struct shape *teacher,
+                      const struct shape *student)
+{
+    int heads = settings->relation_heads;
+    if (settings->relations > 0
+        && (heads < 1 || teacher->width % heads || student->width % heads))
+        fail("teacher", "has width %d and its student %d; expected relation heads that "
+             "divide both, found %d", teacher->width, student->width, heads);
+}
+
 /* Have a teacher read ahead */
 /* Whether a term has any use for the teacher. */
 static bool is_asked(const struct loss_settings *settings)
@@ -269,12 +279,8 @@ void distillation_step(struct model *student, struct model *teacher,
             fail("teacher", "has width %d; the cosine needs the student's, %d",
                  teacher->shape.width, student->shape.width);
     }
-    /* Refuse relation heads that do not divide the widths */
-    int heads = settings->relation_heads;
-    if (settings->relations > 0
-        && (heads < 1 || teacher->shape.width % heads || student->shape.width % heads))
-        fail("teacher", "has width %d and its student %d; expected relation heads that "
-             "divide both, found %d", teacher->shape.width, student->shape.width, heads);
+    if (teacher)
+        relations_refuse(settings, &teacher->shape, &student->shape);
     if (is_asked(settings) && teacher->ahead != batch) {
         student->k->meet();
         encoder_forward(teacher, batch, NULL);

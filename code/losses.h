@@ -70,6 +70,11 @@ void distillation_step(struct model *student, struct model *teacher,
                        const struct batch *batch, const struct loss_settings *settings,
                        uint64_t key, float share, struct loss_values *values);
 
+/* relations_refuse: fails if relations have a weight and their heads do not divide the
+   widths of both models. */
+void relations_refuse(const struct loss_settings *settings, const struct shape *teacher,
+                      const struct shape *student);
+
 /* distillation_ahead: has the teacher read, beside whatever is called before the next
    distillation_step, the batch that this will be given. A step that is given another
    batch has the teacher read that. The batch must not change until then. */
