@@ -15,8 +15,10 @@ extern "C" {
 /* An array element in the device's working precision. Only kernels look inside. */
 typedef struct real real;
 
-/* How the devices cut their work: rows of logits; tiles and spans of attention. */
+/* How the devices cut their work: rows of logits; tiles and spans of attention; heads of
+   relations. */
 enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
+enum { GPU_RELATIONS = 16 };
 
 /* Define which elements dropout keeps */
 /* Dropout: each element is dropped with probability rate, below 1; rate 0 drops none.

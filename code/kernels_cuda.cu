@@ -2124,8 +2124,6 @@ static void sum_cuda(const float *x, int n, float *total)
 }
 
 /* Compute the relation loss on the GPU */
-enum { HEADS_AT_ONCE = 16 };
-
 /* One head's queries, keys or values of one sequence in one model: [tokens, depth]. */
 template <class T> struct head_rows {
     const T *x;
@@ -2290,7 +2288,7 @@ static void relation_loss_cuda(const struct attention *relation, const real *qkv
         fail("cuda", "%d sequences of %d tokens are too many for this table",
              relation->sequences, relation->longest);
     size_t room = (SCRATCH_FLOATS / slots - 1) / 2;
-    int at_once = room < HEADS_AT_ONCE ? (int)room : HEADS_AT_ONCE;
+    int at_once = room < GPU_RELATIONS ? (int)room : GPU_RELATIONS;
     float factor = scale / (heads * sqrtf((float)depth));
     for (int first = 0; first < heads; first += at_once) {
         /* Launch the relations of some heads */

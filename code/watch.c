@@ -372,21 +372,23 @@ static void watch_cosine_loss(const real *student, const real *teacher,
                      row_loss));
 }
 
-/* Of each of the three arrays two products for the scores, of student and teacher, and
-   two for the gradient. */
 static void watch_relation_loss(const struct attention *relation, const real *qkv,
                                 const real *teacher, int teacher_width, real *dqkv,
                                 float scale, const float *loss_scale, float *total)
 {
     const int *visible = kept(relation->visible);
-    double pairs = 0, tokens = kept(relation->offsets)[relation->sequences];
-    for (int s = 0; s < relation->sequences; s++)
+    double w = relation->width, t = teacher_width, pairs = 0, charged = 0;
+    double tokens = kept(relation->offsets)[relation->sequences];
+    for (int s = 0; s < relation->sequences; s++) {
         pairs += (double)visible[s] * visible[s];
-    PASS(LOSS, (18.0 * relation->width + 6.0 * teacher_width) * pairs,
-         real_bytes * (9.0 * relation->width + 3.0 * teacher_width) * tokens
-             + sizeof(int) * (2.0 * relation->sequences + 1),
-         relation_loss(relation, qkv, teacher, teacher_width, dqkv, scale, loss_scale,
-                       total));
+        charged += visible[s] * ceil(visible[s] / (double)GPU_TILE) * GPU_TILE;
+    }
+    PASS_AS(LOSS, (18 * w + 6 * t) * pairs, (18 * w + 12 * t) * charged,
+            real_bytes * (9 * w + 3 * t) * tokens
+                + sizeof(int) * (2.0 * relation->sequences + 1),
+            3 * ceil(relation->heads / (double)GPU_RELATIONS),
+            relation_loss(relation, qkv, teacher, teacher_width, dqkv, scale,
+                          loss_scale, total));
 }
 
 static void watch_squared_loss(real *x, const float *target, int n, float scale,
