@@ -15,8 +15,8 @@ extern "C" {
 /* An array element in the device's working precision. Only kernels look inside. */
 typedef struct real real;
 
-/* How the devices cut their work: rows of logits; tiles and spans of attention; heads of
-   relations. */
+/* How the devices cut their work: rows of logits; tiles and spans of attention; heads
+   of relations. */
 enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
 enum { GPU_RELATIONS = 16 };
 

@@ -547,6 +547,17 @@ static void test_values_can_wait(void **unused)
     close_models(&p);
 }
 
+/* Means over parts are joined by what they are means over. */
+static void test_values_are_joined(void **unused)
+{
+    (void)unused;
+    struct loss_values all = {.mlm = 2, .relations = 1, .tokens = 5, .terms = {{2, 1}, {0, 0}, {0, 0}, {3, 10}}};
+    const struct loss_values more = {.mlm = 6, .relations = 4, .tokens = 5, .terms = {{2, 3}, {0, 0}, {0, 0}, {3, 20}}};
+    loss_values_join(&all, &more);
+    assert_true(all.mlm == 5 && all.relations == 3 && all.terms[3].count == 30 && all.tokens == 10);
+    assert_true(all.total == 2 * 5 + 3 * 3);
+}
+
 static void test_batch_without_labels(void **unused)
 {
     (void)unused;
@@ -603,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_weights_are_additive),
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_values_can_wait),
+        cmocka_unit_test(test_values_are_joined),
         cmocka_unit_test(test_batch_without_labels),
         cmocka_unit_test(test_teacher_must_fit),
     };
