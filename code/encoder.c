@@ -694,7 +694,7 @@ void encoder_forward(struct model *m, const struct batch *batch, const uint64_t 
 }
 
 /* Go back through a layer */
-void encoder_layer_gradient(struct model *m, int l)
+void encoder_qkv_gradient(struct model *m, int l)
 {
     const struct layer *layer = &m->layers[l];
     struct backward *b = &m->backward;
@@ -715,8 +715,19 @@ void encoder_layer_gradient(struct model *m, int l)
     map_back(m, ATTENTION_WEIGHT, l, dense, b->context, tokens, false);
     m->k->attention_gradient(&attention, layer->qkv, layer->context, layer->logsum,
                              b->context, b->qkv);
-    map_gradient(m, QUERY_WEIGHT, l, m->hidden[l], b->qkv, tokens);
-    map_back(m, QUERY_WEIGHT, l, b->qkv, b->hidden, tokens, true);
+}
+
+void encoder_input_gradient(struct model *m, int l)
+{
+    struct backward *b = &m->backward;
+    map_gradient(m, QUERY_WEIGHT, l, m->hidden[l], b->qkv, m->input.tokens);
+    map_back(m, QUERY_WEIGHT, l, b->qkv, b->hidden, m->input.tokens, true);
+}
+
+void encoder_layer_gradient(struct model *m, int l)
+{
+    encoder_qkv_gradient(m, l);
+    encoder_input_gradient(m, l);
 }
 
 /* Go back through the embeddings */

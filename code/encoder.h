@@ -94,7 +94,7 @@ struct span_head {
 
 /* State what the losses measure */
 /* What the losses measure, row by row and in sum. */
-enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, HIT_SUM, LOSS_SUMS };
+enum loss_sum { MLM_SUM, KL_SUM, COSINE_SUM, RELATION_SUM, HIT_SUM, LOSS_SUMS };
 
 struct loss_rows {
     int *labels;                      /* [token_room] of the rows a head works on */
@@ -106,7 +106,7 @@ struct loss_rows {
 
     /* since they were last read: sums, device [LOSS_SUMS], and what divides them */
     float *sums;
-    double labels_counted, soft_counted, turns_counted;
+    double labels_counted, soft_counted, turns_counted, related_counted;
     int tokens;
 };
 
@@ -192,8 +192,12 @@ void encoder_forward(struct model *model, const struct batch *batch,
 
 /* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
    to that by hidden[layer], and adds to the gradients of the layer's parameters. For
-   the last forward pass of a model with LEARN_ALL. */
+   the last forward pass of a model with LEARN_ALL. In two steps, between which a loss
+   may add to backward.qkv: encoder_qkv_gradient comes down to the gradient by the
+   layer's queries, keys and values, and encoder_input_gradient goes on from there. */
 void encoder_layer_gradient(struct model *model, int layer);
+void encoder_qkv_gradient(struct model *model, int layer);
+void encoder_input_gradient(struct model *model, int layer);
 
 /* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
    the gradients of the tables and their norm. */

@@ -14,17 +14,17 @@ static const char usage[] =
     "                        --out FILE.safetensors [--loss NAME] [--device NAME]\n"
     "\n"
     "Runs one step of distillation without dropout and writes its losses (loss.mlm,\n"
-    "loss.kl, loss.cosine, loss.total) and the gradient of each of the student's\n"
-    "parameters, by the parameter's name.\n"
+    "loss.kl, loss.cosine, loss.total; loss.relations if that is asked for) and the\n"
+    "gradient of each of the student's parameters, by the parameter's name.\n"
     "\n"
     "  --teacher, --student DIR   model folders with MLM heads\n"
     "  --batch FILE   integers: ids, lengths [sequences] and labels, -100 for none;\n"
     "                 ids and labels are [tokens], end to end, or [sequences, slots],\n"
     "                 where the slots from a sequence's length on are padding\n"
     "  --out FILE     the safetensors file to write\n"
-    "  --loss NAME    mlm, kl or cosine: one term alone; triple: 2 mlm + 5 kl +\n"
-    "                 cosine, the default; course: the course project's sum, with its\n"
-    "                 padding\n"
+    "  --loss NAME    mlm, kl, cosine or relations (in 8 heads): one term alone;\n"
+    "                 triple: 2 mlm + 5 kl + cosine, the default; course: the course\n"
+    "                 project's sum, with its padding\n"
     "  --device NAME  cpu (the default), cuda (fp16), cuda-fp32, or auto\n";
 
 static int misused(const char *option)
@@ -39,12 +39,12 @@ static int misused(const char *option)
 /* Name the losses that can be asked for */
 struct choice {
     const char *name;
-    float mlm, kl, cosine;
+    float mlm, kl, cosine, relations;
 };
 
 static const struct choice choices[] = {
-    {"triple", 2, 5, 1}, {"mlm", 1, 0, 0}, {"kl", 0, 1, 0}, {"cosine", 0, 0, 1},
-    {"course", 0.5f, 0.5f, 1},
+    {"triple", 2, 5, 1, 0}, {"mlm", 1, 0, 0, 0}, {"kl", 0, 1, 0, 0},
+    {"cosine", 0, 0, 1, 0}, {"relations", 0, 0, 0, 1}, {"course", 0.5f, 0.5f, 1, 0},
 };
 
 static const struct choice *find_choice(const char *name)
@@ -62,6 +62,8 @@ static struct loss_settings settings_of(const struct choice *choice, int layers,
         .mlm = choice->mlm,
         .kl = choice->kl,
         .cosine = choice->cosine,
+        .relations = choice->relations,
+        .relation_heads = 8,
         .temperature = 2,
         .kl_positions = REAL_POSITIONS,
         .cosine_positions = REAL_POSITIONS,
@@ -159,14 +161,14 @@ static void write_gradients(const char *path, struct model *student,
                             const struct loss_values *values)
 {
     static const char *const names[] = {"loss.mlm", "loss.kl", "loss.cosine",
-                                        "loss.total"};
+                                        "loss.total", "loss.relations"};
     float losses[] = {(float)values->mlm, (float)values->kl, (float)values->cosine,
-                      (float)values->total};
+                      (float)values->total, (float)values->relations};
     const struct parameters *plan = &student->parameters;
     float *gradient = allocate(plan->size, sizeof *gradient);
     encoder_gradient(student, gradient);
     struct safetensors_writer *writer = safetensors_create(path);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < (values->terms[3].weight > 0 ? 5 : 4); i++)
         safetensors_add(writer, names[i], "F32", 0, NULL, &losses[i]);
     for (const struct parameter *p = plan->list; p < plan->list + plan->count; p++) {
         size_t shape[] = {(size_t)p->rows, (size_t)p->columns};

@@ -15,8 +15,10 @@ extern "C" {
 /* An array element in the device's working precision. Only kernels look inside. */
 typedef struct real real;
 
-/* How the devices cut their work: rows of logits; tiles and spans of attention. */
+/* How the devices cut their work: rows of logits; tiles and spans of attention; heads
+   of relations. */
 enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
+enum { GPU_RELATIONS = 16 };
 
 /* Define which elements dropout keeps */
 /* Dropout: each element is dropped with probability rate, below 1; rate 0 drops none.
@@ -256,6 +258,17 @@ struct kernels {
     void (*cosine_loss)(const real *student, const real *teacher, const float *weight,
                         real *gradient, int rows, int width, float scale,
                         const float *loss_scale, float *row_loss);
+
+    /* relation_loss: for each sequence and each of the heads that `relation` has, which are
+       not attention's, compares the softmax of q q^T / sqrt(depth) over the visible tokens
+       with that of the teacher's queries, and so for keys and values. total[0] += the sum
+       of the three divergences KL(teacher || student) over the visible tokens, each a mean
+       over the heads; dqkv[tokens, 3 width] += loss_scale scale times its derivative by the
+       student's qkv. teacher[tokens, 3 teacher_width]; the heads divide both widths.
+       Nothing is dropped. (MiniLMv2's loss, Wang et al. 2021.) */
+    void (*relation_loss)(const struct attention *relation, const real *qkv,
+                          const real *teacher, int teacher_width, real *dqkv, float scale,
+                          const float *loss_scale, float *total);
 
     /* squared_loss: row_loss[n] = (x - target)^2 of predicted numbers x[n]; then their
        gradient in their place, x = loss_scale scale 2 (x - target). */

@@ -724,6 +724,82 @@ static void cosine_loss_cpu(const real *student, const real *teacher,
     }
 }
 
+/* Compute the relation loss on the CPU */
+/* Compare one relation on the CPU */
+/* The queries, keys or values of one head of one sequence: [n, depth], and the elements
+   from one row to the next. */
+struct head_rows {
+    const float *x;
+    int stride, depth;
+};
+
+/* products[n, n] = each row times each row. */
+static void multiply_rows_with_rows(struct head_rows rows, int n, float *products)
+{
+    product(nothing, rows_of(rows.x, rows.stride), columns_of(rows.x, rows.stride),
+            products, (size_t)n, n, rows.depth, n);
+}
+
+/* Adds scale times the gradient by the student's rows to dx, whose rows lie like
+   theirs, and returns the sum of the rows' divergences. room: [2 n n + 2 n]. */
+static double compare_relation(struct head_rows student, struct head_rows teacher,
+                               int n, float scale, float *dx, float *room)
+{
+    float *s = room, *t = s + (size_t)n * n, *exponentials = t + (size_t)n * n;
+    float depth = (float)student.depth, temperature = sqrtf(depth);
+    float equal = sqrtf(depth / (float)teacher.depth);
+    double loss = 0;
+    multiply_rows_with_rows(student, n, s);
+    multiply_rows_with_rows(teacher, n, t);
+    for (int i = 0; i < n; i++) {
+        float *s_row = s + (size_t)i * n, *t_row = t + (size_t)i * n;
+        for (int j = 0; j < n; j++)
+            t_row[j] *= equal;
+        struct distribution p = distribute(s_row, n, temperature, exponentials);
+        struct distribution q = distribute(t_row, n, temperature, exponentials + n);
+        loss += (double)put_soft_gradient(s_row, t_row, &p, &q, n, scale);
+    }
+    /* Add the two products of the gradient */
+    struct matrix x = rows_of(student.x, student.stride), sum = rows_of(dx, student.stride);
+    size_t stride = (size_t)student.stride;
+    product(sum, rows_of(s, n), x, dx, stride, n, n, student.depth);
+    product(sum, columns_of(s, n), x, dx, stride, n, n, student.depth);
+    return loss;
+}
+
+static void relation_loss_cpu(const struct attention *a, const real *qkv,
+                              const real *teacher, int teacher_width, real *dqkv,
+                              float scale, const float *loss_scale, float *total)
+{
+    int count = a->sequences * a->heads;
+    size_t n = (size_t)a->longest;
+    double *loss = allocate((size_t)count, sizeof *loss), sum = 0;
+    scale *= *loss_scale / (float)a->heads;
+    #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
+    {
+        float *room = allocate(2 * n * n + 2 * n, sizeof *room);
+        #pragma omp for schedule(dynamic)
+        for (int number = 0; number < count; number++) {
+            /* Compare the three relations of one head */
+            struct task task = task_of(a, number);
+            size_t first = (size_t)a->offsets[number / a->heads];
+            int depth = teacher_width / a->heads, head = number % a->heads;
+            const float *x = in(qkv) + task.qkv;
+            const float *t = in(teacher) + first * 3 * teacher_width + (size_t)head * depth;
+            for (int kind = 0; kind < 3; kind++)
+                loss[number] += compare_relation(
+                    (struct head_rows){x + kind * a->width, 3 * a->width, a->width / a->heads},
+                    (struct head_rows){t + kind * teacher_width, 3 * teacher_width, depth},
+                    task.keys, scale, out(dqkv) + task.qkv + kind * a->width, room);
+        }
+        free(room);
+    }
+    for (int number = 0; number < count; number++)
+        sum += loss[number];
+    *total += (float)(sum / a->heads);
+    free(loss);
+}
+
 /* Compute the squared loss on the CPU */
 static void squared_loss_cpu(real *x, const float *target, int n, float scale,
                              const float *loss_scale, float *row_loss)
@@ -830,6 +906,7 @@ const struct kernels *kernels_cpu(void)
         .attention = attention_cpu, .attention_gradient = attention_gradient_cpu,
         .gather = gather_cpu, .scatter = scatter_cpu,
         .softmax_loss = softmax_loss_cpu, .cosine_loss = cosine_loss_cpu,
+        .relation_loss = relation_loss_cpu,
         .squared_loss = squared_loss_cpu, .sum = sum_cpu,
         .all_sum = ranks_sum, .square_norm = square_norm_cpu, .decide = decide_cpu,
         .adamw = adamw_cpu,

@@ -265,6 +265,13 @@ static __device__ __forceinline__ float warp_sum(float x)
     return x;
 }
 
+static __device__ __forceinline__ float warp_max(float x)
+{
+    for (int bit = WARP / 2; bit > 0; bit /= 2)
+        x = fmaxf(x, __shfl_xor_sync(ALL, x, bit));
+    return x;
+}
+
 /* block_sum: the sum of x over the block, for every thread of it. The block has whole
    warps and one dimension. */
 static __device__ float block_sum(float x)
@@ -1915,16 +1922,12 @@ static __device__ float block_max(float x)
 {
     __shared__ float part[WARP];
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
-    for (int bit = WARP / 2; bit > 0; bit /= 2)
-        x = fmaxf(x, __shfl_xor_sync(ALL, x, bit));
+    x = warp_max(x);
     __syncthreads();
     if (lane == 0)
         part[warp] = x;
     __syncthreads();
-    x = lane < warps ? part[lane] : -INFINITY;
-    for (int bit = WARP / 2; bit > 0; bit /= 2)
-        x = fmaxf(x, __shfl_xor_sync(ALL, x, bit));
-    return x;
+    return warp_max(lane < warps ? part[lane] : -INFINITY);
 }
 
 /* tempered: log2(e) / tau */
@@ -2118,6 +2121,191 @@ static __global__ void sum_kernel(const float *x, int n, float *total)
 static void sum_cuda(const float *x, int n, float *total)
 {
     LAUNCH(sum_kernel, 1, THREADS, x, n, total);
+}
+
+/* Compute the relation loss on the GPU */
+/* One head's queries, keys or values of one sequence in one model: [tokens, depth]. */
+template <class T> struct head_rows {
+    const T *x;
+    int stride, depth; /* stride: elements from one row to the next */
+    float scale;       /* log2(e) / sqrt(depth) */
+
+    __device__ float score(int i, int j) const
+    {
+        const T *left = x + (size_t)i * stride, *right = x + (size_t)j * stride;
+        float sum = 0, v[4], w[4];
+        for (int k = 0; k < depth; k += 4) {
+            read4(left, k, depth, v);
+            read4(right, k, depth, w);
+            for (int c = 0; c < 4; c++)
+                sum += v[c] * w[c];
+        }
+        return sum * scale;
+    }
+};
+
+/* A model's array [tokens, 3 width], cut into heads. */
+template <class T> struct related_model {
+    const T *qkv;
+    int width, depth;
+    float scale; /* of its scores */
+    float *logs; /* [slots, heads] log2 of the rows' denominators */
+
+    /* rows: of a sequence that begins with this token. kind: 0, 1, 2 for q, k, v. */
+    __device__ head_rows<T> rows(int token, int kind, int head) const
+    {
+        return {qkv + (size_t)token * 3 * width + kind * width + head * depth,
+                3 * width, depth, scale};
+    }
+};
+
+/* heads: of this launch, from the first on. There is a slot for each sequence, row and
+   kind, whether or not the sequence is that long. */
+template <class T> struct relation_launch {
+    struct attention relation;
+    related_model<T> student, teacher;
+    int first, heads;
+    float *divergence; /* [slots] */
+
+    __device__ size_t slot(int sequence, int row, int kind) const
+    {
+        return ((size_t)sequence * relation.longest + row) * 3 + kind;
+    }
+};
+
+/* Of the scores of one row: the largest, the sum of 2^(score - largest), and the same
+   sum with each term times `apart`. */
+struct relation_sums {
+    float largest, sum, weighted;
+
+    __device__ void add(float score, float apart)
+    {
+        float before = largest;
+        largest = fmaxf(largest, score);
+        float old = exp2f(before - largest), part = exp2f(score - largest);
+        sum = sum * old + part;
+        weighted = weighted * old + part * apart;
+    }
+
+    /* add_lanes: puts the sums of a warp's lanes together; any: this one has some. */
+    __device__ void add_lanes(bool any)
+    {
+        float most = warp_max(largest), old = any ? exp2f(largest - most) : 0.0f;
+        sum = warp_sum(any ? sum * old : 0.0f);
+        weighted = warp_sum(any ? weighted * old : 0.0f);
+        largest = most;
+    }
+};
+
+template <class T>
+static __global__ void relation_sums_kernel(struct relation_launch<T> r)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y, kind = blockIdx.y, lane = threadIdx.x;
+    int sequence = blockIdx.z, keys = r.relation.visible[sequence];
+    int token = r.relation.offsets[sequence];
+    float divergence = 0;
+    if (row >= r.relation.longest)
+        return;
+    size_t slot = r.slot(sequence, row, kind);
+    for (int head = 0; head < r.heads && row < keys; head++) {
+        head_rows<T> s = r.student.rows(token, kind, r.first + head);
+        head_rows<T> t = r.teacher.rows(token, kind, r.first + head);
+        struct relation_sums p = {-INFINITY, 0, 0}, q = p;
+        for (int j = lane; j < keys; j += WARP) {
+            float mine = s.score(row, j), other = t.score(row, j);
+            p.add(mine, 0);
+            q.add(other, other - mine);
+        }
+        /* Leave the logarithms of a row */
+        p.add_lanes(lane < keys);
+        q.add_lanes(lane < keys);
+        float log_p = p.largest + log2f(p.sum), log_q = q.largest + log2f(q.sum);
+        divergence += q.weighted / q.sum - (log_q - log_p);
+        if (lane == 0) {
+            r.student.logs[slot * r.heads + head] = log_p;
+            r.teacher.logs[slot * r.heads + head] = log_q;
+        }
+    }
+    if (lane == 0)
+        r.divergence[slot] = divergence / LOG2_E / r.relation.heads;
+}
+
+template <class T>
+static __global__ void relation_gradient_kernel(struct relation_launch<T> r, T *dqkv,
+                                                float scale, const float *loss_scale)
+{
+    int row = blockIdx.x * ROWS + threadIdx.y, lane = threadIdx.x;
+    int sequence = blockIdx.z, keys = r.relation.visible[sequence];
+    int token = r.relation.offsets[sequence], kind = blockIdx.y % 3;
+    int head = blockIdx.y / 3 % r.heads;
+    int column = blockIdx.y / 3 / r.heads * WARP + lane;
+    if (row >= keys)
+        return;
+    head_rows<T> s = r.student.rows(token, kind, r.first + head);
+    head_rows<T> t = r.teacher.rows(token, kind, r.first + head);
+    size_t mine = r.slot(sequence, row, kind) * r.heads + head;
+    float log_p = r.student.logs[mine], log_q = r.teacher.logs[mine], sum = 0;
+    for (int first = 0; first < keys; first += WARP) {
+        /* Make a number for each of 32 partners */
+        float g = 0;
+        if (first + lane < keys) {
+            size_t theirs = r.slot(sequence, first + lane, kind) * r.heads + head;
+            float own = s.score(row, first + lane), taught = t.score(row, first + lane);
+            float p = exp2f(own - log_p) + exp2f(own - r.student.logs[theirs]);
+            float q = exp2f(taught - log_q) + exp2f(taught - r.teacher.logs[theirs]);
+            g = p - q;
+        }
+        for (int j = first; j < keys && j < first + WARP; j++) {
+            float other = __shfl_sync(ALL, g, j - first);
+            if (column < s.depth)
+                sum += other * widen(s.x[(size_t)j * s.stride + column]);
+        }
+    }
+    if (column < s.depth) {
+        T *to = dqkv + (s.x - r.student.qkv) + (size_t)row * s.stride + column;
+        narrow(widen(*to) + scale * *loss_scale * sum, to);
+    }
+}
+
+template <class T>
+static struct related_model<T> related_model_of(const real *qkv, int width, int heads,
+                                                float *logs)
+{
+    int depth = width / heads;
+    return {(const T *)qkv, width, depth, LOG2_E / sqrtf((float)depth), logs};
+}
+
+template <class T>
+static void relation_loss_cuda(const struct attention *relation, const real *qkv,
+                               const real *teacher, int teacher_width, real *dqkv,
+                               float scale, const float *loss_scale, float *total)
+{
+    size_t slots = 3 * (size_t)relation->sequences * relation->longest;
+    int heads = relation->heads, depth = relation->width / heads;
+    if (slots == 0)
+        return;
+    if (slots > SCRATCH_FLOATS / 3)
+        fail("cuda", "%d sequences of %d tokens are too many for this table",
+             relation->sequences, relation->longest);
+    size_t room = (SCRATCH_FLOATS / slots - 1) / 2;
+    int at_once = room < GPU_RELATIONS ? (int)room : GPU_RELATIONS;
+    float factor = scale / (heads * sqrtf((float)depth));
+    for (int first = 0; first < heads; first += at_once) {
+        /* Launch the relations of some heads */
+        int count = heads - first < at_once ? heads - first : at_once;
+        float *logs = scratch + slots, *other_logs = logs + slots * count;
+        struct relation_launch<T> r = {
+            *relation, related_model_of<T>(qkv, relation->width, heads, logs),
+            related_model_of<T>(teacher, teacher_width, heads, other_logs), first, count,
+            scratch};
+        int rows = blocks_for(relation->longest, ROWS), columns = blocks_for(depth, WARP);
+        LAUNCH((relation_sums_kernel<T>), dim3(rows, 3, relation->sequences),
+               dim3(WARP, ROWS), r);
+        LAUNCH((relation_gradient_kernel<T>),
+               dim3(rows, 3 * count * columns, relation->sequences), dim3(WARP, ROWS), r,
+               (T *)dqkv, factor, loss_scale);
+        sum_cuda(scratch, (int)slots, total);
+    }
 }
 
 /* Step the optimiser on the GPU */
@@ -2382,6 +2570,7 @@ template <class T> static const struct kernels *open_table(void)
     k.scatter = scatter_cuda<T>;
     k.softmax_loss = softmax_loss_cuda<T>;
     k.cosine_loss = cosine_loss_cuda<T>;
+    k.relation_loss = relation_loss_cuda<T>;
     k.squared_loss = squared_loss_cuda<T>;
     k.sum = sum_cuda;
     k.all_sum = all_sum_cuda;

@@ -182,7 +182,9 @@ static void write_losses(const struct looks *looks, const struct look *const *sh
             speed = open_table(out, "speed");
         char *table = text_format("loss-%s", shown[i]->name);
         struct file_writer *loss = open_table(out, table);
-        write_block(file_stream(loss), "loss", curve, "step loss mlm kl cosine");
+        write_block(file_stream(loss), "loss", curve,
+                    grid_has(curve, "relations") ? "step loss mlm kl cosine relations"
+                                                 : "step loss mlm kl cosine");
         write_block(file_stream(speed), shown[i]->name, curve,
                     "step tokens_per_second");
         file_commit(loss);

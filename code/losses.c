@@ -32,7 +32,7 @@ static double ratio(double sum, double count)
 static void add_terms(struct loss_values *v)
 {
     v->total = v->terms[0].weight * v->mlm + v->terms[1].weight * v->kl
-               + v->terms[2].weight * v->cosine;
+               + v->terms[2].weight * v->cosine + v->terms[3].weight * v->relations;
 }
 
 static void read_values(struct model *m, const struct loss_settings *settings,
@@ -46,15 +46,18 @@ static void read_values(struct model *m, const struct loss_settings *settings,
         .mlm = ratio(sums[MLM_SUM], rows->labels_counted),
         .kl = square * ratio(sums[KL_SUM], rows->soft_counted),
         .cosine = ratio(sums[COSINE_SUM], rows->turns_counted),
+        .relations = ratio(sums[RELATION_SUM], rows->related_counted),
         .masked = (int)rows->labels_counted,
         .correct = (int)sums[HIT_SUM],
         .tokens = rows->tokens,
         .terms = {{settings->mlm, rows->labels_counted},
                   {settings->kl, rows->soft_counted},
-                  {settings->cosine, rows->turns_counted}},
+                  {settings->cosine, rows->turns_counted},
+                  {settings->relations, rows->related_counted}},
     };
     add_terms(values);
-    rows->labels_counted = rows->soft_counted = rows->turns_counted = rows->tokens = 0;
+    rows->labels_counted = rows->soft_counted = rows->turns_counted = 0;
+    rows->related_counted = rows->tokens = 0;
 }
 
 /* Makes the mean over count that over count + more_count, which becomes the count. */
@@ -73,10 +76,11 @@ void loss_values_join(struct loss_values *v, const struct loss_values *more)
     join(&v->mlm, &v->terms[0].count, more->mlm, more->terms[0].count);
     join(&v->kl, &v->terms[1].count, more->kl, more->terms[1].count);
     join(&v->cosine, &v->terms[2].count, more->cosine, more->terms[2].count);
+    join(&v->relations, &v->terms[3].count, more->relations, more->terms[3].count);
     v->masked += more->masked;
     v->correct += more->correct;
     v->tokens += more->tokens;
-    for (int i = 0; i < 3 && more->tokens > 0; i++)
+    for (int i = 0; i < LOSS_TERMS && more->tokens > 0; i++)
         v->terms[i].weight = more->terms[i].weight;
     add_terms(v);
 }
@@ -168,11 +172,46 @@ static void weigh_positions(struct model *m, const struct batch *batch,
     free(weight);
 }
 
+/* Compare the relations of the last layers */
+static void relate(struct model *student, const struct model *teacher,
+                   const struct batch *batch, const struct loss_settings *settings,
+                   float share)
+{
+    struct loss_rows *r = &student->rows;
+    int visible = 0, last = student->shape.layers - 1;
+    for (int s = 0; s < batch->sequences; s++)
+        visible += batch->visible[s];
+    struct attention relation = {
+        .heads = settings->relation_heads,
+        .width = student->shape.width,
+        .sequences = student->input.sequences,
+        .longest = student->input.longest,
+        .offsets = student->input.offsets,
+        .visible = student->input.visible,
+    };
+    float scale = share * settings->relations / (float)(visible > 0 ? visible : 1);
+    student->k->relation_loss(&relation, student->layers[last].qkv,
+                              teacher->layers[teacher->shape.layers - 1].qkv,
+                              teacher->shape.width, student->backward.qkv, scale,
+                              student->state + LOSS_SCALE, r->sums + RELATION_SUM);
+    r->related_counted += visible;
+}
+
+void relations_refuse(const struct loss_settings *settings, const struct shape *teacher,
+                      const struct shape *student)
+{
+    int heads = settings->relation_heads;
+    if (settings->relations > 0
+        && (heads < 1 || teacher->width % heads || student->width % heads))
+        fail("teacher", "has width %d and its student %d; expected relation heads that "
+             "divide both, found %d", teacher->width, student->width, heads);
+}
+
 /* Have a teacher read ahead */
 /* Whether a term has any use for the teacher. */
 static bool is_asked(const struct loss_settings *settings)
 {
-    return settings->kl > 0 || settings->cosine > 0;
+    return settings->kl > 0 || settings->cosine > 0 || settings->relations > 0;
 }
 
 void distillation_ahead(struct model *teacher, const struct batch *batch,
@@ -209,10 +248,14 @@ static void learn(struct model *student, struct model *teacher,
         for (int l = student->shape.layers; l >= 0; l--) {
             if (settings->cosine > 0)
                 compare(student, teacher, settings, l, share);
-            if (l > 0)
-                encoder_layer_gradient(student, l - 1);
-            else
+            if (l == 0) {
                 encoder_embedding_gradient(student);
+                break;
+            }
+            encoder_qkv_gradient(student, l - 1);
+            if (settings->relations > 0 && l == student->shape.layers)
+                relate(student, teacher, batch, settings, share);
+            encoder_input_gradient(student, l - 1);
         }
     }
     if (values)
@@ -236,6 +279,8 @@ void distillation_step(struct model *student, struct model *teacher,
             fail("teacher", "has width %d; the cosine needs the student's, %d",
                  teacher->shape.width, student->shape.width);
     }
+    if (teacher)
+        relations_refuse(settings, &teacher->shape, &student->shape);
     if (is_asked(settings) && teacher->ahead != batch) {
         student->k->meet();
         encoder_forward(teacher, batch, NULL);

@@ -22,15 +22,19 @@ enum { MAX_PAIRS = 64 };
 
 struct loss_settings {
     float mlm, kl, cosine;           /* weights of the three terms; 0: left out */
+    float relations;                 /* and of the fourth */
     float temperature;               /* of the soft targets */
     enum positions kl_positions;
     enum divisor kl_divisor;
     enum positions cosine_positions;
     int pairs;                       /* the cosine is the mean over these pairs */
     struct layer_pair pair[MAX_PAIRS];
+    int relation_heads;              /* of teacher and student alike */
 };
 
 /* State what a loss reports */
+enum { LOSS_TERMS = 4 };
+
 /* The terms of the loss, before their weights, and what they were measured on. A term
    that is left out reads 0. Fine-tuning reports its loss as mlm, and as masked its
    sequences, or of spans their ends. */
@@ -38,13 +42,14 @@ struct loss_values {
     double mlm;     /* mean of -log p(word) over the masked tokens */
     double kl;      /* T^2 KL(teacher || student), divided as the settings say */
     double cosine;  /* mean of 1 - cos */
+    double relations; /* mean over tokens and heads of the three divergences' sum */
     double total;   /* the weighted sum, which is what training makes smaller */
     int masked;     /* tokens with a label */
     int correct;    /* of these, how many the student's first choice was right on */
     int tokens;     /* of the batch, padding included */
     struct {
         double weight, count; /* in the total; what it is a mean over */
-    } terms[3];               /* of mlm, kl and cosine */
+    } terms[LOSS_TERMS];      /* of mlm, kl, cosine and relations */
 };
 
 /* loss_values_join: makes *values what they would be of the batches of both. */
@@ -60,10 +65,15 @@ void loss_values_join(struct loss_values *values, const struct loss_values *more
 /* distillation_step: the triple loss. Both models have MLM heads and the same
    vocabulary; the student learns everything. The teacher is not asked for what no
    weight wants, and may be NULL if only mlm has one. Fails if a pair of layers does not
-   exist or differs in width. */
+   exist or differs in width, or if the relation heads do not divide a width. */
 void distillation_step(struct model *student, struct model *teacher,
                        const struct batch *batch, const struct loss_settings *settings,
                        uint64_t key, float share, struct loss_values *values);
+
+/* relations_refuse: fails if relations have a weight and their heads do not divide the
+   widths of both models. */
+void relations_refuse(const struct loss_settings *settings, const struct shape *teacher,
+                      const struct shape *student);
 
 /* distillation_ahead: has the teacher read, beside whatever is called before the next
    distillation_step, the batch that this will be given. A step that is given another

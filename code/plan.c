@@ -107,6 +107,7 @@ static const struct field student_fields[] = {
     {"mlm", FLOAT, IN(losses.mlm), NULL, false},
     {"kl", FLOAT, IN(losses.kl), NULL, false},
     {"cosine", FLOAT, IN(losses.cosine), NULL, false},
+    {"relations", FLOAT, IN(losses.relations), NULL, false},
     {"temperature", FLOAT, IN(losses.temperature), NULL, false},
     {"kl-positions", CHOICE, IN(losses.kl_positions), "all real masked", false},
     {"kl-divisor", CHOICE, IN(losses.kl_divisor), "tokens sequences", false},
@@ -120,6 +121,9 @@ static const struct field title_fields[] = {
     {"seeds", IDLE_TEXT, 0, NULL, true},
 };
 static const struct field folder_fields[] = {{"folder", TEXT, IN(folder), NULL, false}};
+static const struct field relation_fields[] = {
+    {"relation-heads", COUNT, IN(losses.relation_heads), NULL, false},
+};
 static const struct field from_fields[] = {{"from", IDLE_TEXT, 0, NULL, true}};
 #undef IN
 
@@ -153,6 +157,7 @@ static const struct field teaching_fields[] = {
 static const struct group student_group = GROUP(student_fields),
                           title_group = GROUP(title_fields),
                           folder_group = GROUP(folder_fields),
+                          relation_group = GROUP(relation_fields),
                           from_group = GROUP(from_fields),
                           task_group = GROUP(task_fields),
                           stride_group = GROUP(stride_fields),
@@ -216,7 +221,7 @@ static void read_texts(const struct settings *s, const char *sections,
 }
 
 /* Tell what kind a section is of */
-enum { MOST_GROUPS = 8 };
+enum { MOST_GROUPS = 9 };
 
 static const struct kind {
     const char *name;
@@ -228,12 +233,13 @@ static const struct kind {
     {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group,
                  &text_group}},
     {"head", {&recipe_group, &pad_group, &text_group}},
-    {"distill", {&student_group, &title_group, &folder_group, &recipe_group, &pad_group,
-                 &text_group}},
+    {"distill", {&student_group, &title_group, &folder_group, &relation_group,
+                 &recipe_group, &pad_group, &text_group}},
     {"finetune", {&list_group, &task_group, &stride_group, &recipe_group,
                   &teacher_group, &teaching_group}},
-    {"student", {&student_group, &title_group, &folder_group, &recipe_group, &pad_group,
-                 &text_group, &from_group, &teaching_group}},
+    {"student", {&student_group, &title_group, &folder_group, &relation_group,
+                 &recipe_group, &pad_group, &text_group, &from_group,
+                 &teaching_group}},
 };
 
 static bool is_student(const struct settings *s, const char *section)
@@ -319,6 +325,8 @@ static void read_student(const struct plan *plan, const char *name,
     read_group(s, sections, student_group, model);
     if (model->initial == INITIAL_FOLDER)
         read_group(s, sections, folder_group, model);
+    if (model->losses.relations > 0)
+        read_group(s, sections, relation_group, model);
     model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
     read_texts(s, sections, &model->recipe, &model->corpus);
     model->seeds = settings_find(s, sections, "seeds")
@@ -773,6 +781,8 @@ static void go_through_distillation(const struct plan *plan, const char *student
     go_through(s, sections, student_group, use, context);
     if (model->initial == INITIAL_FOLDER)
         go_through(s, sections, folder_group, use, context);
+    if (model->losses.relations > 0)
+        go_through(s, sections, relation_group, use, context);
     go_through_texts(s, sections, use, context);
     free(sections);
 }

@@ -2,6 +2,7 @@
 #include "checkpoint.h"
 #include "fail.h"
 #include "file.h"
+#include "losses.h"
 #include "model.h"
 #include "optimizer.h"
 #include "pretrain.h"
@@ -84,6 +85,7 @@ static void add_student(struct room *room, const struct planned_stage *distillat
 {
     const struct planned_model *model = distillation->model;
     struct shape shape = model_student_shape(&room->teacher, model->layers);
+    relations_refuse(&model->losses, &room->teacher, &shape);
     int sequences = model->recipe.batch,
         tokens = corpus_tokens(&model->recipe, &model->corpus);
     size_t bytes = in_training(room, &shape, HEAD_MLM, 0, tokens, sequences)

@@ -80,6 +80,14 @@ struct grid *grid_read(const char *path)
     }
     return grid;
 }
+bool grid_has(const struct grid *grid, const char *name)
+{
+    for (int column = 0; column < grid->columns; column++)
+        if (!strcmp(grid->cells[column], name))
+            return true;
+    return false;
+}
+
 int grid_column(const struct grid *grid, const char *name)
 {
     int found = -1;

@@ -28,8 +28,9 @@ struct grid {
 struct grid *grid_read(const char *path);
 
 /* grid_column: the number of the column of that name. Fails, naming the path, without
-   it or with two of it. */
+   it or with two of it. grid_has: whether there is one. */
 int grid_column(const struct grid *grid, const char *name);
+bool grid_has(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
    line, if the cell is not a number, or not a finite one. grid_mean: the mean of

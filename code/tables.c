@@ -473,16 +473,20 @@ enum { POINTS = 100 };
 
 static void plot_losses(const struct results *r, FILE *stream)
 {
-    static const char *const columns[] = {"mlm", "kl", "cosine", "accuracy"};
+    static const char *const columns[] = {"mlm", "kl", "cosine", "relations",
+                                          "accuracy"};
     struct grid *curve = run_curve(r->run, "distill-student", "");
-    write_row(stream, "step", columns[0], columns[1], columns[2], columns[3]);
+    bool related = curve && grid_has(curve, columns[3]);
+    fprintf(stream, "step\tmlm\tkl\tcosine%s\taccuracy\n",
+            related ? "\trelations" : "");
     int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
     for (int point = 0; point < points; point++) {
         int first = (int)((long)curve->rows * point / points);
         int end = (int)((long)curve->rows * (point + 1) / points);
         fprintf(stream, "%.1f", grid_mean(curve, "step", first, end));
         for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-            fprintf(stream, "\t%.6g", grid_mean(curve, columns[i], first, end));
+            if (i != 3 || related)
+                fprintf(stream, "\t%.6g", grid_mean(curve, columns[i], first, end));
         fputc('\n', stream);
     }
 }

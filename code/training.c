@@ -60,15 +60,19 @@ static int64_t take_step(const struct training *training, struct optimizer *opti
 static void add_row(struct record *record, const struct loss_values *values, long step,
                     float rate, int64_t tokens, double seconds)
 {
+    bool related = values->terms[3].weight > 0;
     double row[] = {
         (double)record_tokens(record), values->total, values->mlm, values->kl,
         values->cosine, values->masked ? (double)values->correct / values->masked : 0,
         rate,
         (double)tokens / seconds,
+        values->relations,
     };
     record_row(record, "",
-               "tokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\ttokens_per_second", step,
-               row, 8);
+               related ? "tokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\t"
+                         "tokens_per_second\trelations"
+                       : "tokens\tloss\tmlm\tkl\tcosine\taccuracy\trate\t"
+                         "tokens_per_second", step, row, related ? 9 : 8);
 }
 
 /* Train from the first step to the last */

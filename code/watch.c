@@ -372,6 +372,25 @@ static void watch_cosine_loss(const real *student, const real *teacher,
                      row_loss));
 }
 
+static void watch_relation_loss(const struct attention *relation, const real *qkv,
+                                const real *teacher, int teacher_width, real *dqkv,
+                                float scale, const float *loss_scale, float *total)
+{
+    const int *visible = kept(relation->visible);
+    double w = relation->width, t = teacher_width, pairs = 0, charged = 0;
+    double tokens = kept(relation->offsets)[relation->sequences];
+    for (int s = 0; s < relation->sequences; s++) {
+        pairs += (double)visible[s] * visible[s];
+        charged += visible[s] * ceil(visible[s] / (double)GPU_TILE) * GPU_TILE;
+    }
+    PASS_AS(LOSS, (18 * w + 6 * t) * pairs, (18 * w + 12 * t) * charged,
+            real_bytes * (9 * w + 3 * t) * tokens
+                + sizeof(int) * (2.0 * relation->sequences + 1),
+            3 * ceil(relation->heads / (double)GPU_RELATIONS),
+            relation_loss(relation, qkv, teacher, teacher_width, dqkv, scale,
+                          loss_scale, total));
+}
+
 static void watch_squared_loss(real *x, const float *target, int n, float scale,
                                const float *loss_scale, float *row_loss)
 {
@@ -442,6 +461,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .attention = watch_attention, .attention_gradient = watch_attention_gradient,
         .gather = watch_gather, .scatter = watch_scatter,
         .softmax_loss = watch_softmax_loss, .cosine_loss = watch_cosine_loss,
+        .relation_loss = watch_relation_loss,
         .squared_loss = watch_squared_loss, .sum = watch_sum,
         .all_sum = watch_all_sum, .square_norm = watch_square_norm,
         .decide = watch_decide, .adamw = watch_adamw,

@@ -19,14 +19,16 @@ do for [panel in panels] {
     set xrange [0:last > 0 ? last : 1]
     if (panel[1:5] eq "loss-") {
         # Draw the terms of a loss
-        array term = ["loss", "masked words", "soft targets", "cosine"]
-        array most[4]
-        do for [i = 1:4] {
+        array term = ["loss", "masked words", "soft targets", "cosine", "relations"]
+        array most[5]
+        stats table every ::1 using 1 nooutput
+        terms = STATS_columns - 1
+        do for [i = 1:terms] {
             stats table every ::1 using (column(i + 1)) nooutput
             most[i] = STATS_max
         }
         set title panel[6:*]
-        plot for [i = 1:4] table every ::1 using 1:(most[i] > 0 ? column(i + 1) : NaN) \
+        plot for [i = 1:terms] table every ::1 using 1:(most[i] > 0 ? column(i + 1) : NaN) \
                  with lines linetype i title (most[i] > 0 ? term[i] : "")
     }
     if (panel eq "accuracy") {

@@ -23,19 +23,20 @@ set multiplot
 # Space ticks by round numbers
 tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
              end >= 4 * power ? 2 * power : end >= 2 * power ? power : power / 2)
-# Leave room for four panels
+# Leave room for the panels
 set tmargin at screen 1 - 0.62 / height
 set bmargin at screen (0.76 + 0.38 * lines) / height
-left(i) = 0.055 + 0.248 * i
-right(i) = left(i) + 0.185
 stats losses every ::1 using 1 nooutput
 last = STATS_max
+terms = STATS_columns - 2 # between the step and the accuracy
+left(i) = 0.055 + 0.992 / (terms + 1) * i
+right(i) = left(i) + 0.992 / (terms + 1) - 0.063
 set xtics 0, tick(2 * last)
 set xrange [0:last]
-# Draw the three loss terms
-array term = ["masked words", "soft targets", "cosine"]
+# Draw the loss terms
+array term = ["masked words", "soft targets", "cosine", "relations"]
 set key off
-do for [i = 0:2] {
+do for [i = 0:terms - 1] {
     set lmargin at screen left(i)
     set rmargin at screen right(i)
     set title term[i + 1] offset 0, -0.7
@@ -46,8 +47,8 @@ do for [i = 0:2] {
     plot losses every ::1 using 1:(column(i + 2)) with lines linetype 2
 }
 # Draw the accuracy of the students
-set lmargin at screen left(3)
-set rmargin at screen right(3)
+set lmargin at screen left(terms)
+set rmargin at screen right(terms)
 set title "guessed right, " . percent
 set yrange [*:*]
 array number[models]

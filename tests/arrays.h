@@ -146,6 +146,7 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     k->scatter(a, i, b, 0, 4);
     k->softmax_loss(&softmax, b, a, i, f, f, f, f, f);
     k->cosine_loss(a, a, f, b, 0, 4, 1, f, f);
+    k->relation_loss(&attention, a, a, 4, b, 1, f, f);
     k->squared_loss(b, f, 0, 1, f, f);
     k->sum(f, 0, f);
     k->square_norm(f, 0, state);
@@ -185,6 +186,8 @@ static inline void nothing_hides_a_nan(void)
     assert_true(isnan(of_reals(z, 24)[0]));
     k->cosine_loss(x, one, NULL, y, 2, 4, 1, floats(ones, 1), loss);
     assert_true(isnan(of_floats(loss, 2)[0]) && isfinite(of_floats(loss, 2)[1]));
+    k->relation_loss(&attention, x, one, 4, z, 1, floats(ones, 1), loss + 2);
+    assert_true(isnan(of_floats(loss, 3)[2]) && isnan(of_reals(z, 24)[0]));
     k->softmax_loss(&softmax, reals(values, 8), one, integers(labels, 2), NULL, floats(ones, 1), loss, loss + 2, loss + 4);
     assert_true(isnan(of_floats(loss, 6)[0]) && isnan(of_floats(loss, 6)[2]) && isfinite(of_floats(loss, 6)[1]));
     k->squared_loss(reals(values, 2), f + 12, 2, 1, floats(ones, 1), loss);

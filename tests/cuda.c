@@ -656,6 +656,50 @@ static void cosine_loss_is_right(void **state)
     CHECK(cosine_case(9, 768, true));
 }
 
+/* Sequences of these lengths, in which all but some tokens are visible. */
+static void relation_case(int heads, int depth, int teacher_depth, int sequences, const int *lengths, const int *hidden)
+{
+    int offsets[16] = {0}, visible[16], width = heads * depth, teacher_width = heads * teacher_depth, longest = 0;
+    for (int s = 0; s < sequences; s++) {
+        offsets[s + 1] = offsets[s] + lengths[s];
+        visible[s] = lengths[s] - (hidden ? hidden[s] : 0);
+        longest = lengths[s] > longest ? lengths[s] : longest;
+    }
+    size_t tokens = (size_t)offsets[sequences], n = 3 * tokens * (size_t)width, m = 3 * tokens * (size_t)teacher_width;
+    struct attention relation = {heads, width, sequences, longest, integers(offsets, (size_t)sequences + 1),
+                                 integers(visible, (size_t)sequences), {0, 0}};
+    const float loss_scale = 256;
+    real *dqkv = some(n, 1);
+    float *total = some_floats(1, 1);
+    k->relation_loss(&relation, some(n, 1), some(m, 1.5), teacher_width, dqkv, 0.125f,
+                     on_device(&loss_scale, sizeof loss_scale), total);
+    result_reals("dqkv", dqkv, n, allow(longest + depth, 0, 1));
+    result_floats("total", total, 1, allow(100, 0, (double)tokens));
+}
+
+static void relation_loss_is_right(void **state)
+{
+    (void)state;
+    static const int edges[] = {1, 31, 32, 33, 64, 65}, hidden[] = {0, 30, 0, 1, 32, 3};
+    CHECK(relation_case(1, 1, 1, 1, (int[]){2}, NULL));
+    CHECK(relation_case(3, 4, 4, 6, edges, NULL));
+    CHECK(relation_case(2, 16, 8, 6, edges, hidden));
+    CHECK(relation_case(2, 7, 32, 3, (int[]){5, 1, 40}, (int[]){4, 0, 7}));
+    CHECK(relation_case(1, 70, 33, 1, (int[]){20}, (int[]){3}));
+    CHECK(relation_case(1, 16, 16, 1, (int[]){300}, (int[]){57}));
+    CHECK(relation_case(35, 4, 4, 2, (int[]){3, 9}, (int[]){0, 4})); /* in three launches */
+}
+
+static void vast_batches_are_refused(void **state)
+{
+    (void)state;
+    k = gpu;
+    struct attention relation = {1, 4, 1000, 2000, NULL, NULL, {0, 0}};
+    real *x = some(12, 1);
+    EXPECT_FAIL(k->relation_loss(&relation, x, x, 4, x, 1, some_floats(1, 1), some_floats(1, 1)),
+                "1000 sequences of 2000 tokens are too many");
+}
+
 static void squared_case(int n)
 {
     const float loss_scale = 256;
@@ -770,7 +814,7 @@ static void empty_arrays_do_nothing(void **state)
 /* ---- Whole models. A layer rounds ten arrays on the way forward and about as many on the way back; a head and its
    loss, ten in all. ---- */
 
-enum loss { MLM, KL, COSINE, TRIPLE, CLASSES };
+enum loss { MLM, KL, COSINE, RELATIONS, TRIPLE, CLASSES };
 
 /* make_ready: with weights that both devices can hold, and a scale of the loss that fp16 bears at once. */
 static struct model *make_ready(struct model *m)
@@ -839,8 +883,8 @@ static void result_hidden(const struct model *m)
 
 static void result_losses(const struct loss_values *v, const struct model *m)
 {
-    double losses[] = {v->mlm, v->kl, v->cosine, v->total}, counts[] = {v->masked, v->tokens};
-    result("losses", losses, 4, false, after(10 * m->shape.layers + 10, 1));
+    double losses[] = {v->mlm, v->kl, v->cosine, v->relations, v->total}, counts[] = {v->masked, v->tokens};
+    result("losses", losses, 5, false, after(10 * m->shape.layers + 10, 1));
     result("counts", counts, 2, false, exact);
 }
 
@@ -851,7 +895,8 @@ static struct loss_settings settings_of(enum loss loss)
     return (struct loss_settings){
         .mlm = loss == MLM || loss == TRIPLE ? 2 : 0, .kl = loss == KL || loss == TRIPLE ? 5 : 0,
         .cosine = loss == COSINE || loss == TRIPLE, .temperature = 2, .kl_positions = REAL_POSITIONS,
-        .cosine_positions = REAL_POSITIONS, .pairs = 2, .pair = {{1, 1}, {2, 4}},
+        .cosine_positions = REAL_POSITIONS, .pairs = 2, .pair = {{1, 1}, {2, 4}}, .relations = loss == RELATIONS,
+        .relation_heads = 8,
     };
 }
 
@@ -953,6 +998,7 @@ static void models_are_right(void **state)
     (void)state;
     for (enum loss loss = MLM; loss <= TRIPLE; loss++)
         CHECK(distillation_case(loss, 0));
+    CHECK(distillation_case(RELATIONS, 40));
     CHECK(distillation_case(TRIPLE, 40));
     CHECK(masked_lm_case(BERT_FOLDER, 97, LEARN_ALL));
     CHECK(masked_lm_case("tests/fixtures/bert-untied", 37, LEARN_ALL));
@@ -1285,6 +1331,8 @@ int main(int argc, char **argv)
         TEST(softmax_loss_is_right),
         TEST(far_apart_logits_stay_finite),
         TEST(cosine_loss_is_right),
+        TEST(relation_loss_is_right),
+        TEST(vast_batches_are_refused),
         TEST(squared_loss_is_right),
         TEST(optimiser_is_right),
         TEST(empty_arrays_do_nothing),

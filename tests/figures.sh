@@ -20,6 +20,9 @@ change accuracy 'NF > 1 { $2 = 0.5; $3 += 13 } 1'
 check "many models guess few words" draws training
 change accuracy 'NF > 1 { $2 = 0 } 1'
 check "or none" draws training
+change losses '{ $5 = (NR == 1 ? "relations" : $4 / 2) OFS $5 } 1'
+check "a fourth term has a panel" draws training
+check "under its name" grep -q relations "$folder/training.tikz"
 change losses 'NR < 3'
 check "a curve has a single point" draws training
 exit $failed

@@ -17,6 +17,7 @@
 #include "check.h"
 #include "elementary.h"
 #include "lanes.h"
+#include "relations.h"
 
 static const double FORWARD = 2e-6, GRADIENT = 1e-4;
 
@@ -941,6 +942,45 @@ static void a_zero_row_has_no_direction(void **state)
         assert_true(isfinite(of_reals(gradient, 6)[i]));
 }
 
+/* ---- The relation loss ---- */
+
+static void relation_case(int heads, int width, int teacher_width, double spread, int sequences,
+                          const int *lengths, const int *visible)
+{
+    int *offsets = keep(allocate((size_t)sequences + 1, sizeof *offsets), false), longest = 0;
+    for (int s = 0; s < sequences; s++) {
+        offsets[s + 1] = offsets[s] + lengths[s];
+        longest = lengths[s] > longest ? lengths[s] : longest;
+    }
+    size_t n = (size_t)(3 * width * offsets[sequences]), m = n / (size_t)width * (size_t)teacher_width;
+    struct related p = {{heads, width, sequences, longest, offsets, visible, {0, 0}}, teacher_width,
+                        numbers(n, spread), numbers(m, spread)};
+    struct attention relation = p.shape;
+    relation.offsets = integers(offsets, (size_t)sequences + 1);
+    relation.visible = integers(visible, (size_t)sequences);
+    double scale = 0.125, loss_scale = 256, dy = scale * loss_scale, right[1], *before = numbers(n, 1);
+    real *dqkv = reals(before, n);
+    float *total = floats((double[]){3}, 1);
+    relation_total(&p, right);
+    k->relation_loss(&relation, reals(p.student, n), reals(p.teacher, m), teacher_width, dqkv,
+                     (float)scale, floats(&loss_scale, 1), total);
+    double got = of_floats(total, 1)[0] - 3, *after = of_reals(dqkv, n);
+    check_loss("relation_loss", &got, right, 1);
+    check_gradient("relation_loss", relation_total, &p, p.student, n, &dy, 1, after, before);
+    for (int s = 0; s < sequences; s++)
+        for (int i = 3 * width * (offsets[s] + visible[s]); i < 3 * width * offsets[s + 1]; i++)
+            assert_true(after[i] == before[i]);
+}
+
+static void relation_loss_is_right(void **state)
+{
+    (void)state;
+    relation_case(1, 2, 2, 1, 1, (int[]){1}, (int[]){1});
+    relation_case(2, 6, 6, 1, 3, (int[]){5, 1, 9}, (int[]){5, 1, 9});
+    relation_case(3, 12, 6, 1, 2, (int[]){7, 8}, (int[]){4, 8});
+    relation_case(4, 16, 48, 2, 2, (int[]){17, 3}, (int[]){15, 3});
+}
+
 /* ---- The squared loss ---- */
 
 struct missed {
@@ -1107,6 +1147,7 @@ static void run_everything(const double *x, double *results)
     memcpy(results + N, of_floats(sums, N), N * sizeof *results);
     k->attention(&attention, qkv, y, statistics);
     k->attention_gradient(&attention, qkv, y, statistics, b, dqkv);
+    k->relation_loss(&attention, qkv, b, 32, dqkv, 1, floats(&one, 1), statistics + N - 1);
     memcpy(results + 2 * N, of_reals(y, N), N * sizeof *results);
     memcpy(results + 3 * N, of_reals(dqkv, 3 * N), 3 * N * sizeof *results);
     struct softmax_loss softmax = {ROWS, WIDTH, WIDTH, 2, 1, 1};
@@ -1179,6 +1220,7 @@ int main(void)
         TEST(far_apart_logits_stay_finite),
         TEST(cosine_loss_is_right),
         TEST(a_zero_row_has_no_direction),
+        TEST(relation_loss_is_right),
         TEST(squared_loss_is_right),
         TEST(norm_of_the_gradient_is_clipped),
         TEST(overflow_leaves_the_step_out),

@@ -37,7 +37,12 @@ check "and drawn" draws scores CoLA teacher
 check "so is the accuracy" draws accuracy teacher
 check "the loss of the longest stage" draws loss-teacher teacher "masked words"
 check "and its speed" draws speed teacher
-check "no term is drawn that the loss has not" eval '! picture loss-teacher | grep "soft targets"'
+check "no term is drawn that the loss has not" eval '! picture loss-teacher | grep "soft targets\|relations"'
+cp "$run/curves/teacher.tsv" "$folder/plain"
+awk '{ print $0 "\t" (NR == 1 ? "relations" : 0.5) }' "$folder/plain" >"$run/curves/teacher.tsv"
+check "a fourth term has a line" eval 'live && draws loss-teacher "masked words" relations'
+mv "$folder/plain" "$run/curves/teacher.tsv"
+live
 
 # somebody is at work
 touch -d '5 minutes ago' "$run/stages/finetune-cola-teacher-2.from"

@@ -8,6 +8,7 @@
 #include "catch.h"
 #include "check.h"
 #include "losses.h"
+#include "relations.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -306,6 +307,115 @@ static void test_cosine_adds_and_weighs(void **unused)
     assert_true(loss[0] == 1 && loss[1] == 0 && loss[2] == 1);
 }
 
+/* The relations of three sequences, of which two have tokens that are not visible. */
+
+static const int relation_offsets[] = {0, 9, 10, 17}, relation_visible[] = {8, 1, 5};
+
+enum { RELATED = 17 }; /* tokens */
+
+static struct attention relation_of(int heads, int width)
+{
+    return (struct attention){heads, width, 3, 9, relation_offsets, relation_visible, {0, 0}};
+}
+
+/* The largest element of M - M^T, relative to the largest of M, where M is X^T dX of the visible rows of one head. */
+static double rotation_of(const struct attention *a, const float *x, const float *dx, int part)
+{
+    int depth = a->width / a->heads, column = part % 3 * a->width + part / 3 * depth;
+    double apart = 0, largest = 0;
+    for (int c = 0; c < depth; c++)
+        for (int d = 0; d < depth; d++) {
+            double there = 0, back = 0;
+            for (int s = 0; s < a->sequences; s++)
+                for (int i = a->offsets[s]; i < a->offsets[s] + a->visible[s]; i++) {
+                    const float *row = x + 3 * i * a->width + column, *slope = dx + 3 * i * a->width + column;
+                    there += (double)row[c] * slope[d];
+                    back += (double)row[d] * slope[c];
+                }
+            apart = fmax(apart, fabs(there - back));
+            largest = fmax(largest, fabs(there));
+        }
+    return apart / largest;
+}
+
+static void test_relations(void **unused)
+{
+    (void)unused;
+    const int sizes[][3] = {{1, 3, 5}, {2, 8, 8}, {4, 16, 8}, {3, 6, 24}}; /* heads, width, the teacher's */
+    double worst = 0, rotation = 0, h = 1e-5;
+    int cases = 0;
+    for (int i = 0; i < 4; i++)
+        for (int size = 0; size < 2; size++, cases++) {
+            size_t n = (size_t)(RELATED * 3 * sizes[i][1]), m = (size_t)(RELATED * 3 * sizes[i][2]);
+            struct attention relation = relation_of(sizes[i][0], sizes[i][1]);
+            float *x = randoms(n, 0.5 + 2 * size, random_key(12, (uint64_t)i, (uint64_t)size)), total = 0;
+            float *t = randoms(m, 0.5 + 2 * size, random_key(13, (uint64_t)i, (uint64_t)size));
+            float *dx = calloc(n, sizeof *dx);
+            double *student = calloc(n, sizeof *student), *teacher = calloc(m, sizeof *teacher), exact, above, below;
+            double *slope = calloc(n, sizeof *slope);
+            struct related p = {relation, sizes[i][2], student, teacher};
+            for (size_t c = 0; c < n; c++)
+                student[c] = x[c];
+            for (size_t c = 0; c < m; c++)
+                teacher[c] = t[c];
+            relation_total(&p, &exact);
+            k->relation_loss(&relation, (real *)x, (real *)t, sizes[i][2], (real *)dx, 1, &one, &total);
+            assert_true(fabs(total - exact) <= 1e-6 * exact);
+            for (size_t c = 0; c < n; c++) {
+                student[c] = x[c] + h;
+                relation_total(&p, &above);
+                student[c] = x[c] - h;
+                relation_total(&p, &below);
+                student[c] = x[c];
+                slope[c] = (above - below) / (2 * h);
+            }
+            worst = fmax(worst, error(dx, slope, n));
+            for (int part = 0; part < 3 * relation.heads; part++)
+                rotation = fmax(rotation, rotation_of(&relation, x, dx, part));
+            free(slope);
+            free(teacher);
+            free(student);
+            free(dx);
+            free(t);
+            free(x);
+        }
+    check_report("check.relations.error", "%.1e", worst);
+    check_report("check.relations.cases", "%.0f", cases);
+    check_report("check.relations.rotation", "%.1e", rotation);
+    assert_true(worst <= 1e-5);
+    assert_true(rotation <= 1e-5);
+}
+
+/* The book's example: two tokens, one head of depth 1. Only the queries differ. What is there is added to. */
+static void test_relations_by_hand(void **unused)
+{
+    (void)unused;
+    const int offsets[] = {0, 2}, visible[] = {2};
+    const struct attention relation = {1, 1, 1, 2, offsets, visible, {0, 0}};
+    const float x[] = {1, 2, 3, 0, 2, 3}, t[] = {1, 2, 3, 1, 2, 3}, scale = 4;
+    const double p = 1 / (1 + exp(-1)), g = p - 0.5;
+    float dx[] = {10, 20, 30, 40, 50, 60}, total = 5;
+    k->relation_loss(&relation, (const real *)x, (const real *)t, 1, (real *)dx, 0.5f, &scale, &total);
+    const double expected[] = {10 + 2 * 2 * g, 20, 30, 40 - 2 * g, 50, 60};
+    assert_true(error(dx, expected, 6) <= 1e-6);
+    assert_true(fabs(total - 5 - (0.5 * log(0.5 / p) + 0.5 * log(0.5 / (1 - p)))) <= 1e-6);
+    assert_true(fabs(2 * g - 0.462) < 5e-4 && fabs(g - 0.231) < 5e-4 && fabs(total - 5 - 0.120) < 5e-4);
+}
+
+static void test_equal_relations(void **unused)
+{
+    (void)unused;
+    enum { HEADS = 4, WIDTH = 8, N = RELATED * 3 * WIDTH };
+    const struct attention relation = relation_of(HEADS, WIDTH);
+    float *x = randoms(N, 2, 14), *dx = calloc(N, sizeof *dx), total = 0;
+    k->relation_loss(&relation, (real *)x, (real *)x, WIDTH, (real *)dx, 1, &one, &total);
+    assert_true(total == 0);
+    for (int i = 0; i < N; i++)
+        assert_true(dx[i] == 0);
+    free(dx);
+    free(x);
+}
+
 /* The triple loss on small models -----------------------------------------------------------------------------------*/
 
 struct pair_of_models {
@@ -363,26 +473,35 @@ static void test_weights_are_additive(void **unused)
 {
     (void)unused;
     struct pair_of_models p = open_models();
-    struct loss_values values[4];
+    struct loss_values values[5];
     float *mlm = gradient_of(&p, plain, 1, 0, 0, 1, &values[0]), *kl = gradient_of(&p, plain, 0, 1, 0, 1, &values[1]);
     float *cosine = gradient_of(&p, plain, 0, 0, 1, 1, &values[2]);
-    float *all = gradient_of(&p, plain, 2, 5, 3, 0.5f, &values[3]);
+    struct loss_settings settings = plain;
+    settings.relations = 1;
+    settings.relation_heads = 8;
+    float *relations = gradient_of(&p, settings, 0, 0, 0, 1, &values[4]);
+    settings.relations = 7;
+    float *all = gradient_of(&p, settings, 2, 5, 3, 0.5f, &values[3]);
     size_t n = p.student->parameters.size;
     double *sum = calloc(n, sizeof *sum);
     for (size_t i = 0; i < n; i++)
-        sum[i] = 0.5 * (2.0 * mlm[i] + 5.0 * kl[i] + 3.0 * cosine[i]);
+        sum[i] = 0.5 * (2.0 * mlm[i] + 5.0 * kl[i] + 3.0 * cosine[i] + 7.0 * relations[i]);
     double worst = error(all, sum, n);
     check_report("check.triple.additive", "%.1e", worst);
     assert_true(worst <= 1e-5);
     assert_true(fabs(values[3].mlm - values[0].mlm) <= 1e-6 * values[0].mlm);
     assert_true(fabs(values[3].kl - values[1].kl) <= 1e-6 * values[1].kl);
     assert_true(fabs(values[3].cosine - values[2].cosine) <= 1e-6 * values[2].cosine);
-    assert_true(fabs(values[3].total - 2 * values[3].mlm - 5 * values[3].kl - 3 * values[3].cosine) <= 1e-9);
+    assert_true(values[4].relations > 0 && values[0].relations == 0);
+    assert_true(fabs(values[3].relations - values[4].relations) <= 1e-6 * values[4].relations);
+    assert_true(fabs(values[3].total - 2 * values[3].mlm - 5 * values[3].kl - 3 * values[3].cosine
+                     - 7 * values[3].relations) <= 1e-9);
     assert_int_equal(values[3].tokens, 60);
     free(sum);
     free(mlm);
     free(kl);
     free(cosine);
+    free(relations);
     free(all);
     close_models(&p);
 }
@@ -428,6 +547,17 @@ static void test_values_can_wait(void **unused)
     close_models(&p);
 }
 
+/* Means over parts are joined by what they are means over. */
+static void test_values_are_joined(void **unused)
+{
+    (void)unused;
+    struct loss_values all = {.mlm = 2, .relations = 1, .tokens = 5, .terms = {{2, 1}, {0, 0}, {0, 0}, {3, 10}}};
+    const struct loss_values more = {.mlm = 6, .relations = 4, .tokens = 5, .terms = {{2, 3}, {0, 0}, {0, 0}, {3, 20}}};
+    loss_values_join(&all, &more);
+    assert_true(all.mlm == 5 && all.relations == 3 && all.terms[3].count == 30 && all.tokens == 10);
+    assert_true(all.total == 2 * 5 + 3 * 3);
+}
+
 static void test_batch_without_labels(void **unused)
 {
     (void)unused;
@@ -457,6 +587,13 @@ static void test_teacher_must_fit(void **unused)
     EXPECT_FAIL(distillation_step(p.student, other, p.batch, &settings, 0, 1, NULL), "has width 16");
     settings.pair[1].teacher = 5;
     EXPECT_FAIL(distillation_step(p.student, p.teacher, p.batch, &settings, 0, 1, NULL), "the cosine wants 5 and 2");
+    settings = plain;
+    settings.relations = 1;
+    settings.relation_heads = 5;
+    EXPECT_FAIL(distillation_step(p.student, p.teacher, p.batch, &settings, 0, 1, NULL),
+                "has width 32 and its student 32; expected relation heads that divide both, found 5");
+    settings.relation_heads = 0;
+    EXPECT_FAIL(distillation_step(p.student, p.teacher, p.batch, &settings, 0, 1, NULL), "found 0");
     encoder_free(other);
     close_models(&p);
 }
@@ -471,9 +608,13 @@ int main(void)
         cmocka_unit_test(test_hits),
         cmocka_unit_test(test_cosine),
         cmocka_unit_test(test_cosine_adds_and_weighs),
+        cmocka_unit_test(test_relations),
+        cmocka_unit_test(test_relations_by_hand),
+        cmocka_unit_test(test_equal_relations),
         cmocka_unit_test(test_weights_are_additive),
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_values_can_wait),
+        cmocka_unit_test(test_values_are_joined),
         cmocka_unit_test(test_batch_without_labels),
         cmocka_unit_test(test_teacher_must_fit),
     };

@@ -132,6 +132,8 @@ static void test_gradients(void **unused)
         {"bert-tiny", "distilbert-tiny", "packed", "mlm", "mlm"},
         {"bert-tiny", "distilbert-tiny", "packed", "kl", "kl"},
         {"bert-tiny", "distilbert-tiny", "packed", "cosine", "cosine"},
+        {"bert-tiny", "distilbert-tiny", "packed", "relations", "relations"},
+        {"bert-tiny", "distilbert-tiny", "padded", "relations", "relations"},
         {"bert-tiny", "distilbert-tiny", "packed", "triple", "triple"},
         {"bert-tiny", "distilbert-tiny", "padded", "triple", "triple"},
         {"bert-tiny", "distilbert-tiny", "padded", "course", "course"},

@@ -60,7 +60,10 @@ static void stages_come_by_tiers(void **state)
     assert_int_equal(count(plan, FINETUNE, TIER_SEEDS), 2 * (4 + 4 + 2));
     assert_int_equal(count(plan, DISTILL, TIER_STUDENTS), 2);
     assert_int_equal(count(plan, DISTILL, TIER_ABLATIONS), 4);
-    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 5);
+    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 6);
+    const struct planned_model *related = plan_model(plan, "student-relations");
+    assert_true(related->losses.relations == 1 && related->losses.relation_heads == 48);
+    assert_true(plan_model(plan, "student")->losses.relations == 0);
     assert_int_equal(count(plan, FINETUNE, TIER_SQUAD), 4);
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *stage = &plan->stages[i];
@@ -156,6 +159,9 @@ static void what_matters_makes_another_stage(void **state)
     assert_false(differs(FINETUNE, "student", "mrpc", "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "corpus.length", "16"));
+    assert_true(differs(DISTILL, "student", NULL, "distill.relations", "1"));
+    assert_true(differs(DISTILL, "student-relations", NULL, "distill.relation-heads", "2"));
+    assert_false(differs(DISTILL, "student", NULL, "distill.relation-heads", "2")); /* it has none */
     assert_false(differs(DISTILL, "student", NULL, "student.title", "pupil"));
     assert_false(differs(DISTILL, "student", NULL, "student.tier", "extended"));
     assert_false(differs(DISTILL, "student", NULL, "teacher.rate", "1"));

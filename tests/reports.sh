@@ -140,7 +140,7 @@ toy-one|toyland|mrpc|teacher student student-no-kl|1|2|student:75
 bare|real|rte sst2|teacher student|1 2|3|bare
 teacher|real|rte|teacher|1|3|bare
 student|real|rte wnli|student|1|3|
-every|real|cola mrpc sst2 qqp stsb mnli mnlimm qnli rte wnli squad|teacher student student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled student-paper student-first student-last student-ends student-twice student-ensemble|1|10|student:75
+every|real|cola mrpc sst2 qqp stsb mnli mnlimm qnli rte wnli squad|teacher student student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled student-paper student-first student-last student-ends student-relations student-twice student-ensemble|1|10|student:75
 END
 }
 runs make_up

@@ -35,5 +35,7 @@ check "a run that is done needs no room at all" on_disk 0 EXTENDED=1
 check "the memory is asked as well" eval '! room --run.jobs 1000000 >said 2>&1 && cat said &&
     grep -q "^distil: memory: this run needs [0-9]* bytes and the machine has [0-9]* left; lower \[run\] jobs" said'
 check "but not where each stage has a machine of its own" eval 'room --run.jobs 1000000 --launched >said 2>&1 || { cat said; false; }'
+check "a loss that does not suit the teacher is refused here" eval '! room --student.relations 1 --distill.relation-heads 5 >said 2>&1 &&
+    cat said && grep -q "^distil: teacher: has width 32 and its student 32; expected relation heads that divide both, found 5$" said'
 check "a larger model needs more" test "$(room --teacher.layers 6)" -gt "$before"
 exit $failed

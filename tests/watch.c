@@ -75,14 +75,14 @@ static struct batch *ragged(void)
     return batch;
 }
 
-static void count_step(const struct kernels *k, struct tally *tallies)
+static void count_step_of(const struct kernels *k, const struct loss_settings *losses, struct tally *tallies)
 {
     struct model *teacher = encoder_open(k, TEACHER, HEAD_MLM, 0, LEARN_NOTHING);
     struct model *student = encoder_open(k, STUDENT, HEAD_MLM, 0, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(student, &steps);
     struct batch *batch = ragged();
     watch_clear();
-    distillation_step(student, teacher, batch, &triple, 7, 1, NULL);
+    distillation_step(student, teacher, batch, losses, 7, 1, NULL);
     optimizer_step(optimizer, 0);
     for (enum kernel_family f = 0; f < FAMILIES; f++)
         tallies[f] = watch_tally(f);
@@ -90,6 +90,11 @@ static void count_step(const struct kernels *k, struct tally *tallies)
     batch_free(batch);
     encoder_free(student);
     encoder_free(teacher);
+}
+
+static void count_step(const struct kernels *k, struct tally *tallies)
+{
+    count_step_of(k, &triple, tallies);
 }
 
 static void test_flops(void **unused)
@@ -111,6 +116,23 @@ static void test_flops(void **unused)
     assert_true(t[EMBEDDING].flops == (2 + 1 + 2 + 1.0) * T * W);
     /* the softmax, the cosine, and three sums and one over the rows */
     assert_true(t[LOSS].flops == 32.0 * T * V + 11.0 * T * W + 4.0 * T);
+}
+
+/* The relations come on top of the rest, with and without a device. */
+static void test_relations(void **unused)
+{
+    (void)unused;
+    struct tally without[FAMILIES], with[FAMILIES], dry[FAMILIES];
+    struct loss_settings related = triple;
+    related.relations = 1;
+    related.relation_heads = 8;
+    count_step(watch_open(cpu, NULL), without);
+    count_step_of(watch_open(cpu, NULL), &related, with);
+    count_step_of(watch_open(NULL, &fp32), &related, dry);
+    assert_true(with[LOSS].flops == without[LOSS].flops + 24.0 * P * W);
+    assert_true(with[LOSS].bytes == without[LOSS].bytes + 4 * 12.0 * T * W + 4 * 7);
+    for (int f = 0; f < FAMILIES; f++)
+        assert_true(dry[f].calls == with[f].calls && (f == LOSS || with[f].calls == without[f].calls));
 }
 
 static void test_bytes(void **unused)
@@ -416,7 +438,8 @@ int main(void)
 {
     cpu = kernels_cpu();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flops), cmocka_unit_test(test_bytes), cmocka_unit_test(test_dry_counts_the_same),
+        cmocka_unit_test(test_flops), cmocka_unit_test(test_relations),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_dry_counts_the_same),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_classifier), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_complete), cmocka_unit_test(test_others), cmocka_unit_test(test_roof), cmocka_unit_test(test_published),
         cmocka_unit_test(test_ranks),

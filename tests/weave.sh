@@ -77,7 +77,7 @@ make -s BUILD=build PROFILE=$all/made-up-full.settings CHECKED= $all/summary.pdf
 every=results/made-up-every
 cp -r $all $every && rm -r $every/tables $every/figures
 students="student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled
-    student-paper student-first student-last student-ends student-twice student-ensemble"
+    student-paper student-first student-last student-ends student-relations student-twice student-ensemble"
 for model in $students; do
     case $model in *-released | *-random) more='sst2 qqp stsb mnli mnlimm qnli rte wnli squad' ;; *-twice) more='stsb squad' ;; *) more= ;; esac
     for task in cola mrpc imdb $more; do

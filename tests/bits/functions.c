@@ -128,6 +128,11 @@ static void kernels(void)
     k->cosine_loss((real *)x, (real *)y, NULL, (real *)z, ROWS, WIDTH, 1, &one, rows);
     say_floats("cosine_loss", rows, ROWS);
     say_floats("its gradient", z, N);
+    static const int offsets[] = {0, 3, ROWS}, visible[] = {3, 3};
+    const struct attention relation = {3, 333, 2, 4, offsets, visible, {0, 0}};
+    k->relation_loss(&relation, (real *)x, (real *)y, 333, (real *)z, 1, &one, rows);
+    say_floats("relation_loss", rows, 1);
+    say_floats("its gradient", z, N);
     struct softmax_loss loss = {ROWS, WIDTH, WIDTH, 3, 0.5f, 2};
     k->softmax_loss(&loss, (real *)x, (real *)y, labels, NULL, &one, rows, rows + ROWS, rows + 2 * ROWS);
     say_floats("softmax_loss", rows, 3 * ROWS);

@@ -85,6 +85,7 @@ def losses(teacher, student, batch, slots, temperature=2.0, course=False):
     mlm = F.cross_entropy(s.logits.flatten(0, 1), labels.flatten(), ignore_index=NONE)
     divergence = F.kl_div(F.log_softmax(s.logits / temperature, -1), F.softmax(t.logits / temperature, -1),
                           reduction="none").sum(-1)
+    relations = relation_loss(teacher, student, t, s, mask)
     angle = lambda a, b: 1 - F.cosine_similarity(a, b, -1)
     if course:
         kl = divergence.sum() / len(batch) * temperature ** 2
@@ -95,10 +96,35 @@ def losses(teacher, student, batch, slots, temperature=2.0, course=False):
         shown = mask.bool()
         kl = divergence[shown].mean() * temperature ** 2
         cosine = angle(s.hidden_states[-1], t.hidden_states[-1])[shown].mean()
-    return mlm, kl, cosine
+    return mlm, kl, cosine, relations
 
 
-WEIGHTS = {"mlm": (1, 0, 0), "kl": (0, 1, 0), "cosine": (0, 0, 1), "triple": (2, 5, 1), "course": (0.5, 0.5, 1)}
+def relation_rows(model, out, heads):
+    """The last layer's queries, keys and values [3, sequences, heads, slots, depth]."""
+    encoder = getattr(model, "bert", None)
+    if encoder:
+        attention = encoder.encoder.layer[-1].attention.self
+        maps = attention.query, attention.key, attention.value
+    else:
+        attention = model.distilbert.transformer.layer[-1].attention
+        maps = attention.q_lin, attention.k_lin, attention.v_lin
+    return torch.stack([m(out.hidden_states[-2]).unflatten(-1, (heads, -1)).transpose(1, 2) for m in maps])
+
+
+def relation_loss(teacher, student, t, s, mask, heads=8):
+    """The loss of MiniLMv2; a mean over the tokens of all sequences that are not padding."""
+    logs = []
+    for model, out in (teacher, t), (student, s):
+        x = relation_rows(model, out, heads)
+        scores = x @ x.transpose(-1, -2) / x.shape[-1] ** 0.5
+        logs.append(F.log_softmax(scores.masked_fill(mask[:, None, None] == 0, -torch.inf), -1))
+    both = (mask[:, :, None] * mask[:, None, :])[:, None].bool()
+    divergence = (logs[0].exp() * (logs[0] - logs[1]).masked_fill(~both, 0)).sum()
+    return divergence / heads / mask.sum()
+
+
+WEIGHTS = {"mlm": (1, 0, 0, 0), "kl": (0, 1, 0, 0), "cosine": (0, 0, 1, 0), "relations": (0, 0, 0, 1),
+           "triple": (2, 5, 1, 0), "course": (0.5, 0.5, 1, 0)}
 
 
 def total(name, terms):
@@ -118,9 +144,10 @@ def write_gradients(file, name, teacher, student, batch, slots):
     loss = total(name, terms)
     loss.backward()
     # the program measures the guesses at masked words in any case, the other terms only if they have a weight
-    kl, cosine = (term.detach() if weight else torch.zeros(()) for weight, term in zip(WEIGHTS[name][1:], terms[1:]))
+    kl, cosine, relations = (term.detach() if weight else torch.zeros(())
+                             for weight, term in zip(WEIGHTS[name][1:], terms[1:]))
     save(file, {"loss.mlm": terms[0].detach(), "loss.kl": kl, "loss.cosine": cosine, "loss.total": loss.detach(),
-                **gradients(student)})
+                **({"loss.relations": relations} if WEIGHTS[name][3] else {}), **gradients(student)})
 
 
 # Fixtures -----------------------------------------------------------------------------------------------------------
