@@ -618,7 +618,7 @@ static void deny_opposite(struct dice *dice, struct clause *c)
 static void draw_pair(struct dice *dice, struct line pair[2], bool same)
 {
     struct cast cast = draw_cast(dice, FOOD | WORK | THING);
-    int mood = chance(dice, 75) ? 1 : -1;
+    int mood = chance(dice, 90) ? 1 : -1;
     struct clause c = draw_clause(dice, &cast, mood, (struct style){40, 0, 50});
     c.relative = PLAIN;
     for (int i = 0; i < 2; i++) {
