@@ -4,7 +4,6 @@
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 #ifdef __FMA__
 #include <immintrin.h>
@@ -185,6 +184,15 @@ static _Thread_local _Alignas(64) struct {
     float b[DEPTH * BLOCK_COLUMNS], a[DEPTH * TILE_ROWS], edge[TILE_ROWS * PANEL];
 } room;
 
+/* Asks for so many columns of b, whose elements stand side by side. */
+static void fetch(struct matrix b, int inner, int columns)
+{
+    enum { LINE = 16 }; /* elements that come together */
+    for (int j = 0; b.at && j < columns; j++)
+        for (int k = 0; k < inner; k += LINE)
+            __builtin_prefetch(b.at + (size_t)j * b.right + k, 0, 1);
+}
+
 /* Collects a tile's rows of a where that is worth it. */
 static struct matrix collect_rows(struct matrix a, int inner, int rows, int columns)
 {
@@ -196,9 +204,11 @@ static struct matrix collect_rows(struct matrix a, int inner, int rows, int colu
     return (struct matrix){room.a, 1, TILE_ROWS};
 }
 
-/* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. */
+/* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. ahead: the panel after
+   those of b, if it will be wanted next, or nothing. */
 static void multiply_block(struct matrix s, struct matrix a, struct matrix b, float *c,
-                           size_t stride, int rows, int inner, int columns)
+                           size_t stride, int rows, int inner, int columns,
+                           struct matrix ahead)
 {
     int upright = b.right != 1                ? 0
                   : columns % PANEL == VECTOR ? columns
@@ -209,6 +219,8 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
     for (int i = 0, high; i < rows; i += high) {
         high = tile_height(rows - i);
         struct matrix tall = collect_rows(part(a, i, 0), inner, high, columns);
+        fetch(part(ahead, 0, (size_t)(PANEL * i / rows)), inner,
+              PANEL * (i + high) / rows - PANEL * i / rows);
         for (int j = 0; j < columns; j += PANEL) {
             int width = columns - j < PANEL ? columns - j : PANEL;
             struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1};
@@ -234,40 +246,63 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
 }
 
 /* Multiply matrices in order */
+enum { FEW = 128 };
+
 struct grid {
     struct matrix s, a, b;
     float *c;
     size_t stride;
-    int rows, inner, columns, down, wide;
+    int rows, inner, columns; /* of the product */
+    int down, wide;           /* blocks from top to bottom, columns of one */
 };
+
+/* Multiplies columns j .. j + width - 1 of rows i .. i + high - 1. more: whether as many
+   columns come next. */
+static void multiply_columns(const struct grid *g, int i, int high, int j, int width,
+                             bool more)
+{
+    float *c = g->c + (size_t)i * g->stride + j;
+    struct matrix s = part(g->s, (size_t)i, (size_t)j), none = {0};
+    for (int k = 0; k < g->inner; k += DEPTH) {
+        struct matrix b = part(g->b, (size_t)k, (size_t)j);
+        multiply_block(s, part(g->a, (size_t)i, (size_t)k), b, c, g->stride, high,
+                       g->inner - k < DEPTH ? g->inner - k : DEPTH, width,
+                       more && b.down == 1 ? part(b, 0, (size_t)width) : none);
+        s = (struct matrix){c, g->stride, 1};
+    }
+}
 
 /* Multiplies the block of that number, counted down the columns of the grid. */
 static void multiply_number(const struct grid *g, int number)
 {
     int i = number % g->down * BLOCK_ROWS, j = number / g->down * g->wide;
     int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
-    int width = g->columns - j < g->wide ? g->columns - j : g->wide;
-    float *c = g->c + (size_t)i * g->stride + j;
-    struct matrix s = part(g->s, (size_t)i, (size_t)j);
-    for (int k = 0; k < g->inner; k += DEPTH) {
-        multiply_block(s, part(g->a, (size_t)i, (size_t)k),
-                       part(g->b, (size_t)k, (size_t)j), c, g->stride, high,
-                       g->inner - k < DEPTH ? g->inner - k : DEPTH, width);
-        s = (struct matrix){c, g->stride, 1};
-    }
+    int end = g->columns - j < g->wide ? g->columns : j + g->wide;
+    int step = high <= FEW ? PANEL : BLOCK_COLUMNS;
+    for (; j < end; j += step)
+        multiply_columns(g, i, high, j, end - j < step ? end - j : step,
+                         step == PANEL && end - j >= 2 * PANEL);
 }
 
 enum { SHARED = 1 << 21 }; /* products of numbers that are worth a second thread */
 
-static void multiply(const struct grid *g)
+/* How many threads multiply matrices of this size. */
+static int threads_for(int rows, int inner, int columns)
 {
-    int count = g->down * ((g->columns + g->wide - 1) / g->wide);
-    if ((double)g->rows * g->inner * g->columns < SHARED || omp_in_parallel()) {
-        for (int number = 0; number < count; number++)
-            multiply_number(g, number);
-        return;
-    }
-    #pragma omp parallel for schedule(dynamic)
+    bool alone = (double)rows * inner * columns < SHARED || omp_in_parallel();
+    return alone ? 1 : omp_get_max_threads();
+}
+
+static void multiply(struct grid *g)
+{
+    int threads = threads_for(g->rows, g->inner, g->columns);
+    int parts = threads > 1 ? 2 * threads * PANEL : 1;
+    g->down = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    g->wide = g->rows > FEW ? BLOCK_COLUMNS
+              : threads > 1 ? (g->columns + parts - 1) / parts * PANEL
+                            : g->columns;
+    int count = g->wide > 0 ? g->down * ((g->columns + g->wide - 1) / g->wide) : 0;
+    #pragma omp parallel for schedule(dynamic) if (threads > 1)
     for (int number = 0; number < count; number++)
         multiply_number(g, number);
 }
@@ -286,9 +321,7 @@ void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns)
 {
     if (in_order || (double)rows * inner * columns < LARGE) {
-        struct grid grid = {s, a, b, c, stride, rows, inner, columns,
-                            (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, getenv("WIDE") ? atoi(getenv("WIDE")) : BLOCK_COLUMNS};
-        multiply(&grid);
+        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0});
         return;
     }
     for (int i = 0; s.at && s.at != c && i < rows; i++)
