@@ -254,6 +254,7 @@ struct grid {
     size_t stride;
     int rows, inner, columns; /* of the product */
     int down, wide;           /* blocks from top to bottom, columns of one */
+    int step;                 /* columns that are prepared together */
 };
 
 /* Multiplies columns j .. j + width - 1 of rows i .. i + high - 1. more: whether as many
@@ -267,7 +268,7 @@ static void multiply_columns(const struct grid *g, int i, int high, int j, int w
         struct matrix b = part(g->b, (size_t)k, (size_t)j);
         multiply_block(s, part(g->a, (size_t)i, (size_t)k), b, c, g->stride, high,
                        g->inner - k < DEPTH ? g->inner - k : DEPTH, width,
-                       more && b.down == 1 ? part(b, 0, (size_t)width) : none);
+                       more ? part(b, 0, (size_t)width) : none);
         s = (struct matrix){c, g->stride, 1};
     }
 }
@@ -278,10 +279,9 @@ static void multiply_number(const struct grid *g, int number)
     int i = number % g->down * BLOCK_ROWS, j = number / g->down * g->wide;
     int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
     int end = g->columns - j < g->wide ? g->columns : j + g->wide;
-    int step = high <= FEW ? PANEL : BLOCK_COLUMNS;
-    for (; j < end; j += step)
-        multiply_columns(g, i, high, j, end - j < step ? end - j : step,
-                         step == PANEL && end - j >= 2 * PANEL);
+    for (; j < end; j += g->step)
+        multiply_columns(g, i, high, j, end - j < g->step ? end - j : g->step,
+                         g->step == PANEL && end - j >= 2 * PANEL);
 }
 
 enum { SHARED = 1 << 21 }; /* products of numbers that are worth a second thread */
@@ -296,12 +296,12 @@ static int threads_for(int rows, int inner, int columns)
 static void multiply(struct grid *g)
 {
     int threads = threads_for(g->rows, g->inner, g->columns);
-    int parts = threads > 1 ? 2 * threads * PANEL : 1;
+    int parts = (threads > 1 ? 2 * threads : 1) * PANEL;
+    bool few = g->rows <= FEW && g->columns > 0 && g->b.right != 1;
     g->down = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    g->wide = g->rows > FEW ? BLOCK_COLUMNS
-              : threads > 1 ? (g->columns + parts - 1) / parts * PANEL
-                            : g->columns;
-    int count = g->wide > 0 ? g->down * ((g->columns + g->wide - 1) / g->wide) : 0;
+    g->step = few ? PANEL : BLOCK_COLUMNS;
+    g->wide = few ? (g->columns + parts - 1) / parts * PANEL : BLOCK_COLUMNS;
+    int count = g->down * ((g->columns + g->wide - 1) / g->wide);
     #pragma omp parallel for schedule(dynamic) if (threads > 1)
     for (int number = 0; number < count; number++)
         multiply_number(g, number);
@@ -321,7 +321,7 @@ void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns)
 {
     if (in_order || (double)rows * inner * columns < LARGE) {
-        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0});
+        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0});
         return;
     }
     for (int i = 0; s.at && s.at != c && i < rows; i++)
