@@ -246,7 +246,7 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
 }
 
 /* Multiply matrices in order */
-enum { FEW = 128 };
+enum { FEW = 128 }; /* rows that take a panel at a time, where panels are turned */
 
 struct grid {
     struct matrix s, a, b;

@@ -780,6 +780,19 @@ static void set_recipe(json_t *values, const json_t *pytorch, const char *recipe
     *ratio = times[0];
 }
 
+/* Whether another program has times for both models, on one core and on all. */
+static void set_rows(json_t *values, const json_t *bench, const char *program)
+{
+    static const char *const passes[] = {"pass_one_core", "pass_all_cores"};
+    bool all = true;
+    for (int i = 0; i < 2; i++) {
+        const json_t *pass =
+            json_object_get(json_object_get(bench, program), passes[i]);
+        all &= json_object_get(pass, "teacher") && json_object_get(pass, "student");
+    }
+    value_set(values, all ? "yes" : "no", "fast.rows.%s", program);
+}
+
 static void set_step(json_t *values, const json_t *bench, const char *step)
 {
     const json_t *timed = json_object_get(bench, step);
@@ -832,6 +845,8 @@ static void set_fast(const struct run *run, json_t *values)
                    "fast.lanes.times");
     if (families)
         set_most(values, families);
+    set_rows(values, bench, "pytorch");
+    set_rows(values, bench, "onnxruntime");
     set_recipe(values, pytorch, "usual", &usual);
     set_recipe(values, pytorch, "course", &course);
     set_recipe(values, pytorch, "practice", &practice);
