@@ -246,7 +246,7 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
 }
 
 /* Multiply matrices in order */
-enum { FEW = 128 }; /* rows that take a panel at a time, where panels are turned */
+enum { FEW = 128 }; /* rows that go panel by panel, if panels are turned */
 
 struct grid {
     struct matrix s, a, b;
@@ -257,8 +257,8 @@ struct grid {
     int step;                 /* columns that are prepared together */
 };
 
-/* Multiplies columns j .. j + width - 1 of rows i .. i + high - 1. more: whether as many
-   columns come next. */
+/* Multiplies columns j to j + width - 1 of rows i to i + high - 1. more: whether as
+   many columns come next. */
 static void multiply_columns(const struct grid *g, int i, int high, int j, int width,
                              bool more)
 {
