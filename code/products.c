@@ -302,7 +302,12 @@ static void multiply(struct grid *g)
     g->step = few ? PANEL : BLOCK_COLUMNS;
     g->wide = few ? (g->columns + parts - 1) / parts * PANEL : BLOCK_COLUMNS;
     int count = g->down * ((g->columns + g->wide - 1) / g->wide);
-    #pragma omp parallel for schedule(dynamic) if (threads > 1)
+    if (threads == 1) {
+        for (int number = 0; number < count; number++)
+            multiply_number(g, number);
+        return;
+    }
+    #pragma omp parallel for schedule(dynamic)
     for (int number = 0; number < count; number++)
         multiply_number(g, number);
 }
