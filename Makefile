@@ -69,8 +69,10 @@ Q   := $(if $(filter 1,$(V)),,@)
 export LC_ALL := C.UTF-8
 unexport LANGUAGE CDPATH # with a CDPATH, cd speaks
 
-# threads that wait sleep instead of spinning, so that a busy neighbour does not stall them
+# threads that wait spin for a fraction of a millisecond, as long as one of them has a little to do alone, and then sleep,
+# so that a busy neighbour does not stall them
 export OMP_WAIT_POLICY := passive
+export GOMP_SPINCOUNT := 6000
 # what was cut into pieces once is kept, for as long as the code that cut it is the same
 export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 

@@ -471,10 +471,18 @@ static struct task task_of(const struct attention *a, int number)
     };
 }
 
+/* The elements that a row of scores for so many keys takes. */
+static int room_for(int keys)
+{
+    return (keys + LANES - 1) / LANES * LANES;
+}
+
 /* softmax: turns a row of n products into probabilities; they are scores once they are
-   scaled. Returns the scores' log sum exp. */
+   scaled. row[room_for(n)]. Returns the scores' log sum exp. */
 static float softmax(float *row, int n, float scale)
 {
+    for (; n % LANES > 0; n++)
+        row[n] = -INFINITY;
     float largest = lanes_max(row, n);
     #pragma omp simd
     for (int j = 0; j < n; j++)
@@ -491,25 +499,25 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
 {
     int depth = a->width / a->heads, stride = 3 * a->width;
     float scale = 1 / sqrtf((float)depth);
-    size_t square = (size_t)a->longest * a->longest;
+    size_t square = (size_t)a->longest * room_for(a->longest);
     #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
         float *p = allocate(square, sizeof *p);
         #pragma omp for schedule(dynamic)
         for (int number = 0; number < a->sequences * a->heads; number++) {
             struct task task = task_of(a, number);
-            int n = task.length, keys = task.keys;
+            int n = task.length, keys = task.keys, room = room_for(keys);
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
-            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys,
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)room,
                     n, depth, keys);
             for (int i = 0; i < n; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
-                logsum[row] = softmax(p + (size_t)i * keys, keys, scale);
+                float *score = p + (size_t)i * room;
+                logsum[row] = softmax(score, keys, scale);
                 if (a->dropout.rate > 0)
-                    drop(a->dropout, row * 65536, p + (size_t)i * keys,
-                         p + (size_t)i * keys, keys);
+                    drop(a->dropout, row * 65536, score, score, keys);
             }
-            product(nothing, rows_of(p, keys), rows_of(v, stride), out(y) + task.y,
+            product(nothing, rows_of(p, room), rows_of(v, stride), out(y) + task.y,
                     (size_t)a->width, n, keys, depth);
         }
         free(p);
@@ -522,42 +530,42 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
 {
     int depth = a->width / a->heads, width = a->width, stride = 3 * width;
     float scale = 1 / sqrtf((float)depth);
-    size_t square = (size_t)a->longest * a->longest;
+    size_t square = (size_t)a->longest * room_for(a->longest);
     #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
-        float *p = allocate(2 * square + (size_t)a->longest, sizeof *p);
+        float *p = allocate(2 * square + (size_t)room_for(a->longest), sizeof *p);
         float *ds = p + square, *mask = ds + square;
         #pragma omp for schedule(dynamic)
         for (int number = 0; number < a->sequences * a->heads; number++) {
             struct task task = task_of(a, number);
-            int n = task.length, keys = task.keys;
+            int n = task.length, keys = task.keys, room = room_for(keys);
             const float *q = in(qkv) + task.qkv, *k = q + width, *v = k + width;
             float *dq = out(dqkv) + task.qkv, *dk = dq + width, *dv = dk + width;
             const float *y_task = in(y) + task.y, *dy_task = in(dy) + task.y;
             /* Multiply for the scores and for the gradient of the probabilities */
-            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)keys, n, depth,
+            product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)room, n, depth,
                     keys);
-            product(nothing, rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)keys, n,
+            product(nothing, rows_of(dy_task, width), columns_of(v, stride), ds, (size_t)room, n,
                     depth, keys);
             for (int i = 0; i < n; i++) {
                 /* Turn a row of gradients back through dropout and softmax */
                 size_t row = task.row + (size_t)i * a->heads;
-                float *p_row = p + (size_t)i * keys, *ds_row = ds + (size_t)i * keys;
+                float *p_row = p + (size_t)i * room, *ds_row = ds + (size_t)i * room;
                 float dot = lanes_dot(dy_task + (size_t)i * width, y_task + (size_t)i * width, depth);
-                draw_mask(a->dropout, row * 65536, mask, keys);
+                draw_mask(a->dropout, row * 65536, mask, room);
                 #pragma omp simd
-                for (int j = 0; j < keys; j++) {
+                for (int j = 0; j < room; j++) {
                     float probability = exponential(scale * p_row[j] - logsum[row]);
                     ds_row[j] = scale * probability * fmaf(mask[j], ds_row[j], -dot);
                     p_row[j] = mask[j] * probability;
                 }
             }
             /* Multiply for the gradients of queries, keys and values */
-            product(nothing, rows_of(ds, keys), rows_of(k, stride), dq, (size_t)stride, n, keys,
+            product(nothing, rows_of(ds, room), rows_of(k, stride), dq, (size_t)stride, n, keys,
                     depth);
-            product(nothing, columns_of(ds, keys), rows_of(q, stride), dk, (size_t)stride, keys, n,
+            product(nothing, columns_of(ds, room), rows_of(q, stride), dk, (size_t)stride, keys, n,
                     depth);
-            product(nothing, columns_of(p, keys), rows_of(dy_task, width), dv, (size_t)stride, keys,
+            product(nothing, columns_of(p, room), rows_of(dy_task, width), dv, (size_t)stride, keys,
                     n, depth);
             for (int j = keys; j < n; j++) {
                 memset(dk + (size_t)j * stride, 0, (size_t)depth * sizeof *dk);

@@ -8,14 +8,16 @@
 enum { LANES = 16 };
 
 /* lanes_fold: the sum of the lanes, lane l + 8 to lane l first, then l + 4, l + 2,
-   l + 1. Uses them up. */
+   l + 1. */
 /* Fold the lanes */
-static inline float lanes_fold(float lanes[LANES])
+static inline float lanes_fold(const float lanes[LANES])
 {
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    return lanes[0];
+    float eight[8], four[4];
+    for (int l = 0; l < 8; l++)
+        eight[l] = lanes[l] + lanes[l + 8];
+    for (int l = 0; l < 4; l++)
+        four[l] = eight[l] + eight[l + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 /* lanes_sum: x[0] + ... + x[n - 1]; 0 if n is 0. Element i goes to lane i % LANES. */
@@ -63,10 +65,14 @@ static inline float lanes_max(const float *x, int n)
             lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
     for (int l = 0; i + l < n; l++)
         lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] = lanes[l + half] > lanes[l] ? lanes[l + half] : lanes[l];
-    return lanes[0];
+    float eight[8], four[4];
+    for (int l = 0; l < 8; l++)
+        eight[l] = lanes[l + 8] > lanes[l] ? lanes[l + 8] : lanes[l];
+    for (int l = 0; l < 4; l++)
+        four[l] = eight[l + 4] > eight[l] ? eight[l + 4] : eight[l];
+    float even = four[2] > four[0] ? four[2] : four[0];
+    float odd = four[3] > four[1] ? four[3] : four[1];
+    return odd > even ? odd : even;
 }
 
 #endif

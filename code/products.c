@@ -84,49 +84,96 @@ multiply_rows(int rows, int wide, struct matrix s, struct matrix a, struct matri
         multiply_tile(rows, 1, s, standing, b, c, stride, inner);
 }
 
+#define TALL(n) \
+    case n: \
+        multiply_rows(n < TILE_ROWS ? n : TILE_ROWS, wide, s, a, b, c, stride, inner); \
+        break
+
 /* The same for any number of rows up to TILE_ROWS. */
-static void multiply_tiles(int rows, int wide, struct matrix s, struct matrix a,
-                           struct matrix b, float *c, size_t stride, int inner)
+static void multiply_any(int rows, int wide, struct matrix s, struct matrix a,
+                         struct matrix b, float *c, size_t stride, int inner)
 {
-    for (int i = 0, step; i < rows; i += step) {
-        struct matrix start = part(s, (size_t)i, 0), rest = part(a, (size_t)i, 0);
-        float *to = c + (size_t)i * stride;
-        step = rows - i >= TILE_ROWS ? TILE_ROWS : rows - i >= 4 ? 4 : 1;
-        if (step == TILE_ROWS)
-            multiply_rows(TILE_ROWS, wide, start, rest, b, to, stride, inner);
-        else if (step == 4)
-            multiply_rows(4, wide, start, rest, b, to, stride, inner);
-        else
-            multiply_rows(1, wide, start, rest, b, to, stride, inner);
+    switch (rows) {
+        TALL(1); TALL(2); TALL(3); TALL(4); TALL(5); TALL(6);
+        TALL(7); TALL(8); TALL(9); TALL(10); TALL(11); TALL(12);
     }
 }
 
-/* Turn a panel upright */
-enum { PANEL = 2 * VECTOR, SQUARE = 8 };
-
-/* to[SQUARE, PANEL], from (0, j) on = a square of b, of which so many columns exist. */
-static inline void turn_square(struct matrix b, int columns, float *restrict to)
+/* How high the next tile is, if so many rows are left. */
+static int tile_height(int rows)
 {
-    float square[SQUARE][SQUARE] = {{0}};
-    for (int j = 0; j < (columns < SQUARE ? columns : SQUARE); j++)
-        memcpy(square[j], b.at + (size_t)j * b.right, sizeof square[j]);
-    for (int k = 0; k < SQUARE; k++)
-        for (int j = 0; j < SQUARE; j++)
-            to[k * PANEL + j] = square[j][k];
+    return rows >= 2 * TILE_ROWS ? TILE_ROWS : rows > TILE_ROWS ? (rows + 1) / 2 : rows;
 }
 
-/* to[inner, PANEL] = b[inner, columns], columns <= PANEL, and zeros behind them. */
+/* Turn a panel upright */
+enum { PANEL = 2 * VECTOR };
+
+/* Four elements of each of the columns first, first + 4, ... of b, side by side. Where
+   there are only so many columns, the first stands in for the others. */
+static inline __attribute__((always_inline)) vector fours(struct matrix b, int first,
+                                                          int columns)
+{
+#define COLUMN(j) (b.at + (size_t)(j < columns ? j : 0) * b.right)
+    vector four;
+#if defined __AVX512F__
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(COLUMN(first)));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(COLUMN(first + 4)), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(COLUMN(first + 8)), 2);
+    four = _mm512_insertf32x4(x, _mm_loadu_ps(COLUMN(first + 12)), 3);
+#elif defined __AVX__
+    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps(COLUMN(first)));
+    four = _mm256_insertf128_ps(x, _mm_loadu_ps(COLUMN(first + 4)), 1);
+#else
+    memcpy(&four, COLUMN(first), sizeof four);
+#endif
+    return four;
+}
+
+#if defined __AVX512F__
+#define PAIRED(half, x, y) _mm512_unpack##half##_ps(x, y)
+#define JOINED(halves, x, y) _mm512_shuffle_ps(x, y, halves)
+#elif defined __AVX__
+#define PAIRED(half, x, y) _mm256_unpack##half##_ps(x, y)
+#define JOINED(halves, x, y) _mm256_shuffle_ps(x, y, halves)
+#endif
+
+/* to[4, VECTOR], rows PANEL apart, = b[4, columns]. */
+static inline __attribute__((always_inline)) void turn_fours(struct matrix b,
+                                                             int columns, float *to)
+{
+    vector x[4], y[4];
+    for (int i = 0; i < 4; i++)
+        x[i] = fours(b, i, columns);
+#ifdef __AVX__
+    vector a = PAIRED(lo, x[0], x[1]), c = PAIRED(lo, x[2], x[3]);
+    vector d = PAIRED(hi, x[0], x[1]), e = PAIRED(hi, x[2], x[3]);
+    y[0] = JOINED(0x44, a, c), y[1] = JOINED(0xee, a, c);
+    y[2] = JOINED(0x44, d, e), y[3] = JOINED(0xee, d, e);
+#else
+    for (int i = 0; i < 4; i++)
+        y[i] = (vector){x[0][i], x[1][i], x[2][i], x[3][i]};
+#endif
+    for (int i = 0; i < 4; i++)
+        *(vector *)(to + i * PANEL) = y[i];
+}
+
+/* to[inner, PANEL] = b[inner, columns], columns <= PANEL. What it has in other columns
+   is of no account. */
 static void turn_panel(struct matrix b, int inner, int columns, float *restrict to)
 {
-    int whole = b.down == 1 ? inner / SQUARE * SQUARE : 0;
-    for (int k = 0; k < whole; k += SQUARE)
-        for (int j = 0; j < PANEL; j += SQUARE)
-            turn_square((struct matrix){b.at + k + (size_t)j * b.right, 1, b.right},
-                        columns - j, to + (size_t)k * PANEL + j);
+    int whole = b.down == 1 ? inner / 4 * 4 : 0;
+    for (int j = 0; j < columns; j += VECTOR)
+        for (int k = 0; k < whole; k += 4) {
+            struct matrix from = {b.at + k + (size_t)j * b.right, 1, b.right};
+            if (columns - j >= VECTOR)
+                turn_fours(from, VECTOR, to + (size_t)k * PANEL + j);
+            else
+                turn_fours(from, columns - j, to + (size_t)k * PANEL + j);
+        }
     for (int k = whole; k < inner; k++)
-        for (int j = 0; j < PANEL; j++)
+        for (int j = 0; j < columns; j++)
             to[(size_t)k * PANEL + j] =
-                j < columns ? b.at[(size_t)k * b.down + (size_t)j * b.right] : 0;
+                b.at[(size_t)k * b.down + (size_t)j * b.right];
 }
 
 /* Multiply a block */
@@ -136,6 +183,15 @@ enum { DEPTH = 256, BLOCK_ROWS = 384, BLOCK_COLUMNS = 192 };
 static _Thread_local _Alignas(64) struct {
     float b[DEPTH * BLOCK_COLUMNS], a[DEPTH * TILE_ROWS], edge[TILE_ROWS * PANEL];
 } room;
+
+/* Asks for so many columns of b, whose elements stand side by side. */
+static void fetch(struct matrix b, int inner, int columns)
+{
+    enum { LINE = 16 }; /* elements that come together */
+    for (int j = 0; b.at && j < columns; j++)
+        for (int k = 0; k < inner; k += LINE)
+            __builtin_prefetch(b.at + (size_t)j * b.right + k, 0, 1);
+}
 
 /* Collects a tile's rows of a where that is worth it. */
 static struct matrix collect_rows(struct matrix a, int inner, int rows, int columns)
@@ -148,9 +204,11 @@ static struct matrix collect_rows(struct matrix a, int inner, int rows, int colu
     return (struct matrix){room.a, 1, TILE_ROWS};
 }
 
-/* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. */
+/* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. ahead: the panel after
+   those of b, if it will be wanted next, or nothing. */
 static void multiply_block(struct matrix s, struct matrix a, struct matrix b, float *c,
-                           size_t stride, int rows, int inner, int columns)
+                           size_t stride, int rows, int inner, int columns,
+                           struct matrix ahead)
 {
     int upright = b.right != 1                ? 0
                   : columns % PANEL == VECTOR ? columns
@@ -158,9 +216,11 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
     for (int j = upright; j < columns; j += PANEL)
         turn_panel(part(b, 0, j), inner, columns - j < PANEL ? columns - j : PANEL,
                    room.b + (size_t)j * DEPTH);
-    for (int i = 0; i < rows; i += TILE_ROWS) {
-        int high = rows - i < TILE_ROWS ? rows - i : TILE_ROWS;
+    for (int i = 0, high; i < rows; i += high) {
+        high = tile_height(rows - i);
         struct matrix tall = collect_rows(part(a, i, 0), inner, high, columns);
+        fetch(part(ahead, 0, (size_t)(PANEL * i / rows)), inner,
+              PANEL * (i + high) / rows - PANEL * i / rows);
         for (int j = 0; j < columns; j += PANEL) {
             int width = columns - j < PANEL ? columns - j : PANEL;
             struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1};
@@ -169,16 +229,15 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
             if (j < upright)
                 panel = part(b, 0, (size_t)j);
             if (width % VECTOR == 0)
-                multiply_tiles(high, width / VECTOR, start, tall, panel, to, stride,
-                               inner);
+                multiply_any(high, width / VECTOR, start, tall, panel, to, stride,
+                             inner);
             else {
                 /* Multiply a tile at the edge */
                 struct matrix edge = {start.at ? room.edge : NULL, PANEL, 1};
                 for (int y = 0; start.at && y < high; y++)
                     memcpy(room.edge + y * PANEL, start.at + (size_t)y * start.down,
                            (size_t)width * sizeof *to);
-                multiply_tiles(high, width > VECTOR ? 2 : 1, edge, tall, panel, room.edge, PANEL,
-                               inner);
+                multiply_any(high, width > VECTOR ? 2 : 1, edge, tall, panel, room.edge, PANEL, inner);
                 for (int y = 0; y < high; y++)
                     memcpy(to + (size_t)y * stride, room.edge + y * PANEL, (size_t)width * sizeof *to);
             }
@@ -187,35 +246,63 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
 }
 
 /* Multiply matrices in order */
+enum { FEW = 128 }; /* rows that go panel by panel, if panels are turned */
+
 struct grid {
     struct matrix s, a, b;
     float *c;
     size_t stride;
-    int rows, inner, columns, down;
+    int rows, inner, columns; /* of the product */
+    int down, wide;           /* blocks from top to bottom, columns of one */
+    int step;                 /* columns that are prepared together */
 };
 
-/* Multiplies the block of that number, counted down the columns of the grid. */
-static void multiply_number(const struct grid *g, int number)
+/* Multiplies columns j to j + width - 1 of rows i to i + high - 1. more: whether as
+   many columns come next. */
+static void multiply_columns(const struct grid *g, int i, int high, int j, int width,
+                             bool more)
 {
-    int i = number % g->down * BLOCK_ROWS, j = number / g->down * BLOCK_COLUMNS;
-    int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
-    int width = g->columns - j < BLOCK_COLUMNS ? g->columns - j : BLOCK_COLUMNS;
     float *c = g->c + (size_t)i * g->stride + j;
-    struct matrix s = part(g->s, (size_t)i, (size_t)j);
+    struct matrix s = part(g->s, (size_t)i, (size_t)j), none = {0};
     for (int k = 0; k < g->inner; k += DEPTH) {
-        multiply_block(s, part(g->a, (size_t)i, (size_t)k),
-                       part(g->b, (size_t)k, (size_t)j), c, g->stride, high,
-                       g->inner - k < DEPTH ? g->inner - k : DEPTH, width);
+        struct matrix b = part(g->b, (size_t)k, (size_t)j);
+        multiply_block(s, part(g->a, (size_t)i, (size_t)k), b, c, g->stride, high,
+                       g->inner - k < DEPTH ? g->inner - k : DEPTH, width,
+                       more ? part(b, 0, (size_t)width) : none);
         s = (struct matrix){c, g->stride, 1};
     }
 }
 
+/* Multiplies the block of that number, counted down the columns of the grid. */
+static void multiply_number(const struct grid *g, int number)
+{
+    int i = number % g->down * BLOCK_ROWS, j = number / g->down * g->wide;
+    int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
+    int end = g->columns - j < g->wide ? g->columns : j + g->wide;
+    for (; j < end; j += g->step)
+        multiply_columns(g, i, high, j, end - j < g->step ? end - j : g->step,
+                         g->step == PANEL && end - j >= 2 * PANEL);
+}
+
 enum { SHARED = 1 << 21 }; /* products of numbers that are worth a second thread */
 
-static void multiply(const struct grid *g)
+/* How many threads multiply matrices of this size. */
+static int threads_for(int rows, int inner, int columns)
 {
-    int count = g->down * ((g->columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS);
-    if ((double)g->rows * g->inner * g->columns < SHARED || omp_in_parallel()) {
+    bool alone = (double)rows * inner * columns < SHARED || omp_in_parallel();
+    return alone ? 1 : omp_get_max_threads();
+}
+
+static void multiply(struct grid *g)
+{
+    int threads = threads_for(g->rows, g->inner, g->columns);
+    int parts = (threads > 1 ? 2 * threads : 1) * PANEL;
+    bool few = g->rows <= FEW && g->columns > 0 && g->b.right != 1;
+    g->down = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    g->step = few ? PANEL : BLOCK_COLUMNS;
+    g->wide = few ? (g->columns + parts - 1) / parts * PANEL : BLOCK_COLUMNS;
+    int count = g->down * ((g->columns + g->wide - 1) / g->wide);
+    if (threads == 1) {
         for (int number = 0; number < count; number++)
             multiply_number(g, number);
         return;
@@ -239,9 +326,7 @@ void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns)
 {
     if (in_order || (double)rows * inner * columns < LARGE) {
-        struct grid grid = {s, a, b, c, stride, rows, inner, columns,
-                            (rows + BLOCK_ROWS - 1) / BLOCK_ROWS};
-        multiply(&grid);
+        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0});
         return;
     }
     for (int i = 0; s.at && s.at != c && i < rows; i++)

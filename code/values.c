@@ -756,6 +756,18 @@ static double set_recipe(json_t *values, const json_t *pytorch, const char *reci
     return times[0];
 }
 
+/* Whether another program has times for both models, on one core and on all. */
+static void set_rows(json_t *values, const json_t *bench, const char *program)
+{
+    static const char *const passes[] = {"pass_one_core", "pass_all_cores"};
+    bool all = true;
+    for (int i = 0; i < 2; i++) {
+        const json_t *pass = json_at(json_at(bench, program), passes[i]);
+        all &= json_at(pass, "teacher") && json_at(pass, "student");
+    }
+    value_flag(values, all, "fast.rows.%s", program);
+}
+
 /* group: "fast", or "gpu" for the committed run. */
 static void set_step(json_t *values, const json_t *bench, const char *group,
                      const char *step)
@@ -805,6 +817,8 @@ static void set_fast(const struct results *r, json_t *values)
                   "fast.lanes.times");
     if (families)
         set_most(values, families);
+    set_rows(values, bench, "pytorch");
+    set_rows(values, bench, "onnxruntime");
     set_recipe(values, pytorch, "usual");
     double course = set_recipe(values, pytorch, "course"),
            practice = set_recipe(values, pytorch, "practice");

@@ -80,7 +80,7 @@ static double difference(int rows, int inner, int columns)
 /* Around every size at which something else is done: a register, a panel, a tile, a block; and none at all. */
 static void products_are_chains(void **state)
 {
-    static const int rows[] = {1, 5, 6, 12, 23, 385}, inner[] = {1, 8, 9, 257, 515},
+    static const int rows[] = {1, 5, 6, 12, 13, 25, 385}, inner[] = {1, 8, 9, 257, 515},
                      columns[] = {1, 8, 15, 16, 17, 32, 33, 48, 193};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -100,6 +100,7 @@ static void threads_change_nothing(void **state)
     for (int n = 1; n <= 8; n *= 2) {
         omp_set_num_threads(n);
         assert_true(difference(400, 300, 200) == 0);
+        assert_true(difference(41, 300, 200) == 0); /* few rows, but worth sharing */
     }
     omp_set_num_threads(threads);
 }

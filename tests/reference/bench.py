@@ -3,7 +3,9 @@
     python tests/reference/bench.py --rounds 3 --run results/mini --teacher MODEL -- build/distil bench …
 
 Everything after -- is the command that measures the trainer; it writes RUN/bench.json and the work in RUN/bench/.
-The medians over the rounds, PyTorch's beside the trainer's, are added to RUN/bench.json under "pytorch".
+The medians over the rounds, PyTorch's beside the trainer's, are added to RUN/bench.json under "pytorch". Where ONNX
+Runtime is installed too, it goes over the rows of the pass with the same weights, which PyTorch exports; its times are
+added under "onnxruntime".
 On a processor PyTorch does what is usual; on a GPU it is asked for the two recipes that bracket what it can do:
 
     usual     fp32, eager mode, each batch padded to its longest sequence
@@ -23,12 +25,18 @@ import os
 import random
 import statistics
 import subprocess
+import tempfile
 import time
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
 
 
 @dataclasses.dataclass
@@ -196,21 +204,51 @@ def finetuning(run, folder, recipe, device):
     return tokens_per_second(model, class_loss(model), recipe, tables, tokens, device)
 
 
-@torch.no_grad()
-def one_by_one(folder, rows, threads):
-    """Seconds for all rows, one at a time, on the processor; the better of two passes, of one if that takes long."""
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    torch.set_num_threads(threads)
+def one_by_one(judge, rows):
+    """Seconds for all rows, one at a time; the better of two passes, of one if that takes long."""
     best = float("inf")
     for _ in range(2):
         began = time.perf_counter()
         for ids in rows:
-            model(input_ids=ids)
+            judge(ids)
         best = min(best, time.perf_counter() - began)
         if best > PATIENCE:
             break
-    torch.set_num_threads(os.cpu_count())
     return best
+
+
+@torch.no_grad()
+def pytorch_pass(folder, rows, threads):
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    torch.set_num_threads(threads)
+    seconds = one_by_one(lambda ids: model(input_ids=ids), rows)
+    torch.set_num_threads(os.cpu_count())
+    return seconds
+
+
+class Logits(torch.nn.Module):
+    """A model that gives its logits alone, for export."""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids):
+        return self.model(input_ids=ids).logits
+
+
+@torch.no_grad()
+def onnxruntime_pass(folder, rows, threads):
+    model = Logits(AutoModelForSequenceClassification.from_pretrained(folder).eval())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as exported:
+        torch.onnx.export(model, (rows[0],), f"{exported}/model.onnx", input_names=["ids"], output_names=["logits"],
+                          dynamic_axes={"ids": {1: "tokens"}}, dynamo=False)
+        session = onnxruntime.InferenceSession(f"{exported}/model.onnx", options, providers=["CPUExecutionProvider"])
+    judge = lambda ids: session.run(None, {"ids": ids.numpy()})[0]
+    for ids in (rows[0], max(rows, key=lambda row: row.shape[1])):  # what was exported is the model at any length
+        torch.testing.assert_close(torch.from_numpy(judge(ids)), model(ids), rtol=1e-3, atol=1e-3)
+    return one_by_one(judge, rows)
 
 
 # The comparison ------------------------------------------------------------------------------------------------------
@@ -220,7 +258,7 @@ def attempt(what, measure):
     try:
         return measure()
     except Exception as error:  # of any kind: PyTorch, its compiler, the driver, a lack of memory
-        print(f"{what}: PyTorch could not be timed: {str(error).strip().splitlines()[:1]}")
+        print(f"{what} could not be timed: {str(error).strip().splitlines()[:1]}")
         return None
     finally:
         torch.compiler.reset()
@@ -229,7 +267,7 @@ def attempt(what, measure):
 
 
 def one_round(arguments):
-    """Speeds of trainer and PyTorch by recipe and step: tokens per second, or for the pass seconds."""
+    """Speeds of trainer and another program, by program, recipe and step: tokens per second, or for the pass seconds."""
     for path in glob.glob(f"{arguments.run}/bench/*.safetensors"):
         os.remove(path)  # an earlier trainer may have left more of them
     subprocess.run(arguments.command, check=True, stdout=subprocess.DEVNULL)
@@ -241,18 +279,22 @@ def one_round(arguments):
         for step, measure in (("distillation", lambda r: distillation(arguments.run, r, device)),
                               ("finetuning", lambda r: finetuning(arguments.run, arguments.teacher, r, device))):
             began = time.perf_counter()
-            value = attempt(f"{name} {step}", lambda: measure(RECIPES[name]))
+            value = attempt(f"PyTorch, {name} {step}", lambda: measure(RECIPES[name]))
             print(f"{name} {step}: {time.perf_counter() - began:.0f} s with reading and compiling", flush=True)
             if value:
-                speeds[name, step] = (found[step]["tokens_per_second"], value)
+                speeds["pytorch", name, step] = (found[step]["tokens_per_second"], value)
     if arguments.no_pass:
         return speeds
     work = load_file(f"{arguments.run}/bench/pass.safetensors")
     rows = [ids.long()[None] for ids in work["ids"].split(work["lengths"].tolist())]
+    programs = [("pytorch", pytorch_pass)] + ([("onnxruntime", onnxruntime_pass)] if onnxruntime else [])
     for model, folder in (("teacher", arguments.teacher), ("student", f"{arguments.run}/models/student")):
         for cores, threads in (("one_core", 1), ("all_cores", os.cpu_count())):
-            speeds[f"pass_{cores}", model] = (found["models"][model][f"seconds_{cores}"],
-                                                   one_by_one(folder, rows, threads))
+            ours = found["models"][model][f"seconds_{cores}"]
+            for program, measure in programs:
+                value = attempt(f"{program}, {model}", lambda: measure(folder, rows, threads))
+                if value:
+                    speeds[program, f"pass_{cores}", model] = (ours, value)
     return speeds
 
 
@@ -269,12 +311,15 @@ def main():
     rounds = [one_round(arguments) for _ in range(arguments.rounds)]
     found = json.load(open(f"{arguments.run}/bench.json"))
     found["pytorch"] = {"version": torch.__version__, "rounds": arguments.rounds}
-    for recipe, what in rounds[0]:
-        pairs = [speeds[recipe, what] for speeds in rounds if (recipe, what) in speeds]
+    if onnxruntime:
+        found["onnxruntime"] = {"version": onnxruntime.__version__, "rounds": arguments.rounds}
+    for key in rounds[0]:
+        program, recipe, what = key
+        pairs = [speeds[key] for speeds in rounds if key in speeds]
         ours, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
         ratio = theirs / ours if recipe.startswith("pass") else ours / theirs
-        found["pytorch"].setdefault(recipe, {})[what] = {"trainer": ours, "pytorch": theirs, "speed_ratio": ratio}
-        print(f"{recipe:20} {what:12}  trainer {ours:12.3f}  pytorch {theirs:12.3f}  {ratio:.2f} times PyTorch's speed")
+        found[program].setdefault(recipe, {})[what] = {"trainer": ours, program: theirs, "speed_ratio": ratio}
+        print(f"{recipe:20} {what:12}  trainer {ours:12.3f}  {program} {theirs:12.3f}  {ratio:.2f} times its speed")
     # sealed, as the trainer seals it (chapter "Stages and their records"): the sum is that of the text with zeros there
     found["sum"] = "0" * 64
     text = json.dumps(found, indent=2, sort_keys=True) + "\n"
