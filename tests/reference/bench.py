@@ -238,7 +238,7 @@ class Logits(torch.nn.Module):
 
 @torch.no_grad()
 def onnxruntime_pass(folder, rows, threads):
-    model = Logits(AutoModelForSequenceClassification.from_pretrained(folder).eval())
+    model = Logits(AutoModelForSequenceClassification.from_pretrained(folder)).eval()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as exported:
