@@ -89,8 +89,7 @@ static const char *more_needed(const struct estimate *is, double bound)
     double distance = fabs(is->value - bound),
            width = is->value > bound ? is->value - is->low : is->high - is->value,
            times = width / distance * (width / distance);
-    return times <= 100 ? say("; %s times the rows and seeds might decide",
-                              rounded(times, times < 10)) : "";
+    return times <= 100 ? say("; %s ×", rounded(times, times < 10)) : "";
 }
 /* Why a claim is not held against this run, whatever was measured; NULL: it is. */
 static const char *objection(const struct claim *claim, const struct findings *findings)
