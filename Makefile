@@ -272,6 +272,7 @@ endif
 PYTHON ?= python3
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
+	+$(Q)$(call planned,$(KEYS)/data.key)
 	+$(Q)$(call planned,bench.planned)
 
 ifdef PLAN
