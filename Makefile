@@ -224,12 +224,17 @@ plan.alone: build ## print the stages of PROFILE by tiers: how many, how long th
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
 	+$(Q)$(call planned,$(KEYS)/data.key)
 
+# $(call on_data,GOAL): the same, once the data are there
+define on_data
+	+$(Q)$(call planned,$(KEYS)/data.key)
+	+$(Q)$(call planned,$(1))
+endef
+
 # all tiers that are due, and what comes of them
 define finish_run
 	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
 	$(if $(LAUNCH),$(Q)LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh launcher)
-	+$(Q)$(call planned,$(KEYS)/data.key)
-	+$(Q)$(call planned,$(1))
+$(on_data)
 endef
 
 report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
@@ -272,8 +277,7 @@ endif
 PYTHON ?= python3
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
-	+$(Q)$(call planned,$(KEYS)/data.key)
-	+$(Q)$(call planned,bench.planned)
+	$(call on_data,bench.planned)
 
 ifdef PLAN
 BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json

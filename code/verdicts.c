@@ -202,11 +202,11 @@ static void compare(const struct finding *f, const struct estimate *there,
     note(list, j);
 }
 
+/* difference: what name_difference says of the two; NULL: nothing. */
 static void compare_runs(const struct findings *findings, const json_t *summary,
                          const char *run, const json_t *reference,
-                         struct judgements *list)
+                         const char *difference, struct judgements *list)
 {
-    const char *difference = name_difference(summary, reference);
     for (int i = 0; i < findings->count; i++) {
         struct estimate there;
         if (find_there(&findings->list[i], summary, reference, &there))
@@ -216,11 +216,11 @@ static void compare_runs(const struct findings *findings, const json_t *summary,
 /* Whether the models and predictions of a run are those of a committed one, for people;
    NULL if either promises no bits, or they have none in common. */
 static const char *compare_bits(const json_t *summary, const char *run,
-                                const json_t *reference)
+                                const json_t *reference, const char *difference)
 {
     json_t *sum, *there, *sums = json_object_get(summary, "sums");
     json_t *theirs = json_object_get(reference, "sums");
-    const char *path, *first = NULL, *difference = name_difference(summary, reference);
+    const char *path, *first = NULL;
     int compared = 0, others = 0;
     if (!sums || !theirs)
         return NULL;
@@ -260,8 +260,10 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
             judge(claim, findings, &verdicts->claims);
     }
     json_object_foreach((json_t *)references, name, reference) {
-        compare_runs(findings, summary, name, reference, &verdicts->agreement);
-        const char *said = compare_bits(summary, name, reference);
+        const char *difference = name_difference(summary, reference);
+        compare_runs(findings, summary, name, reference, difference,
+                     &verdicts->agreement);
+        const char *said = compare_bits(summary, name, reference, difference);
         if (said)
             words_add(&bits, said);
     }
