@@ -64,6 +64,39 @@ const struct finding *finding_of(const struct findings *findings,
     return &nothing;
 }
 
+/* Tell what a student differs in */
+/* Whether a student does without something that the first one has. */
+static bool lacks(const struct planned_model *model, const struct planned_model *first)
+{
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    return (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+        || (a->cosine == 0 && b->cosine > 0)
+        || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+        || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
+}
+
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first)
+{
+    if (!model || !first || !model->student || model == first)
+        return NO_DIFFERENCE;
+    bool layers = model->layers != first->layers
+               || memcmp(model->layer, first->layer,
+                         (size_t)first->layers * sizeof *first->layer);
+    return model->from                      ? FINE_TUNED_TEACHERS
+           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
+           : lacks(model, first)            ? A_PART
+           : layers                         ? OTHER_LAYERS : ANOTHER_RECIPE;
+}
+
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model)
+{
+    enum difference it = difference_of(model,
+                                       plan_model(findings->run->plan, "student"));
+    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
+}
+
 /* Find the scores */
 static double constant_score(const struct sheet *sheet)
 {

@@ -94,4 +94,21 @@ bool findings_touched(const struct answers *answers);
 json_t *estimate_json(const struct estimate *estimate, const char *key);
 struct estimate estimate_read(const json_t *object, const char *key);
 
+/* Say what a student may differ in */
+/* What a student has, or lacks, that the first one does not. */
+enum difference {
+    NO_DIFFERENCE, A_PART, OTHER_LAYERS, FINE_TUNED_TEACHERS, ANOTHER_RECIPE,
+    ANOTHER_ORIGIN, DIFFERENCES
+};
+
+/* difference_of: that of a student from another one, the first; of the teacher, or
+   where either is NULL, NO_DIFFERENCE. */
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first);
+
+/* findings_further: whether a student is one of those that go beyond the recipe and its
+   parts: with other layers, fine-tuned teachers or another recipe. */
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model);
+
 #endif

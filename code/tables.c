@@ -117,8 +117,14 @@ static const struct table {
      "\tPaper's change\n",
      {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
        "\t<score.mean.student>\t\t\t"},
-      {"<?ablation.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+      {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
        "\t<ablation.%m.interval>\t%c"}}},
+    {"students", "Student\tMasked words, %\tMean score\tChange\t95 % interval"
+     "\tRetention, %\t95 % interval\n",
+     {{"<?score.mean.student>student\t<accuracy.last.student>\t<score.mean.student>\t\t"
+       "\t<retention.mean.student>\t<retention.mean.student.interval>"},
+      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
 };
 
 /* Write the tables of findings */
@@ -201,7 +207,8 @@ static void write_scores(const struct results *r, FILE *stream)
     scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
     for (int i = 0; i < r->run->model_count; i++) {
         row.model = r->run->models[i];
-        write_template(scores, &row, r->values, stream);
+        if (!findings_further(r->findings, row.model))
+            write_template(scores, &row, r->values, stream);
     }
 }
 
@@ -490,11 +497,18 @@ static void plot_losses(const struct results *r, FILE *stream)
         fputc('\n', stream);
     }
 }
-static const char *short_title(const struct planned_model *model)
+/* The number of a model of the run in the figures; 0: it is not drawn. */
+static int number_of(const struct results *r, const struct planned_model *model)
 {
-    const char *student = "student, ";
-    return strncmp(model->title, student, strlen(student))
-               ? model->title : model->title + strlen(student);
+    int number = 0;
+    for (int i = 0; i < r->run->model_count; i++) {
+        const struct planned_model *one = r->run->models[i];
+        bool drawn = !findings_further(r->findings, one);
+        number += drawn;
+        if (one == model)
+            return drawn ? number : 0;
+    }
+    return 0;
 }
 
 static void plot_accuracy(const struct results *r, FILE *stream)
@@ -506,13 +520,14 @@ static void plot_accuracy(const struct results *r, FILE *stream)
         const struct planned_model *model = r->run->models[i];
         struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
                                        "-validation");
-        int rows = curve && curve->rows > 1 ? curve->rows : 0;
+        int number = number_of(r, model),
+            rows = number > 0 && curve && curve->rows > 1 ? curve->rows : 0;
         for (int row = 0; row < rows; row++) {
             double step = grid_number(curve, row, grid_column(curve, "step")),
                    share = grid_number(curve, row, grid_column(curve, "accuracy"));
             last_step = fmax(last_step, step);
-            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, i + 1,
-                    short_title(model));
+            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, number,
+                    title_short(model));
         }
         if (rows > 0)
             fputs("\n\n", stream);
@@ -525,8 +540,11 @@ static void plot_accuracy(const struct results *r, FILE *stream)
 /* Plot the scores */
 static void plot_models(const struct results *r, FILE *stream)
 {
-    for (int j = 0; j < r->run->model_count; j++)
-        fprintf(stream, "%d\t%s\n", j + 1, short_title(r->run->models[j]));
+    for (int i = 0; i < r->run->model_count; i++) {
+        int number = number_of(r, r->run->models[i]);
+        if (number > 0)
+            fprintf(stream, "%d\t%s\n", number, title_short(r->run->models[i]));
+    }
 }
 
 static void plot_tasks(const struct results *r, FILE *stream)
@@ -537,21 +555,19 @@ static void plot_tasks(const struct results *r, FILE *stream)
 }
 
 /* "0\t1", the numbers of task and model of some answers; NULL if they are not drawn. */
-static const char *panel_of(const struct run *run, const struct answers *a)
+static const char *panel_of(const struct results *r, const struct answers *a)
 {
-    int task = 0, model = 1;
-    for (const struct sheet *sheet = run->sheets; sheet < a->sheet; sheet++)
+    int task = 0, model = number_of(r, a->model);
+    for (const struct sheet *sheet = r->run->sheets; sheet < a->sheet; sheet++)
         task += sheet->shown;
-    while (run->models[model - 1] != a->model)
-        model++;
-    return a->sheet->shown ? say("%d\t%d", task, model) : NULL;
+    return a->sheet->shown && model > 0 ? say("%d\t%d", task, model) : NULL;
 }
 
 static void plot_scores(const struct results *r, FILE *stream)
 {
     for (int i = 0; i < r->run->answer_count; i++) {
         const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r->run, a);
+        const char *panel = panel_of(r, a);
         struct estimate e = finding_of(r->findings, SCORE, a->sheet->task->name,
                                        a->model->name)->is;
         if (panel && e.bounded)
@@ -563,7 +579,7 @@ static void plot_seeds(const struct results *r, FILE *stream)
 {
     for (int i = 0; i < r->run->answer_count; i++) {
         const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r->run, a);
+        const char *panel = panel_of(r, a);
         for (int k = 0; panel && k < a->seeds; k++)
             fprintf(stream, "%s\t%.4f\n", panel, a->scores[k]);
     }

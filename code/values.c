@@ -606,42 +606,90 @@ static void set_retentions(const struct results *r, json_t *values)
         if (r->run->models[i]->student)
             set_retention(r->findings, r->run->models[i]->name, values);
 }
-const char *change_said(const struct estimate *change)
+const char *title_short(const struct planned_model *model)
 {
-    const char *points = rounded(fabs(change->value), 1),
-               *verb = change->value < 0 ? "loses" : "gains";
-    bool sure = change->bounded && (change->high < 0 || change->low > 0);
-    return fabs(change->value) < 0.05 ? "keeps the same score"
-           : sure ? say("%s %s points", verb, points)
-                  : say("%s %s points, no more than chance may do", verb, points);
+    const char *student = "student, ";
+    bool other = !strncmp(model->title, student, strlen(student));
+    return model->title + (other ? strlen(student) : 0);
 }
 
-/* The group of ablations that a student belongs to. */
-static const char *group_of(const struct planned_model *model,
-                            const struct planned_model *student)
+static int compare_changes(const void *a, const void *b)
 {
-    bool same = model->layers == student->layers
-             && !memcmp(model->layer, student->layer, sizeof model->layer);
-    return model->from                                   ? "second"
-           : model->initial == INITIAL_FOLDER            ? "foreign"
-           : !same && model->initial == student->initial ? "layers" : "parts";
+    const struct finding *f = *(const struct finding *const *)a,
+                         *g = *(const struct finding *const *)b;
+    double x = fabs(f->is.value), y = fabs(g->is.value);
+    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
+}
+
+/* "“no cosine” (−1.3)", "“both ends” (+0.4)". */
+static const char *changed_said(const struct finding *f)
+{
+    const char *points = rounded(f->is.value, 1);
+    return say("“%s” (%s%s)", title_short(f->model), f->is.value < 0.05 ? "" : "+",
+               points);
+}
+const char *changes_said(const struct finding *const *changes, int count)
+{
+    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
+    static const char *const than[] = {
+        [PASS] = "worse than", [FAIL] = "better than",
+        [UNDECIDED] = "not distinguishable from"};
+    enum { MOST_CHANGES = 4 };
+    const struct finding *sorted[count];
+    struct words clauses = {NULL, 0};
+    memcpy(sorted, changes, sizeof sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_changes);
+    for (int i = 0; i < 3; i++) {
+        struct words which = {NULL, 0};
+        for (int k = 0; k < count; k++)
+            if (verdict_costs(&sorted[k]->is) == order[i])
+                words_add(&which, changed_said(sorted[k]));
+        const char *verb = which.count == 1 ? "is" : "are",
+                   *whom = clauses.count == 0 ? "the student" : "it";
+        words_shorten(&which, MOST_CHANGES);
+        if (which.count > 0)
+            words_add(&clauses, say("%s %s %s %s", than[order[i]], whom, verb,
+                                    words_said(&which)));
+    }
+    return words_joined(&clauses, "; ");
+}
+static void set_kind(const struct results *r, enum difference kind, const char *key,
+                     json_t *values)
+{
+    const struct planned_model *first = plan_model(r->run->plan, "student");
+    const struct finding *changes[r->findings->count + 1];
+    int count = 0, better = 0, alike = 0;
+    for (int i = 0; i < r->findings->count; i++) {
+        const struct finding *f = &r->findings->list[i];
+        if (f->quantity != CHANGE || difference_of(f->model, first) != kind)
+            continue;
+        enum verdict verdict = verdict_costs(&f->is);
+        better += verdict == FAIL;
+        alike += verdict == UNDECIDED;
+        changes[count++] = f;
+        value_flag(values, true, "ablation.%s.%s", key, f->model->name);
+        value_flag(values, verdict == PASS, "ablation.%s.worse", f->model->name);
+        if (findings_further(r->findings, f->model)) {
+            value_flag(values, true, "ablation.further.%s", f->model->name);
+            value_flag(values, true, "ablation.further.known");
+        }
+    }
+    value_flag(values, count > 0, "ablation.%s.known", key);
+    value_flag(values, better > 0, "ablation.%s.better", key);
+    value_flag(values, count > 1 && alike == count, "ablation.%s.alike", key);
+    if (count > 0)
+        value_set(values, changes_said(changes, count), "ablation.%s.sentence", key);
 }
 
 static void set_ablations(const struct results *r, json_t *values)
 {
-    const struct planned_model *student = plan_model(r->run->plan, "student");
-    for (const char *const *group = (const char *const[]){"", "parts.", "layers.",
-                                                          "second.", NULL};
-         *group; group++)
-        value_flag(values, false, "ablation.%sknown", *group);
-    for (int i = 0; i < r->findings->count; i++) {
-        const struct finding *f = &r->findings->list[i];
-        if (f->quantity != CHANGE)
-            continue;
-        value_flag(values, true, "ablation.known");
-        value_flag(values, true, "ablation.%s.known", group_of(f->model, student));
-        value_set(values, change_said(&f->is), "ablation.%s.sentence", f->model->name);
-    }
+    static const char *const keys[DIFFERENCES] = {
+        [A_PART] = "parts", [OTHER_LAYERS] = "layers",
+        [FINE_TUNED_TEACHERS] = "second", [ANOTHER_RECIPE] = "recipes",
+        [ANOTHER_ORIGIN] = "foreign"};
+    value_flag(values, false, "ablation.further.known");
+    for (enum difference kind = A_PART; kind < DIFFERENCES; kind++)
+        set_kind(r, kind, keys[kind], values);
 }
 static void set_training(const struct results *r, json_t *values)
 {

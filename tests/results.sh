@@ -46,7 +46,9 @@ results
 check "of many only the first few" is cuts.brief "$(value cuts | cut -d ";" -f -6); 2 more"
 fresh
 results
-check "an ablation is known by the model's own name" same "$(value ablation.student-no-kl.sentence | cut -d ' ' -f 1)" loses
+check "students that lack a part are told apart by what is decided" is ablation.parts.sentence \
+    "worse than the student are “no teacher at all” ($(value ablation.student-alone)) and “no soft targets” ($(value ablation.student-no-kl))"
+check "there are none of other kinds" same "$(value ablation.further.known) $(wc -l <"$run/tables/students.tsv")" "no 2"
 check "one that was not run has nothing to say" same "$(grep -c 'student-no-mlm' "$run/values.json")" 0
 check "and no row" same "$(cut -f 1 "$run/tables/ablation.tsv" | tr '\n' /)" \
     "Student/student, all terms/student, no soft targets/student, no teacher at all/"
