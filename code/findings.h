@@ -23,15 +23,19 @@ enum quantity {
     PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL,
     /* of a model, in percent: by how much smaller and faster than the teacher */
     SMALLER, FASTER_ONE, FASTER_ALL,
+    /* of a student: the minutes of training that it took; of the run: the most that a
+       small student keeps that took an hour, in percent of the teacher's score */
+    MINUTES, MOST_KEPT,
     QUANTITIES
 };
 
 /* Say why a number may be missing */
 /* Of a task: the teacher or the model did not answer it, or the teacher is not above a
    constant answer. Of a mean: no task counts. Of an interval alone: the teacher's score
-   is too near zero, or the benchmark kept no parts. NOT_MEASURED: all else. */
+   is too near zero, or the benchmark kept no parts. Of the most: no student is small
+   and took an hour. NOT_MEASURED: all else. */
 enum reason { NOT_MEASURED, NO_TEACHER, NO_ANSWER, NOT_ABOVE, NO_TASK, NEAR_ZERO,
-              NO_PARTS };
+              NO_PARTS, NO_STUDENT };
 
 /* Say what a finding is */
 struct finding {
@@ -110,5 +114,17 @@ enum difference difference_of(const struct planned_model *model,
    parts: with other layers, fine-tuned teachers or another recipe. */
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model);
+
+/* findings_quick: whether a student is small and took at most an hour: section "What
+   an hour can buy". */
+enum { HOUR = 60 }; /* minutes */
+bool findings_quick(const struct findings *findings, const struct planned_model *model);
+
+/* findings_drawn: whether it is known what a student keeps and what it took, so that
+   both can be drawn. findings_claimed: whether the published retentions may stand
+   beside them: the run is of English, of the three tasks, and of a student that was
+   distilled. */
+bool findings_drawn(const struct findings *findings, const struct planned_model *model);
+bool findings_claimed(const struct findings *findings);
 
 #endif

@@ -120,11 +120,13 @@ static const struct table {
       {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
        "\t<ablation.%m.interval>\t%c"}}},
     {"students", "Student\tMasked words, %\tMean score\tChange\t95 % interval"
-     "\tRetention, %\t95 % interval\n",
+     "\tRetention, %\t95 % interval\tMinutes\n",
      {{"<?score.mean.student>student\t<accuracy.last.student>\t<score.mean.student>\t\t"
-       "\t<retention.mean.student>\t<retention.mean.student.interval>"},
+       "\t<retention.mean.student>\t<retention.mean.student.interval>"
+       "\t<minutes.student>"},
       {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
+       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
+       "\t<minutes.%m>"}}},
 };
 
 /* Write the tables of findings */
@@ -207,7 +209,9 @@ static void write_scores(const struct results *r, FILE *stream)
     scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
     for (int i = 0; i < r->run->model_count; i++) {
         row.model = r->run->models[i];
-        if (!findings_further(r->findings, row.model))
+        enum difference it = difference_of(row.model,
+                                           plan_model(r->run->plan, "student"));
+        if (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN)
             write_template(scores, &row, r->values, stream);
     }
 }
@@ -648,6 +652,50 @@ static void plot_speed(const struct results *r, FILE *stream)
     }
 }
 
+/* Plot what keeps more */
+static int compare_kept(const void *a, const void *b)
+{
+    const struct finding *f = *(const struct finding *const *)a,
+                         *g = *(const struct finding *const *)b;
+    double x = f->is.value, y = g->is.value;
+    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
+}
+
+static void plot_kept(const struct results *r, FILE *stream)
+{
+    const struct findings *all = r->findings;
+    const struct planned_model *first = plan_model(r->run->plan, "student");
+    const struct finding *kept[all->count + 1];
+    int count = 0;
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i].quantity == RETENTION && !all->list[i].sheet
+            && findings_drawn(all, all->list[i].model))
+            kept[count++] = &all->list[i];
+    if (count > 1)
+        qsort(kept, (size_t)count, sizeof *kept, compare_kept);
+    write_row(stream, "difference",
+              say("minutes of training on %s", value_get(r->values, "run.device")),
+              "retention", "low", "high", "student");
+    for (int i = 0; i < count; i++) {
+        const struct planned_model *model = kept[i]->model;
+        const struct estimate e = kept[i]->is,
+                              took = finding_of(all, MINUTES, NULL, model->name)->is;
+        fprintf(stream, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%s %s\n",
+                (int)difference_of(model, first), took.value, e.value,
+                e.bounded ? e.low : e.value, e.bounded ? e.high : e.value,
+                finding_said(kept[i]), title_short(model));
+    }
+}
+
+static void plot_claimed(const struct results *r, FILE *stream)
+{
+    write_row(stream, "retention", "whose");
+    for (const struct claim *claim = claims; claim->name; claim++)
+        if (claim->quantity == RETENTION && !strcmp(claim->model, "student")
+            && findings_claimed(r->findings))
+            fprintf(stream, "%g\t%s\n", claim->published, claim->name);
+}
+
 /* Write all tables */
 static const struct writing {
     const char *name; /* of the file, without its ending */
@@ -663,7 +711,8 @@ static const struct writing {
     {"figures/accuracy", plot_accuracy},   {"figures/models", plot_models},
     {"figures/scores", plot_scores},       {"figures/seeds", plot_seeds},
     {"figures/tasks", plot_tasks},         {"figures/speed", plot_speed},
-    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes}};
+    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes},
+    {"figures/kept", plot_kept},           {"figures/claimed", plot_claimed}};
 
 void tables_write(const struct results *r, const char *folder)
 {

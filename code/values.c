@@ -153,7 +153,8 @@ static const struct {
     [SECONDS_ALL] = {"seconds.all", SIGNIFICANT, false},
     [TIMES_ONE] = {"times.one", 2, false}, [TIMES_ALL] = {"times.all", 2, false},
     [SMALLER] = {"smaller", 1, false},
-    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false}};
+    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false},
+    [MINUTES] = {"minutes", 1, false}, [MOST_KEPT] = {"kept.most", 1, false}};
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
@@ -621,12 +622,13 @@ static int compare_changes(const void *a, const void *b)
     return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
 
-/* "“no cosine” (−1.3)", "“both ends” (+0.4)". */
+/* "“no cosine” (−1.3)", "“both ends” (+2.4)"; of what is not decided the name alone. */
 static const char *changed_said(const struct finding *f)
 {
-    const char *points = rounded(f->is.value, 1);
-    return say("“%s” (%s%s)", title_short(f->model), f->is.value < 0.05 ? "" : "+",
-               points);
+    const char *name = say("“%s”", title_short(f->model));
+    const char *sign = f->is.value > 0 ? "+" : "";
+    return verdict_costs(&f->is) == UNDECIDED
+               ? name : say("%s (%s%s)", name, sign, rounded(f->is.value, 1));
 }
 const char *changes_said(const struct finding *const *changes, int count)
 {
@@ -634,7 +636,7 @@ const char *changes_said(const struct finding *const *changes, int count)
     static const char *const than[] = {
         [PASS] = "worse than", [FAIL] = "better than",
         [UNDECIDED] = "not distinguishable from"};
-    enum { MOST_CHANGES = 4 };
+    enum { MOST_CHANGES = 3 }; /* or one more, rather than "1 more" */
     const struct finding *sorted[count];
     struct words clauses = {NULL, 0};
     memcpy(sorted, changes, sizeof sorted);
@@ -646,7 +648,8 @@ const char *changes_said(const struct finding *const *changes, int count)
                 words_add(&which, changed_said(sorted[k]));
         const char *verb = which.count == 1 ? "is" : "are",
                    *whom = clauses.count == 0 ? "the student" : "it";
-        words_shorten(&which, MOST_CHANGES);
+        words_shorten(&which, which.count > MOST_CHANGES + 1 ? MOST_CHANGES
+                                                             : which.count);
         if (which.count > 0)
             words_add(&clauses, say("%s %s %s %s", than[order[i]], whom, verb,
                                     words_said(&which)));
@@ -690,6 +693,38 @@ static void set_ablations(const struct results *r, json_t *values)
     value_flag(values, false, "ablation.further.known");
     for (enum difference kind = A_PART; kind < DIFFERENCES; kind++)
         set_kind(r, kind, keys[kind], values);
+}
+const char *hour_said(const struct finding *most, int count, const char *best)
+{
+    return count == 0 ? "No student of half the layers took at most an hour"
+                      : say("Of %s of half the layers that took at most an hour, “%s” "
+                            "keeps most: %s %% (%s, an interval for the best of %d)",
+                            count_said(count, "student"), best, finding_said(most),
+                            finding_interval(most), count);
+}
+
+static void set_more_kept(const struct results *r, json_t *values)
+{
+    const struct finding *most = finding_of(r->findings, MOST_KEPT, NULL, NULL);
+    const char *best = "";
+    int count = 0, drawn = 0;
+    for (int i = 0; i < r->run->model_count; i++) {
+        const struct planned_model *model = r->run->models[i];
+        const struct finding *kept = finding_of(r->findings, RETENTION, NULL,
+                                                model->name);
+        drawn += findings_drawn(r->findings, model);
+        if (!findings_quick(r->findings, model))
+            continue;
+        count++;
+        if (!*best && kept->is.value == most->is.value)
+            best = title_short(model);
+    }
+    value_flag(values, drawn > 0, "more.known");
+    value_flag(values, findings_claimed(r->findings), "more.claimed");
+    bool asked = drawn > 0 && most->quantity == MOST_KEPT;
+    value_flag(values, asked, "more.asked");
+    if (asked)
+        value_set(values, hour_said(most, count, best), "more.sentence");
 }
 static void set_training(const struct results *r, json_t *values)
 {
@@ -922,8 +957,8 @@ json_t *values_make(const struct results *r)
     static void (*const setters[])(const struct results *, json_t *) = {
         set_provenance, set_held_back, set_models,   set_lessons,    set_cuts,
         set_missing,    set_seeds,     set_collapsed, set_findings,  set_kinds,
-        set_retentions, set_ablations, set_training, set_speed,      set_fast,
-        set_gpu};
+        set_retentions, set_ablations, set_more_kept, set_training,  set_speed,
+        set_fast,       set_gpu};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
         setters[i](r, values);

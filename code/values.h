@@ -75,6 +75,10 @@ const char *retention_said(const struct findings *findings, const char *model);
 const char *changes_said(const struct finding *const *changes, int count);
 const char *title_short(const struct planned_model *model);
 
+/* hour_said: what so many small students keep at most that took an hour, and which of
+   them is the best. */
+const char *hour_said(const struct finding *most, int count, const char *best);
+
 /* how many bytes of a setting have room in a table */
 enum { SHORT_SETTING = 24 };
 
