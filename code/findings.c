@@ -76,7 +76,6 @@ static bool lacks(const struct planned_model *model, const struct planned_model 
         || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
         || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
 }
-
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)
 {
@@ -91,7 +90,6 @@ enum difference difference_of(const struct planned_model *model,
            : distilled && lacks(model, first) ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
-
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model)
 {
@@ -351,7 +349,6 @@ static double seconds_of(const struct run *run, const struct planned_stage *stag
     const json_t *record = json_object_get(run->stages, stage->name);
     return record ? number_at(record, "seconds") : NAN;
 }
-
 /* A stage's seconds, with those of the fine-tuned teachers that it needs. */
 static double seconds_with_teachers(const struct run *run,
                                     const struct planned_stage *stage)
@@ -384,7 +381,6 @@ static double mean_seconds(const struct run *run, const struct planned_model *mo
     }
     return ended ? seconds / ended : planned ? NAN : 0;
 }
-
 static void find_minutes(struct findings *f, const struct planned_model *model)
 {
     const struct planned_model *distilled = model->from ? model->from : model;
@@ -405,7 +401,6 @@ static int teacher_layers(const struct run *run)
            : file_exists(say("%s/config.json", folder)) ? model_shape(folder).layers
                                                         : 0;
 }
-
 bool findings_quick(const struct findings *findings, const struct planned_model *model)
 {
     const struct planned_model *made = model->from ? model->from : model;
@@ -419,7 +414,6 @@ bool findings_drawn(const struct findings *findings, const struct planned_model 
     return finding_of(findings, MINUTES, NULL, model->name)->is.known
         && finding_of(findings, RETENTION, NULL, model->name)->is.known;
 }
-
 bool findings_claimed(const struct findings *findings)
 {
     return !findings->run->plan->toyland && findings->student == TAUGHT

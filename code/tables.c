@@ -119,12 +119,12 @@ static const struct table {
        "\t<score.mean.student>\t\t\t"},
       {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
        "\t<ablation.%m.interval>\t%c"}}},
-    {"students", "Student\tMasked words, %\tMean score\tChange\t95 % interval"
-     "\tRetention, %\t95 % interval\tMinutes\n",
-     {{"<?score.mean.student>student\t<accuracy.last.student>\t<score.mean.student>\t\t"
+    {"students", "Student\tMasked words, %\tChange\t95 % interval\tRetention, %"
+     "\t95 % interval\tMinutes\n",
+     {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
        "\t<retention.mean.student>\t<retention.mean.student.interval>"
        "\t<minutes.student>"},
-      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
        "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
        "\t<minutes.%m>"}}},
 };
@@ -660,7 +660,6 @@ static int compare_kept(const void *a, const void *b)
     double x = f->is.value, y = g->is.value;
     return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
-
 static void plot_kept(const struct results *r, FILE *stream)
 {
     const struct findings *all = r->findings;
@@ -686,7 +685,6 @@ static void plot_kept(const struct results *r, FILE *stream)
                 finding_said(kept[i]), title_short(model));
     }
 }
-
 static void plot_claimed(const struct results *r, FILE *stream)
 {
     write_row(stream, "retention", "whose");

@@ -613,7 +613,6 @@ const char *title_short(const struct planned_model *model)
     bool other = !strncmp(model->title, student, strlen(student));
     return model->title + (other ? strlen(student) : 0);
 }
-
 static int compare_changes(const void *a, const void *b)
 {
     const struct finding *f = *(const struct finding *const *)a,
@@ -621,7 +620,6 @@ static int compare_changes(const void *a, const void *b)
     double x = fabs(f->is.value), y = fabs(g->is.value);
     return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
-
 /* "“no cosine” (−1.3)", "“both ends” (+2.4)"; of what is not decided the name alone. */
 static const char *changed_said(const struct finding *f)
 {
@@ -683,7 +681,6 @@ static void set_kind(const struct results *r, enum difference kind, const char *
     if (count > 0)
         value_set(values, changes_said(changes, count), "ablation.%s.sentence", key);
 }
-
 static void set_ablations(const struct results *r, json_t *values)
 {
     static const char *const keys[DIFFERENCES] = {
@@ -702,7 +699,6 @@ const char *hour_said(const struct finding *most, int count, const char *best)
                             count_said(count, "student"), best, finding_said(most),
                             finding_interval(most), count);
 }
-
 static void set_more_kept(const struct results *r, json_t *values)
 {
     const struct finding *most = finding_of(r->findings, MOST_KEPT, NULL, NULL);
