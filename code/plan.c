@@ -113,6 +113,8 @@ static const struct field student_fields[] = {
     {"kl-divisor", CHOICE, IN(losses.kl_divisor), "tokens sequences", false},
     {"cosine-positions", CHOICE, IN(losses.cosine_positions), "all real masked", false},
     {"cosine-layers", FLAG, IN(copied_layers), "last copied", false},
+};
+static const struct field layer_fields[] = {
     {"layers", IDLE_TEXT, 0, NULL, false},
 };
 static const struct field title_fields[] = {
@@ -125,6 +127,10 @@ static const struct field relation_fields[] = {
     {"relation-heads", COUNT, IN(losses.relation_heads), NULL, false},
 };
 static const struct field from_fields[] = {{"from", IDLE_TEXT, 0, NULL, true}};
+static const struct field replacing_fields[] = {
+    {"replacing-rate", REAL, IN(replacing.rate), NULL, false},
+    {"replacing-share", REAL, IN(replacing.share), NULL, false},
+};
 #undef IN
 
 #define IN(member) offsetof(struct planned_task, member)
@@ -155,10 +161,12 @@ static const struct field teaching_fields[] = {
 };
 #undef IN
 static const struct group student_group = GROUP(student_fields),
+                          layer_group = GROUP(layer_fields),
                           title_group = GROUP(title_fields),
                           folder_group = GROUP(folder_fields),
                           relation_group = GROUP(relation_fields),
                           from_group = GROUP(from_fields),
+                          replacing_group = GROUP(replacing_fields),
                           task_group = GROUP(task_fields),
                           stride_group = GROUP(stride_fields),
                           list_group = GROUP(list_fields),
@@ -221,7 +229,7 @@ static void read_texts(const struct settings *s, const char *sections,
 }
 
 /* Tell what kind a section is of */
-enum { MOST_GROUPS = 9 };
+enum { MOST_GROUPS = 11 };
 
 static const struct kind {
     const char *name;
@@ -233,13 +241,13 @@ static const struct kind {
     {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group,
                  &text_group}},
     {"head", {&recipe_group, &pad_group, &text_group}},
-    {"distill", {&student_group, &title_group, &folder_group, &relation_group,
-                 &recipe_group, &pad_group, &text_group}},
+    {"distill", {&student_group, &layer_group, &title_group, &folder_group,
+                 &relation_group, &recipe_group, &pad_group, &text_group}},
     {"finetune", {&list_group, &task_group, &stride_group, &recipe_group,
                   &teacher_group, &teaching_group}},
-    {"student", {&student_group, &title_group, &folder_group, &relation_group,
-                 &recipe_group, &pad_group, &text_group, &from_group,
-                 &teaching_group}},
+    {"student", {&student_group, &layer_group, &title_group, &folder_group,
+                 &relation_group, &recipe_group, &pad_group, &text_group, &from_group,
+                 &teaching_group, &replacing_group}},
 };
 
 static bool is_student(const struct settings *s, const char *section)
@@ -337,6 +345,24 @@ static void read_student(const struct plan *plan, const char *name,
     free(sections);
 }
 
+static void read_replacing(const struct plan *plan, const char *name,
+                           struct planned_model *model)
+{
+    const struct settings *s = plan->settings;
+    const struct replacing *r = &model->replacing;
+    char *sections = text_format("%s distill", name);
+    model->replaces = true;
+    model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
+    read_group(s, name, replacing_group, model);
+    if (!(r->rate >= 0 && r->rate <= 1 && r->share >= 0 && r->share <= 1))
+        fail(name, "expected replacing-rate and replacing-share from 0 to 1, found %g "
+             "and %g", r->rate, r->share);
+    if (settings_find(s, name, "from"))
+        fail(name, "begins as its teacher, layer by layer; expected no \"from\"");
+    model->seed[0] = (int)plan->seed;
+    free(sections);
+}
+
 /* Reads the model of a section with a title; the teacher has rank 0. */
 static void add_model(struct plan *plan, const char *name)
 {
@@ -355,7 +381,9 @@ static void add_model(struct plan *plan, const char *name)
         model->tier = (enum tier)settings_choice(
             s, sections, "tier", "core seeds students ablations glue squad extended");
     free(sections);
-    if (!settings_find(s, name, "from"))
+    if (settings_find(s, name, "replacing-rate"))
+        read_replacing(plan, name, model);
+    else if (!settings_find(s, name, "from"))
         read_student(plan, name, model);
 }
 
@@ -543,15 +571,18 @@ char *plan_distilled(const struct planned_model *model, int distillation)
 const struct planned_model *plan_student(const struct plan *plan, const char *name,
                                          int *distillation)
 {
-    for (int i = 1; i < plan->model_count; i++)
-        for (int d = 0; !plan->models[i].from && d < plan->models[i].seeds; d++) {
-            char *distilled = plan_distilled(&plan->models[i], d);
+    for (int i = 1; i < plan->model_count; i++) {
+        const struct planned_model *model = &plan->models[i];
+        bool distilled_once = !model->from && !model->replaces;
+        for (int d = 0; distilled_once && d < model->seeds; d++) {
+            char *distilled = plan_distilled(model, d);
             bool found = !strcmp(distilled, name);
             free(distilled);
             *distillation = d;
             if (found)
-                return &plan->models[i];
+                return model;
         }
+    }
     return NULL;
 }
 
@@ -559,6 +590,9 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
                               const char *model)
 {
     struct teaching teaching = {0};
+    const struct planned_model *planned = plan_model(plan, model);
+    if (planned && planned->replaces)
+        return teaching;
     char *sections = text_format("%s %s finetune", model, task->task->name);
     read_group(plan->settings, sections, teacher_group, &teaching);
     if (teaching.teachers)
@@ -568,6 +602,19 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
         fail(model, "expected soft from 0 to 1 and temperature above 0");
     free(sections);
     return teaching;
+}
+
+struct recipe plan_recipe(const struct plan *plan, const struct planned_task *task,
+                          const char *model)
+{
+    struct recipe recipe = task->recipe;
+    const struct planned_model *planned = plan_model(plan, model);
+    if (planned && planned->replaces) {
+        char *sections = text_format("%s %s finetune", model, task->task->name);
+        read_recipe(plan->settings, sections, &recipe);
+        free(sections);
+    }
+    return recipe;
 }
 
 /* List the stages */
@@ -594,7 +641,7 @@ static bool is_distilled(const struct plan *plan, const struct planned_model *mo
     bool wanted = model->asked;
     for (int i = 0; i < plan->model_count; i++)
         wanted |= plan->models[i].asked && plan->models[i].from == model;
-    return model->student && !model->from && wanted;
+    return model->student && !model->from && !model->replaces && wanted;
 }
 
 static void add_distillations(struct plan *plan, const struct planned_model *model)
@@ -633,9 +680,19 @@ static void check_teachers(const struct plan *plan, const struct planned_task *t
 {
     int trained = plan_asks(task, &plan->models[0]) ? task->seeds : 0;
     if (count > trained)
-        fail(settings_path(plan->settings), "%s hears %d teachers of %s, which has %d; "
+        fail(settings_path(plan->settings), "%s needs %d teachers of %s, which has %d; "
              "a teacher is trained for each of its seeds", model->name, count,
              task->task->name, trained);
+}
+
+static void need_distillation(struct plan *plan, struct planned_stage *stage)
+{
+    char *distilled = plan_distilled(stage->model, stage->distillation);
+    char *parent = stage->model->student ? text_format("distill-%s", distilled)
+                                         : text_format("teacher");
+    need(plan, stage, parent);
+    free(parent);
+    free(distilled);
 }
 
 static void add_finetuning(struct plan *plan, const struct planned_task *task, int m,
@@ -650,15 +707,12 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
                   .name = text_format("finetune-%s-%s-%d", task->task->name,
                                       model->name, seed),
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
-    char *distilled = plan_distilled(model, d), *parent;
-    parent = model->student ? text_format("distill-%s", distilled)
-                            : text_format("teacher");
-    need(plan, stage, parent);
-    struct teaching teaching = plan_teaching(plan, task, model->name);
-    check_teachers(plan, task, model, teaching.teachers);
-    need_teachers(plan, stage, teaching.teachers);
-    free(parent);
-    free(distilled);
+    int teachers = model->replaces ? 1
+                                   : plan_teaching(plan, task, model->name).teachers;
+    if (!model->replaces)
+        need_distillation(plan, stage);
+    check_teachers(plan, task, model, teachers);
+    need_teachers(plan, stage, teachers);
 }
 
 static void list_stages(struct plan *plan)
@@ -779,11 +833,25 @@ static void go_through_distillation(const struct plan *plan, const char *student
     const struct planned_model *model = plan_student(plan, student, &distillation);
     char *sections = text_format("%s distill", model->name);
     go_through(s, sections, student_group, use, context);
+    go_through(s, sections, layer_group, use, context);
     if (model->initial == INITIAL_FOLDER)
         go_through(s, sections, folder_group, use, context);
     if (model->losses.relations > 0)
         go_through(s, sections, relation_group, use, context);
     go_through_texts(s, sections, use, context);
+    free(sections);
+}
+
+static void go_through_replacing(const struct plan *plan, const char *model,
+                                 const char *task, use_setting *use, void *context)
+{
+    const struct settings *s = plan->settings;
+    char *sections = text_format("%s distill", model),
+         *own = text_format("%s %s finetune", model, task);
+    go_through(s, sections, layer_group, use, context);
+    go_through(s, model, replacing_group, use, context);
+    go_through(s, own, recipe_group, use, context);
+    free(own);
     free(sections);
 }
 
@@ -795,10 +863,15 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
          *heard = text_format("%s %s", model, sections);
     go_through(s, sections, list_group, use, context);
     go_through(s, sections, task_group, use, context);
+    const struct planned_model *planned = plan_model(plan, model);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
-    go_through(s, sections, recipe_group, use, context);
-    go_through(s, heard, teacher_group, use, context);
+    if (planned && planned->replaces)
+        go_through_replacing(plan, model, task->task->name, use, context);
+    else
+        go_through(s, sections, recipe_group, use, context);
+    if (!planned || !planned->replaces)
+        go_through(s, heard, teacher_group, use, context);
     if (plan_teaching(plan, task, model).teachers)
         go_through(s, heard, teaching_group, use, context);
     free(heard);

@@ -39,8 +39,15 @@ enum initial { INITIAL_TEACHER, INITIAL_RANDOM, INITIAL_FOLDER };
 
 enum { MOST_SEEDS = 64 };
 
+/* How a student takes the places of its teacher's layers. */
+struct replacing {
+    double rate;  /* the probability of each layer in the first step; then it rises */
+    double share; /* of the steps, after which it is 1 */
+};
+
 /* The teacher or a student. A student that is distilled twice begins as another one,
-   `from`, and has no recipe of its own. */
+   `from`, and has no recipe of its own; nor has one that replaces the layers of
+   fine-tuned teachers, which is not distilled at all. */
 struct planned_model {
     const char *name, *title;        /* "student-random", "student, random start" */
     int rank;                        /* its place in tables, from 0 */
@@ -48,6 +55,8 @@ struct planned_model {
     bool student;
     bool asked;                      /* some task is fine-tuned from it */
     const struct planned_model *from; /* NULL: none */
+    bool replaces;                   /* layers of a fine-tuned teacher, in this way: */
+    struct replacing replacing;
     enum initial initial;
     const char *folder;              /* of INITIAL_FOLDER, below the data folder */
     int layers, layer[MAX_PAIRS];    /* the teacher's that it takes over, from 0 */
@@ -148,9 +157,12 @@ char *plan_distilled(const struct planned_model *model, int distillation);
 const struct planned_model *plan_student(const struct plan *plan, const char *name,
                                          int *distillation);
 
-/* plan_teaching: what a model, by its name, hears while it learns a task. */
+/* plan_teaching: what a model, by its name, hears while it learns a task. plan_recipe:
+   how it is trained then. */
 struct teaching plan_teaching(const struct plan *plan, const struct planned_task *task,
                               const char *model);
+struct recipe plan_recipe(const struct plan *plan, const struct planned_task *task,
+                          const char *model);
 
 /* plan_settings: what a stage is made with, {"section.key": "value"}. model, task: the
    names, NULL where there is none. The caller releases it. plan_hashed: the same as the

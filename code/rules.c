@@ -98,12 +98,19 @@ static char *model_folder(const struct rules *rules, const struct planned_model 
     return folder;
 }
 
+/* Where the fine-tuned teacher of a stage's task and seed is kept; the same. */
+static char *kept_folder(const struct rules *rules, const struct planned_stage *s)
+{
+    return stage_path(rules->stage, "teachers/%s-%d", s->task->task->name, s->seed);
+}
+
 static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
-    const char *run = rules->stage->run, *options = make ? " $(OPTIONS)" : "";
+    const char *options = make ? " $(OPTIONS)" : "";
     char *distilled = plan_distilled(s->model, s->distillation),
-         *model = model_folder(rules, s->model, s->distillation);
+         *model = s->model->replaces ? kept_folder(rules, s)
+                                     : model_folder(rules, s->model, s->distillation);
     if (s->kind == PRETRAIN) {
         fprintf(stream, "pretrain%s --teacher ", options);
         write_quoted(stream, rules->teacher, make);
@@ -114,9 +121,12 @@ static void write_command(FILE *stream, const struct rules *rules,
                 s->task->task->name, s->model->name, s->seed);
         write_quoted(stream, model, make);
     }
-    if (s->kept)
-        fprintf(stream, " --out %s/teachers/%s-%d", run, s->task->task->name, s->seed);
     free(model);
+    if (s->kept) {
+        model = kept_folder(rules, s);
+        fprintf(stream, " --out %s", model);
+        free(model);
+    }
     free(distilled);
 }
 
@@ -432,7 +442,7 @@ static void write_list(FILE *stream, const struct rules *rules)
 {
     for (int i = 0; i < rules->plan->stage_count; i++) {
         struct planned_stage s = rules->plan->stages[i];
-        if (rules->left_out[i] || s.model->from)
+        if (rules->left_out[i] || s.model->from || s.model->replaces)
             continue;
         s.kept = false;
         fprintf(stream, "%s ", s.name);
