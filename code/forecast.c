@@ -8,6 +8,7 @@
 #include "pretrain.h"
 #include "run.h"
 #include "seal.h"
+#include "theseus.h"
 #include "watch.h"
 
 #include <glob.h>
@@ -126,30 +127,63 @@ static struct batch *imagined_batch(int rows, int length)
     return batch;
 }
 
+static double counted_seconds(void)
+{
+    double seconds = 0;
+    for (enum kernel_family f = 0; f < FAMILIES; f++)
+        seconds += watch_tally(f).estimate;
+    return seconds;
+}
+
+static void answer(struct model *model, const struct batch *batch)
+{
+    (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
+                                                                 NULL);
+}
+
 /* Frees the models. losses: NULL: there is no teacher. */
 static double imagine_step(struct model *model, struct model *master,
                            const struct loss_settings *losses, int rows, int length)
 {
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct batch *batch = imagined_batch(rows, length);
-    double seconds = 0;
     watch_clear();
     if (losses)
         distillation_step(model, master, batch, losses, 0, 1, NULL);
     else if (model->head == HEAD_MLM)
         masked_lm_step(model, batch, 0, 1, NULL);
     else
-        (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
-                                                                     NULL);
+        answer(model, batch);
     optimizer_step(optimizer, 0);
-    for (enum kernel_family f = 0; f < FAMILIES; f++)
-        seconds += watch_tally(f).estimate;
     batch_free(batch);
     optimizer_free(optimizer);
     encoder_free(model);
     if (master)
         encoder_free(master);
-    return seconds;
+    return counted_seconds();
+}
+
+/* Frees the models. */
+static double imagine_replacing(struct model *student, struct model *teacher,
+                                const struct replacing *how, int rows, int length)
+{
+    enum { STEPS = 20, ANY_SEED = 1 };
+    struct recipe recipe = {.accumulate = 1};
+    struct theseus *theseus = theseus_create(student, teacher, how, &recipe, STEPS,
+                                             ANY_SEED);
+    struct optimizer *optimizer = optimizer_create(student, &any_rate);
+    struct batch *batch = imagined_batch(rows, length);
+    watch_clear();
+    for (int step = 0; step < STEPS; step++) {
+        theseus_draw(theseus, step);
+        answer(student, batch);
+        optimizer_step(optimizer, 0);
+    }
+    batch_free(batch);
+    optimizer_free(optimizer);
+    theseus_free(theseus);
+    encoder_free(student);
+    return counted_seconds() / STEPS;
 }
 
 /* Count the stages of a plan */
@@ -198,17 +232,34 @@ static double count_student(const struct counting *c, const struct planned_model
     return count_reading(c, &m->recipe, &m->corpus, step);
 }
 
-static double count_finetuning(const struct counting *c, const struct planned_task *t,
-                               const struct planned_model *m)
+/* A step of a model on a task, in the mean. */
+static double count_task_step(const struct counting *c, const struct planned_task *t,
+                              const struct planned_model *m, int rows, int length)
 {
     const struct planned_model *first = m->from ? m->from : m;
     struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
                                     : c->teacher;
-    struct reading_load load = load_of(c->stage->plan, t);
     enum head head = t->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
-    struct model *model = imagine(c->k, &shape, head, t->task->classes, LEARN_ALL);
-    double step = imagine_step(model, NULL, NULL, t->recipe.batch, load.length);
-    return (t->recipe.epochs * load.rows + load.exam / 3) / t->recipe.batch * step;
+    if (!m->replaces)
+        return imagine_step(imagine(c->k, &shape, head, t->task->classes, LEARN_ALL),
+                            NULL, NULL, rows, length);
+    /* Count a step of a student that replaces layers */
+    shape = c->teacher;
+    if (m->layers < shape.layers)
+        shape.layers = m->layers;
+    return imagine_replacing(imagine(c->k, &shape, head, t->task->classes, LEARN_LAYERS),
+                             imagine(c->k, &c->teacher, head, t->task->classes,
+                                     LEARN_NOTHING),
+                             &m->replacing, rows, length);
+}
+
+static double count_finetuning(const struct counting *c, const struct planned_task *t,
+                               const struct planned_model *m)
+{
+    struct reading_load load = load_of(c->stage->plan, t);
+    struct recipe recipe = plan_recipe(c->stage->plan, t, m->name);
+    double step = count_task_step(c, t, m, recipe.batch, load.length);
+    return (recipe.epochs * load.rows + load.exam / 3) / recipe.batch * step;
 }
 
 static void find_shape(struct counting *c, const char *teacher)

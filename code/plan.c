@@ -357,8 +357,8 @@ static void read_replacing(const struct plan *plan, const char *name,
     if (!(r->rate >= 0 && r->rate <= 1 && r->share >= 0 && r->share <= 1))
         fail(name, "expected replacing-rate and replacing-share from 0 to 1, found %g "
              "and %g", r->rate, r->share);
-    if (settings_find(s, name, "from"))
-        fail(name, "begins as its teacher, layer by layer; expected no \"from\"");
+    if (settings_find(s, name, "from") || model->layers == 0)
+        fail(name, "begins as its teacher; expected layers and no \"from\"");
     model->seed[0] = (int)plan->seed;
     free(sections);
 }
@@ -709,7 +709,9 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
     int teachers = model->replaces ? 1
                                    : plan_teaching(plan, task, model->name).teachers;
-    if (!model->replaces)
+    if (model->replaces)
+        plan_recipe(plan, task, model->name);
+    else
         need_distillation(plan, stage);
     check_teachers(plan, task, model, teachers);
     need_teachers(plan, stage, teachers);

@@ -76,18 +76,22 @@ static void a_record_of_another_key_is_not_done(void **state)
 static void a_t4_has_the_core_in_time(void **state)
 {
     (void)state;
-    struct stage stage = {.plan = plan_open(settings_open("code/full.settings")), .data = "/nowhere", .run = "/nowhere"};
+    struct settings *settings = settings_open("code/full.settings");
+    settings_override(settings, "run.extended", "1");
+    struct stage stage = {.plan = plan_open(settings), .data = "/nowhere", .run = "/nowhere"};
     const struct plan *plan = stage.plan;
-    double *counted = forecast_count(&stage, "/nowhere", true), core = 0, teacher = 0, student = 0;
+    double *counted = forecast_count(&stage, "/nowhere", true), core = 0, teacher = 0, student = 0, replacing = 0;
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];
         assert_true(counted[i] > 0);
         core += s->tier == TIER_CORE ? counted[i] : 0;
         teacher += !strcmp(s->name, "finetune-imdb-teacher-1") ? counted[i] : 0;
         student += !strcmp(s->name, "finetune-imdb-student-1") ? counted[i] : 0;
+        replacing += !strcmp(s->name, "finetune-imdb-student-theseus-1") ? counted[i] : 0;
     }
     assert_true(core > 10 * 60 && core < 35 * 60);
     assert_true(teacher > 1.8 * student && teacher < 2.2 * student);
+    assert_true(replacing > 0.8 * student && replacing < teacher);
     free(counted);
     plan_close(stage.plan);
 }

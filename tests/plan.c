@@ -131,6 +131,29 @@ static void teachers_are_kept_for_those_who_hear_them(void **state)
     plan_close(plain);
 }
 
+/* Who replaces a teacher's layers needs the teacher of its seed and no distillation, and has a recipe of its own. */
+static void layers_are_replaced_in_a_kept_teacher(void **state)
+{
+    (void)state;
+    struct plan *plan = PLAN(TINY, "run.extended", "1", "finetune.extended", "student-theseus", "student-theseus.epochs", "7",
+                             "mrpc.rate", "2e-5", "finetune.teachers", "1", "finetune.soft", "1", "finetune.temperature", "2");
+    const struct planned_stage *stage = plan_stage(plan, "finetune-mrpc-student-theseus-2");
+    assert_true(stage->model->replaces && stage->model->layers == 1 && stage->model->replacing.rate == 0.5);
+    assert_int_equal(stage->need_count, 1);
+    const struct planned_stage *teacher = &plan->stages[stage->needs[0]];
+    assert_string_equal(teacher->name, "finetune-mrpc-teacher-2");
+    assert_true(teacher->kept && stage->tier == TIER_EXTENDED);
+    assert_null(plan_stage(plan, "distill-student-theseus"));
+    int which;
+    assert_null(plan_student(plan, "student-theseus", &which));
+    struct recipe own = plan_recipe(plan, plan_task(plan, "mrpc"), "student-theseus"),
+                  other = plan_recipe(plan, plan_task(plan, "mrpc"), "student");
+    assert_true(own.epochs == 7 && other.epochs == 3);
+    assert_true(own.optimizer.rate == 2e-5f && other.optimizer.rate == 2e-5f);
+    assert_int_equal(plan_teaching(plan, plan_task(plan, "mrpc"), "student-theseus").teachers, 0);
+    plan_close(plan);
+}
+
 /* Whether the stage of a model and a task is another one under these settings. */
 static bool differs(enum stage_kind kind, const char *model, const char *task, const char *key, const char *value)
 {
@@ -156,6 +179,15 @@ static void what_matters_makes_another_stage(void **state)
     assert_false(differs(FINETUNE, "teacher", "mrpc", "run.jobs", "7"));
     assert_false(differs(FINETUNE, "teacher", "mrpc", "student-twice.soft", "0.25"));
     assert_true(differs(FINETUNE, "student-twice", "mrpc", "student-twice.soft", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "student-theseus.replacing-rate", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "student-theseus.rate", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "distill.layers", "1"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "mrpc.rate", "1e-5"));
+    assert_false(differs(FINETUNE, "student-theseus", "mrpc", "distill.rate", "1"));
+    assert_false(differs(FINETUNE, "student-theseus", "mrpc", "finetune.soft", "0.1"));
+    assert_false(differs(FINETUNE, "student", "mrpc", "student-theseus.replacing-rate", "0.25"));
+    assert_false(differs(FINETUNE, "student", "mrpc", "distill.layers", "1"));
+    assert_true(differs(DISTILL, "student", NULL, "distill.layers", "1"));
     assert_false(differs(FINETUNE, "student", "mrpc", "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "corpus.length", "16"));
@@ -194,7 +226,14 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(PLAN(TINY, "finetune.tasks", "mnlimm"), "mnlimm has no training set");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "teacher"), "[student-twice] from: expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-ensemble"), "expected a student that is distilled once");
-    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble hears 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble needs 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-theseus"), "expected a student that is distilled once");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.from", "student"), "student-theseus: begins as its teacher; expected layers");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.layers", ""), "student-theseus: begins as its teacher; expected layers");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.replacing-share", "1.5"),
+                "expected replacing-rate and replacing-share from 0 to 1, found 0.5 and 1.5");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.batch", "0", "run.extended", "1", "finetune.extended", "student-theseus"),
+                "--student-theseus.batch: expected batch to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "distill.batch", "0"), "--distill.batch: expected batch to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "mrpc.accumulate", "0"), "expected accumulate to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "run.data", "moon"), "[run] data: expected one of \"real toyland\", found \"moon\"");
@@ -209,6 +248,7 @@ int main(void)
         cmocka_unit_test(tables_have_one_order),
         cmocka_unit_test(distillations_have_seeds),
         cmocka_unit_test(teachers_are_kept_for_those_who_hear_them),
+        cmocka_unit_test(layers_are_replaced_in_a_kept_teacher),
         cmocka_unit_test(what_matters_makes_another_stage),
         cmocka_unit_test(a_record_tells_its_settings),
         cmocka_unit_test(slips_are_refused),
