@@ -142,7 +142,8 @@ struct model {
     void *arena;                   /* all that follows lies in it */
     struct input input;
     struct normed embedded;        /* [token_room, width] the sum of the tables */
-    real **hidden;                 /* host [layers + detour + 1] of [token_room, width] */
+    real **hidden;                 /* host [layers + detour + 1] of [token_room,
+                                      width] */
     struct layer *layers;          /* host [layers + detour] of the route */
     struct backward backward;
     struct mlm_head mlm;

@@ -40,7 +40,8 @@ enum { MOST_EXAMS = 4 };
 struct finetuning {
     const struct task *task;
     const struct planned_task *planned;
-    const struct planned_model *student; /* that replaces the teacher --model, or NULL */
+    const struct planned_model *student; /* that replaces the layers of --model, which
+                                            is its teacher; or NULL */
     struct recipe recipe;
     struct tokenizer *tokenizer;
     struct examples *train;
@@ -58,8 +59,8 @@ struct finetuning {
     int *order;                 /* [train->count] of this epoch */
     long epoch;
     struct cut cut;             /* of the batches to train on */
-    struct shape shape, teacher; /* teacher: of the folder, which is the student's or its
-                                   teacher's */
+    struct shape teacher;       /* of --model, whoever that is */
+    struct shape shape;         /* of who learns */
     struct parameters parameters;
     float *values;              /* [parameters.size] */
     enum head head;             /* the one that answers the task */
