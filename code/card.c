@@ -38,18 +38,25 @@ static bool made_of(const struct card *card, const char *word)
 /* Collect what a model is made from */
 static const char sources_line[] = "\nSources: ";
 
-char *card_inherit(char *so_far, const char *parent)
+char *card_of(const char *folder)
 {
-    const char *slash = strrchr(parent, '/'), *name = slash ? slash + 1 : parent;
-    char *path = text_format("%s/README.md", parent);
+    char *path = text_format("%s/README.md", folder);
     char *card = file_exists(path) ? file_text(path, NULL) : NULL;
     const char *line = card ? strstr(card, sources_line) : NULL;
     line = line ? line + strlen(sources_line) : "";
-    char *all = text_format("%s %s %.*s", so_far, name, (int)strcspn(line, "\r\n"),
-                            line);
-    free(so_far);
+    char *sources = text_format("%.*s", (int)strcspn(line, "\r\n"), line);
     free(card);
     free(path);
+    return sources;
+}
+
+char *card_inherit(char *so_far, const char *parent)
+{
+    const char *slash = strrchr(parent, '/'), *name = slash ? slash + 1 : parent;
+    char *before = card_of(parent);
+    char *all = text_format("%s %s %s", so_far, name, before);
+    free(so_far);
+    free(before);
     return all;
 }
 

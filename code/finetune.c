@@ -429,9 +429,13 @@ int finetune_main(int argc, char **argv)
                 scores[i] = (struct card_score){
                     titles[i] = card_data(&stage, f.exams[i].task->title),
                     metric_name(f.exams[i].task->metric), f.exams[i].score};
-            char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
-                                       stage.seed);
-            char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
+            char *making = text_format(f.student ? "It has replaced the layers of a teacher of %s, "
+                                                   "with seed %ld."
+                                                 : "It was fine-tuned on %s, with seed %ld.",
+                                       titles[0], stage.seed);
+            char *from = f.student ? card_of(stage.model)
+                                   : card_inherit(card_sources(&stage, NULL, f.task->name),
+                                                  stage.model);
             card_write(stage.out, &stage,
                        &(struct card){stage.name, making, &f.shape, f.head,
                                       parameters_total(&f.parameters), from, scores,
