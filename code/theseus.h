@@ -36,7 +36,8 @@ struct theseus *theseus_create(struct model *student, struct model *teacher,
 void theseus_free(struct theseus *theseus);
 
 /* theseus_rate: the probability that a layer of the student stands, in a step, counted
-   from 0, of so many (Xu et al. 2020, section 3.4, by the share of the steps). */
+   from 0, of so many (Xu et al. 2020, curriculum replacement, p = kt + b with b = rate
+   and k = (1 - b) / (share steps)). */
 double theseus_rate(const struct replacing *how, long step, long steps);
 
 /* theseus_draw: sends the next batches of the student by the coins of batch number

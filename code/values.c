@@ -624,6 +624,7 @@ static const char *group_of(const struct planned_model *model,
              && !memcmp(model->layer, student->layer, sizeof model->layer);
     return model->from                                   ? "second"
            : model->initial == INITIAL_FOLDER            ? "foreign"
+           : model->replaces                             ? "replaced"
            : !same && model->initial == student->initial ? "layers" : "parts";
 }
 

@@ -26,10 +26,10 @@ do for [i = 1:6] {
         x = 10 * (i - 1)
         y = 4.5 * b
         if (route[i][b + 1:b + 1] eq "1") {
-            eval box(x, y + 1, 8, 2, 3)
+            eval box(x, y + 1, 8, 2, 4)
         } else {
-            eval box(x, y, 8, 1.8, 1)
-            eval box(x, y + 2.2, 8, 1.8, 1)
+            eval box(x, y, 8, 1.8, 2)
+            eval box(x, y + 2.2, 8, 1.8, 2)
         }
     }
 }
