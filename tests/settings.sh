@@ -33,6 +33,16 @@ check "rows are held back before they are predicted" run 1 finetune $of_held_bac
 check "that is said" grep -qF "exam: expected held-back to be 1 or more" "$folder/err"
 check "held-back rows are predicted" run 0 finetune $of_held_back --finetune.held-back 20
 check "as many as were asked for" same "$(wc -l <"$folder/held/predictions/mrpc-teacher-1.tsv")" 21
+# a student of each other recipe; three epochs are not one, so that "more" differs here in reading less
+check "the plain student is distilled" run 0 distill $(of scratch) --student student --distill.schedule constant --distill.rate 1e-4
+for recipe in weights schedule more tasks every best; do
+    check "so is the one of another recipe, $recipe" run 0 distill $(of scratch) --student "student-$recipe" \
+        --distill.schedule constant --distill.rate 1e-4 --distill.mlm 0.5 --distill.layers "0 1"
+    cp "$folder/scratch/models/student-$recipe/model.safetensors" "$folder/$recipe"
+done
+check "they are all different" same "$(cd "$folder" && sha256sum weights schedule more tasks every best scratch/models/student/model.safetensors |
+    cut -c 1-64 | sort -u | wc -l)" 7
+
 # a student reads the training rows of tasks as text, but none that is held back
 reads() { run 0 distill $(of scratch) --student student-tasks --student-tasks.train-tokens 0 --student-tasks.epochs 1 "$@"; }
 tokens() { sed -n 's/^  "tokens": \([0-9]*\),*$/\1/p' "$folder/scratch/stages/distill-student-tasks.json"; }
