@@ -7,7 +7,6 @@
 #include "file.h"
 #include "loader.h"
 #include "model.h"
-#include "random.h"
 #include "task.h"
 #include "theseus.h"
 #include "training.h"

@@ -399,7 +399,6 @@ static void read_replacing(const struct plan *plan, const char *name,
              "and %g", r->rate, r->share);
     if (settings_find(s, name, "from") || model->layers == 0)
         fail(name, "begins as its teacher; expected layers and no \"from\"");
-    model->seed[0] = (int)plan->seed;
     free(sections);
 }
 
