@@ -80,7 +80,7 @@ export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache
 # to it (chapter 50). What is done then is the target with .alone behind its name.
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
-BUILDING := tangle build compile check
+BUILDING := tangle stitch build compile check
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
 alone     = $(if $(DRY),,$(1:%=sh code/lock.sh %))
 export WAIT
@@ -140,9 +140,16 @@ NUMBERED := $(BUILD)/src
 # code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
 # A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself; under make -n it
 # would never be.
-tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
-	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
+define tangle
+	$(Q)$(TANGLE) $(1) --last $(BUILD)/tangled --lines $(NUMBERED) --xref $(BUILD)/xref.json --places $(BUILD)/places.tsv $(CHAPTERS)
 	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) tangle.alone)
+endef
+
+tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
+	$(call tangle)
+
+stitch.alone: $(TANGLE) ## carry what was edited in code/ and figures/ back into the chapters
+	$(call tangle,--stitch)
 
 $(TANGLE): code/tangle.c FORCE
 	@mkdir -p $(@D)
