@@ -1193,7 +1193,7 @@ static const char help[] =
     "                 was edited since\n"
     "  --stitch       carry such edits back into the chapters first\n"
     "  --lines DIR    write C and CUDA files into DIR, too, with #line directives\n"
-    "  --xref FILE    write where chunks and identifiers are defined and used, in JSON\n"
+    "  --xref FILE    write as JSON where chunks and identifiers are, and who uses them\n"
     "  --places FILE  write where each line of the other files is from, as a table\n"
     "  --check        write nothing; fail if code/ or figures/ would change\n"
     "  --strict       fail if a chunk is never used\n"
@@ -1487,8 +1487,10 @@ static struct edit edit_read(struct book *book, const struct output *output,
     int status = desk_run("diff3 -a -m edited base now", &edit.text);
     if (status > 1)
         give_up("diff3", "failed");
-    if (status == 1)
+    if (status == 1) {
         report_clash(&edit);
+        edit.text = edit.now;
+    }
     return edit;
 }
 /* Read the hunks of diff */
