@@ -795,8 +795,10 @@ function html.used(list) return "used in " .. html.pages(list) end
 
 function html.link(piece, text) return anchor(piece, html.text(text)) end
 
+-- reference: the mention of a chunk; without a link if that is in another chapter
 function html.reference(piece, name)
-  return "<i>" .. anchor(piece, "⟨" .. html.name(name) .. "⟩") .. "</i>"
+  local text = "⟨" .. html.name(name) .. "⟩"
+  return "<i>" .. (piece and anchor(piece, text) or text) .. "</i>"
 end
 
 function html.block(body, _, piece, notes)
@@ -860,9 +862,9 @@ local function set_lines(text, language, piece)
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
     local indent, name = line:match("^(%s*)<<([^<].-)>>%s*$")
-    if piece and chunks[name] then
+    if piece and (chunks[name] or preview and users[name]) then
       flush()
-      table.insert(out, indent .. pen.reference(chunks[name][1], name))
+      table.insert(out, indent .. pen.reference((chunks[name] or {})[1], name))
     else
       table.insert(run, line)
       long = long or (utf8.len(line) or #line) > 96
