@@ -16,7 +16,7 @@
 static const char usage[] =
     "usage: placed PLACES COMMAND...\n"
     "Runs COMMAND, and where it speaks of a line of a tangled file on its standard\n"
-    "error, adds the line of the chapter. PLACES: the table that tangle --places wrote.\n"
+    "error, adds the line of the chapter. PLACES: the table of tangle --places.\n"
     "Exits as COMMAND does.\n";
 
 /* Look a place up */
@@ -30,9 +30,9 @@ static void place_say(const char *file, long number)
     FILE *table = fopen(places, "r");
     while (table && fgets(line, sizeof line, table)) {
         char name[200], chapter[200];
-        long tangled, written;
-        if (sscanf(line, "%199s %ld %199s %ld", name, &tangled, chapter, &written) != 4 ||
-            tangled != number || strcmp(name, file))
+        long row, written;
+        if (sscanf(line, "%199s %ld %199s %ld", name, &row, chapter, &written) != 4 ||
+            row != number || strcmp(name, file))
             continue;
         snprintf(place, sizeof place, "%s:%ld: is line %ld of %s\n", chapter, written,
                  number, file);
@@ -157,7 +157,6 @@ static int command_follow(int pipe)
         ;
     return status;
 }
-
 int main(int argc, char **argv)
 {
     int ends[2];

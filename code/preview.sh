@@ -1,8 +1,8 @@
 # Tangled from chapters/12-writing.md; edit there.
 # usage: sh code/preview.sh FOLDER RUN TANGLE PANDOC...
 # Keeps FOLDER/page.html, a page of the chapter that was saved last, until it is
-# interrupted. RUN: the folder of a run, for its numbers; TANGLE: the tangler; PANDOC: the
-# command that weaves a page, but for what is said here.
+# interrupted. RUN: the folder of a run, for its numbers; TANGLE: the tangler; PANDOC:
+# the command that weaves a page, but for what is said here.
 # PREVIEW_PAUSE in the environment: seconds from one look to the next.
 set -u
 mkdir -p "$1" || exit 1

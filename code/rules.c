@@ -192,9 +192,9 @@ static void write_data(FILE *stream, const struct rules *rules)
 /* Write what a stage is made from */
 static const char *const apart[] = {
     "tangle", "placed", "main", "rules", "room", "pretrain", "distill", "finetune",
-    "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
-    "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
-    "gradients", "live", "forecast"};
+    "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust",
+    "verify", "artifact", "bench", "estimate", "watch", "toyland", "tokenize",
+    "inspect", "gradients", "live", "forecast"};
 
 static bool is_apart(const char *path)
 {

@@ -1193,7 +1193,7 @@ static const char help[] =
     "                 was edited since\n"
     "  --stitch       carry such edits back into the chapters first\n"
     "  --lines DIR    write C and CUDA files into DIR, too, with #line directives\n"
-    "  --xref FILE    write as JSON where chunks and identifiers are, and who uses them\n"
+    "  --xref FILE    write as JSON where chunks and identifiers are and are used\n"
     "  --places FILE  write where each line of the other files is from, as a table\n"
     "  --check        write nothing; fail if code/ or figures/ would change\n"
     "  --strict       fail if a chunk is never used\n"
