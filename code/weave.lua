@@ -1132,6 +1132,10 @@ local function write_title(meta)
       if symbols[letter] then letters[letter] = true end
     end
   end
+  if preview then -- no title page for one chapter
+    meta.title, meta.pagetitle = nil, meta.title
+    return
+  end
   local function value(key) return select(2, find(key, true)) or "" end
   meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..
     ", " .. value("run.date")
