@@ -176,7 +176,8 @@ download() {
 }
 
 # on a terminal a bar, in a log only what goes wrong
-if [ -t 2 ]; then quiet=--progress-bar; else quiet='--silent --show-error'; fi
+quiet='--silent --show-error'
+[ ! -t "${DISTIL_STDERR:-2}" ] || quiet=--progress-bar
 
 # Accept what was downloaded, or refuse it
 # accept FILE HOME: $partial becomes the file

@@ -155,5 +155,10 @@ check "prose compiles nothing" make -q BUILD=build build/fail.o
 sed -i 's/^#include "fail.h"$/&\nextern int another;/' chapters/13-helpers.md
 make -s BUILD=build tangle 2>/dev/null
 check "code does" fails 1 '' make -q BUILD=build build/fail.o
+sed -i 's/^extern int another;$/extern int a_third;/' code/fail.c
+check "an edit of code ends make" fails 2 '^code/fail.c:[0-9]*: error: was edited, and is from chapters/13-helpers.md:' make -s BUILD=build tangle
+check "make stitch carries it back" fails 0 '^chapters/13-helpers.md:[0-9]*: from code/fail.c:' make -s BUILD=build stitch
+check "and make goes on" fails 0 '' make -s BUILD=build tangle
+check "with the edit in both" eval 'grep -q a_third code/fail.c && grep -q a_third chapters/13-helpers.md'
 cd "$root" || exit 1
 exit $failed
