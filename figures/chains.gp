@@ -1,4 +1,4 @@
-# Tangled from chapters/18-products.md; edit there.
+# Tangled from chapters/19-products.md; edit there.
 width = 14.6
 height = 5.6
 load "figures/style.gp"

@@ -59,8 +59,8 @@ finds() { # finds CHAPTER LINE: the line, appended to a copy of the chapter, is 
 }
 check "a typed retention is found" finds 04-results.md "The student keeps 96.4 percent of it."
 check "a typed percentage is found" finds 01-introduction.md "It is 40 % smaller."
-check "a typed count is found" finds 64-tables.md "| teacher | 66,955,010 |"
+check "a typed count is found" finds 65-tables.md "| teacher | 66,955,010 |"
 check "a typed score in a table is found" finds 02-chosen-result.md "| CoLA | 48.95 |"
-check "a typed time in the program's chapters is found" finds 50-results-program.md "It took 12.5 seconds."
-check "a typed share in the program's chapters is found" finds 50-results-program.md "That is 62 % of the time."
+check "a typed time in the program's chapters is found" finds 51-results-program.md "It took 12.5 seconds."
+check "a typed share in the program's chapters is found" finds 51-results-program.md "That is 62 % of the time."
 exit $failed
