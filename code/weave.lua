@@ -955,7 +955,7 @@ local function set_figure(div)
 end
 
 -- Set parts and indexes
-local part = 0
+local part, roman = 0, pandoc.utils.to_roman_numeral
 
 local function set_part(div)
   part = part + 1
@@ -970,13 +970,13 @@ end
 
 function html.part(number, title)
   return pandoc.RawBlock("html", '<p class="part" id="part:' .. number ..
-    '"><span>Part ' .. ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
+    '"><span>Part ' .. roman(number) .. "</span> " .. html.text(title) .. "</p>")
 end
 
 function latex.parts()
   local out = {}
   for number, title in ipairs(parts) do
-    local label, name = "part:" .. number, ("I"):rep(number) .. " " .. latex.text(title)
+    local label, name = "part:" .. number, roman(number) .. " " .. latex.text(title)
     local place = ", page~" .. command_of("pageref*", label)
     table.insert(out, "\\hyperref[" .. label .. "]{" .. name .. place .. "}")
   end

@@ -147,12 +147,13 @@ cp -r Makefile chapters code tests "$folder/house"
 cd "$folder/house" || exit 1
 unset MAKEFLAGS MAKELEVEL
 make -s BUILD=build tangle build/fail.o >/dev/null 2>&1
-check "an object speaks of its chapter" grep -q 'chapters/61-helpers.md' build/src/fail.c
+helpers=$(echo chapters/*-helpers.md)
+check "an object speaks of its chapter" grep -q "$helpers" build/src/fail.c
 check "and depends on the committed form" same "$(head -n 1 build/fail.d)" "build/fail.o: code/fail.c code/fail.h"
-sed -i '1i A new first line.\n' chapters/61-helpers.md
+sed -i '1i A new first line.\n' "$helpers"
 make -s BUILD=build tangle 2>/dev/null
 check "prose compiles nothing" make -q BUILD=build build/fail.o
-sed -i 's/^#include "fail.h"$/&\nextern int another;/' chapters/61-helpers.md
+sed -i 's/^#include "fail.h"$/&\nextern int another;/' "$helpers"
 make -s BUILD=build tangle 2>/dev/null
 check "code does" fails 1 '' make -q BUILD=build build/fail.o
 cd "$root" || exit 1
