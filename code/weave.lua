@@ -955,7 +955,9 @@ local function set_figure(div)
 end
 
 -- Set parts and indexes
-local part, roman = 0, pandoc.utils.to_roman_numeral
+local part = 0
+
+local function roman(number) return pandoc.utils.to_roman_numeral(number) end
 
 local function set_part(div)
   part = part + 1
@@ -978,7 +980,7 @@ function latex.parts()
   for number, title in ipairs(parts) do
     local label, name = "part:" .. number, roman(number) .. " " .. latex.text(title)
     local place = ", page~" .. command_of("pageref*", label)
-    table.insert(out, "\\hyperref[" .. label .. "]{" .. name .. place .. "}")
+    table.insert(out, "\\hyperref[" .. label .. "]{\\mbox{" .. name .. place .. "}}")
   end
   return pandoc.MetaInlines {latex.raw(table.concat(out, "\\quad "))}
 end
