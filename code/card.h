@@ -24,10 +24,11 @@ struct card {
 };
 
 /* card_sources: what a model is made from, for its card and for the caller to free: the
-   run's generated data, or the texts of a corpus and the task (NULL: none).
+   run's generated data, or the texts of a corpus and the task (each NULL: none).
    card_inherit: adds a model folder that it begins with or hears, with all that this
    was made from, as its own card says; so_far is freed. */
-char *card_sources(const struct stage *stage, const char *texts, const char *task);
+char *card_sources(const struct stage *stage, const struct corpus_settings *texts,
+                   const char *task);
 char *card_inherit(char *so_far, const char *parent);
 
 /* card_data: what the data of this name are called on a card: "CoLA", or its likeness

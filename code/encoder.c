@@ -49,6 +49,7 @@ void encoder_free(struct model *m)
     m->k->release(m->arena);
     m->k->release(m->state);
     m->k->release(m->gradient);
+    m->k->release(m->settled);
     if (m->weights != (real *)m->master)
         m->k->release(m->weights);
     m->k->release(m->master);
@@ -116,11 +117,52 @@ void encoder_forget_gradient(struct model *m)
             m->filling[i] = FORGOTTEN;
 }
 
+/* Settle the weights of a model that answers */
+/* The elements of the settled matrices, which lie as in the plan from the first on;
+   0 if there shall be none. */
+static size_t settled_size(const struct model *m, const struct parameters *plan,
+                           int sequence_room)
+{
+    size_t first = parameters_offset(plan, QUERY_WEIGHT, 0), end = first;
+    if (m->learning != LEARN_NOTHING || m->k->few_rows == 0 || sequence_room != 1)
+        return 0;
+    for (int i = 0; i < plan->count; i++) {
+        const struct parameter *p = &plan->list[i];
+        if (!part_in_layer(p->part) || p->offset >= plan->decayed)
+            continue;
+        if (!m->k->settles(p->columns, p->rows))
+            return 0;
+        end = p->offset + (size_t)p->rows * (size_t)p->columns;
+    }
+    return end - first;
+}
+
+static void settle(struct model *m)
+{
+    const struct parameters *plan = &m->parameters;
+    size_t first = parameters_offset(plan, QUERY_WEIGHT, 0),
+           size = settled_size(m, plan, m->sequence_room);
+    if (m->settled || size == 0)
+        return;
+    m->settled = m->k->allocate(size * m->k->real_size);
+    for (int i = 0; i < plan->count; i++) {
+        const struct parameter *p = &plan->list[i];
+        if (part_in_layer(p->part) && p->offset < plan->decayed)
+            m->k->settle(slice(m->k, m->weights, p->offset),
+                         slice(m->k, m->settled, p->offset - first), p->columns,
+                         p->rows);
+    }
+}
+
 /* Move parameters between host and device */
 void encoder_upload(struct model *m, const float *values)
 {
     m->k->upload(m->master, values, m->parameters.size * sizeof(float));
     m->k->to_real(m->master, m->weights, m->parameters.size);
+    m->k->release(m->settled);
+    m->settled = NULL;
+    if (m->sequence_room > 0)
+        settle(m);
 }
 
 void encoder_download(const struct model *m, float *values)
@@ -345,8 +387,9 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
     struct model sketch = {.k = k, .shape = *shape, .head = head, .classes = classes,
                            .learning = learning};
     struct parameters plan = parameters_plan(shape, head, classes);
-    size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 5 * alone;
+    size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 6 * alone;
     bytes += plan.size * sizeof(float);
+    bytes += settled_size(&sketch, &plan, sequence_room) * k->real_size;
     if (k->real_size != sizeof(float))
         bytes += plan.size * k->real_size;
     if (learning != LEARN_NOTHING)
@@ -377,6 +420,7 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
     m->token_room = token_room;
     m->sequence_room = sequence_room;
     lay_out(m, &(struct arena){m->k, m->arena, 0});
+    settle(m);
     /* Fill the arena's constants */
     if (m->learning == LEARN_HEAD) {
         int count = m->mlm.block;
@@ -548,8 +592,14 @@ static void map(const struct model *m, enum part weight, int layer, const real *
                 real *y, int rows)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear(x, slice(m->k, m->weights, map.weight),
-                 slice(m->k, m->weights, map.bias), y, rows, map.in, map.out);
+    const real *bias = slice(m->k, m->weights, map.bias);
+    size_t first = parameters_offset(&m->parameters, QUERY_WEIGHT, 0);
+    if (m->settled && rows <= m->k->few_rows && part_in_layer(weight))
+        m->k->linear_settled(x, slice(m->k, m->settled, map.weight - first), bias, y,
+                             rows, map.in, map.out);
+    else
+        m->k->linear(x, slice(m->k, m->weights, map.weight), bias, y, rows, map.in,
+                     map.out);
 }
 
 /* Makes the gradient of a weight, or adds to it, from the input x and from dy. */

@@ -122,6 +122,7 @@ struct model {
     struct parameters parameters; /* the plan of the three vectors below */
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
+    real *settled;                /* the layers' matrices, settled; NULL: none */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */

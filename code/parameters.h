@@ -86,6 +86,9 @@ void parameters_free(struct parameters *parameters);
 /* parameters_room: rows rounded up to a multiple of 8. */
 int parameters_room(int rows);
 
+/* part_in_layer: whether each layer has such an array of its own. */
+bool part_in_layer(enum part part);
+
 /* parameters_find: the array of this part in this layer (0 for parts outside the
    layers); NULL if the model has none. */
 const struct parameter *parameters_find(const struct parameters *parameters,

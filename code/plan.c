@@ -49,6 +49,7 @@ static const struct field pad_fields[] = {{"pad", COUNT, IN(pad), NULL, false}};
 static const struct field text_fields[] = {
     {"train", TEXT, IN(train), NULL, false},
     {"validation", TEXT, IN(validation), NULL, false},
+    {"tasks", IDLE_TEXT, 0, NULL, false},
     {"train-tokens", LONG_COUNT, IN(train_tokens), NULL, false},
     {"validation-tokens", LONG_COUNT, IN(validation_tokens), NULL, false},
 };
@@ -132,8 +133,10 @@ static const struct field task_fields[] = {
     {"length", COUNT, IN(length), NULL, false},
     {"train-rows", COUNT, IN(train_rows), NULL, false},
     {"dev-rows", COUNT, IN(dev_rows), NULL, false},
-    {"held-back", COUNT, IN(held_back), NULL, false},
     {"exam", FLAG, IN(rehearsal), "development held-back", false},
+};
+static const struct field held_fields[] = {
+    {"held-back", COUNT, IN(held_back), NULL, false},
 };
 static const struct field stride_fields[] = {
     {"stride", COUNT, IN(stride), NULL, false},
@@ -160,6 +163,7 @@ static const struct group student_group = GROUP(student_fields),
                           relation_group = GROUP(relation_fields),
                           from_group = GROUP(from_fields),
                           task_group = GROUP(task_fields),
+                          held_group = GROUP(held_fields),
                           stride_group = GROUP(stride_fields),
                           list_group = GROUP(list_fields),
                           teacher_group = GROUP(teacher_fields),
@@ -208,6 +212,59 @@ static void read_recipe(const struct settings *s, const char *sections,
         }
 }
 
+/* Read a list of names */
+/* Calls use for each word of a list. */
+static void each_name(const struct settings *s, const char *sections, const char *key,
+                      void (*use)(void *context, const char *name), void *context)
+{
+    const struct setting *list = settings_find(s, sections, key);
+    for (const char *at = list ? list->value : ""; *at;) {
+        size_t length = strcspn(at, " ");
+        char *name = text_format("%.*s", (int)length, at);
+        for (const char *c = name; *c; c++)
+            if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
+                char *where = settings_where(list);
+                fail(where, "expected plain words or numbers, found \"%s\"",
+                     list->value);
+            }
+        use(context, name);
+        free(name);
+        at += length + strspn(at + length, " ");
+    }
+}
+
+/* Read the tasks of a corpus */
+struct text_listing {
+    const struct settings *settings;
+    const struct setting *list;
+    struct corpus_settings *corpus;
+};
+
+static void add_to_corpus(void *context, const char *name)
+{
+    const struct text_listing *listing = context;
+    struct corpus_settings *corpus = listing->corpus;
+    const struct task *task = task_find(name);
+    bool fits = !task->of && corpus->task_count < MOST_TEXTS;
+    for (int i = 0; i < corpus->task_count; i++)
+        fits &= corpus->tasks[i].task != task;
+    if (!fits)
+        fail(settings_where(listing->list), "expected tasks with training rows, each "
+             "once and at most %d, found \"%s\"", MOST_TEXTS, name);
+    char *sections = text_format("%s finetune", name);
+    int held_back = (int)settings_count(listing->settings, sections, "held-back");
+    corpus->tasks[corpus->task_count++] = (struct task_text){task, held_back};
+    free(sections);
+}
+
+static void read_tasks_of_corpus(const struct settings *s, const char *sections,
+                                 struct corpus_settings *corpus)
+{
+    struct text_listing listing = {s, settings_find(s, sections, "tasks"), corpus};
+    corpus->task_count = 0;
+    each_name(s, sections, "tasks", add_to_corpus, &listing);
+}
+
 /* sections: those of the recipe; the corpus has sections of its own behind them. */
 static void read_texts(const struct settings *s, const char *sections,
                        struct recipe *recipe, struct corpus_settings *corpus)
@@ -216,6 +273,7 @@ static void read_texts(const struct settings *s, const char *sections,
     read_recipe(s, sections, recipe);
     read_group(s, sections, pad_group, recipe);
     read_group(s, texts, text_group, corpus);
+    read_tasks_of_corpus(s, texts, corpus);
     read_group(s, "corpus", line_group, corpus);
     free(texts);
 }
@@ -235,8 +293,8 @@ static const struct kind {
     {"head", {&recipe_group, &pad_group, &text_group}},
     {"distill", {&student_group, &title_group, &folder_group, &relation_group,
                  &recipe_group, &pad_group, &text_group}},
-    {"finetune", {&list_group, &task_group, &stride_group, &recipe_group,
-                  &teacher_group, &teaching_group}},
+    {"finetune", {&list_group, &task_group, &held_group, &stride_group,
+                  &recipe_group, &teacher_group, &teaching_group}},
     {"student", {&student_group, &title_group, &folder_group, &relation_group,
                  &recipe_group, &pad_group, &text_group, &from_group,
                  &teaching_group}},
@@ -286,27 +344,6 @@ static void refuse_slips(const struct settings *s)
         }
 }
 
-/* Read a list of names */
-/* Calls use for each word of a list. */
-static void each_name(const struct settings *s, const char *sections, const char *key,
-                      void (*use)(void *context, const char *name), void *context)
-{
-    const struct setting *list = settings_find(s, sections, key);
-    for (const char *at = list ? list->value : ""; *at;) {
-        size_t length = strcspn(at, " ");
-        char *name = text_format("%.*s", (int)length, at);
-        for (const char *c = name; *c; c++)
-            if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
-                char *where = settings_where(list);
-                fail(where, "expected plain words or numbers, found \"%s\"",
-                     list->value);
-            }
-        use(context, name);
-        free(name);
-        at += length + strspn(at + length, " ");
-    }
-}
-
 /* Read the models */
 static void read_teacher(struct plan *plan)
 {
@@ -329,6 +366,9 @@ static void read_student(const struct plan *plan, const char *name,
         read_group(s, sections, relation_group, model);
     model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
     read_texts(s, sections, &model->recipe, &model->corpus);
+    model->own_texts = settings_find(s, name, "train")
+                       || settings_find(s, name, "validation")
+                       || settings_find(s, name, "tasks");
     model->seeds = settings_find(s, sections, "seeds")
                        ? settings_list(s, sections, "seeds", model->seed, MOST_SEEDS)
                        : 0;
@@ -450,6 +490,7 @@ static void add_task(void *context, const char *name)
              "predicted along with %s", name, task->task->of);
     char *sections = text_format("%s finetune", name);
     read_group(s, sections, task_group, task);
+    read_group(s, sections, held_group, task);
     if (task->task->answer == A_SPAN)
         read_group(s, sections, stride_group, task);
     read_recipe(s, sections, &task->recipe);
@@ -761,13 +802,19 @@ static void go_through(const struct settings *s, const char *sections,
 }
 
 static void go_through_texts(const struct settings *s, const char *sections,
-                             use_setting *use, void *context)
+                             const struct corpus_settings *corpus, use_setting *use,
+                             void *context)
 {
     char *texts = text_format("%s corpus", sections);
     go_through(s, sections, recipe_group, use, context);
     go_through(s, sections, pad_group, use, context);
     go_through(s, texts, text_group, use, context);
     go_through(s, "corpus", line_group, use, context);
+    for (int i = 0; i < corpus->task_count; i++) {
+        char *task = text_format("%s finetune", corpus->tasks[i].task->name);
+        go_through(s, task, held_group, use, context);
+        free(task);
+    }
     free(texts);
 }
 
@@ -783,7 +830,7 @@ static void go_through_distillation(const struct plan *plan, const char *student
         go_through(s, sections, folder_group, use, context);
     if (model->losses.relations > 0)
         go_through(s, sections, relation_group, use, context);
-    go_through_texts(s, sections, use, context);
+    go_through_texts(s, sections, &model->corpus, use, context);
     free(sections);
 }
 
@@ -795,6 +842,7 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
          *heard = text_format("%s %s", model, sections);
     go_through(s, sections, list_group, use, context);
     go_through(s, sections, task_group, use, context);
+    go_through(s, sections, held_group, use, context);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
     go_through(s, sections, recipe_group, use, context);
@@ -815,7 +863,8 @@ static void go_through_stage(const struct plan *plan, enum stage_kind kind,
         go_through(s, "teacher", source_group, use, context);
         if (plan->scratch)
             go_through(s, "teacher", scratch_group, use, context);
-        go_through_texts(s, plan->scratch ? "teacher" : "head", use, context);
+        go_through_texts(s, plan->scratch ? "teacher" : "head", &plan->corpus, use,
+                         context);
     } else if (kind == DISTILL) {
         go_through_distillation(plan, model, use, context);
     } else {

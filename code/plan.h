@@ -18,9 +18,20 @@ struct recipe {
     struct optimizer_settings optimizer; /* but its steps, which depend on the data */
 };
 
-/* Which texts it is trained on. */
+/* State which texts there are */
+/* A task whose training rows are read as a text, but so many of them held back. */
+struct task_text {
+    const struct task *task;
+    int held_back;
+};
+
+enum { MOST_TEXTS = 16 };
+
+/* Which texts a model is trained on. */
 struct corpus_settings {
     const char *train, *validation;     /* names, patterns and alternatives */
+    int task_count;
+    struct task_text tasks[MOST_TEXTS]; /* they take turns with train */
     long train_tokens, validation_tokens; /* so many are used; 0: all */
     int length;                         /* tokens of a sequence */
     bool split;                         /* a longer line goes on in further ones */
@@ -55,6 +66,7 @@ struct planned_model {
     bool copied_layers;              /* the cosine compares each with its origin */
     struct recipe recipe;
     struct corpus_settings corpus;
+    bool own_texts;                  /* which are other ones than [corpus] has */
     int seeds, seed[MOST_SEEDS];     /* of its distillations */
 };
 
