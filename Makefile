@@ -77,7 +77,7 @@ export GOMP_SPINCOUNT := 6000
 export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
-# to it (chapters/47-start.md). What is done then is the target with .alone behind its name.
+# to it (chapters/48-start.md). What is done then is the target with .alone behind its name.
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle build compile check
@@ -200,7 +200,7 @@ $(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, the data, and a key for each
-# (chapters/44-rules.md). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
+# (chapters/45-rules.md). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
 
 SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -248,7 +248,7 @@ else
 include $(PLAN)
 
 # How the plan's rules have data generated, or found, fetched and unpacked (chapters/30-data.md); and how they have a stage
-# run, by several processes perhaps (chapters/38-several-ranks.md), unless its record has its key
+# run, by several processes perhaps (chapters/39-several-ranks.md), unless its record has its key
 GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
 FIND     = $(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
     sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)

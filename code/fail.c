@@ -1,4 +1,4 @@
-/* Tangled from chapters/61-helpers.md; edit there. */
+/* Tangled from chapters/62-helpers.md; edit there. */
 #include "fail.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-findings.md; edit there. */
+/* Tangled from chapters/51-findings.md; edit there. */
 #ifndef FINDINGS_H
 #define FINDINGS_H
 

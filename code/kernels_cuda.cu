@@ -1,4 +1,4 @@
-/* Tangled from chapters/39-kernels-cuda.md; edit there. */
+/* Tangled from chapters/40-kernels-cuda.md; edit there. */
 #include "kernels.h"
 
 extern "C" {

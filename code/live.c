@@ -1,4 +1,4 @@
-/* Tangled from chapters/55-live.md; edit there. */
+/* Tangled from chapters/56-live.md; edit there. */
 #include "fail.h"
 #include "file.h"
 #include "measure.h"

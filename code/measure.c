@@ -1,4 +1,4 @@
-/* Tangled from chapters/48-measures.md; edit there. */
+/* Tangled from chapters/49-measures.md; edit there. */
 #include "measure.h"
 #include "fail.h"
 #include "random.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/43-plan.md; edit there. */
+/* Tangled from chapters/44-plan.md; edit there. */
 #include "plan.h"
 #include "fail.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/38-several-ranks.md; edit there. */
+/* Tangled from chapters/39-several-ranks.md; edit there. */
 #include "fail.h"
 #include "ranks.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/44-rules.md; edit there. */
+/* Tangled from chapters/45-rules.md; edit there. */
 #ifndef RULES_H
 #define RULES_H
 

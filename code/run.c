@@ -1,4 +1,4 @@
-/* Tangled from chapters/49-run.md; edit there. */
+/* Tangled from chapters/50-run.md; edit there. */
 #include "run.h"
 #include "fail.h"
 #include "file.h"

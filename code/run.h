@@ -1,4 +1,4 @@
-/* Tangled from chapters/49-run.md; edit there. */
+/* Tangled from chapters/50-run.md; edit there. */
 #ifndef RUN_H
 #define RUN_H
 

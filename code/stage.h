@@ -1,4 +1,4 @@
-/* Tangled from chapters/46-stages.md; edit there. */
+/* Tangled from chapters/47-stages.md; edit there. */
 #ifndef STAGE_H
 #define STAGE_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/51-results-program.md; edit there. */
+/* Tangled from chapters/52-results-program.md; edit there. */
 #include "fail.h"
 #include "file.h"
 #include "results.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/52-sentences.md; edit there. */
+/* Tangled from chapters/53-sentences.md; edit there. */
 #ifndef VALUES_H
 #define VALUES_H
 

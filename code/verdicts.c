@@ -1,4 +1,4 @@
-/* Tangled from chapters/53-verdicts.md; edit there. */
+/* Tangled from chapters/54-verdicts.md; edit there. */
 #include "verdicts.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/41-watching.md; edit there. */
+/* Tangled from chapters/42-watching.md; edit there. */
 #include "watch.h"
 #include "fail.h"
 

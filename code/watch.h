@@ -1,4 +1,4 @@
-/* Tangled from chapters/41-watching.md; edit there. */
+/* Tangled from chapters/42-watching.md; edit there. */
 #ifndef WATCH_H
 #define WATCH_H
 

@@ -1,4 +1,4 @@
--- Tangled from chapters/63-weaver.md; edit there.
+-- Tangled from chapters/64-weaver.md; edit there.
 -- Give up on the weaving
 local function give_up(...)
   io.stderr:write(...)
