@@ -77,13 +77,13 @@ export GOMP_SPINCOUNT := 6000
 export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
-# to it (chapter 50). What is done then is the target with .alone behind its name.
+# to it (chapters/49-start.md). What is done then is the target with .alone behind its name.
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle stitch build compile check
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
 alone     = $(if $(DRY),,$(placed) $(1:%=sh code/lock.sh %))
-# what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapter 12)
+# what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapters/65-writing.md)
 placed    = $(if $(wildcard $(PLACED)),$(PLACED) $(BUILD)/places.tsv)
 export WAIT
 MAKEFLAGS += --no-print-directory
@@ -123,8 +123,8 @@ whole    = mv $@.new $@
 compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
-# A product and a sum are one step only where the program says so (chapter 21); and clang shall not mind a loop that it
-# cannot vectorise.
+# A product and a sum are one step only where the program says so (chapters/20-kernels-cpu.md); and clang shall not mind a
+# loop that it cannot vectorise.
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread -ffp-contract=off -Wno-pass-failed
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 # Open MPI, where it is
@@ -210,7 +210,7 @@ $(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, the data, and a key for each
-# (chapter 16). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
+# (chapters/46-rules.md). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
 
 SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -257,8 +257,8 @@ $(RUN)/stages/%.json: build FORCE
 else
 include $(PLAN)
 
-# How the plan's rules have data generated, or found, fetched and unpacked (chapter 35); and how they have a stage run, by
-# several processes perhaps (chapter 54), unless its record has its key
+# How the plan's rules have data generated, or found, fetched and unpacked (chapters/30-data.md); and how they have a stage
+# run, by several processes perhaps (chapters/40-several-ranks.md), unless its record has its key
 GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
 FIND     = $(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
     sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)

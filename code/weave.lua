@@ -1,4 +1,4 @@
--- Tangled from chapters/12-weaver.md; edit there.
+-- Tangled from chapters/66-weaver.md; edit there.
 -- Give up on the weaving
 local function give_up(...)
   io.stderr:write(...)
@@ -980,6 +980,8 @@ end
 -- Set parts and indexes
 local part = 0
 
+local function roman(number) return pandoc.utils.to_roman_numeral(number) end
+
 local function set_part(div)
   part = part + 1
   return pen.part(part, pandoc.utils.stringify(div.content))
@@ -993,15 +995,15 @@ end
 
 function html.part(number, title)
   return pandoc.RawBlock("html", '<p class="part" id="part:' .. number ..
-    '"><span>Part ' .. ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
+    '"><span>Part ' .. roman(number) .. "</span> " .. html.text(title) .. "</p>")
 end
 
 function latex.parts()
   local out = {}
   for number, title in ipairs(parts) do
-    local label, name = "part:" .. number, ("I"):rep(number) .. " " .. latex.text(title)
+    local label, name = "part:" .. number, roman(number) .. " " .. latex.text(title)
     local place = ", page~" .. command_of("pageref*", label)
-    table.insert(out, "\\hyperref[" .. label .. "]{" .. name .. place .. "}")
+    table.insert(out, "\\hyperref[" .. label .. "]{\\mbox{" .. name .. place .. "}}")
   end
   return pandoc.MetaInlines {latex.raw(table.concat(out, "\\quad "))}
 end

@@ -88,10 +88,10 @@ house "$folder/house"
 mkdir "$folder/house/build/mini"
 cd "$folder/house" || exit 1
 cp "$root/${BUILD:-build}/placed" build
-sed -i 's/^real=.*/&\nno_such_command/' chapters/50-start.md
+sed -i 's/^real=.*/&\nno_such_command/' chapters/49-start.md
 make -s BUILD=build tangle >/dev/null 2>&1
 make -s BUILD=build tangle >said 2>&1
-line=$(grep -n '^no_such_command' code/lock.sh | cut -d : -f 1) place=$(grep -n '^no_such_command' chapters/50-start.md | head -n 1 | cut -d : -f 1)
-check "make's own scripts are placed" grep -qx "chapters/50-start.md:$place: is line $line of code/lock.sh" said
+line=$(grep -n '^no_such_command' code/lock.sh | cut -d : -f 1) place=$(grep -n '^no_such_command' chapters/49-start.md | head -n 1 | cut -d : -f 1)
+check "make's own scripts are placed" grep -qx "chapters/49-start.md:$place: is line $line of code/lock.sh" said
 cd "$root" || exit 1
 exit $failed
