@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-cards.md; edit there. */
+/* Tangled from chapters/33-cards.md; edit there. */
 #ifndef CARD_H
 #define CARD_H
 
@@ -24,10 +24,13 @@ struct card {
 };
 
 /* card_sources: what a model is made from, for its card and for the caller to free: the
-   run's generated data, or the texts of a corpus and the task (NULL: none).
-   card_inherit: adds a model folder that it begins with or hears, with all that this
-   was made from, as its own card says; so_far is freed. */
-char *card_sources(const struct stage *stage, const char *texts, const char *task);
+   run's generated data, or the texts of a corpus and the task (each NULL: none).
+   card_of: what the model of a folder was made from, as its card says; "" if it has
+   none. card_inherit: adds a model folder that it begins with or hears, with all that
+   this was made from; so_far is freed. */
+char *card_sources(const struct stage *stage, const struct corpus_settings *texts,
+                   const char *task);
+char *card_of(const char *folder);
 char *card_inherit(char *so_far, const char *parent);
 
 /* card_data: what the data of this name are called on a card: "CoLA", or its likeness

@@ -1,4 +1,4 @@
-/* Tangled from chapters/31-corpus.md; edit there. */
+/* Tangled from chapters/25-corpus.md; edit there. */
 #include "corpus.h"
 #include "cache.h"
 #include "fail.h"
@@ -135,7 +135,52 @@ void corpus_free(struct corpus *corpus)
 {
     free(corpus->ids);
     free(corpus->starts);
+    free(corpus->firsts);
     free(corpus);
+}
+
+/* Mix corpora */
+/* Which corpus has its turn, at[i] sequences of each having been taken; −1: none. */
+static int whose_turn(struct corpus *const *corpora, int count, const int *at)
+{
+    int next = -1;
+    for (int i = 0; i < count; i++)
+        if (at[i] < corpora[i]->sequences
+            && (next < 0
+                || corpora[i]->starts[at[i]] < corpora[next]->starts[at[next]]))
+            next = i;
+    return next;
+}
+
+struct corpus *corpus_mix(struct corpus *const *corpora, int count,
+                          int64_t token_limit)
+{
+    struct corpus *mixed = allocate(1, sizeof *mixed);
+    int *at = allocate((size_t)count, sizeof *at), sequences = 0, turn;
+    int64_t tokens = 0;
+    for (int i = 0; i < count; i++) {
+        sequences += corpora[i]->sequences;
+        tokens += corpora[i]->tokens;
+        mixed->whole += corpora[i]->whole;
+    }
+    mixed->ids = allocate((size_t)tokens, sizeof *mixed->ids);
+    mixed->starts = allocate((size_t)sequences + 1, sizeof *mixed->starts);
+    mixed->firsts = allocate((size_t)sequences, sizeof *mixed->firsts);
+    while ((turn = whose_turn(corpora, count, at)) >= 0) {
+        /* Take the next sequence of the corpus that has its turn */
+        const struct corpus *from = corpora[turn];
+        int s = at[turn]++, length = (int)(from->starts[s + 1] - from->starts[s]);
+        if (token_limit > 0 && mixed->tokens + length > token_limit)
+            break;
+        memcpy(mixed->ids + mixed->tokens, from->ids + from->starts[s],
+               (size_t)length * sizeof *mixed->ids);
+        mixed->firsts[mixed->sequences++] = from->firsts ? from->firsts[s] : length;
+        mixed->starts[mixed->sequences] = mixed->tokens += length;
+    }
+    for (int i = 0; i < count; i++)
+        corpus_free(corpora[i]);
+    free(at);
+    return mixed;
 }
 
 /* Fill a batch from a corpus */
@@ -146,7 +191,8 @@ void corpus_batch(const struct corpus *corpus, const int *order, int first, int 
     for (int i = first; i < first + count && i < corpus->sequences; i++) {
         int s = order ? order[i] : i;
         int length = (int)(corpus->starts[s + 1] - corpus->starts[s]);
-        batch_append(batch, corpus->ids + corpus->starts[s], length, length, pad_to);
+        batch_append(batch, corpus->ids + corpus->starts[s], length,
+                     corpus->firsts ? corpus->firsts[s] : length, pad_to);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/31-corpus.md; edit there. */
+/* Tangled from chapters/25-corpus.md; edit there. */
 #ifndef CORPUS_H
 #define CORPUS_H
 
@@ -13,6 +13,7 @@
 struct corpus {
     int *ids;          /* [tokens] */
     int64_t *starts;   /* [sequences + 1] */
+    int *firsts;       /* [sequences] length of the first segment; NULL: of all of it */
     int sequences;
     int64_t tokens;    /* [CLS] and [SEP] included */
     int64_t whole;     /* what tokens would be without token_limit: "tokens of whole" */
@@ -30,6 +31,13 @@ struct corpus *corpus_read(const struct tokenizer *tokenizer, char *const *paths
                            int files, int max_length, bool split_long,
                            int64_t token_limit);
 void corpus_free(struct corpus *corpus);
+
+/* corpus_mix: the sequences of count > 0 corpora, which take turns: the next is from
+   the one that has given the fewest tokens so far, the first such, as long as it has
+   any. token_limit > 0 keeps only the leading ones that fit into so many tokens. Frees
+   the corpora. */
+struct corpus *corpus_mix(struct corpus *const *corpora, int count,
+                          int64_t token_limit);
 
 /* corpus_batch: clears the batch and fills it with sequences order[first ..
    first+count-1] (fewer at the end of the corpus), each padded to pad_to tokens (0:

@@ -1,4 +1,4 @@
-/* Tangled from chapters/53-distillation.md; edit there. */
+/* Tangled from chapters/35-distillation.md; edit there. */
 #include "distill.h"
 #include "card.h"
 #include "checkpoint.h"
@@ -183,8 +183,7 @@ int distill_main(int argc, char **argv)
         feed_validate(&d->feed, d->student, &loss, &accuracy);
         char *parent = stage.teacher ? text_format("%s", stage.teacher)
                                      : stage_path(&stage, "models/teacher");
-        char *from = card_inherit(card_sources(&stage, d->planned->corpus.train, NULL),
-                                  parent);
+        char *from = card_inherit(card_sources(&stage, &d->planned->corpus, NULL), parent);
         if (d->planned->initial == INITIAL_FOLDER)
             from = card_inherit(from, d->planned->folder);
         struct card_score score = {"validation text", "masked words found", 100 * accuracy};

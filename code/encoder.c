@@ -1,4 +1,4 @@
-/* Tangled from chapters/43-encoder.md; edit there. */
+/* Tangled from chapters/11-encoder.md; edit there. */
 #include "encoder.h"
 #include "fail.h"
 #include "model.h"
@@ -14,6 +14,7 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     struct model *m = allocate(1, sizeof *m);
     *m = (struct model){.k = k, .shape = *shape, .head = head, .learning = learning};
     m->classes = head == HEAD_CLASSIFIER ? classes : 0;
+    m->depth = shape->layers;
     m->parameters = parameters_plan(shape, head, classes);
     size_t size = m->parameters.size;
     m->master = k->allocate(size * sizeof(float));
@@ -29,6 +30,22 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     m->hidden = allocate((size_t)shape->layers + 1, sizeof *m->hidden);
     m->layers = allocate((size_t)shape->layers, sizeof *m->layers);
     return m;
+}
+
+void encoder_widen(struct model *m, int detour)
+{
+    size_t layers = (size_t)(m->shape.layers + detour);
+    free(m->hidden);
+    free(m->layers);
+    m->hidden = allocate(layers + 1, sizeof *m->hidden);
+    m->layers = allocate(layers, sizeof *m->layers);
+    m->detour = detour;
+}
+
+void encoder_route(struct model *m, const struct stop *route, int depth)
+{
+    m->route = route;
+    m->depth = route ? depth : m->shape.layers;
 }
 
 struct model *encoder_open(const struct kernels *k, const char *folder, enum head head,
@@ -49,6 +66,7 @@ void encoder_free(struct model *m)
     m->k->release(m->arena);
     m->k->release(m->state);
     m->k->release(m->gradient);
+    m->k->release(m->settled);
     if (m->weights != (real *)m->master)
         m->k->release(m->weights);
     m->k->release(m->master);
@@ -59,10 +77,25 @@ void encoder_free(struct model *m)
     free(m);
 }
 
+/* Find who stands where */
+/* Whose part this is, and in which of its layers (0 for parts outside the layers). */
+static struct stop stop_at(const struct model *m, enum part part, int layer)
+{
+    return m->route && part_in_layer(part) ? m->route[layer] : (struct stop){m, layer};
+}
+
+/* Whether a part that the way back comes by learns. */
+static bool learns(const struct model *m, enum part part, int layer)
+{
+    return m->learning != LEARN_LAYERS
+           || (part_in_layer(part) && stop_at(m, part, layer).model == m);
+}
+
 /* Begin a gradient anew */
 static int number_of(const struct model *m, enum part part, int layer)
 {
-    return (int)(parameters_find(&m->parameters, part, layer) - m->parameters.list);
+    struct stop at = stop_at(m, part, layer);
+    return (int)(parameters_find(&m->parameters, part, at.layer) - m->parameters.list);
 }
 
 /* is_led: whether the query's gradient stands for this one too. */
@@ -116,11 +149,52 @@ void encoder_forget_gradient(struct model *m)
             m->filling[i] = FORGOTTEN;
 }
 
+/* Settle the weights of a model that answers */
+/* The elements of the settled matrices, which lie as in the plan from the first on;
+   0 if there shall be none. */
+static size_t settled_size(const struct model *m, const struct parameters *plan,
+                           int sequence_room)
+{
+    size_t first = parameters_offset(plan, QUERY_WEIGHT, 0), end = first;
+    if (m->learning != LEARN_NOTHING || m->k->few_rows == 0 || sequence_room != 1)
+        return 0;
+    for (int i = 0; i < plan->count; i++) {
+        const struct parameter *p = &plan->list[i];
+        if (!part_in_layer(p->part) || p->offset >= plan->decayed)
+            continue;
+        if (!m->k->settles(p->columns, p->rows))
+            return 0;
+        end = p->offset + (size_t)p->rows * (size_t)p->columns;
+    }
+    return end - first;
+}
+
+static void settle(struct model *m)
+{
+    const struct parameters *plan = &m->parameters;
+    size_t first = parameters_offset(plan, QUERY_WEIGHT, 0),
+           size = settled_size(m, plan, m->sequence_room);
+    if (m->settled || size == 0)
+        return;
+    m->settled = m->k->allocate(size * m->k->real_size);
+    for (int i = 0; i < plan->count; i++) {
+        const struct parameter *p = &plan->list[i];
+        if (part_in_layer(p->part) && p->offset < plan->decayed)
+            m->k->settle(slice(m->k, m->weights, p->offset),
+                         slice(m->k, m->settled, p->offset - first), p->columns,
+                         p->rows);
+    }
+}
+
 /* Move parameters between host and device */
 void encoder_upload(struct model *m, const float *values)
 {
     m->k->upload(m->master, values, m->parameters.size * sizeof(float));
     m->k->to_real(m->master, m->weights, m->parameters.size);
+    m->k->release(m->settled);
+    m->settled = NULL;
+    if (m->sequence_room > 0)
+        settle(m);
 }
 
 void encoder_download(const struct model *m, float *values)
@@ -176,6 +250,12 @@ static int *take_ints(struct arena *arena, size_t count)
 }
 
 /* Lay out all that a model needs */
+/* Whether there is a way back through its layers. */
+static bool goes_back(const struct model *m)
+{
+    return m->learning == LEARN_ALL || m->learning == LEARN_LAYERS;
+}
+
 static struct normed take_normed(struct arena *a, size_t rows, size_t width, bool back)
 {
     return (struct normed){take_reals(a, rows, width),
@@ -186,7 +266,7 @@ static struct normed take_normed(struct arena *a, size_t rows, size_t width, boo
 static struct layer take_layer(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
-    bool back = m->learning == LEARN_ALL;
+    bool back = goes_back(m);
     struct layer layer = {
         .qkv = take_reals(a, tokens, 3 * width),
         .logsum = take_floats(a, tokens * (size_t)m->shape.heads),
@@ -230,13 +310,16 @@ static struct input take_input(struct arena *a, const struct model *m)
 static struct backward take_backward(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
-    return (struct backward){
+    struct backward backward = {
         .hidden = take_reals(a, tokens, width),
         .dense = take_reals(a, tokens, width),
         .context = take_reals(a, tokens, width),
         .qkv = take_reals(a, tokens, 3 * width),
         .wide = take_reals(a, tokens, (size_t)m->shape.inner),
     };
+    if (m->learning == LEARN_LAYERS)
+        backward.unread = take_floats(a, 3 * width + (size_t)m->shape.inner);
+    return backward;
 }
 
 /* Lay out the heads */
@@ -318,14 +401,12 @@ static void lay_out(struct model *m, struct arena *a)
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     m->input = take_input(a, m);
     m->embedded = take_normed(a, tokens, width, m->learning == LEARN_ALL);
-    for (int l = 0; l <= m->shape.layers; l++)
+    int longest = m->shape.layers + m->detour;
+    for (int l = 0; l <= longest; l++)
         m->hidden[l] = take_reals(a, tokens, width);
-    for (int l = 0; l < m->shape.layers; l++)
-        if (l == 0 || m->learning == LEARN_ALL)
-            m->layers[l] = take_layer(a, m);
-        else
-            m->layers[l] = m->layers[0];
-    if (m->learning == LEARN_ALL)
+    for (int l = 0; l < longest; l++)
+        m->layers[l] = l == 0 || goes_back(m) ? take_layer(a, m) : m->layers[0];
+    if (goes_back(m))
         m->backward = take_backward(a, m);
     if (m->head == HEAD_MLM)
         m->mlm = take_mlm_head(a, m);
@@ -345,8 +426,9 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
     struct model sketch = {.k = k, .shape = *shape, .head = head, .classes = classes,
                            .learning = learning};
     struct parameters plan = parameters_plan(shape, head, classes);
-    size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 5 * alone;
+    size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 6 * alone;
     bytes += plan.size * sizeof(float);
+    bytes += settled_size(&sketch, &plan, sequence_room) * k->real_size;
     if (k->real_size != sizeof(float))
         bytes += plan.size * k->real_size;
     if (learning != LEARN_NOTHING)
@@ -361,8 +443,9 @@ size_t encoder_size(const struct model *m, int token_room, int sequence_room)
     struct arena counting = {.k = m->k};
     sketch.token_room = token_room;
     sketch.sequence_room = sequence_room;
-    sketch.hidden = allocate((size_t)m->shape.layers + 1, sizeof *sketch.hidden);
-    sketch.layers = allocate((size_t)m->shape.layers, sizeof *sketch.layers);
+    size_t longest = (size_t)(m->shape.layers + m->detour);
+    sketch.hidden = allocate(longest + 1, sizeof *sketch.hidden);
+    sketch.layers = allocate(longest, sizeof *sketch.layers);
     lay_out(&sketch, &counting);
     free(sketch.hidden);
     free(sketch.layers);
@@ -377,6 +460,7 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
     m->token_room = token_room;
     m->sequence_room = sequence_room;
     lay_out(m, &(struct arena){m->k, m->arena, 0});
+    settle(m);
     /* Fill the arena's constants */
     if (m->learning == LEARN_HEAD) {
         int count = m->mlm.block;
@@ -405,12 +489,16 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
 /* Find the weights and gradients of a part */
 static const real *weights(const struct model *m, enum part part, int layer)
 {
-    return slice(m->k, m->weights, parameters_offset(&m->parameters, part, layer));
+    struct stop at = stop_at(m, part, layer);
+    return slice(m->k, at.model->weights,
+                 parameters_offset(&at.model->parameters, part, at.layer));
 }
 
+/* Of a part that learns. */
 static float *gradient(const struct model *m, enum part part, int layer)
 {
-    return m->gradient + parameters_offset(&m->parameters, part, layer);
+    struct stop at = stop_at(m, part, layer);
+    return m->gradient + parameters_offset(&m->parameters, part, at.layer);
 }
 
 static size_t area(int rows, int columns)
@@ -516,6 +604,7 @@ static void send(struct model *m, const struct batch *batch)
 
 /* Map rows linearly */
 struct map {
+    const struct model *of;
     size_t weight, bias; /* their offsets; [out, in] and [out] */
     int in, out;
 };
@@ -534,13 +623,15 @@ static enum part bias_of(enum part weight)
 
 static struct map find_map(const struct model *m, enum part weight, int layer)
 {
-    const struct parameters *plan = &m->parameters;
-    const struct parameter *w = parameters_find(plan, weight, layer);
+    struct stop at = stop_at(m, weight, layer);
+    const struct parameters *plan = &at.model->parameters;
+    const struct parameter *w = parameters_find(plan, weight, at.layer);
     int out = weight == QUERY_WEIGHT ? 3 * w->rows
               : is_decoder(weight)   ? parameters_room(w->rows)
                                      : w->rows;
-    return (struct map){w->offset, parameters_offset(plan, bias_of(weight), layer),
-                        w->columns, out};
+    return (struct map){at.model, w->offset,
+                        parameters_offset(plan, bias_of(weight), at.layer), w->columns,
+                        out};
 }
 
 /* y[rows, out] = x[rows, in] W^T + b. */
@@ -548,14 +639,23 @@ static void map(const struct model *m, enum part weight, int layer, const real *
                 real *y, int rows)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear(x, slice(m->k, m->weights, map.weight),
-                 slice(m->k, m->weights, map.bias), y, rows, map.in, map.out);
+    const struct model *of = map.of;
+    const real *bias = slice(m->k, of->weights, map.bias);
+    size_t first = parameters_offset(&of->parameters, QUERY_WEIGHT, 0);
+    if (of->settled && rows <= m->k->few_rows && part_in_layer(weight))
+        m->k->linear_settled(x, slice(m->k, of->settled, map.weight - first), bias, y,
+                             rows, map.in, map.out);
+    else
+        m->k->linear(x, slice(m->k, of->weights, map.weight), bias, y, rows, map.in,
+                     map.out);
 }
 
 /* Makes the gradient of a weight, or adds to it, from the input x and from dy. */
 static void weight_gradient(const struct model *m, enum part weight, int layer,
                             const real *x, const real *dy, int rows)
 {
+    if (!learns(m, weight, layer))
+        return;
     struct map map = find_map(m, weight, layer);
     bool begun = begin(m, layer, 1, &weight);
     m->k->linear_weight_gradient(x, dy, m->gradient + map.weight, NULL, rows, map.in,
@@ -566,6 +666,8 @@ static void weight_gradient(const struct model *m, enum part weight, int layer,
 static void map_gradient(const struct model *m, enum part weight, int layer,
                          const real *x, const real *dy, int rows)
 {
+    if (!learns(m, weight, layer))
+        return;
     struct map map = find_map(m, weight, layer);
     bool begun = begin(m, layer, 2, (const enum part[]){weight, bias_of(weight)});
     m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
@@ -577,7 +679,7 @@ static void map_back(const struct model *m, enum part weight, int layer,
                      const real *dy, real *dx, int rows, bool accumulate)
 {
     struct map map = find_map(m, weight, layer);
-    m->k->linear_input_gradient(dy, slice(m->k, m->weights, map.weight), dx, rows,
+    m->k->linear_input_gradient(dy, slice(m->k, map.of->weights, map.weight), dx, rows,
                                 map.in, map.out, accumulate);
 }
 
@@ -600,6 +702,12 @@ static struct norm_sums sums_of_norm(const struct model *m, enum part gain,
     bool mapped = gain == ATTENTION_NORM_GAIN || gain == OUTER_NORM_GAIN;
     enum part before = gain == ATTENTION_NORM_GAIN ? ATTENTION_BIAS : OUTER_BIAS;
     const enum part parts[] = {gain, gain + 1, before};
+    if (!learns(m, gain, layer)) {
+        float *unread = m->backward.unread;
+        int width = m->shape.width;
+        return (struct norm_sums){.gain = unread, .bias = unread + width,
+                                  .before = mapped ? unread + 2 * width : NULL};
+    }
     return (struct norm_sums){
         .gain = gradient(m, gain, layer),
         .bias = gradient(m, gain + 1, layer),
@@ -627,8 +735,11 @@ static real *normalise_gradient(struct model *m, const struct normed *norm,
 static void bend_gradient(const struct model *m, enum activation f, const real *x,
                           real *d, enum part bias, int layer, int rows, int width)
 {
-    bool begun = begin(m, layer, 1, &bias);
-    m->k->activate_gradient(f, x, d, d, gradient(m, bias, layer), rows, width, begun);
+    bool learning = learns(m, bias, layer);
+    bool begun = learning && begin(m, layer, 1, &bias);
+    float *sums = learning ? gradient(m, bias, layer)
+                           : m->backward.unread + 3 * m->shape.width;
+    m->k->activate_gradient(f, x, d, d, sums, rows, width, begun);
 }
 
 /* Embed the tokens */
@@ -689,7 +800,7 @@ void encoder_forward(struct model *m, const struct batch *batch, const uint64_t 
     m->training = key != NULL;
     m->key = key ? *key : 0;
     embed(m);
-    for (int l = 0; l < m->shape.layers; l++)
+    for (int l = 0; l < m->depth; l++)
         forward_layer(m, l);
 }
 
@@ -754,6 +865,18 @@ void encoder_embedding_gradient(struct model *m)
         m->k->embed_gradient(dy, &input->types, table_gradient(m, TYPE_TABLE), width);
 }
 
+/* Go back to what learns first */
+void encoder_backward(struct model *m)
+{
+    int first = 0;
+    while (first < m->depth && !learns(m, QUERY_WEIGHT, first))
+        first++;
+    for (int l = m->depth - 1; l >= first; l--)
+        encoder_layer_gradient(m, l);
+    if (m->learning == LEARN_ALL)
+        encoder_embedding_gradient(m);
+}
+
 /* Put the MLM head on the encoder */
 static enum part decoder(const struct model *m)
 {
@@ -768,7 +891,7 @@ void mlm_choose(struct model *m, const int *rows, int count)
 void mlm_forward(struct model *m, int first, int rows)
 {
     const struct mlm_head *head = &m->mlm;
-    const real *states = m->hidden[m->shape.layers];
+    const real *states = m->hidden[m->depth];
     int width = m->shape.width;
     struct dropout none = {0};
     m->k->gather(states, head->index + first, head->x, rows, width);
@@ -813,7 +936,7 @@ static enum activation summary_activation(const struct model *m)
 void classifier_forward(struct model *m)
 {
     const struct classifier *head = &m->classifier;
-    const real *states = m->hidden[m->shape.layers];
+    const real *states = m->hidden[m->depth];
     int rows = m->input.sequences, width = m->shape.width;
     size_t n = area(rows, width);
     struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
@@ -846,14 +969,14 @@ void classifier_backward(struct model *m)
 /* The states that the head maps. */
 static const real *span_input(const struct model *m)
 {
-    return m->span.x && m->training ? m->span.x : m->hidden[m->shape.layers];
+    return m->span.x && m->training ? m->span.x : m->hidden[m->depth];
 }
 
 void span_forward(struct model *m)
 {
     int tokens = m->input.tokens;
     if (span_input(m) == m->span.x)
-        m->k->dropout(m->hidden[m->shape.layers], m->span.x,
+        m->k->dropout(m->hidden[m->depth], m->span.x,
                       area(tokens, m->shape.width), drop_at(m, BEFORE_SPAN, 0));
     map(m, SPAN_WEIGHT, 0, span_input(m), m->span.logits, tokens);
 }

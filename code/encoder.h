@@ -1,4 +1,4 @@
-/* Tangled from chapters/43-encoder.md; edit there. */
+/* Tangled from chapters/11-encoder.md; edit there. */
 #ifndef ENCODER_H
 #define ENCODER_H
 
@@ -8,8 +8,16 @@
 
 /* State what can be learnt */
 /* Which parameters of a model learn. With LEARN_HEAD, for HEAD_MLM, all of the encoder
-   stays as it is: the word table too, although the head uses it as its decoder. */
-enum learning { LEARN_NOTHING, LEARN_ALL, LEARN_HEAD };
+   stays as it is: the word table too, although the head uses it as its decoder. With
+   LEARN_LAYERS, for the other heads, tables and head stay as they are. */
+enum learning { LEARN_NOTHING, LEARN_ALL, LEARN_HEAD, LEARN_LAYERS };
+
+/* State where a batch goes */
+/* A layer that a batch goes through: this one of that model. */
+struct stop {
+    const struct model *model;
+    int layer;
+};
 
 /* State how a batch lies on the device */
 /* The batch of the last forward pass, on the device. */
@@ -30,7 +38,7 @@ struct normed {
                                 NULL where there is no way back */
 };
 
-/* What layer l computes, in order, from hidden[l] to hidden[l + 1]. */
+/* What layer l of the route computes, in order, from hidden[l] to hidden[l + 1]. */
 struct layer {
     real *qkv;               /* [tokens, 3 width] queries, keys, values */
     float *logsum;           /* [tokens, heads] log of the softmax's denominator */
@@ -47,13 +55,14 @@ struct layer {
 enum filling { CLEAR, FORGOTTEN, BEGUN };
 
 /* State what the backward pass needs */
-/* The gradients that are under way; with LEARN_ALL. */
+/* The gradients that are under way; if layers learn. */
 struct backward {
     real *hidden;  /* [tokens, width] by the hidden state the pass has come down to */
     real *dense;   /* [tokens, width] by the output of a dense map, below its dropout */
     real *context; /* [tokens, width] */
     real *qkv;     /* [tokens, 3 width] */
     real *wide;    /* [tokens, inner] */
+    float *unread; /* [3 width + inner] with LEARN_LAYERS: sums that nobody asked for */
 };
 
 /* State what the heads keep */
@@ -119,9 +128,13 @@ struct model {
     enum head head;
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
+    int depth;                    /* layers that a batch goes through: */
+    const struct stop *route;     /* host [depth], not owned; NULL: its own, in order */
+    int detour;                   /* a route may have so many more than its own */
     struct parameters parameters; /* the plan of the three vectors below */
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
+    real *settled;                /* the layers' matrices, settled; NULL: none */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
@@ -130,8 +143,9 @@ struct model {
     void *arena;                   /* all that follows lies in it */
     struct input input;
     struct normed embedded;        /* [token_room, width] the sum of the tables */
-    real **hidden;                 /* host [layers + 1] of [token_room, width] */
-    struct layer *layers;          /* host [layers] */
+    real **hidden;                 /* host [layers + detour + 1] of [token_room,
+                                      width] */
+    struct layer *layers;          /* host [layers + detour] of the route */
     struct backward backward;
     struct mlm_head mlm;
     struct classifier classifier;
@@ -184,17 +198,25 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
    them. */
 size_t encoder_size(const struct model *model, int token_room, int sequence_room);
 
+/* encoder_widen: makes room for routes that have so many layers more than the model;
+   before its first batch. encoder_route: sends the batches to come through these
+   layers, host [depth], which must live as long as the route is taken; NULL: through
+   its own again. A layer's model has the sizes and the kernels of this one. */
+void encoder_widen(struct model *model, int detour);
+void encoder_route(struct model *model, const struct stop *route, int depth);
+
 /* encoder_forward: computes the hidden states of a batch: hidden[0] after the
-   embeddings, hidden[l] after l layers. key: of this step's dropout; NULL: no dropout.
-   Fails if an id, a segment or a position is not in the model's tables. */
+   embeddings, hidden[l] after l layers of the route. key: of this step's dropout; NULL:
+   no dropout. Fails if an id, a segment or a position is not in the model's tables. */
 void encoder_forward(struct model *model, const struct batch *batch,
                      const uint64_t *key);
 
 /* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
-   to that by hidden[layer], and adds to the gradients of the layer's parameters. For
-   the last forward pass of a model with LEARN_ALL. In two steps, between which a loss
-   may add to backward.qkv: encoder_qkv_gradient comes down to the gradient by the
-   layer's queries, keys and values, and encoder_input_gradient goes on from there. */
+   to that by hidden[layer], and adds to the gradients of the layer's parameters, if
+   they learn. layer: number on the route of the last forward pass. In two steps,
+   between which a loss may add to backward.qkv: encoder_qkv_gradient comes down to the
+   gradient by the layer's queries, keys and values, and encoder_input_gradient goes on
+   from there. */
 void encoder_layer_gradient(struct model *model, int layer);
 void encoder_qkv_gradient(struct model *model, int layer);
 void encoder_input_gradient(struct model *model, int layer);
@@ -202,6 +224,10 @@ void encoder_input_gradient(struct model *model, int layer);
 /* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
    the gradients of the tables and their norm. */
 void encoder_embedding_gradient(struct model *model);
+
+/* encoder_backward: from backward.hidden, the gradient by the last hidden state, adds
+   to the gradients of all that learns below it. */
+void encoder_backward(struct model *model);
 
 /* encoder_fetch: n elements of a device array, to the host as fp32. */
 void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);

@@ -1,4 +1,4 @@
-/* Tangled from chapters/58-bench.md; edit there. */
+/* Tangled from chapters/59-bench.md; edit there. */
 #include "estimate.h"
 #include "distill.h"
 #include "fail.h"
@@ -139,7 +139,7 @@ const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1};
 static const struct planned_model *student_of(const struct plan *full)
 {
     const struct planned_model *student = plan_model(full, "student");
-    if (!student || student->from)
+    if (!student || student->recipe.batch == 0)
         fail(settings_path(full->settings), "expected a section [student]");
     return student;
 }
@@ -247,12 +247,18 @@ static double distilling(const struct plan *full, double one)
     return total;
 }
 
-/* The minutes of all fine-tunings on a task, by those of one. */
-static double answering(const struct planned_task *task, double teacher, double student)
+/* The minutes of all fine-tunings on a task, by those of one. Who replaces a teacher's
+   layers goes through these, too, and counts as it. */
+static double answering(const struct plan *full, const struct planned_task *task,
+                        double teacher, double student)
 {
     double each = 0;
-    for (int i = 0; i < task->model_count; i++)
-        each += task->models[i]->student ? student : teacher;
+    for (int i = 0; i < task->model_count; i++) {
+        const struct planned_model *model = task->models[i];
+        struct recipe recipe = plan_recipe(full, task, model->name);
+        each += (model->student && !model->replaces ? student : teacher)
+                * (recipe.epochs / task->recipe.epochs);
+    }
     return each * task->seeds;
 }
 
@@ -310,7 +316,7 @@ json_t *estimate_experiment(const struct plan *full, const json_t *published)
         double teachers = minutes(&parts[1]), students = minutes(&parts[2]);
         imagine_finetuning(k, task, published, &bert_base, &parts[1]);
         imagine_finetuning(k, task, published, &student, &parts[2]);
-        profile += answering(task, minutes(&parts[1]) - teachers,
+        profile += answering(full, task, minutes(&parts[1]) - teachers,
                              minutes(&parts[2]) - students);
     }
     return report(parts, bytes, profile);

@@ -1,9 +1,10 @@
-/* Tangled from chapters/51-training.md; edit there. */
+/* Tangled from chapters/21-training.md; edit there. */
 #include "feed.h"
 #include "corpus.h"
 #include "fail.h"
 #include "file.h"
 #include "loader.h"
+#include "task.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -72,6 +73,59 @@ static struct corpus *read_corpus(const struct stage *stage, const char *which,
     return corpus;
 }
 
+/* Read the texts of tasks */
+static struct corpus *read_rows(const struct stage *stage, const struct task_text *text,
+                                int length, const struct tokenizer *tokenizer)
+{
+    struct reading reading = {
+        .length = length, .stride = length, .held_back = text->held_back};
+    struct examples *rows =
+        task_read(text->task, stage->data, TRAIN, tokenizer, reading);
+    struct corpus *corpus = allocate(1, sizeof *corpus);
+    *corpus = (struct corpus){rows->ids, rows->starts, rows->firsts, rows->count,
+                              rows->starts[rows->count], rows->starts[rows->count]};
+    rows->ids = rows->firsts = NULL;
+    rows->starts = NULL;
+    examples_free(rows);
+    return corpus;
+}
+
+static struct corpus *read_train(const struct stage *stage,
+                                 const struct corpus_settings *settings,
+                                 const struct tokenizer *tokenizer,
+                                 struct record *record)
+{
+    long limit = settings->train_tokens;
+    if (settings->task_count == 0)
+        return read_corpus(stage, "train", settings->train, limit, settings, tokenizer,
+                           record);
+    struct corpus *texts[MOST_TEXTS + 1];
+    int count = 0;
+    if (*settings->train)
+        texts[count++] = read_corpus(stage, "train", settings->train, 0, settings,
+                                     tokenizer, record);
+    for (int i = 0; i < settings->task_count; i++)
+        texts[count++] =
+            read_rows(stage, &settings->tasks[i], settings->length, tokenizer);
+    struct corpus *mixed = corpus_mix(texts, count, limit);
+    /* Note the tasks and the cut in the record */
+    char *names = text_format("%s", *settings->train ? settings->train : "");
+    for (int i = 0; i < settings->task_count; i++) {
+        char *longer = text_format("%s%s%s", names, *names ? ", " : "",
+                                   settings->tasks[i].task->title);
+        free(names);
+        names = longer;
+    }
+    if (mixed->sequences == 0)
+        fail(stage->profile, "[corpus] train-tokens: %ld are too few for a sequence of %s",
+             limit, names);
+    if (mixed->tokens < mixed->whole)
+        record_cut(record, mixed->tokens, mixed->whole, "tokens",
+                   "train corpus of %s in turn: the first", names);
+    free(names);
+    return mixed;
+}
+
 /* Prepare a batch of masked sequences */
 static void prepare(void *context, long index, struct batch *batch)
 {
@@ -98,8 +152,7 @@ struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
              positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
-    state->train = read_corpus(stage, "train", settings->train, settings->train_tokens,
-                               settings, feed.tokenizer, record);
+    state->train = read_train(stage, settings, feed.tokenizer, record);
     state->validation = read_corpus(stage, "validation", settings->validation,
                                     settings->validation_tokens, settings,
                                     feed.tokenizer, record);

@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-findings.md; edit there. */
+/* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
 #include "fail.h"
 #include "file.h"
@@ -84,10 +84,10 @@ enum difference difference_of(const struct planned_model *model,
     bool layers = model->layers != first->layers
                || memcmp(model->layer, first->layer,
                          (size_t)first->layers * sizeof *first->layer);
-    bool distilled = model->recipe.batch > 0; /* or no recipe lacks a part */
     return model->from                        ? FINE_TUNED_TEACHERS
            : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
-           : distilled && lacks(model, first) ? A_PART
+           : model->replaces                  ? ANOTHER_RECIPE
+           : lacks(model, first)              ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
 bool findings_further(const struct findings *findings,

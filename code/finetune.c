@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-fine-tuning.md; edit there. */
+/* Tangled from chapters/36-fine-tuning.md; edit there. */
 #include "card.h"
 #include "ensemble.h"
 #include "checkpoint.h"
@@ -8,6 +8,7 @@
 #include "loader.h"
 #include "model.h"
 #include "task.h"
+#include "theseus.h"
 #include "training.h"
 
 #include <math.h>
@@ -38,9 +39,13 @@ enum { MOST_EXAMS = 4 };
 struct finetuning {
     const struct task *task;
     const struct planned_task *planned;
+    const struct planned_model *student; /* that replaces the layers of --model, which
+                                            is its teacher; or NULL */
+    struct recipe recipe;
     struct tokenizer *tokenizer;
     struct examples *train;
     struct ensemble *ensemble;  /* of teachers for the training set, or NULL */
+    struct theseus *theseus;    /* of the student, or NULL */
     struct exam {
         const struct task *task;
         struct examples *examples;
@@ -53,7 +58,8 @@ struct finetuning {
     int *order;                 /* [train->count] of this epoch */
     long epoch;
     struct cut cut;             /* of the batches to train on */
-    struct shape shape;
+    struct shape teacher;       /* of --model, whoever that is */
+    struct shape shape;         /* of who learns */
     struct parameters parameters;
     float *values;              /* [parameters.size] */
     enum head head;             /* the one that answers the task */
@@ -103,11 +109,15 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
 /* Read the model that shall learn the task */
 static void read_model(const struct stage *stage, struct finetuning *f, bool fresh)
 {
-    f->shape = model_shape(stage->model);
+    f->teacher = model_shape(stage->model);
+    f->shape = f->student ? theseus_shape(&f->teacher, f->student) : f->teacher;
     f->head = f->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
     f->parameters = parameters_plan(&f->shape, f->head, f->task->classes);
     f->values = allocate(f->parameters.size, sizeof *f->values);
-    if (fresh) {
+    if (f->student) {
+        theseus_begin(stage->model, f->student, f->head, f->task->classes,
+                      &f->parameters, f->values);
+    } else if (fresh) {
         bool *found = allocate((size_t)f->parameters.count, sizeof *found);
         model_read(stage->model, &f->parameters, f->values, found);
         for (int i = 0; i < f->parameters.count; i++)
@@ -132,10 +142,31 @@ static void place_model(const struct stage *stage, struct finetuning *f,
                                  tokens, f->size);
     if (learning != LEARN_NOTHING)
         bytes += optimizer_bytes(&f->parameters) + checkpoint_bytes(k, &f->parameters);
+    if (f->student)
+        bytes += theseus_bytes(k, &f->teacher, &f->shape, f->head, f->task->classes,
+                               tokens, f->size);
     k->reserve(bytes, "lower [finetune] batch or length");
     f->batch = batch_create(tokens, f->size);
     f->model = encoder_create(k, &f->shape, f->head, f->task->classes, f->values,
                               learning);
+}
+
+/* Have the student replace its teacher */
+static void take_places(const struct stage *stage, struct finetuning *f, long batches)
+{
+    if (!f->student)
+        return;
+    struct model *teacher = encoder_open(f->model->k, stage->model, f->head,
+                                         f->task->classes, LEARN_NOTHING);
+    f->theseus = theseus_create(f->model, teacher, &f->student->replacing, &f->recipe,
+                                batches, f->seed);
+}
+
+static void leave_places(struct finetuning *f)
+{
+    if (f->theseus)
+        theseus_free(f->theseus);
+    f->theseus = NULL;
 }
 
 /* Ask the teachers that the student shall hear */
@@ -182,6 +213,8 @@ static int work(void *context, long index, float share, struct loss_values *valu
 {
     struct finetuning *f = context;
     const struct batch *batch = loader_batch(f->loader, index);
+    if (f->theseus)
+        theseus_draw(f->theseus, index / ranks_count());
     uint64_t key = random_key(f->seed, (uint64_t)index, 0);
     if (f->head == HEAD_SPAN)
         span_step(f->model, batch, key, share, values);
@@ -327,8 +360,11 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
     f.planned = plan_task(stage->plan, stage->task);
     if (!f.planned)
         fail(stage->profile, "[finetune] tasks: expected %s among them", stage->task);
+    const struct planned_model *model = plan_model(stage->plan, stage->name);
+    f.student = fresh && model && model->replaces ? model : NULL;
+    f.recipe = plan_recipe(stage->plan, f.planned, stage->name);
     f.seed = (uint64_t)stage->seed;
-    f.size = f.planned->recipe.batch;
+    f.size = f.recipe.batch;
     f.tokenizer = tokenizer_open(stage->model);
     read_model(stage, &f, fresh);
     read_exams(stage, &f);
@@ -364,19 +400,21 @@ int finetune_main(int argc, char **argv)
     record_from(record, stage.model);
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
-    place_model(&stage, &f, LEARN_ALL);
+    place_model(&stage, &f, f.student ? LEARN_LAYERS : LEARN_ALL);
     f.cut = ranks_cut(stage.profile, f.train->count, f.size);
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
     struct training training = {
         .name = name,
-        .recipe = &f.planned->recipe,
+        .recipe = &f.recipe,
         .model = f.model,
-        .batches = (long)ceil(f.planned->recipe.epochs * (double)f.cut.per_epoch),
+        .batches = (long)ceil(f.recipe.epochs * (double)f.cut.per_epoch),
         .cut = &f.cut,
         .work = work,
         .context = &f,
     };
+    take_places(&stage, &f, training.batches);
     training_run(&stage, &training, record);
+    leave_places(&f);
     loader_free(f.loader);
     if (ranks_rank() == 0) {
         /* Leave what the model has answered */
@@ -390,9 +428,13 @@ int finetune_main(int argc, char **argv)
                 scores[i] = (struct card_score){
                     titles[i] = card_data(&stage, f.exams[i].task->title),
                     metric_name(f.exams[i].task->metric), f.exams[i].score};
-            char *making = text_format("It was fine-tuned on %s, with seed %ld.", titles[0],
-                                       stage.seed);
-            char *from = card_inherit(card_sources(&stage, NULL, f.task->name), stage.model);
+            char *making = text_format(f.student ? "It has replaced the layers of a teacher of %s, "
+                                                   "with seed %ld."
+                                                 : "It was fine-tuned on %s, with seed %ld.",
+                                       titles[0], stage.seed);
+            char *from = f.student ? card_of(stage.model)
+                                   : card_inherit(card_sources(&stage, NULL, f.task->name),
+                                                  stage.model);
             card_write(stage.out, &stage,
                        &(struct card){stage.name, making, &f.shape, f.head,
                                       parameters_total(&f.parameters), from, scores,

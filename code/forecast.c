@@ -1,4 +1,4 @@
-/* Tangled from chapters/17-forecast.md; edit there. */
+/* Tangled from chapters/47-forecast.md; edit there. */
 #include "forecast.h"
 #include "distill.h"
 #include "estimate.h"
@@ -8,6 +8,7 @@
 #include "pretrain.h"
 #include "run.h"
 #include "seal.h"
+#include "theseus.h"
 #include "watch.h"
 
 #include <glob.h>
@@ -79,7 +80,8 @@ static double tokens_of(const struct stage *stage, const char *words, long limit
         free(pattern);
         word += length;
     }
-    double whole = bytes > 0 ? bytes / BYTES_OF_TOKEN : WIKITEXT_TOKENS;
+    double whole = bytes > 0 ? bytes / BYTES_OF_TOKEN
+                   : limit   ? (double)limit : WIKITEXT_TOKENS;
     return limit && limit < whole ? (double)limit : whole;
 }
 
@@ -88,23 +90,81 @@ struct reading_load {
     int length;        /* tokens of a row, in the mean */
 };
 
+enum { UNKNOWN_ROWS = 10000 };
+
+static double rows_of(const struct plan *plan, const struct task *task, int held_back)
+{
+    double rows = plan->toyland ? plan->train : task->rows[TRAIN];
+    return rows > held_back ? rows - held_back : UNKNOWN_ROWS;
+}
+
+/* Tokens of a row that is cut to so many, in the mean. */
+static int row_length(const struct plan *plan, const struct task *task, int cut)
+{
+    enum { SENTENCE = 20 };
+    bool full = task->answer == A_SPAN || task->tree[TRAIN];
+    int length = SENTENCE * (task->second ? 2 : 1);
+    return full && !plan->toyland ? cut * 4 / 5 : length < cut ? length : cut;
+}
+
 static struct reading_load load_of(const struct plan *plan,
                                    const struct planned_task *t)
 {
-    enum { SENTENCE = 20, UNKNOWN = 10000 };
-    const struct task *task = t->task;
-    double rows = plan->toyland ? plan->train : task->rows[TRAIN],
+    double rows = rows_of(plan, t->task, t->held_back),
            exam = t->rehearsal    ? t->held_back
-                  : plan->toyland ? plan->dev : task->rows[DEV];
-    bool full = task->answer == A_SPAN || task->tree[TRAIN];
-    int length = SENTENCE * (task->second ? 2 : 1);
-    rows = rows > t->held_back ? rows - t->held_back : UNKNOWN;
-    exam = exam > 0 ? exam : UNKNOWN / 10;
+                  : plan->toyland ? plan->dev : t->task->rows[DEV];
+    exam = exam > 0 ? exam : UNKNOWN_ROWS / 10;
     return (struct reading_load){
         t->train_rows && t->train_rows < rows ? t->train_rows : rows,
         t->dev_rows && t->dev_rows < exam ? t->dev_rows : exam,
-        full && !plan->toyland ? t->length * 4 / 5 : length < t->length ? length
-                                                                        : t->length};
+        row_length(plan, t->task, t->length)};
+}
+
+struct text_load {
+    double tokens;
+    int length; /* tokens of a sequence, in the mean */
+};
+
+/* How many tokens each of count texts, with so many, gives at most. */
+static double find_level(const double *tokens, int count, double limit)
+{
+    double level = limit > 0 ? 0 : INFINITY;
+    for (int pass = 0; pass < count && limit > 0; pass++) {
+        double taken = 0;
+        int more = 0;
+        for (int i = 0; i < count; i++) {
+            taken += fmin(tokens[i], level);
+            more += tokens[i] > level;
+        }
+        level += more ? (limit - taken) / more : 0;
+    }
+    return level;
+}
+
+static struct text_load train_load(const struct stage *stage,
+                                   const struct corpus_settings *corpus)
+{
+    double tokens[MOST_TEXTS + 1], all = 0, sequences = 0;
+    int length[MOST_TEXTS + 1], count = 0;
+    bool alone = corpus->task_count == 0;
+    if (*corpus->train || alone) {
+        length[0] = (corpus->length * 6 + 9) / 10;
+        tokens[count++] =
+            tokens_of(stage, corpus->train, alone ? corpus->train_tokens : 0);
+    }
+    for (int i = 0; i < corpus->task_count; i++) {
+        const struct task_text *text = &corpus->tasks[i];
+        double rows = rows_of(stage->plan, text->task, text->held_back);
+        length[count] = row_length(stage->plan, text->task, corpus->length);
+        tokens[count] = rows * length[count];
+        count++;
+    }
+    double level = find_level(tokens, count, (double)corpus->train_tokens);
+    for (int i = 0; i < count; i++) {
+        all += fmin(tokens[i], level);
+        sequences += fmin(tokens[i], level) / length[i];
+    }
+    return (struct text_load){all, (int)(all / sequences + 0.5)};
 }
 
 /* Imagine one step of each kind */
@@ -126,30 +186,63 @@ static struct batch *imagined_batch(int rows, int length)
     return batch;
 }
 
+static double counted_seconds(void)
+{
+    double seconds = 0;
+    for (enum kernel_family f = 0; f < FAMILIES; f++)
+        seconds += watch_tally(f).estimate;
+    return seconds;
+}
+
+static void answer(struct model *model, const struct batch *batch)
+{
+    (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
+                                                                 NULL);
+}
+
 /* Frees the models. losses: NULL: there is no teacher. */
 static double imagine_step(struct model *model, struct model *master,
                            const struct loss_settings *losses, int rows, int length)
 {
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct batch *batch = imagined_batch(rows, length);
-    double seconds = 0;
     watch_clear();
     if (losses)
         distillation_step(model, master, batch, losses, 0, 1, NULL);
     else if (model->head == HEAD_MLM)
         masked_lm_step(model, batch, 0, 1, NULL);
     else
-        (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
-                                                                     NULL);
+        answer(model, batch);
     optimizer_step(optimizer, 0);
-    for (enum kernel_family f = 0; f < FAMILIES; f++)
-        seconds += watch_tally(f).estimate;
     batch_free(batch);
     optimizer_free(optimizer);
     encoder_free(model);
     if (master)
         encoder_free(master);
-    return seconds;
+    return counted_seconds();
+}
+
+/* Frees the models. */
+static double imagine_replacing(struct model *student, struct model *teacher,
+                                const struct replacing *how, int rows, int length)
+{
+    enum { STEPS = 20, ANY_SEED = 1 };
+    struct recipe recipe = {.accumulate = 1};
+    struct theseus *theseus = theseus_create(student, teacher, how, &recipe, STEPS,
+                                             ANY_SEED);
+    struct optimizer *optimizer = optimizer_create(student, &any_rate);
+    struct batch *batch = imagined_batch(rows, length);
+    watch_clear();
+    for (int step = 0; step < STEPS; step++) {
+        theseus_draw(theseus, step);
+        answer(student, batch);
+        optimizer_step(optimizer, 0);
+    }
+    batch_free(batch);
+    optimizer_free(optimizer);
+    theseus_free(theseus);
+    encoder_free(student);
+    return counted_seconds() / STEPS;
 }
 
 /* Count the stages of a plan */
@@ -160,19 +253,15 @@ struct counting {
     bool headed; /* it has its head, and is only examined */
 };
 
-/* Tokens of a line, in the mean. */
-static int line_length(const struct corpus_settings *corpus)
-{
-    return (corpus->length * 6 + 9) / 10;
-}
-
+/* step: the seconds of one, on a batch of sequences as there are. */
 static double count_reading(const struct counting *c, const struct recipe *recipe,
-                            const struct corpus_settings *corpus, double step)
+                            const struct corpus_settings *corpus, struct text_load load,
+                            double step)
 {
-    double tokens = tokens_of(c->stage, corpus->train, corpus->train_tokens),
-           checked = tokens_of(c->stage, corpus->validation, corpus->validation_tokens),
-           each = recipe->batch * line_length(corpus);
-    return (recipe->epochs * tokens + VALIDATIONS * checked / 3) / each * step;
+    double checked =
+        tokens_of(c->stage, corpus->validation, corpus->validation_tokens);
+    return (recipe->epochs * load.tokens + VALIDATIONS * checked / 3)
+           / (recipe->batch * load.length) * step;
 }
 
 static double count_teacher(const struct counting *c)
@@ -180,11 +269,11 @@ static double count_teacher(const struct counting *c)
     const struct plan *plan = c->stage->plan;
     struct model *model = imagine(c->k, &c->teacher, HEAD_MLM, 0,
                                   plan->scratch ? LEARN_ALL : LEARN_HEAD);
-    double step = imagine_step(model, NULL, NULL, plan->recipe.batch,
-                               line_length(&plan->corpus));
+    struct text_load load = train_load(c->stage, &plan->corpus);
+    double step = imagine_step(model, NULL, NULL, plan->recipe.batch, load.length);
     struct recipe recipe = plan->recipe;
     recipe.epochs = c->headed ? 0 : recipe.epochs;
-    return count_reading(c, &recipe, &plan->corpus, step);
+    return count_reading(c, &recipe, &plan->corpus, load, step);
 }
 
 static double count_student(const struct counting *c, const struct planned_model *m)
@@ -193,22 +282,39 @@ static double count_student(const struct counting *c, const struct planned_model
     struct loss_settings losses = distillation_losses(m, c->teacher.layers);
     struct model *master = imagine(c->k, &c->teacher, HEAD_MLM, 0, LEARN_NOTHING),
                  *model = imagine(c->k, &shape, HEAD_MLM, 0, LEARN_ALL);
-    double step = imagine_step(model, master, &losses, m->recipe.batch,
-                               line_length(&m->corpus));
-    return count_reading(c, &m->recipe, &m->corpus, step);
+    struct text_load load = train_load(c->stage, &m->corpus);
+    double step = imagine_step(model, master, &losses, m->recipe.batch, load.length);
+    return count_reading(c, &m->recipe, &m->corpus, load, step);
+}
+
+/* A step of a model on a task, in the mean. */
+static double count_task_step(const struct counting *c, const struct planned_task *t,
+                              const struct planned_model *m, int rows, int length)
+{
+    const struct planned_model *first = m->from ? m->from : m;
+    struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
+                                    : c->teacher;
+    enum head head = t->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
+    if (!m->replaces)
+        return imagine_step(imagine(c->k, &shape, head, t->task->classes, LEARN_ALL),
+                            NULL, NULL, rows, length);
+    /* Count a step of a student that replaces layers */
+    shape = c->teacher;
+    if (m->layers < shape.layers)
+        shape.layers = m->layers;
+    return imagine_replacing(imagine(c->k, &shape, head, t->task->classes, LEARN_LAYERS),
+                             imagine(c->k, &c->teacher, head, t->task->classes,
+                                     LEARN_NOTHING),
+                             &m->replacing, rows, length);
 }
 
 static double count_finetuning(const struct counting *c, const struct planned_task *t,
                                const struct planned_model *m)
 {
-    const struct planned_model *first = m->from ? m->from : m;
-    struct shape shape = m->student ? model_student_shape(&c->teacher, first->layers)
-                                    : c->teacher;
     struct reading_load load = load_of(c->stage->plan, t);
-    enum head head = t->task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
-    struct model *model = imagine(c->k, &shape, head, t->task->classes, LEARN_ALL);
-    double step = imagine_step(model, NULL, NULL, t->recipe.batch, load.length);
-    return (t->recipe.epochs * load.rows + load.exam / 3) / t->recipe.batch * step;
+    struct recipe recipe = plan_recipe(c->stage->plan, t, m->name);
+    double step = count_task_step(c, t, m, recipe.batch, load.length);
+    return (recipe.epochs * load.rows + load.exam / 3) / recipe.batch * step;
 }
 
 static void find_shape(struct counting *c, const char *teacher)

@@ -1,4 +1,4 @@
-/* Tangled from chapters/20-kernels.md; edit there. */
+/* Tangled from chapters/10-kernels.md; edit there. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -115,6 +115,8 @@ struct kernels {
     int lanes;         /* how many lists of operations go side by side: 1 or 2 */
     int logit_rows;    /* how many rows of logits it makes at a time */
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
+    int few_rows;      /* that many rows, or less, are sooner mapped by settled weights;
+                          0: the device has no such thing */
 
     /* Declare the operations on memory */
     /* reserve: takes in one piece the bytes that all later allocations will need together;
@@ -158,6 +160,14 @@ struct kernels {
     /* linear: y[rows, out] = x[rows, in] w[out, in]^T + bias[out]; bias NULL: none. */
     void (*linear)(const real *x, const real *w, const real *bias, real *y,
                    int rows, int in, int out);
+
+    /* settles: whether weights of this size can be settled, on a device that has few_rows.
+       settle: settled[out * in] = w[out, in], in the order in which linear_settled reads
+       them soonest; linear_settled: linear, with the same result. */
+    bool (*settles)(int in, int out);
+    void (*settle)(const real *w, real *settled, int in, int out);
+    void (*linear_settled)(const real *x, const real *settled, const real *bias, real *y,
+                           int rows, int in, int out);
 
     /* linear_input_gradient: dx[rows, in] = dy[rows, out] w[out, in]; += if accumulate. */
     void (*linear_input_gradient)(const real *dy, const real *w, real *dx,

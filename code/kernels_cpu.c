@@ -1,4 +1,4 @@
-/* Tangled from chapters/21-kernels-cpu.md; edit there. */
+/* Tangled from chapters/20-kernels-cpu.md; edit there. */
 #include "kernels.h"
 #include "elementary.h"
 #include "fail.h"
@@ -173,21 +173,39 @@ static void to_float_cpu(const real *from, float *to, size_t n)
 /* Multiply by matrices on the CPU */
 static struct matrix rows_of(const float *array, int width)
 {
-    return (struct matrix){array, (size_t)width, 1};
+    return (struct matrix){array, (size_t)width, 1, 0};
 }
 
 static struct matrix columns_of(const float *array, int width)
 {
-    return (struct matrix){array, 1, (size_t)width};
+    return (struct matrix){array, 1, (size_t)width, 0};
 }
 
-static const struct matrix nothing = {NULL, 0, 1};
+static const struct matrix nothing = {NULL, 0, 1, 0};
 
 static void linear_cpu(const real *x, const real *w, const real *bias, real *y,
                        int rows, int inner, int outer)
 {
     product(rows_of(bias ? in(bias) : NULL, 0), rows_of(in(x), inner),
             columns_of(in(w), inner), out(y), (size_t)outer, rows, inner, outer);
+}
+
+static bool settles_cpu(int inner, int outer)
+{
+    return inner > 0 && product_settles(outer);
+}
+
+static void settle_cpu(const real *w, real *settled, int inner, int outer)
+{
+    product_settle(columns_of(in(w), inner), inner, outer, out(settled));
+}
+
+static void linear_settled_cpu(const real *x, const real *settled, const real *bias,
+                               real *y, int rows, int inner, int outer)
+{
+    product(rows_of(bias ? in(bias) : NULL, 0), rows_of(in(x), inner),
+            product_settled(in(settled), inner), out(y), (size_t)outer, rows, inner,
+            outer);
 }
 
 static void linear_input_gradient_cpu(const real *dy, const real *w, real *dx,
@@ -899,7 +917,7 @@ const struct kernels *kernels_cpu(void)
     static char name[32];
     static const struct kernels table = {
         .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
-        .lanes = 1, .loss_scale = 1,
+        .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,
@@ -907,6 +925,8 @@ const struct kernels *kernels_cpu(void)
         .to_real = to_real_cpu, .to_float = to_float_cpu,
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
         .linear_weight_gradient = linear_weight_gradient_cpu,
+        .settles = settles_cpu, .settle = settle_cpu,
+        .linear_settled = linear_settled_cpu,
         .embed = embed_cpu, .embed_gradient = embed_gradient_cpu,
         .norm = norm_cpu, .norm_gradient = norm_gradient_cpu, .dropout = dropout_cpu,
         .activate = activate_cpu, .activate_gradient = activate_gradient_cpu,

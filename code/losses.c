@@ -1,4 +1,4 @@
-/* Tangled from chapters/48-triple-loss.md; edit there. */
+/* Tangled from chapters/16-triple-loss.md; edit there. */
 #include "losses.h"
 #include "fail.h"
 
@@ -405,9 +405,7 @@ void classification_step(struct model *model, const struct batch *batch, uint64_
         measure_classes(model, batch, share);
     model->k->zero(model->backward.hidden, n * model->k->real_size);
     classifier_backward(model);
-    for (int l = model->shape.layers - 1; l >= 0; l--)
-        encoder_layer_gradient(model, l);
-    encoder_embedding_gradient(model);
+    encoder_backward(model);
     if (values)
         read_task_values(model, batch, values);
 }
@@ -487,9 +485,7 @@ void span_step(struct model *model, const struct batch *batch, uint64_t key,
     span_forward(model);
     measure_spans(model, batch, share);
     span_backward(model);
-    for (int l = model->shape.layers - 1; l >= 0; l--)
-        encoder_layer_gradient(model, l);
-    encoder_embedding_gradient(model);
+    encoder_backward(model);
     if (values)
         read_task_values(model, batch, values);
 }

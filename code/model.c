@@ -1,4 +1,4 @@
-/* Tangled from chapters/42-model-folders.md; edit there. */
+/* Tangled from chapters/32-model-folders.md; edit there. */
 #include "model.h"
 #include "fail.h"
 #include "file.h"
@@ -515,8 +515,7 @@ void model_student(const struct parameters *teacher, const float *teacher_values
 {
     for (int i = 0; i < student->count; i++) {
         const struct parameter *to = &student->list[i];
-        bool in_layer = to->part >= QUERY_WEIGHT && to->part <= OUTER_NORM_BIAS;
-        int layer = in_layer ? layers[to->layer] : 0;
+        int layer = part_in_layer(to->part) ? layers[to->layer] : 0;
         const struct parameter *from = parameters_find(teacher, to->part, layer);
         if (!from)
             fail(to->name, "the teacher has no such array in layer %d", layer);

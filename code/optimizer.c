@@ -1,4 +1,4 @@
-/* Tangled from chapters/49-optimizer.md; edit there. */
+/* Tangled from chapters/18-optimizer.md; edit there. */
 #include "optimizer.h"
 #include "elementary.h"
 #include "fail.h"
@@ -18,6 +18,29 @@ struct optimizer {
     float *first, *second; /* device [parameters.size]: m and v */
 };
 
+/* Find the span that learns */
+static bool learns(const struct model *model, enum part part)
+{
+    return model->learning == LEARN_ALL
+           || (model->learning == LEARN_LAYERS ? part_in_layer(part)
+                                               : part >= TRANSFORM_WEIGHT);
+}
+
+/* Of the vector from begin to end. */
+static struct span find_span(const struct model *model, size_t begin, size_t end)
+{
+    const struct parameter *p = model->parameters.list, *last;
+    last = p + model->parameters.count;
+    while (p->offset < begin || !learns(model, p->part))
+        p++;
+    struct span span = {.begin = p->offset, .end = end};
+    while (p < last && p->offset < end && learns(model, p->part))
+        p++;
+    if (p < last && p->offset < end)
+        span.end = p->offset;
+    return span;
+}
+
 /* Create an optimiser */
 static void check(const struct optimizer_settings *s)
 {
@@ -36,13 +59,11 @@ struct optimizer *optimizer_create(struct model *model,
     check(settings);
     struct optimizer *o = allocate(1, sizeof *o);
     const struct parameters *plan = &model->parameters;
-    bool all = model->learning == LEARN_ALL;
-    size_t matrices = all ? 0 : parameters_offset(plan, TRANSFORM_WEIGHT, 0);
-    size_t vectors = all ? plan->decayed : parameters_offset(plan, TRANSFORM_BIAS, 0);
     o->settings = *settings;
     o->model = model;
-    o->spans[0] = (struct span){matrices, plan->decayed, settings->decay};
-    o->spans[1] = (struct span){vectors, plan->size, 0};
+    o->spans[0] = find_span(model, 0, plan->decayed);
+    o->spans[1] = find_span(model, plan->decayed, plan->size);
+    o->spans[0].decay = settings->decay;
     o->first = model->k->allocate(plan->size * sizeof(float));
     o->second = model->k->allocate(plan->size * sizeof(float));
     return o;

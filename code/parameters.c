@@ -1,4 +1,4 @@
-/* Tangled from chapters/40-parameters.md; edit there. */
+/* Tangled from chapters/09-parameters.md; edit there. */
 #include "parameters.h"
 #include "fail.h"
 
@@ -187,6 +187,11 @@ void parameters_free(struct parameters *parameters)
 }
 
 /* Find a part in a plan */
+bool part_in_layer(enum part part)
+{
+    return part >= QUERY_WEIGHT && part <= OUTER_NORM_BIAS;
+}
+
 const struct parameter *parameters_find(const struct parameters *parameters,
                                         enum part part, int layer)
 {

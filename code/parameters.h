@@ -1,4 +1,4 @@
-/* Tangled from chapters/40-parameters.md; edit there. */
+/* Tangled from chapters/09-parameters.md; edit there. */
 #ifndef PARAMETERS_H
 #define PARAMETERS_H
 
@@ -85,6 +85,9 @@ void parameters_free(struct parameters *parameters);
 
 /* parameters_room: rows rounded up to a multiple of 8. */
 int parameters_room(int rows);
+
+/* part_in_layer: whether each layer has such an array of its own. */
+bool part_in_layer(enum part part);
 
 /* parameters_find: the array of this part in this layer (0 for parts outside the
    layers); NULL if the model has none. */

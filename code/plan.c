@@ -1,4 +1,4 @@
-/* Tangled from chapters/15-plan.md; edit there. */
+/* Tangled from chapters/45-plan.md; edit there. */
 #include "plan.h"
 #include "fail.h"
 
@@ -49,6 +49,7 @@ static const struct field pad_fields[] = {{"pad", COUNT, IN(pad), NULL, false}};
 static const struct field text_fields[] = {
     {"train", TEXT, IN(train), NULL, false},
     {"validation", TEXT, IN(validation), NULL, false},
+    {"tasks", IDLE_TEXT, 0, NULL, false},
     {"train-tokens", LONG_COUNT, IN(train_tokens), NULL, false},
     {"validation-tokens", LONG_COUNT, IN(validation_tokens), NULL, false},
 };
@@ -113,6 +114,8 @@ static const struct field student_fields[] = {
     {"kl-divisor", CHOICE, IN(losses.kl_divisor), "tokens sequences", false},
     {"cosine-positions", CHOICE, IN(losses.cosine_positions), "all real masked", false},
     {"cosine-layers", FLAG, IN(copied_layers), "last copied", false},
+};
+static const struct field layer_fields[] = {
     {"layers", IDLE_TEXT, 0, NULL, false},
 };
 static const struct field title_fields[] = {
@@ -125,6 +128,10 @@ static const struct field relation_fields[] = {
     {"relation-heads", COUNT, IN(losses.relation_heads), NULL, false},
 };
 static const struct field from_fields[] = {{"from", IDLE_TEXT, 0, NULL, true}};
+static const struct field replacing_fields[] = {
+    {"replacing-rate", REAL, IN(replacing.rate), NULL, false},
+    {"replacing-share", REAL, IN(replacing.share), NULL, false},
+};
 #undef IN
 
 #define IN(member) offsetof(struct planned_task, member)
@@ -132,8 +139,10 @@ static const struct field task_fields[] = {
     {"length", COUNT, IN(length), NULL, false},
     {"train-rows", COUNT, IN(train_rows), NULL, false},
     {"dev-rows", COUNT, IN(dev_rows), NULL, false},
-    {"held-back", COUNT, IN(held_back), NULL, false},
     {"exam", FLAG, IN(rehearsal), "development held-back", false},
+};
+static const struct field held_fields[] = {
+    {"held-back", COUNT, IN(held_back), NULL, false},
 };
 static const struct field stride_fields[] = {
     {"stride", COUNT, IN(stride), NULL, false},
@@ -155,11 +164,14 @@ static const struct field teaching_fields[] = {
 };
 #undef IN
 static const struct group student_group = GROUP(student_fields),
+                          layer_group = GROUP(layer_fields),
                           title_group = GROUP(title_fields),
                           folder_group = GROUP(folder_fields),
                           relation_group = GROUP(relation_fields),
                           from_group = GROUP(from_fields),
+                          replacing_group = GROUP(replacing_fields),
                           task_group = GROUP(task_fields),
+                          held_group = GROUP(held_fields),
                           stride_group = GROUP(stride_fields),
                           list_group = GROUP(list_fields),
                           teacher_group = GROUP(teacher_fields),
@@ -208,6 +220,59 @@ static void read_recipe(const struct settings *s, const char *sections,
         }
 }
 
+/* Read a list of names */
+/* Calls use for each word of a list. */
+static void each_name(const struct settings *s, const char *sections, const char *key,
+                      void (*use)(void *context, const char *name), void *context)
+{
+    const struct setting *list = settings_find(s, sections, key);
+    for (const char *at = list ? list->value : ""; *at;) {
+        size_t length = strcspn(at, " ");
+        char *name = text_format("%.*s", (int)length, at);
+        for (const char *c = name; *c; c++)
+            if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
+                char *where = settings_where(list);
+                fail(where, "expected plain words or numbers, found \"%s\"",
+                     list->value);
+            }
+        use(context, name);
+        free(name);
+        at += length + strspn(at + length, " ");
+    }
+}
+
+/* Read the tasks of a corpus */
+struct text_listing {
+    const struct settings *settings;
+    const struct setting *list;
+    struct corpus_settings *corpus;
+};
+
+static void add_to_corpus(void *context, const char *name)
+{
+    const struct text_listing *listing = context;
+    struct corpus_settings *corpus = listing->corpus;
+    const struct task *task = task_find(name);
+    bool fits = !task->of && corpus->task_count < MOST_TEXTS;
+    for (int i = 0; i < corpus->task_count; i++)
+        fits &= corpus->tasks[i].task != task;
+    if (!fits)
+        fail(settings_where(listing->list), "expected tasks with training rows, each "
+             "once and at most %d, found \"%s\"", MOST_TEXTS, name);
+    char *sections = text_format("%s finetune", name);
+    int held_back = (int)settings_count(listing->settings, sections, "held-back");
+    corpus->tasks[corpus->task_count++] = (struct task_text){task, held_back};
+    free(sections);
+}
+
+static void read_tasks_of_corpus(const struct settings *s, const char *sections,
+                                 struct corpus_settings *corpus)
+{
+    struct text_listing listing = {s, settings_find(s, sections, "tasks"), corpus};
+    corpus->task_count = 0;
+    each_name(s, sections, "tasks", add_to_corpus, &listing);
+}
+
 /* sections: those of the recipe; the corpus has sections of its own behind them. */
 static void read_texts(const struct settings *s, const char *sections,
                        struct recipe *recipe, struct corpus_settings *corpus)
@@ -216,12 +281,13 @@ static void read_texts(const struct settings *s, const char *sections,
     read_recipe(s, sections, recipe);
     read_group(s, sections, pad_group, recipe);
     read_group(s, texts, text_group, corpus);
+    read_tasks_of_corpus(s, texts, corpus);
     read_group(s, "corpus", line_group, corpus);
     free(texts);
 }
 
 /* Tell what kind a section is of */
-enum { MOST_GROUPS = 9 };
+enum { MOST_GROUPS = 11 };
 
 static const struct kind {
     const char *name;
@@ -233,13 +299,13 @@ static const struct kind {
     {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group,
                  &text_group}},
     {"head", {&recipe_group, &pad_group, &text_group}},
-    {"distill", {&student_group, &title_group, &folder_group, &relation_group,
-                 &recipe_group, &pad_group, &text_group}},
-    {"finetune", {&list_group, &task_group, &stride_group, &recipe_group,
-                  &teacher_group, &teaching_group}},
-    {"student", {&student_group, &title_group, &folder_group, &relation_group,
-                 &recipe_group, &pad_group, &text_group, &from_group,
-                 &teaching_group}},
+    {"distill", {&student_group, &layer_group, &title_group, &folder_group,
+                 &relation_group, &recipe_group, &pad_group, &text_group}},
+    {"finetune", {&list_group, &task_group, &held_group, &stride_group,
+                  &recipe_group, &teacher_group, &teaching_group}},
+    {"student", {&student_group, &layer_group, &title_group, &folder_group,
+                 &relation_group, &recipe_group, &pad_group, &text_group, &from_group,
+                 &teaching_group, &replacing_group}},
 };
 
 static bool is_student(const struct settings *s, const char *section)
@@ -286,27 +352,6 @@ static void refuse_slips(const struct settings *s)
         }
 }
 
-/* Read a list of names */
-/* Calls use for each word of a list. */
-static void each_name(const struct settings *s, const char *sections, const char *key,
-                      void (*use)(void *context, const char *name), void *context)
-{
-    const struct setting *list = settings_find(s, sections, key);
-    for (const char *at = list ? list->value : ""; *at;) {
-        size_t length = strcspn(at, " ");
-        char *name = text_format("%.*s", (int)length, at);
-        for (const char *c = name; *c; c++)
-            if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
-                char *where = settings_where(list);
-                fail(where, "expected plain words or numbers, found \"%s\"",
-                     list->value);
-            }
-        use(context, name);
-        free(name);
-        at += length + strspn(at + length, " ");
-    }
-}
-
 /* Read the models */
 static void read_teacher(struct plan *plan)
 {
@@ -329,11 +374,31 @@ static void read_student(const struct plan *plan, const char *name,
         read_group(s, sections, relation_group, model);
     model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
     read_texts(s, sections, &model->recipe, &model->corpus);
+    model->own_texts = settings_find(s, name, "train")
+                       || settings_find(s, name, "validation")
+                       || settings_find(s, name, "tasks");
     model->seeds = settings_find(s, sections, "seeds")
                        ? settings_list(s, sections, "seeds", model->seed, MOST_SEEDS)
                        : 0;
     if (model->seeds == 0)
         model->seed[model->seeds++] = (int)plan->seed;
+    free(sections);
+}
+
+static void read_replacing(const struct plan *plan, const char *name,
+                           struct planned_model *model)
+{
+    const struct settings *s = plan->settings;
+    const struct replacing *r = &model->replacing;
+    char *sections = text_format("%s distill", name);
+    model->replaces = true;
+    model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
+    read_group(s, name, replacing_group, model);
+    if (!(r->rate >= 0 && r->rate <= 1 && r->share >= 0 && r->share <= 1))
+        fail(name, "expected replacing-rate and replacing-share from 0 to 1, found %g "
+             "and %g", r->rate, r->share);
+    if (settings_find(s, name, "from") || model->layers == 0)
+        fail(name, "begins as its teacher; expected layers and no \"from\"");
     free(sections);
 }
 
@@ -355,7 +420,9 @@ static void add_model(struct plan *plan, const char *name)
         model->tier = (enum tier)settings_choice(
             s, sections, "tier", "core seeds students ablations glue squad extended");
     free(sections);
-    if (!settings_find(s, name, "from"))
+    if (settings_find(s, name, "replacing-rate"))
+        read_replacing(plan, name, model);
+    else if (!settings_find(s, name, "from"))
         read_student(plan, name, model);
 }
 
@@ -450,6 +517,7 @@ static void add_task(void *context, const char *name)
              "predicted along with %s", name, task->task->of);
     char *sections = text_format("%s finetune", name);
     read_group(s, sections, task_group, task);
+    read_group(s, sections, held_group, task);
     if (task->task->answer == A_SPAN)
         read_group(s, sections, stride_group, task);
     read_recipe(s, sections, &task->recipe);
@@ -543,15 +611,18 @@ char *plan_distilled(const struct planned_model *model, int distillation)
 const struct planned_model *plan_student(const struct plan *plan, const char *name,
                                          int *distillation)
 {
-    for (int i = 1; i < plan->model_count; i++)
-        for (int d = 0; !plan->models[i].from && d < plan->models[i].seeds; d++) {
-            char *distilled = plan_distilled(&plan->models[i], d);
+    for (int i = 1; i < plan->model_count; i++) {
+        const struct planned_model *model = &plan->models[i];
+        bool distilled_once = !model->from && !model->replaces;
+        for (int d = 0; distilled_once && d < model->seeds; d++) {
+            char *distilled = plan_distilled(model, d);
             bool found = !strcmp(distilled, name);
             free(distilled);
             *distillation = d;
             if (found)
-                return &plan->models[i];
+                return model;
         }
+    }
     return NULL;
 }
 
@@ -559,6 +630,9 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
                               const char *model)
 {
     struct teaching teaching = {0};
+    const struct planned_model *planned = plan_model(plan, model);
+    if (planned && planned->replaces)
+        return teaching;
     char *sections = text_format("%s %s finetune", model, task->task->name);
     read_group(plan->settings, sections, teacher_group, &teaching);
     if (teaching.teachers)
@@ -568,6 +642,19 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
         fail(model, "expected soft from 0 to 1 and temperature above 0");
     free(sections);
     return teaching;
+}
+
+struct recipe plan_recipe(const struct plan *plan, const struct planned_task *task,
+                          const char *model)
+{
+    struct recipe recipe = task->recipe;
+    const struct planned_model *planned = plan_model(plan, model);
+    if (planned && planned->replaces) {
+        char *sections = text_format("%s %s finetune", model, task->task->name);
+        read_recipe(plan->settings, sections, &recipe);
+        free(sections);
+    }
+    return recipe;
 }
 
 /* List the stages */
@@ -594,7 +681,7 @@ static bool is_distilled(const struct plan *plan, const struct planned_model *mo
     bool wanted = model->asked;
     for (int i = 0; i < plan->model_count; i++)
         wanted |= plan->models[i].asked && plan->models[i].from == model;
-    return model->student && !model->from && wanted;
+    return model->student && !model->from && !model->replaces && wanted;
 }
 
 static void add_distillations(struct plan *plan, const struct planned_model *model)
@@ -633,9 +720,19 @@ static void check_teachers(const struct plan *plan, const struct planned_task *t
 {
     int trained = plan_asks(task, &plan->models[0]) ? task->seeds : 0;
     if (count > trained)
-        fail(settings_path(plan->settings), "%s hears %d teachers of %s, which has %d; "
+        fail(settings_path(plan->settings), "%s needs %d teachers of %s, which has %d; "
              "a teacher is trained for each of its seeds", model->name, count,
              task->task->name, trained);
+}
+
+static void need_distillation(struct plan *plan, struct planned_stage *stage)
+{
+    char *distilled = plan_distilled(stage->model, stage->distillation);
+    char *parent = stage->model->student ? text_format("distill-%s", distilled)
+                                         : text_format("teacher");
+    need(plan, stage, parent);
+    free(parent);
+    free(distilled);
 }
 
 static void add_finetuning(struct plan *plan, const struct planned_task *task, int m,
@@ -650,15 +747,14 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
                   .name = text_format("finetune-%s-%s-%d", task->task->name,
                                       model->name, seed),
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
-    char *distilled = plan_distilled(model, d), *parent;
-    parent = model->student ? text_format("distill-%s", distilled)
-                            : text_format("teacher");
-    need(plan, stage, parent);
-    struct teaching teaching = plan_teaching(plan, task, model->name);
-    check_teachers(plan, task, model, teaching.teachers);
-    need_teachers(plan, stage, teaching.teachers);
-    free(parent);
-    free(distilled);
+    int teachers = model->replaces ? 1
+                                   : plan_teaching(plan, task, model->name).teachers;
+    if (model->replaces)
+        plan_recipe(plan, task, model->name);
+    else
+        need_distillation(plan, stage);
+    check_teachers(plan, task, model, teachers);
+    need_teachers(plan, stage, teachers);
 }
 
 static void list_stages(struct plan *plan)
@@ -761,13 +857,19 @@ static void go_through(const struct settings *s, const char *sections,
 }
 
 static void go_through_texts(const struct settings *s, const char *sections,
-                             use_setting *use, void *context)
+                             const struct corpus_settings *corpus, use_setting *use,
+                             void *context)
 {
     char *texts = text_format("%s corpus", sections);
     go_through(s, sections, recipe_group, use, context);
     go_through(s, sections, pad_group, use, context);
     go_through(s, texts, text_group, use, context);
     go_through(s, "corpus", line_group, use, context);
+    for (int i = 0; i < corpus->task_count; i++) {
+        char *task = text_format("%s finetune", corpus->tasks[i].task->name);
+        go_through(s, task, held_group, use, context);
+        free(task);
+    }
     free(texts);
 }
 
@@ -779,11 +881,25 @@ static void go_through_distillation(const struct plan *plan, const char *student
     const struct planned_model *model = plan_student(plan, student, &distillation);
     char *sections = text_format("%s distill", model->name);
     go_through(s, sections, student_group, use, context);
+    go_through(s, sections, layer_group, use, context);
     if (model->initial == INITIAL_FOLDER)
         go_through(s, sections, folder_group, use, context);
     if (model->losses.relations > 0)
         go_through(s, sections, relation_group, use, context);
-    go_through_texts(s, sections, use, context);
+    go_through_texts(s, sections, &model->corpus, use, context);
+    free(sections);
+}
+
+static void go_through_replacing(const struct plan *plan, const char *model,
+                                 const char *task, use_setting *use, void *context)
+{
+    const struct settings *s = plan->settings;
+    char *sections = text_format("%s distill", model),
+         *own = text_format("%s %s finetune", model, task);
+    go_through(s, sections, layer_group, use, context);
+    go_through(s, model, replacing_group, use, context);
+    go_through(s, own, recipe_group, use, context);
+    free(own);
     free(sections);
 }
 
@@ -795,10 +911,16 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
          *heard = text_format("%s %s", model, sections);
     go_through(s, sections, list_group, use, context);
     go_through(s, sections, task_group, use, context);
+    go_through(s, sections, held_group, use, context);
+    const struct planned_model *planned = plan_model(plan, model);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
-    go_through(s, sections, recipe_group, use, context);
-    go_through(s, heard, teacher_group, use, context);
+    if (planned && planned->replaces)
+        go_through_replacing(plan, model, task->task->name, use, context);
+    else
+        go_through(s, sections, recipe_group, use, context);
+    if (!planned || !planned->replaces)
+        go_through(s, heard, teacher_group, use, context);
     if (plan_teaching(plan, task, model).teachers)
         go_through(s, heard, teaching_group, use, context);
     free(heard);
@@ -815,7 +937,8 @@ static void go_through_stage(const struct plan *plan, enum stage_kind kind,
         go_through(s, "teacher", source_group, use, context);
         if (plan->scratch)
             go_through(s, "teacher", scratch_group, use, context);
-        go_through_texts(s, plan->scratch ? "teacher" : "head", use, context);
+        go_through_texts(s, plan->scratch ? "teacher" : "head", &plan->corpus, use,
+                         context);
     } else if (kind == DISTILL) {
         go_through_distillation(plan, model, use, context);
     } else {

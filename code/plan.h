@@ -1,4 +1,4 @@
-/* Tangled from chapters/15-plan.md; edit there. */
+/* Tangled from chapters/45-plan.md; edit there. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -18,9 +18,20 @@ struct recipe {
     struct optimizer_settings optimizer; /* but its steps, which depend on the data */
 };
 
-/* Which texts it is trained on. */
+/* State which texts there are */
+/* A task whose training rows are read as a text, but so many of them held back. */
+struct task_text {
+    const struct task *task;
+    int held_back;
+};
+
+enum { MOST_TEXTS = 16 };
+
+/* Which texts a model is trained on. */
 struct corpus_settings {
     const char *train, *validation;     /* names, patterns and alternatives */
+    int task_count;
+    struct task_text tasks[MOST_TEXTS]; /* they take turns with train */
     long train_tokens, validation_tokens; /* so many are used; 0: all */
     int length;                         /* tokens of a sequence */
     bool split;                         /* a longer line goes on in further ones */
@@ -39,8 +50,15 @@ enum initial { INITIAL_TEACHER, INITIAL_RANDOM, INITIAL_FOLDER };
 
 enum { MOST_SEEDS = 64 };
 
+/* How a student takes the places of its teacher's layers. */
+struct replacing {
+    double rate;  /* the probability of each layer in the first step; then it rises */
+    double share; /* of the steps, after which it is 1 */
+};
+
 /* The teacher or a student. A student that is distilled twice begins as another one,
-   `from`, and has no recipe of its own. */
+   `from`, and has no recipe of its own; nor has one that replaces the layers of
+   fine-tuned teachers, which is not distilled at all. */
 struct planned_model {
     const char *name, *title;        /* "student-random", "student, random start" */
     int rank;                        /* its place in tables, from 0 */
@@ -48,6 +66,8 @@ struct planned_model {
     bool student;
     bool asked;                      /* some task is fine-tuned from it */
     const struct planned_model *from; /* NULL: none */
+    bool replaces;                   /* layers of a fine-tuned teacher, in this way: */
+    struct replacing replacing;
     enum initial initial;
     const char *folder;              /* of INITIAL_FOLDER, below the data folder */
     int layers, layer[MAX_PAIRS];    /* the teacher's that it takes over, from 0 */
@@ -55,6 +75,7 @@ struct planned_model {
     bool copied_layers;              /* the cosine compares each with its origin */
     struct recipe recipe;
     struct corpus_settings corpus;
+    bool own_texts;                  /* which are other ones than [corpus] has */
     int seeds, seed[MOST_SEEDS];     /* of its distillations */
 };
 
@@ -148,9 +169,12 @@ char *plan_distilled(const struct planned_model *model, int distillation);
 const struct planned_model *plan_student(const struct plan *plan, const char *name,
                                          int *distillation);
 
-/* plan_teaching: what a model, by its name, hears while it learns a task. */
+/* plan_teaching: what a model, by its name, hears while it learns a task. plan_recipe:
+   how it is trained then. */
 struct teaching plan_teaching(const struct plan *plan, const struct planned_task *task,
                               const char *model);
+struct recipe plan_recipe(const struct plan *plan, const struct planned_task *task,
+                          const char *model);
 
 /* plan_settings: what a stage is made with, {"section.key": "value"}. model, task: the
    names, NULL where there is none. The caller releases it. plan_hashed: the same as the

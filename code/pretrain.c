@@ -1,4 +1,4 @@
-/* Tangled from chapters/52-pretraining.md; edit there. */
+/* Tangled from chapters/34-pretraining.md; edit there. */
 #include "card.h"
 #include "checkpoint.h"
 #include "fail.h"
@@ -150,8 +150,8 @@ int pretrain_main(int argc, char **argv)
         feed_validate(&p.feed, p.model, &loss, &accuracy);
         char *making = text_format("It is a teacher, %s, on the way to a student.",
                                    beginnings[p.beginning]);
-        const char *texts = p.beginning == ADOPTED ? NULL : plan->corpus.train;
-        char *from = card_sources(&stage, texts, NULL);
+        char *from =
+            card_sources(&stage, p.beginning == ADOPTED ? NULL : &plan->corpus, NULL);
         if (p.beginning != SCRATCH)
             from = card_inherit(from, stage.teacher);
         struct card_score score = {"validation text", "masked words found", 100 * accuracy};

@@ -36,19 +36,29 @@ static inline vector fused(float x, vector y, vector z)
 }
 
 /* Take a part of a matrix */
+enum { PANEL = 2 * VECTOR };
+
 static struct matrix part(struct matrix m, size_t i, size_t j)
 {
-    return (struct matrix){m.at ? m.at + i * m.down + j * m.right : NULL, m.down,
-                           m.right};
+    size_t right = m.across ? j / PANEL * m.across : j * m.right;
+    if (m.at)
+        m.at += i * m.down + right;
+    return m;
 }
 
 /* Multiply a tile */
 #define UNROLLED _Pragma("GCC unroll 12")
 
+/* What is asked for meanwhile: in step k, the memory at `at + k * step`. */
+struct ahead {
+    const float *at;
+    int step;
+};
+
 /* c[rows, wide * VECTOR] = s + a b, each with its steps. */
 static inline __attribute__((always_inline)) void
 multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matrix b,
-              float *c, size_t stride, int inner)
+              float *c, size_t stride, int inner, struct ahead ahead)
 {
     vector sum[TILE_ROWS][2];
     UNROLLED for (int i = 0; i < rows; i++)
@@ -57,6 +67,7 @@ multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matri
                              : (vector){0};
     for (int k = 0; k < inner; k++) {
         vector y[2];
+        __builtin_prefetch(ahead.at + k * ahead.step, 0, 1);
         for (int j = 0; j < wide; j++)
             y[j] = *(const vector *)(b.at + k * b.down + j * VECTOR);
         UNROLLED for (int i = 0; i < rows; i++)
@@ -71,27 +82,29 @@ multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matri
 /* Multiply a tile of any size */
 static inline __attribute__((always_inline)) void
 multiply_rows(int rows, int wide, struct matrix s, struct matrix a, struct matrix b,
-              float *c, size_t stride, int inner)
+              float *c, size_t stride, int inner, struct ahead ahead)
 {
-    struct matrix lying = {a.at, a.down, 1}, standing = {a.at, 1, a.right};
+    struct matrix lying = {a.at, a.down, 1, 0}, standing = {a.at, 1, a.right, 0};
     if (a.right == 1 && wide == 2)
-        multiply_tile(rows, 2, s, lying, b, c, stride, inner);
+        multiply_tile(rows, 2, s, lying, b, c, stride, inner, ahead);
     else if (a.right == 1)
-        multiply_tile(rows, 1, s, lying, b, c, stride, inner);
+        multiply_tile(rows, 1, s, lying, b, c, stride, inner, ahead);
     else if (wide == 2)
-        multiply_tile(rows, 2, s, standing, b, c, stride, inner);
+        multiply_tile(rows, 2, s, standing, b, c, stride, inner, ahead);
     else
-        multiply_tile(rows, 1, s, standing, b, c, stride, inner);
+        multiply_tile(rows, 1, s, standing, b, c, stride, inner, ahead);
 }
 
 #define TALL(n) \
     case n: \
-        multiply_rows(n < TILE_ROWS ? n : TILE_ROWS, wide, s, a, b, c, stride, inner); \
+        multiply_rows(n < TILE_ROWS ? n : TILE_ROWS, wide, s, a, b, c, stride, inner,  \
+                      ahead);                                                          \
         break
 
 /* The same for any number of rows up to TILE_ROWS. */
 static void multiply_any(int rows, int wide, struct matrix s, struct matrix a,
-                         struct matrix b, float *c, size_t stride, int inner)
+                         struct matrix b, float *c, size_t stride, int inner,
+                         struct ahead ahead)
 {
     switch (rows) {
         TALL(1); TALL(2); TALL(3); TALL(4); TALL(5); TALL(6);
@@ -106,8 +119,6 @@ static int tile_height(int rows)
 }
 
 /* Turn a panel upright */
-enum { PANEL = 2 * VECTOR };
-
 /* Four elements of each of the columns first, first + 4, ... of b, side by side. Where
    there are only so many columns, the first stands in for the others. */
 static inline __attribute__((always_inline)) vector fours(struct matrix b, int first,
@@ -164,7 +175,7 @@ static void turn_panel(struct matrix b, int inner, int columns, float *restrict 
     int whole = b.down == 1 ? inner / 4 * 4 : 0;
     for (int j = 0; j < columns; j += VECTOR)
         for (int k = 0; k < whole; k += 4) {
-            struct matrix from = {b.at + k + (size_t)j * b.right, 1, b.right};
+            struct matrix from = {b.at + k + (size_t)j * b.right, 1, b.right, 0};
             if (columns - j >= VECTOR)
                 turn_fours(from, VECTOR, to + (size_t)k * PANEL + j);
             else
@@ -188,7 +199,7 @@ static _Thread_local _Alignas(64) struct {
 static void fetch(struct matrix b, int inner, int columns)
 {
     enum { LINE = 16 }; /* elements that come together */
-    for (int j = 0; b.at && j < columns; j++)
+    for (int j = 0; j < columns; j++)
         for (int k = 0; k < inner; k += LINE)
             __builtin_prefetch(b.at + (size_t)j * b.right + k, 0, 1);
 }
@@ -201,7 +212,7 @@ static struct matrix collect_rows(struct matrix a, int inner, int rows, int colu
     for (int k = 0; k < inner; k++)
         memcpy(room.a + k * TILE_ROWS, a.at + (size_t)k * a.right,
                TILE_ROWS * sizeof *room.a);
-    return (struct matrix){room.a, 1, TILE_ROWS};
+    return (struct matrix){room.a, 1, TILE_ROWS, 0};
 }
 
 /* product() for at most BLOCK_ROWS, DEPTH and BLOCK_COLUMNS. ahead: the panel after
@@ -219,25 +230,31 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
     for (int i = 0, high; i < rows; i += high) {
         high = tile_height(rows - i);
         struct matrix tall = collect_rows(part(a, i, 0), inner, high, columns);
-        fetch(part(ahead, 0, (size_t)(PANEL * i / rows)), inner,
-              PANEL * (i + high) / rows - PANEL * i / rows);
+        struct ahead next = {c, 0};
+        /* Ask for a share of the next panel */
+        int first = PANEL * i / rows, end = PANEL * (i + high) / rows;
+        if (ahead.at && ahead.across)
+            next = (struct ahead){ahead.at + (size_t)inner * PANEL * i / rows, end - first};
+        else if (ahead.at)
+            fetch(part(ahead, 0, (size_t)first), inner, end - first);
         for (int j = 0; j < columns; j += PANEL) {
             int width = columns - j < PANEL ? columns - j : PANEL;
-            struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1};
+            struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1, 0};
             struct matrix start = part(s, (size_t)i, (size_t)j);
             float *to = c + (size_t)i * stride + j;
             if (j < upright)
                 panel = part(b, 0, (size_t)j);
             if (width % VECTOR == 0)
                 multiply_any(high, width / VECTOR, start, tall, panel, to, stride,
-                             inner);
+                             inner, next);
             else {
                 /* Multiply a tile at the edge */
-                struct matrix edge = {start.at ? room.edge : NULL, PANEL, 1};
+                struct matrix edge = {start.at ? room.edge : NULL, PANEL, 1, 0};
                 for (int y = 0; start.at && y < high; y++)
                     memcpy(room.edge + y * PANEL, start.at + (size_t)y * start.down,
                            (size_t)width * sizeof *to);
-                multiply_any(high, width > VECTOR ? 2 : 1, edge, tall, panel, room.edge, PANEL, inner);
+                multiply_any(high, width > VECTOR ? 2 : 1, edge, tall, panel, room.edge, PANEL, inner,
+                             next);
                 for (int y = 0; y < high; y++)
                     memcpy(to + (size_t)y * stride, room.edge + y * PANEL, (size_t)width * sizeof *to);
             }
@@ -246,8 +263,6 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
 }
 
 /* Multiply matrices in order */
-enum { FEW = 128 }; /* rows that go panel by panel, if panels are turned */
-
 struct grid {
     struct matrix s, a, b;
     float *c;
@@ -269,7 +284,7 @@ static void multiply_columns(const struct grid *g, int i, int high, int j, int w
         multiply_block(s, part(g->a, (size_t)i, (size_t)k), b, c, g->stride, high,
                        g->inner - k < DEPTH ? g->inner - k : DEPTH, width,
                        more ? part(b, 0, (size_t)width) : none);
-        s = (struct matrix){c, g->stride, 1};
+        s = (struct matrix){c, g->stride, 1, 0};
     }
 }
 
@@ -297,7 +312,8 @@ static void multiply(struct grid *g)
 {
     int threads = threads_for(g->rows, g->inner, g->columns);
     int parts = (threads > 1 ? 2 * threads : 1) * PANEL;
-    bool few = g->rows <= FEW && g->columns > 0 && g->b.right != 1;
+    bool few = g->rows <= FEW_ROWS && g->columns > 0;
+    few = few && (g->b.right != 1 || g->b.across);
     g->down = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
     g->step = few ? PANEL : BLOCK_COLUMNS;
     g->wide = few ? (g->columns + parts - 1) / parts * PANEL : BLOCK_COLUMNS;
@@ -310,6 +326,23 @@ static void multiply(struct grid *g)
     #pragma omp parallel for schedule(dynamic)
     for (int number = 0; number < count; number++)
         multiply_number(g, number);
+}
+
+/* Lay a matrix out in panels */
+bool product_settles(int columns)
+{
+    return columns % PANEL == 0;
+}
+
+void product_settle(struct matrix b, int inner, int columns, float *settled)
+{
+    for (int j = 0; j < columns; j += PANEL)
+        turn_panel(part(b, 0, (size_t)j), inner, PANEL, settled + (size_t)j * inner);
+}
+
+struct matrix product_settled(const float *settled, int inner)
+{
+    return (struct matrix){settled, PANEL, 1, (size_t)inner * PANEL};
 }
 
 /* Leave large products to OpenBLAS */
@@ -325,7 +358,7 @@ void products_in_order(bool always)
 void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns)
 {
-    if (in_order || (double)rows * inner * columns < LARGE) {
+    if (in_order || b.across || (double)rows * inner * columns < LARGE) {
         multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0});
         return;
     }

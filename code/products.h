@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 /* A matrix in memory: its element (i, j) is at[i * down + j * right]. One of the two
-   steps is 1. Its transpose has them exchanged. */
+   steps is 1. Its transpose has them exchanged. B may also lie in panels, from one of
+   which to the next there are `across` elements; see product_settle. */
 struct matrix {
     const float *at;
-    size_t down, right;
+    size_t down, right, across;
 };
 
 /* product: C[rows, columns] = S + A[rows, inner] B[inner, columns], where c_ij is
@@ -22,6 +23,16 @@ struct matrix {
    makes the large ones. */
 void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns);
+
+/* Rows that are so few that fetching B takes longer than multiplying by it. */
+enum { FEW_ROWS = 128 };
+
+/* product_settles: whether so many columns can lie in panels. product_settle: copies
+   b[inner, columns] to settled[inner * columns], in panels. product_settled: the matrix
+   that lies there. As B it has the same products, and of few rows has them sooner. */
+bool product_settles(int columns);
+void product_settle(struct matrix b, int inner, int columns, float *settled);
+struct matrix product_settled(const float *settled, int inner);
 
 /* products_in_order: says how all products are made from now on. */
 void products_in_order(bool always);

@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-start.md; edit there. */
+/* Tangled from chapters/49-start.md; edit there. */
 #include "checkpoint.h"
 #include "fail.h"
 #include "file.h"
@@ -8,6 +8,7 @@
 #include "pretrain.h"
 #include "room.h"
 #include "task.h"
+#include "theseus.h"
 #include "tokenizer.h"
 
 #include <stdio.h>
@@ -37,11 +38,12 @@ static size_t most(size_t a, size_t b)
 
 /* The bytes of a model in training: of a shape, by batches of so many tokens. */
 static size_t in_training(struct room *room, const struct shape *shape, enum head head,
-                          int classes, int tokens, int sequences)
+                          int classes, enum learning learning, int tokens,
+                          int sequences)
 {
     const struct kernels *k = room->kernels;
     struct parameters plan = parameters_plan(shape, head, classes);
-    size_t bytes = encoder_bytes(k, shape, head, classes, LEARN_ALL, tokens, sequences)
+    size_t bytes = encoder_bytes(k, shape, head, classes, learning, tokens, sequences)
                    + optimizer_bytes(&plan) + checkpoint_bytes(k, &plan);
     parameters_free(&plan);
     return bytes;
@@ -67,7 +69,7 @@ static void add_teacher(struct room *room)
         tokenizer_free(tokenizer);
         free(path);
         int tokens = corpus_tokens(&plan->recipe, &plan->corpus);
-        room->memory = in_training(room, &room->teacher, HEAD_MLM, 0, tokens,
+        room->memory = in_training(room, &room->teacher, HEAD_MLM, 0, LEARN_ALL, tokens,
                                    plan->recipe.batch);
     } else {
         char *config = text_format("%s/config.json", stage->teacher);
@@ -88,7 +90,7 @@ static void add_student(struct room *room, const struct planned_stage *distillat
     relations_refuse(&model->losses, &room->teacher, &shape);
     int sequences = model->recipe.batch,
         tokens = corpus_tokens(&model->recipe, &model->corpus);
-    size_t bytes = in_training(room, &shape, HEAD_MLM, 0, tokens, sequences)
+    size_t bytes = in_training(room, &shape, HEAD_MLM, 0, LEARN_ALL, tokens, sequences)
                    + encoder_bytes(room->kernels, &room->teacher, HEAD_MLM, 0,
                                    LEARN_NOTHING, tokens, sequences);
     room->memory = most(room->memory, bytes * (size_t)together);
@@ -101,7 +103,22 @@ static void add_task(struct room *room, const struct planned_task *planned)
     const struct task *task = planned->task;
     int size = planned->recipe.batch, tokens = size * planned->length;
     enum head head = task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
-    size_t bytes = in_training(room, &room->teacher, head, task->classes, tokens, size);
+    size_t bytes = in_training(room, &room->teacher, head, task->classes, LEARN_ALL,
+                               tokens, size);
+    room->memory = most(room->memory, bytes * (size_t)room->together);
+}
+
+static void add_replacing(struct room *room, const struct planned_stage *s)
+{
+    const struct task *task = s->task->task;
+    struct shape shape = theseus_shape(&room->teacher, s->model);
+    struct recipe recipe = plan_recipe(room->stage->plan, s->task, s->model->name);
+    enum head head = task->answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
+    int size = recipe.batch, tokens = size * s->task->length;
+    size_t bytes = in_training(room, &shape, head, task->classes, LEARN_LAYERS, tokens,
+                               size)
+                   + theseus_bytes(room->kernels, &room->teacher, &shape, head,
+                                   task->classes, tokens, size);
     room->memory = most(room->memory, bytes * (size_t)room->together);
 }
 
@@ -174,6 +191,9 @@ int room_main(int argc, char **argv)
     for (int i = 0; i < plan->task_count; i++)
         if (plan->tasks[i].tier <= last)
             add_task(&room, &plan->tasks[i]);
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].model->replaces && plan->stages[i].tier <= last)
+            add_replacing(&room, &plan->stages[i]);
     room.kernels->reserve(room.memory, "lower [run] jobs, or batches and lengths");
     printf("%zu\n", room_disk(&stage, &room.teacher, last));
     stage_close(&stage);

@@ -1,4 +1,4 @@
-/* Tangled from chapters/16-rules.md; edit there. */
+/* Tangled from chapters/46-rules.md; edit there. */
 #include "rules.h"
 #include "fail.h"
 #include "file.h"
@@ -98,12 +98,19 @@ static char *model_folder(const struct rules *rules, const struct planned_model 
     return folder;
 }
 
+/* Where the fine-tuned teacher of a stage's task and seed is kept; the same. */
+static char *kept_folder(const struct rules *rules, const struct planned_stage *s)
+{
+    return stage_path(rules->stage, "teachers/%s-%d", s->task->task->name, s->seed);
+}
+
 static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
-    const char *run = rules->stage->run, *options = make ? " $(OPTIONS)" : "";
+    const char *options = make ? " $(OPTIONS)" : "";
     char *distilled = plan_distilled(s->model, s->distillation),
-         *model = model_folder(rules, s->model, s->distillation);
+         *model = s->model->replaces ? kept_folder(rules, s)
+                                     : model_folder(rules, s->model, s->distillation);
     if (s->kind == PRETRAIN) {
         fprintf(stream, "pretrain%s --teacher ", options);
         write_quoted(stream, rules->teacher, make);
@@ -114,9 +121,12 @@ static void write_command(FILE *stream, const struct rules *rules,
                 s->task->task->name, s->model->name, s->seed);
         write_quoted(stream, model, make);
     }
-    if (s->kept)
-        fprintf(stream, " --out %s/teachers/%s-%d", run, s->task->task->name, s->seed);
     free(model);
+    if (s->kept) {
+        model = kept_folder(rules, s);
+        fprintf(stream, " --out %s", model);
+        free(model);
+    }
     free(distilled);
 }
 
@@ -133,30 +143,40 @@ static void write_wants(FILE *stream, const char *label, const char *words)
     }
 }
 
+static void write_text_wants(FILE *stream, const char *label,
+                             const struct corpus_settings *corpus)
+{
+    write_wants(stream, label, corpus->train);
+    for (int i = 0; i < corpus->task_count; i++)
+        write_wants(stream, label, corpus->tasks[i].task->name);
+    write_wants(stream, label, corpus->validation);
+}
+
 static void write_teacher_wants(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
     char *config = text_format("%s/config.json", plan->source);
     if (plan->scratch) {
         write_wants(stream, "teacher", plan->vocabulary);
-        write_wants(stream, "teacher", plan->corpus.train);
-        write_wants(stream, "teacher", plan->corpus.validation);
+        write_text_wants(stream, "teacher", &plan->corpus);
     } else if (!file_exists(config)) {
         write_wants(stream, "teacher", plan->source);
     }
     free(config);
 }
 
-static bool same_corpus_before(const struct plan *plan, int stage)
+static void write_student_wants(FILE *stream, const struct planned_model *student,
+                                bool *corpus_wanted)
 {
-    const struct corpus_settings *own = &plan->stages[stage].model->corpus;
-    for (int i = 0; i < stage; i++) {
-        const struct corpus_settings *other = &plan->stages[i].model->corpus;
-        if (plan->stages[i].kind == DISTILL && !strcmp(own->train, other->train)
-            && !strcmp(own->validation, other->validation))
-            return true;
-    }
-    return false;
+    char *label = text_format("%s?", student->name);
+    if (student->own_texts)
+        write_text_wants(stream, label, &student->corpus);
+    else if (!*corpus_wanted)
+        write_text_wants(stream, "corpus", &student->corpus);
+    *corpus_wanted |= !student->own_texts;
+    if (student->initial == INITIAL_FOLDER)
+        write_wants(stream, label, student->folder);
+    free(label);
 }
 
 static void write_data(FILE *stream, const struct rules *rules)
@@ -170,17 +190,10 @@ static void write_data(FILE *stream, const struct rules *rules)
     }
     fputs("$(FIND)", stream);
     write_teacher_wants(stream, rules);
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *s = &plan->stages[i];
-        char *label = text_format("%s?", s->model->name);
-        if (s->kind == DISTILL && !same_corpus_before(plan, i)) {
-            write_wants(stream, "corpus", s->model->corpus.train);
-            write_wants(stream, "corpus", s->model->corpus.validation);
-        }
-        if (s->kind == DISTILL && s->model->initial == INITIAL_FOLDER)
-            write_wants(stream, label, s->model->folder);
-        free(label);
-    }
+    bool corpus_wanted = false;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].kind == DISTILL && plan->stages[i].distillation == 0)
+            write_student_wants(stream, plan->stages[i].model, &corpus_wanted);
     for (int t = 0; t < plan->task_count; t++) {
         char *label = text_format("%s?", plan->tasks[t].task->name);
         write_wants(stream, label, plan->tasks[t].task->name);
@@ -191,10 +204,10 @@ static void write_data(FILE *stream, const struct rules *rules)
 
 /* Write what a stage is made from */
 static const char *const apart[] = {
-    "tangle", "main", "rules", "room", "pretrain", "distill", "finetune", "results",
-    "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
-    "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
-    "gradients", "live", "forecast"};
+    "tangle", "placed", "main", "rules", "room", "pretrain", "distill", "finetune",
+    "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust",
+    "verify", "artifact", "bench", "estimate", "watch", "toyland", "tokenize",
+    "inspect", "gradients", "live", "forecast"};
 
 static bool is_apart(const char *path)
 {
@@ -317,9 +330,12 @@ static void write_from(FILE *stream, const struct rules *rules,
     }
     if (s->kind == PRETRAIN)
         write_teacher(stream, rules);
-    else
-        write_data_key(stream, rules, s->kind == DISTILL ? "corpus" : task);
-    if (s->kind == DISTILL && s->model->initial == INITIAL_FOLDER)
+    else if (s->kind == FINETUNE)
+        write_data_key(stream, rules, task);
+    else if (!s->model->own_texts)
+        write_data_key(stream, rules, "corpus");
+    if (s->kind == DISTILL
+        && (s->model->own_texts || s->model->initial == INITIAL_FOLDER))
         write_data_key(stream, rules, s->model->name);
     for (int n = 0; n < s->need_count; n++)
         write_parent_key(stream, rules, rules->plan->stages[s->needs[n]].name);
@@ -432,7 +448,7 @@ static void write_list(FILE *stream, const struct rules *rules)
 {
     for (int i = 0; i < rules->plan->stage_count; i++) {
         struct planned_stage s = rules->plan->stages[i];
-        if (rules->left_out[i] || s.model->from)
+        if (rules->left_out[i] || s.model->from || s.model->replaces)
             continue;
         s.kept = false;
         fprintf(stream, "%s ", s.name);

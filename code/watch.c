@@ -1,4 +1,4 @@
-/* Tangled from chapters/24-watching.md; edit there. */
+/* Tangled from chapters/43-watching.md; edit there. */
 #include "watch.h"
 #include "fail.h"
 
@@ -180,12 +180,33 @@ static void watch_to_float(const real *from, float *to, size_t n)
 }
 
 /* Watch the linear maps */
+static double bytes_of_linear(double n, double i, double o, bool bias)
+{
+    return real_bytes * (n * i + i * o + n * o + (bias ? o : 0));
+}
+
 static void watch_linear(const real *x, const real *w, const real *bias, real *y,
                          int rows, int in, int out)
 {
-    double n = rows, i = in, o = out, elements = n * i + i * o + n * o;
-    PASS(GEMM, 2 * n * i * o, real_bytes * (elements + (bias ? o : 0)),
+    PASS(GEMM, 2.0 * rows * in * out, bytes_of_linear(rows, in, out, bias),
          linear(x, w, bias, y, rows, in, out));
+}
+
+static bool watch_settles(int in, int out)
+{
+    return inner && inner->settles(in, out);
+}
+
+static void watch_settle(const real *w, real *settled, int in, int out)
+{
+    PASS(MEMORY, 0, 2 * real_bytes * in * out, settle(w, settled, in, out));
+}
+
+static void watch_linear_settled(const real *x, const real *settled, const real *bias,
+                                 real *y, int rows, int in, int out)
+{
+    PASS(GEMM, 2.0 * rows * in * out, bytes_of_linear(rows, in, out, bias),
+         linear_settled(x, settled, bias, y, rows, in, out));
 }
 
 static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
@@ -446,6 +467,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .lanes = 1,
         .logit_rows = inner ? inner->logit_rows : machine.logit_rows,
         .loss_scale = inner ? inner->loss_scale : 1,
+        .few_rows = inner ? inner->few_rows : 0,
         /* Fill in what the watch does */
         .reserve = watch_reserve, .allocate = watch_allocate, .release = watch_release,
         .upload = watch_upload, .download = watch_download, .wait = watch_wait,
@@ -454,6 +476,8 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .to_real = watch_to_real, .to_float = watch_to_float,
         .linear = watch_linear, .linear_input_gradient = watch_linear_input_gradient,
         .linear_weight_gradient = watch_linear_weight_gradient,
+        .settles = watch_settles, .settle = watch_settle,
+        .linear_settled = watch_linear_settled,
         .embed = watch_embed, .embed_gradient = watch_embed_gradient,
         .norm = watch_norm, .norm_gradient = watch_norm_gradient,
         .dropout = watch_dropout, .activate = watch_activate,

@@ -361,6 +361,55 @@ static void rate_zero_masks_nothing_and_one_everything(void **state)
     batch_free(b);
 }
 
+/* A corpus of sequences of these lengths, which are all made of one piece; firsts: NULL, or [count]. */
+static struct corpus *made(int piece, int count, const int *lengths, const int *firsts)
+{
+    struct corpus *c = allocate(1, sizeof *c);
+    c->starts = allocate((size_t)count + 1, sizeof *c->starts);
+    c->firsts = firsts ? allocate((size_t)count, sizeof *c->firsts) : NULL;
+    c->ids = allocate(1000, sizeof *c->ids);
+    for (; c->sequences < count; c->starts[++c->sequences] = c->tokens) {
+        for (int i = 0; i < lengths[c->sequences]; i++)
+            c->ids[c->tokens++] = piece;
+        if (firsts)
+            c->firsts[c->sequences] = firsts[c->sequences];
+    }
+    c->whole = c->tokens;
+    return c;
+}
+
+/* The pieces that the sequences of a mixture begin with. */
+static void expect_turns(struct corpus *mixed, int sequences, const int *pieces)
+{
+    assert_int_equal(mixed->sequences, sequences);
+    for (int s = 0; s < sequences; s++)
+        assert_int_equal(mixed->ids[mixed->starts[s]], pieces[s]);
+    assert_int_equal(mixed->tokens, mixed->starts[sequences]);
+    assert_int_equal(mixed->whole, 5 * 3 + 2 * 6 + 10);
+}
+
+static void texts_take_turns(void **state)
+{
+    (void)state;
+    const int short_ones[] = {3, 3, 3, 3, 3}, pairs[] = {6, 6}, long_one[] = {10}, firsts[] = {2, 4};
+    for (int limit = 0; limit < 40; limit += 30) {
+        struct corpus *texts[] = {made(A, 5, short_ones, NULL), made(B, 2, pairs, firsts), made(AB, 1, long_one, NULL)};
+        struct corpus *mixed = corpus_mix(texts, 3, limit); /* 3 0 0, 3 6 0, 3 6 10, 6 6 10, 9 6 10, 9 12 10, … */
+        expect_turns(mixed, limit ? 5 : 8, (int[]){A, B, AB, A, A, B, A, A});
+        struct batch *b = batch_create(40, 8);
+        corpus_batch(mixed, NULL, 0, 3, b, 0);
+        assert_ints(b->offsets, 4, (int[]){0, 3, 9, 19});
+        assert_ints(b->segments, 10, (int[]){0, 0, 0, 0, 0, 1, 1, 1, 1, 0}); /* a pair has two */
+        batch_free(b);
+        corpus_free(mixed);
+    }
+    struct corpus *alone = made(B, 2, pairs, firsts);
+    alone = corpus_mix(&alone, 1, 5); /* the first has six */
+    assert_int_equal(alone->sequences, 0);
+    assert_int_equal(alone->tokens, 0);
+    corpus_free(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +423,7 @@ int main(void)
         cmocka_unit_test(token_limit_keeps_the_beginning),
         cmocka_unit_test(several_files_are_one_text),
         cmocka_unit_test(pieces_are_kept),
+        cmocka_unit_test(texts_take_turns),
         cmocka_unit_test(batches_follow_the_order),
         cmocka_unit_test(masking_keeps_its_proportions),
         cmocka_unit_test(masking_is_keyed_by_seed_step_and_place),

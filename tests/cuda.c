@@ -19,6 +19,7 @@
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
+#include "theseus.h"
 
 static const struct kernels *cpu, *gpu;
 
@@ -977,6 +978,32 @@ static void wide_case(enum family family)
     classify(make_ready(encoder_create(k, &shape, HEAD_CLASSIFIER, 3, values, LEARN_ALL)), 3, 0);
 }
 
+/* A student's layer in one block, its teacher's two in the other. */
+static void replacing_case(const bool *stands)
+{
+    struct model *models[2]; /* the student and its teacher */
+    for (int i = 0; i < 2; i++) {
+        struct shape shape = model_shape("tests/fixtures/bert-classifier");
+        shape.layers = 2 + 2 * i;
+        struct parameters plan = parameters_plan(&shape, HEAD_CLASSIFIER, 3);
+        float *values = keep(allocate(plan.size, sizeof *values), false);
+        model_initialise(&plan, 0.2f, values, NULL, 1);
+        parameters_free(&plan);
+        models[i] = make_ready(encoder_create(k, &shape, HEAD_CLASSIFIER, 3, values, i ? LEARN_NOTHING : LEARN_LAYERS));
+    }
+    struct recipe recipe = {.accumulate = 1};
+    struct theseus *theseus = theseus_create(models[0], models[1], &(struct replacing){0}, &recipe, 1, 1);
+    struct batch *batch = random_batch((int[]){9, 12, 4}, 3, 37, 0);
+    struct loss_values values;
+    theseus_send(theseus, stands);
+    classification_step(models[0], batch, 5, 1, &values);
+    result_losses(&values, models[1]);
+    result_gradient(models[0]);
+    batch_free(batch);
+    theseus_free(theseus);
+    encoder_free(models[0]);
+}
+
 static void span_case(const char *folder, int pad_to, float soft_share)
 {
     struct model *m = open_model(folder, HEAD_SPAN, 0, LEARN_ALL);
@@ -1016,6 +1043,7 @@ static void models_are_right(void **state)
     CHECK(span_case("tests/fixtures/distilbert-span", 12, 0));
     CHECK(span_case("tests/fixtures/distilbert-span", 12, 0.4f));
     CHECK(wide_case(DISTILBERT));
+    CHECK(replacing_case((const bool[]){true, false}));
 }
 
 /* ---- Training ---- */

@@ -519,6 +519,16 @@ printf 'x\t1\t\tone more\n' >>"$here/toy/glue/CoLA/dev.tsv"
 second=$(keyed)
 check "a task that has changed distils nothing" same "$(echo "$second" | cut -d ' ' -f 1,2)" "$(echo "$first" | cut -d ' ' -f 1,2)"
 check "but is run again" [ "$(echo "$second" | cut -d ' ' -f 3)" != "$(echo "$first" | cut -d ' ' -f 3)" ]
+sed -i 's/^models = .*/& student-tasks student-more/' "$room/keyed.settings"
+printf '\n[student-more]\ntrain = none/wiki.txt\n' >>"$room/keyed.settings"
+check "students with texts of their own change no other key" same "$(keyed)" "$second"
+check "one whose text cannot be had is left out" eval '! grep -q "distill-student-more.json:" "$here/said"'
+check "that is said" grep -q "^student-more	Missing: none/wiki.txt; no home" "$keys/missing"
+check "one who reads tasks is not" grep -q "distill-student-tasks.json:" "$here/said"
+reader=$(cat "$keys/distill-student-tasks.key")
+printf 'x\t1\t\tone more\n' >>"$here/toy/glue/CoLA/train.tsv"
+check "rows more of a task distil no other student again" same "$(keyed | cut -d ' ' -f 1,2)" "$(echo "$second" | cut -d ' ' -f 1,2)"
+check "but the one who reads them" [ "$(cat "$keys/distill-student-tasks.key")" != "$reader" ]
 echo 'one more line' >>"$here/toy/corpus/wiki.train.tokens"
 check "a corpus that has changed runs all again" [ -z "$(keyed | tr ' ' '\n' | grep -F "$(echo "$second" | tr ' ' '\n')")" ]
 rm -rf "${BUILD:-build}/keyed"

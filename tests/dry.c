@@ -19,6 +19,7 @@
 #include "optimizer.h"
 #include "pretrain.h"
 #include "task.h"
+#include "theseus.h"
 
 /* of tests/cuda/harness.h */
 void harness_dry(size_t bytes);
@@ -185,6 +186,30 @@ static void take_task(const struct shape *shape, enum answer answer, int classes
     close_learner(&learner);
 }
 
+/* The same for who replaces layers: by routes of its own, of its teacher's, and of both. */
+static void replace_layers(enum answer answer, int classes, int size, int length)
+{
+    const struct planned_model *planned = plan_model(full, "student-theseus");
+    struct shape shape = theseus_shape(&teacher, planned);
+    enum head head = answer == A_SPAN ? HEAD_SPAN : HEAD_CLASSIFIER;
+    struct learner learner = open_learner(&shape, head, classes, LEARN_LAYERS);
+    struct theseus *theseus = theseus_create(learner.model, open_model(&teacher, head, classes, LEARN_NOTHING),
+                                             &planned->replacing, &full->recipe, 100, 1);
+    struct batch *batch = batch_of(size, length, 0, classes);
+    struct loss_values values;
+    for (int route = 0; route < 3; route++) {
+        bool stands[MAX_PAIRS];
+        for (int b = 0; b < shape.layers; b++)
+            stands[b] = route == 2 ? b % 2 : route;
+        theseus_send(theseus, stands);
+        (head == HEAD_SPAN ? span_step : classification_step)(learner.model, batch, 1, 1, &values);
+        finish_step(&learner);
+    }
+    batch_free(batch);
+    theseus_free(theseus);
+    close_learner(&learner);
+}
+
 static void tasks_are_learnt(void **state)
 {
     (void)state;
@@ -198,6 +223,7 @@ static void tasks_are_learnt(void **state)
             memcpy(seen[kinds++], kind, sizeof kind);
             take_task(&teacher, t->answer, t->classes, kind[2], kind[3]);
             take_task(&student, t->answer, t->classes, kind[2], kind[3]);
+            replace_layers(t->answer, t->classes, kind[2], kind[3]);
         }
     }
     assert_true(asked > 10 && kinds >= 4);

@@ -11,6 +11,7 @@
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
+#include "watch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -55,6 +56,48 @@ static void test_packing(void **unused)
     free(together);
     batch_free(batch);
     encoder_free(m);
+}
+
+/* A model that is asked a row at a time keeps its layers' weights settled, and nothing else changes: not a bit of what it
+   says, nor what its memory is said to be; new weights are settled anew. */
+static void test_settled(void **unused)
+{
+    (void)unused;
+    const int lengths[] = {5, 40, 1};
+    struct shape shape = {.family = BERT, .layers = 2, .width = 64, .heads = 4, .inner = 96, .vocabulary = 97,
+                          .positions = 128, .types = 2, .epsilon = 1e-12f};
+    struct parameters plan = parameters_plan(&shape, HEAD_CLASSIFIER, 3);
+    float *values = calloc(plan.size, sizeof *values), settled[3], plain[3];
+    const struct kernels *watched = watch_open(k, NULL);
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        model_initialise(&plan, 0.2f, values, NULL, seed);
+        struct model *one = encoder_create(watched, &shape, HEAD_CLASSIFIER, 3, values, LEARN_NOTHING);
+        struct model *two = encoder_create(k, &shape, HEAD_CLASSIFIER, 3, values, LEARN_NOTHING);
+        for (int s = 0; s < 6; s++) {
+            struct batch *batch = random_batch(lengths + s % 3, 1, 97, 0), *roomy = batch_create(200, 2);
+            batch_append(roomy, batch->ids, batch->tokens, batch->tokens, 0);
+            memset(batch->segments, 0, (size_t)batch->tokens * sizeof *batch->segments);
+            classification_predict(one, batch, settled);
+            classification_predict(two, roomy, plain);
+            assert_true(one->settled && !two->settled);
+            assert_memory_equal(settled, plain, sizeof plain);
+            model_initialise(&plan, 0.2f, values, NULL, seed + 10);
+            encoder_upload(one, values);
+            encoder_upload(two, values);
+            batch_free(batch);
+            batch_free(roomy);
+        }
+        encoder_free(one);
+        encoder_free(two);
+    }
+    watch_open(k, NULL);
+    struct model *one = encoder_create(watched, &shape, HEAD_CLASSIFIER, 3, values, LEARN_NOTHING);
+    encoder_reserve(one, 40, 1);
+    size_t said = encoder_bytes(k, &shape, HEAD_CLASSIFIER, 3, LEARN_NOTHING, 40, 1), took = watch_allocated();
+    assert_true(took <= said && said <= took + 8 * 256);
+    encoder_free(one);
+    free(values);
+    parameters_free(&plan);
 }
 
 static void test_padding(void **unused)
@@ -427,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_settled),
         cmocka_unit_test(test_padding),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_reservation),

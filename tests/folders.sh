@@ -29,6 +29,17 @@ check "the student's card says so too" card student 'A DistilBERT of 1 layer, 32
 check "… and whose student it is" card student 'Sources: toyland teacher'
 check "the classifier's card has its score" card cola "| Toyland's likeness of CoLA | Matthews correlation |"
 check "… and its line of ancestors" card cola 'Sources: toyland student teacher'
+check "a teacher learns a task" stage finetune --task mrpc --model "$run/models/teacher" --name teacher --seed 5 \
+    --out "$run/teachers/mrpc-5"
+check "a student replaces its layers" stage finetune --task mrpc --model "$run/teachers/mrpc-5" --name student-theseus --seed 5 \
+    --out "$run/models/theseus"
+check "… and is of its family" card theseus 'A BERT of 1 layer, 32 wide, with a classifier'
+check "… and of the same data" card theseus 'license: mit'
+said=$run/predictions/mrpc-student-theseus-5.tsv
+mv "$said" "$folder/said"
+check "… and answers by itself" "$distil" evaluate --profile "$folder/tiny.settings" --run "$run" --data "$data" --task mrpc \
+    --model "$run/models/theseus" --name student-theseus --seed 5
+check "… what it did" cmp "$folder/said" "$said"
 check "a DistilBERT asks for no segments" sh -c "! grep token_type_ids '$run/models/student/tokenizer_config.json'"
 check "a BERT does" grep -q token_type_ids "$run/models/teacher/tokenizer_config.json"
 

@@ -76,18 +76,48 @@ static void a_record_of_another_key_is_not_done(void **state)
 static void a_t4_has_the_core_in_time(void **state)
 {
     (void)state;
-    struct stage stage = {.plan = plan_open(settings_open("code/full.settings")), .data = "/nowhere", .run = "/nowhere"};
+    struct settings *settings = settings_open("code/full.settings");
+    settings_override(settings, "run.extended", "1");
+    struct stage stage = {.plan = plan_open(settings), .data = "/nowhere", .run = "/nowhere"};
     const struct plan *plan = stage.plan;
-    double *counted = forecast_count(&stage, "/nowhere", true), core = 0, teacher = 0, student = 0;
+    double *counted = forecast_count(&stage, "/nowhere", true), core = 0, teacher = 0, student = 0, replacing = 0;
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];
         assert_true(counted[i] > 0);
         core += s->tier == TIER_CORE ? counted[i] : 0;
         teacher += !strcmp(s->name, "finetune-imdb-teacher-1") ? counted[i] : 0;
         student += !strcmp(s->name, "finetune-imdb-student-1") ? counted[i] : 0;
+        replacing += !strcmp(s->name, "finetune-imdb-student-theseus-1") ? counted[i] : 0;
     }
     assert_true(core > 10 * 60 && core < 35 * 60);
     assert_true(teacher > 1.8 * student && teacher < 2.2 * student);
+    assert_true(replacing > 0.8 * student && replacing < teacher);
+    free(counted);
+    plan_close(stage.plan);
+}
+
+/* The best student and its teacher, and each of the three tasks once, in the hour that the course project had. */
+static void a_t4_has_the_best_student_in_an_hour(void **state)
+{
+    (void)state;
+    struct stage stage = {.plan = plan_open(settings_open("code/full.settings")), .data = "/nowhere", .run = "/nowhere"};
+    const struct plan *plan = stage.plan;
+    double *counted = forecast_count(&stage, "/nowhere", true), all = 0, best = 0, plain = 0;
+    int stages = 0;
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *s = &plan->stages[i];
+        bool asked = !strcmp(s->model->name, "teacher") || !strcmp(s->model->name, "student-best");
+        if (!asked || (s->task && (!s->task->task->headline || s->seed != 1)))
+            continue;
+        all += counted[i];
+        stages++;
+        best += s->kind == DISTILL ? counted[i] : 0;
+        plain = counted[(int)(plan_stage(plan, "distill-student") - plan->stages)];
+    }
+    printf("# %.0f minutes, %.0f of them the distillation; the plain one's has %.0f\n", all / 60, best / 60, plain / 60);
+    assert_int_equal(stages, 1 + 1 + 3 * 2);
+    assert_true(all > 35 * 60 && all < 55 * 60);
+    assert_true(best > plain); /* it reads more */
     free(counted);
     plan_close(stage.plan);
 }
@@ -111,7 +141,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_records_it_is_as_counted), cmocka_unit_test(records_set_the_pace),
         cmocka_unit_test(a_record_of_another_key_is_not_done),
-        cmocka_unit_test(a_t4_has_the_core_in_time),        cmocka_unit_test(times_are_told_in_few_words),
+        cmocka_unit_test(a_t4_has_the_core_in_time),        cmocka_unit_test(a_t4_has_the_best_student_in_an_hour),
+              cmocka_unit_test(times_are_told_in_few_words),
     };
     return cmocka_run_group_tests_name("forecast", tests, folder_make, folder_remove);
 }

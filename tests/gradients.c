@@ -203,6 +203,12 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     linear_reference(&p, right);
     k->linear(x, w, bias, y, rows, in, out);
     check_forward("linear", of_reals(y, ny), right, ny);
+    if (k->few_rows && k->settles(in, out)) {
+        real *settled = reals(numbers(nw, 1), nw), *again = reals(numbers(ny, 1), ny);
+        k->settle(w, settled, in, out);
+        k->linear_settled(x, settled, bias, again, rows, in, out);
+        assert_memory_equal(of_reals(again, ny), of_reals(y, ny), ny * sizeof(double));
+    }
 
     double *old_dx = numbers(nx, 1), *old_dw = numbers(nw, 1), *old_db = numbers((size_t)out, 1);
     real *dx = reals(old_dx, nx);
@@ -226,6 +232,7 @@ static void linear_is_right(void **state)
     linear_case(9, 20, 13, true, true);
     linear_case(33, 3, 2, true, false);
     linear_case(70, 48, 130, true, true);
+    linear_case(70, 48, 64, true, false); /* can be settled, as no other can */
 }
 
 /* ---- Embeddings ---- */

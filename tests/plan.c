@@ -58,9 +58,9 @@ static void stages_come_by_tiers(void **state)
     assert_int_equal(count(plan, PRETRAIN, TIER_CORE) + count(plan, DISTILL, TIER_CORE), 2);
     assert_int_equal(count(plan, FINETUNE, TIER_CORE), 6);
     assert_int_equal(count(plan, FINETUNE, TIER_SEEDS), 2 * (4 + 4 + 2));
-    assert_int_equal(count(plan, DISTILL, TIER_STUDENTS), 2);
+    assert_int_equal(count(plan, DISTILL, TIER_STUDENTS), 3);
     assert_int_equal(count(plan, DISTILL, TIER_ABLATIONS), 4);
-    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 6);
+    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 11);
     const struct planned_model *related = plan_model(plan, "student-relations");
     assert_true(related->losses.relations == 1 && related->losses.relation_heads == 48);
     assert_true(plan_model(plan, "student")->losses.relations == 0);
@@ -131,6 +131,64 @@ static void teachers_are_kept_for_those_who_hear_them(void **state)
     plan_close(plain);
 }
 
+/* Who replaces a teacher's layers needs the teacher of its seed and no distillation, and has a recipe of its own. */
+static void layers_are_replaced_in_a_kept_teacher(void **state)
+{
+    (void)state;
+    struct plan *plan = PLAN(TINY, "run.extended", "1", "finetune.extended", "student-theseus", "student-theseus.epochs", "7",
+                             "mrpc.rate", "2e-5", "finetune.teachers", "1", "finetune.soft", "1", "finetune.temperature", "2");
+    const struct planned_stage *stage = plan_stage(plan, "finetune-mrpc-student-theseus-2");
+    assert_true(stage->model->replaces && stage->model->layers == 1 && stage->model->replacing.rate == 0.5);
+    assert_int_equal(stage->need_count, 1);
+    const struct planned_stage *teacher = &plan->stages[stage->needs[0]];
+    assert_string_equal(teacher->name, "finetune-mrpc-teacher-2");
+    assert_true(teacher->kept && stage->tier == TIER_EXTENDED);
+    assert_null(plan_stage(plan, "distill-student-theseus"));
+    int which;
+    assert_null(plan_student(plan, "student-theseus", &which));
+    struct recipe own = plan_recipe(plan, plan_task(plan, "mrpc"), "student-theseus"),
+                  other = plan_recipe(plan, plan_task(plan, "mrpc"), "student");
+    assert_true(own.epochs == 7 && other.epochs == 3);
+    assert_true(own.optimizer.rate == 2e-5f && other.optimizer.rate == 2e-5f);
+    assert_int_equal(plan_teaching(plan, plan_task(plan, "mrpc"), "student-theseus").teachers, 0);
+    plan_close(plan);
+}
+
+/* Where a student of another recipe has a setting other than the plain one. */
+static void recipes_differ_in_one_thing(void **state)
+{
+    (void)state;
+    struct plan *full = PLAN("code/full.settings", "run.extended", "1"),
+                *compact = PLAN("code/compact.settings", "run.extended", "1");
+    const struct planned_model *plain = plan_model(full, "student"), *compacted = plan_model(compact, "student"),
+                               *best = plan_model(full, "student-best");
+    assert_true(plan_model(full, "student-weights")->losses.kl == 5 && plain->losses.kl == 0.5f);
+    assert_true(plan_model(compact, "student-weights")->losses.kl == 0.5f && compacted->losses.kl == 5);
+    assert_true(plan_model(full, "student-schedule")->recipe.optimizer.linear_decay && !plain->recipe.optimizer.linear_decay);
+    assert_false(plan_model(compact, "student-schedule")->recipe.optimizer.linear_decay);
+    assert_true(plan_model(compact, "student-every")->copied_layers && !compacted->copied_layers);
+    const struct planned_model *more = plan_model(compact, "student-more");
+    assert_true(more->recipe.epochs * (double)more->corpus.train_tokens
+                == compacted->recipe.epochs * (double)compacted->corpus.train_tokens);
+    assert_false(more->own_texts);
+    assert_true(plan_model(full, "student-more")->own_texts);
+    const struct corpus_settings *texts = &plan_model(compact, "student-tasks")->corpus;
+    assert_string_equal(texts->train, "");
+    assert_int_equal(texts->task_count, 5);
+    assert_string_equal(texts->tasks[3].task->name, "sst2");
+    assert_int_equal(texts->train_tokens, compacted->corpus.train_tokens);
+    assert_int_equal(compacted->corpus.task_count, 0);
+    assert_true(best->losses.relations == 1 && best->copied_layers && best->own_texts && best->tier == TIER_STUDENTS);
+    assert_ptr_equal(plan_model(full, "student-best-twice")->from, best);
+    plan_close(full);
+    plan_close(compact);
+    struct plan *choice = planned("code/choice.settings", NULL);
+    assert_true(plan_task(choice, "cola")->rehearsal);
+    assert_int_equal(plan_model(choice, "student-tasks")->corpus.tasks[0].held_back, plan_task(choice, "cola")->held_back);
+    assert_null(plan_task(choice, "sst2"));
+    plan_close(choice);
+}
+
 /* Whether the stage of a model and a task is another one under these settings. */
 static bool differs(enum stage_kind kind, const char *model, const char *task, const char *key, const char *value)
 {
@@ -156,12 +214,29 @@ static void what_matters_makes_another_stage(void **state)
     assert_false(differs(FINETUNE, "teacher", "mrpc", "run.jobs", "7"));
     assert_false(differs(FINETUNE, "teacher", "mrpc", "student-twice.soft", "0.25"));
     assert_true(differs(FINETUNE, "student-twice", "mrpc", "student-twice.soft", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "student-theseus.replacing-rate", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "student-theseus.rate", "0.25"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "distill.layers", "1"));
+    assert_true(differs(FINETUNE, "student-theseus", "mrpc", "mrpc.rate", "1e-5"));
+    assert_false(differs(FINETUNE, "student-theseus", "mrpc", "distill.rate", "1"));
+    assert_false(differs(FINETUNE, "student-theseus", "mrpc", "finetune.soft", "0.1"));
+    assert_false(differs(FINETUNE, "student", "mrpc", "student-theseus.replacing-rate", "0.25"));
+    assert_false(differs(FINETUNE, "student", "mrpc", "distill.layers", "1"));
+    assert_true(differs(DISTILL, "student", NULL, "distill.layers", "1"));
     assert_false(differs(FINETUNE, "student", "mrpc", "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "distill.rate", "1"));
     assert_true(differs(DISTILL, "student", NULL, "corpus.length", "16"));
     assert_true(differs(DISTILL, "student", NULL, "distill.relations", "1"));
     assert_true(differs(DISTILL, "student-relations", NULL, "distill.relation-heads", "2"));
     assert_false(differs(DISTILL, "student", NULL, "distill.relation-heads", "2")); /* it has none */
+    assert_true(differs(DISTILL, "student-tasks", NULL, "student-tasks.tasks", "cola"));
+    assert_true(differs(DISTILL, "student-tasks", NULL, "mrpc.held-back", "9")); /* rows that are no text */
+    assert_true(differs(DISTILL, "student", NULL, "corpus.tasks", "cola"));
+    assert_false(differs(DISTILL, "student", NULL, "student-tasks.tasks", "cola"));
+    assert_false(differs(DISTILL, "student", NULL, "mrpc.held-back", "9"));
+    assert_false(differs(DISTILL, "student-tasks", NULL, "rte.held-back", "9"));
+    assert_false(differs(DISTILL, "student-tasks", NULL, "mrpc.train-rows", "9"));
+    assert_true(differs(PRETRAIN, "teacher", NULL, "corpus.tasks", "imdb"));
     assert_false(differs(DISTILL, "student", NULL, "student.title", "pupil"));
     assert_false(differs(DISTILL, "student", NULL, "student.tier", "extended"));
     assert_false(differs(DISTILL, "student", NULL, "teacher.rate", "1"));
@@ -194,9 +269,21 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(PLAN(TINY, "finetune.tasks", "mnlimm"), "mnlimm has no training set");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "teacher"), "[student-twice] from: expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-ensemble"), "expected a student that is distilled once");
-    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble hears 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble needs 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-theseus"), "expected a student that is distilled once");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.from", "student"), "student-theseus: begins as its teacher; expected layers");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.layers", ""), "student-theseus: begins as its teacher; expected layers");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.replacing-share", "1.5"),
+                "expected replacing-rate and replacing-share from 0 to 1, found 0.5 and 1.5");
+    EXPECT_FAIL(PLAN(TINY, "student-theseus.batch", "0", "run.extended", "1", "finetune.extended", "student-theseus"),
+                "--student-theseus.batch: expected batch to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "distill.batch", "0"), "--distill.batch: expected batch to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "mrpc.accumulate", "0"), "expected accumulate to be 1 or more");
+    EXPECT_FAIL(PLAN(TINY, "student-tasks.tasks", "cola karate"), "karate: is no task");
+    EXPECT_FAIL(PLAN(TINY, "student-tasks.tasks", "mnlimm"),
+                "--student-tasks.tasks: expected tasks with training rows, each once and at most 16, found \"mnlimm\"");
+    EXPECT_FAIL(PLAN(TINY, "corpus.tasks", "cola mrpc cola"), "each once and at most 16, found \"cola\"");
+    EXPECT_FAIL(PLAN(TINY, "corpus.tasks", "cola;mrpc"), "expected plain words or numbers");
     EXPECT_FAIL(PLAN(TINY, "run.data", "moon"), "[run] data: expected one of \"real toyland\", found \"moon\"");
     EXPECT_FAIL(PLAN(TINY, "student.tier", "first"), "[student] tier: expected one of");
 }
@@ -207,8 +294,10 @@ int main(void)
         cmocka_unit_test(values_have_types),
         cmocka_unit_test(stages_come_by_tiers),
         cmocka_unit_test(tables_have_one_order),
+        cmocka_unit_test(recipes_differ_in_one_thing),
         cmocka_unit_test(distillations_have_seeds),
         cmocka_unit_test(teachers_are_kept_for_those_who_hear_them),
+        cmocka_unit_test(layers_are_replaced_in_a_kept_teacher),
         cmocka_unit_test(what_matters_makes_another_stage),
         cmocka_unit_test(a_record_tells_its_settings),
         cmocka_unit_test(slips_are_refused),

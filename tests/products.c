@@ -15,7 +15,7 @@
 #include <string.h>
 
 static const float GUARD = 12345;
-static const struct matrix nothing = {NULL, 0, 1};
+static const struct matrix nothing = {NULL, 0, 1, 0};
 
 static float *numbers(size_t n, uint64_t key)
 {
@@ -56,14 +56,18 @@ static double difference(int rows, int inner, int columns)
     float *x = numbers((size_t)rows * (size_t)inner, 1), *y = numbers((size_t)inner * (size_t)columns, 2);
     size_t stride = (size_t)columns + ROOM, n = (size_t)rows * stride + ROOM;
     double worst = 0;
-    float *row = numbers((size_t)columns, 3);
-    for (int layout = 0; layout < 12; layout++) {
-        struct matrix a = layout & 1 ? (struct matrix){x, 1, (size_t)rows} : (struct matrix){x, (size_t)inner, 1};
-        struct matrix b = layout & 2 ? (struct matrix){y, 1, (size_t)inner} : (struct matrix){y, (size_t)columns, 1};
+    float *row = numbers((size_t)columns, 3), *panels = calloc((size_t)inner * (size_t)columns, sizeof *panels);
+    for (int layout = 0; layout < 18; layout++) {
+        struct matrix a = layout & 1 ? (struct matrix){x, 1, (size_t)rows, 0} : (struct matrix){x, (size_t)inner, 1, 0};
+        struct matrix b = layout / 2 % 3 ? (struct matrix){y, 1, (size_t)inner, 0} : (struct matrix){y, (size_t)columns, 1, 0};
         float *found = guarded(rows, columns), *expected = guarded(rows, columns);
-        struct matrix start = layout < 4 ? nothing : (struct matrix){row, 0, 1};
-        product(layout < 8 ? start : (struct matrix){found, stride, 1}, a, b, found, stride, rows, inner, columns);
-        chains(layout < 8 ? start : (struct matrix){expected, stride, 1}, a, b, expected, stride, rows, inner, columns);
+        struct matrix start = layout < 6 ? nothing : (struct matrix){row, 0, 1, 0};
+        chains(layout < 12 ? start : (struct matrix){expected, stride, 1, 0}, a, b, expected, stride, rows, inner, columns);
+        if (layout / 2 % 3 == 2 && product_settles(columns)) {
+            product_settle(b, inner, columns, panels);
+            b = product_settled(panels, inner);
+        }
+        product(layout < 12 ? start : (struct matrix){found, stride, 1, 0}, a, b, found, stride, rows, inner, columns);
         for (size_t i = 0; i < n; i++) {
             double off = fabs((double)found[i] - expected[i]) / (1 + sqrt(inner));
             worst = off <= worst ? worst : off;
@@ -74,6 +78,7 @@ static double difference(int rows, int inner, int columns)
     free(x);
     free(y);
     free(row);
+    free(panels);
     return worst;
 }
 
@@ -81,7 +86,7 @@ static double difference(int rows, int inner, int columns)
 static void products_are_chains(void **state)
 {
     static const int rows[] = {1, 5, 6, 12, 13, 25, 385}, inner[] = {1, 8, 9, 257, 515},
-                     columns[] = {1, 8, 15, 16, 17, 32, 33, 48, 193};
+                     columns[] = {1, 8, 15, 16, 17, 32, 33, 48, 193, 256};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t j = 0; j < sizeof inner / sizeof *inner; j++)
@@ -89,7 +94,7 @@ static void products_are_chains(void **state)
                 if (rows[i] < 100 || (inner[j] > 200 && columns[k] > 30))
                     assert_true(difference(rows[i], inner[j], columns[k]) == 0);
     float c[2] = {3, GUARD};
-    product(nothing, (struct matrix){c, 1, 1}, (struct matrix){c, 1, 1}, c, 1, 0, 5, 1);
+    product(nothing, (struct matrix){c, 1, 1, 0}, (struct matrix){c, 1, 1, 0}, c, 1, 0, 5, 1);
     assert_true(c[0] == 3 && c[1] == GUARD);
 }
 
@@ -109,10 +114,10 @@ static void what_is_not_finite_stays_so(void **state)
 {
     float a[] = {INFINITY, 1}, b[] = {0, 1}, c[] = {0, 0};
     (void)state;
-    product(nothing, (struct matrix){a, 2, 1}, (struct matrix){b, 1, 1}, c, 1, 1, 2, 1);
+    product(nothing, (struct matrix){a, 2, 1, 0}, (struct matrix){b, 1, 1, 0}, c, 1, 1, 2, 1);
     assert_true(isnan(c[0]) && c[1] == 0);
     b[0] = 2;
-    product(nothing, (struct matrix){a, 2, 1}, (struct matrix){b, 1, 1}, c, 1, 1, 2, 1);
+    product(nothing, (struct matrix){a, 2, 1, 0}, (struct matrix){b, 1, 1, 0}, c, 1, 1, 2, 1);
     assert_true(c[0] == INFINITY);
 }
 

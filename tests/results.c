@@ -458,9 +458,9 @@ static void students_differ_in_one_thing(void **state)
 {
     (void)state;
     const struct planned_model first = {.student = true, .layers = 2, .layer = {0, 2}, .losses = {.mlm = 2, .kl = 5, .cosine = 1},
-                                        .recipe = {.epochs = 3, .batch = 8}},
+                                        .recipe = {.epochs = 3}},
                                teacher = {.layers = 4};
-    const struct planned_model replaces = {.student = true, .layers = 2, .layer = {0, 2}}; /* it has no recipe */
+    const struct planned_model replaces = {.student = true, .replaces = true, .layers = 2, .layer = {0, 1}};
     struct planned_model no_kl = first, random = first, untaught = first, last = first, more = first, related = first,
                          rate = first, both = first, twice = {.student = true, .from = &first}, released = first;
     no_kl.losses.kl = 0;

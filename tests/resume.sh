@@ -1,6 +1,6 @@
 # Runs that say the same end with the same bits: one that was killed over and over, with SIGKILL at moments of its own and as
 # many checkpoints as the disk takes, and one that was left alone; a student that hears its teacher with a share of nothing
-# and one that hears none; an ensemble of one and its teacher.
+# and one that hears none; an ensemble of one and its teacher; a teacher and who has yet to replace all of its layers.
 set -u
 export OMP_NUM_THREADS=1
 . tests/check.sh
@@ -8,12 +8,12 @@ settings=tests/fixtures/tiny.settings
 
 $distil toyland --out "$folder/data" --seed 3 --paragraphs 60 --train 60 --dev 40 || exit 1
 
-# tune RUN MODEL NAME [OPTION…]: fine-tune a model for CoLA
+# tune RUN MODEL NAME [OPTION…]: fine-tune a model for CoLA, or have it replace the layers of one that is
 tune() {
     r=$folder/$1 model=$2 name=$3
     shift 3
     $distil finetune --profile $settings --run "$r" --data "$folder/data" --resume --lines --run.device "${DEVICE:-cpu}" \
-        --task cola --model "$r/models/$model" --name "$name" --seed 5 "$@" 2>>"$folder/log"
+        --task cola --model "$r/$model" --name "$name" --seed 5 "$@" 2>>"$folder/log"
 }
 
 # stages RUN: the four kinds of training, each going on from its checkpoint, as make would call them
@@ -22,18 +22,21 @@ stages() {
     [ -f "$folder/$1/stages/teacher.json" ] || $distil pretrain $run --teacher scratch 2>>"$folder/log" || return
     [ -f "$folder/$1/stages/distill-student.json" ] || $distil distill $run --student student 2>>"$folder/log" || return
     done="$folder/$1/stages/finetune-cola"
-    [ -f "$done-student-5.json" ] || tune "$1" student student --out "$folder/$1/models/cola" || return
-    [ -f "$done-teacher-5.json" ] || tune "$1" teacher teacher --out "$folder/$1/teachers/cola-5" || return
-    [ -f "$done-student-twice-5.json" ] || tune "$1" student student-twice --out "$folder/$1/models/twice"
+    [ -f "$done-student-5.json" ] || tune "$1" models/student student --out "$folder/$1/models/cola" || return
+    [ -f "$done-teacher-5.json" ] || tune "$1" models/teacher teacher --out "$folder/$1/teachers/cola-5" || return
+    [ -f "$done-student-twice-5.json" ] || tune "$1" models/student student-twice --out "$folder/$1/models/twice" || return
+    [ -f "$done-student-theseus-5.json" ] || tune "$1" teachers/cola-5 student-theseus --out "$folder/$1/models/theseus"
 }
 
 # equals_whole RUN: whether everything but times is the same as in the run that was left alone
 equals_whole() {
     for file in models/teacher/model.safetensors models/student/model.safetensors models/cola/model.safetensors \
-        models/twice/model.safetensors predictions/cola-student-5.tsv predictions/cola-student-twice-5.tsv; do
+        models/twice/model.safetensors models/theseus/model.safetensors predictions/cola-student-5.tsv \
+        predictions/cola-student-twice-5.tsv predictions/cola-student-theseus-5.tsv; do
         cmp "$folder/whole/$file" "$folder/$1/$file" || return 1
     done
-    for curve in teacher teacher-validation distill-student finetune-cola-student-5 finetune-cola-student-twice-5; do
+    for curve in teacher teacher-validation distill-student finetune-cola-student-5 finetune-cola-student-twice-5 \
+        finetune-cola-student-theseus-5; do
         # the last column of a training curve is tokens per second
         for r in whole "$1"; do
             case $curve in
@@ -83,8 +86,10 @@ differ() { ! bits "$@"; }
 said=$folder/whole/predictions
 check "a second distillation changes what is said" differ student "$said/cola-student-twice-5.tsv"
 cp "$said/cola-student-twice-5.tsv" "$folder/twice.tsv"
-tune whole student student-ensemble --finetune.seeds 5 --student-ensemble.teachers 1
+tune whole models/student student-ensemble --finetune.seeds 5 --student-ensemble.teachers 1
 check "an ensemble of one teaches what its teacher does" bits student-ensemble "$folder/twice.tsv"
-tune whole student student-twice --student-twice.soft 0
+tune whole models/student student-twice --student-twice.soft 0
 check "a teacher with no share in the loss teaches nothing" bits student-twice "$said/cola-student-5.tsv"
+tune whole teachers/cola-5 student-theseus --student-theseus.layers "0 1" --student-theseus.epochs 0
+check "who would replace all layers begins as the teacher" bits student-theseus "$said/cola-teacher-5.tsv"
 exit $failed

@@ -6,7 +6,7 @@ unset MAKEFLAGS MAKELEVEL DISTIL_LOCKS
 . tests/check.sh
 house "$folder/tree"
 mkdir "$folder/tree/bin"
-small cola | sed 's/^extended = .*/extended = student-twice/' >"$folder/tree/tiny.settings"
+small cola | sed 's/^extended = .*/extended = student-twice student-theseus/' >"$folder/tree/tiny.settings"
 cd "$folder/tree" || exit 1
 cat >bin/df <<'END'
 #!/bin/sh
@@ -37,5 +37,7 @@ check "the memory is asked as well" eval '! room --run.jobs 1000000 >said 2>&1 &
 check "but not where each stage has a machine of its own" eval 'room --run.jobs 1000000 --launched >said 2>&1 || { cat said; false; }'
 check "a loss that does not suit the teacher is refused here" eval '! room --student.relations 1 --distill.relation-heads 5 >said 2>&1 &&
     cat said && grep -q "^distil: teacher: has width 32 and its student 32; expected relation heads that divide both, found 5$" said'
+check "a teacher whose layers are not equal blocks is, too" eval '! room --run.extended 1 --student-theseus.layers "0 1 1" >said 2>&1 &&
+    cat said && grep -q "^distil: student-theseus: has 3 layers; expected as many equal blocks in the teacher.s 2$" said'
 check "a larger model needs more" test "$(room --teacher.layers 6)" -gt "$before"
 exit $failed

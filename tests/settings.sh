@@ -33,6 +33,33 @@ check "rows are held back before they are predicted" run 1 finetune $of_held_bac
 check "that is said" grep -qF "exam: expected held-back to be 1 or more" "$folder/err"
 check "held-back rows are predicted" run 0 finetune $of_held_back --finetune.held-back 20
 check "as many as were asked for" same "$(wc -l <"$folder/held/predictions/mrpc-teacher-1.tsv")" 21
+# a student of each other recipe; three epochs are not one, so that "more" differs here in reading less
+check "the plain student is distilled" run 0 distill $(of scratch) --student student --distill.schedule constant --distill.rate 1e-4
+for recipe in weights schedule more tasks every best; do
+    check "so is the one of another recipe, $recipe" run 0 distill $(of scratch) --student "student-$recipe" \
+        --distill.schedule constant --distill.rate 1e-4 --distill.mlm 0.5 --distill.layers "0 1"
+    cp "$folder/scratch/models/student-$recipe/model.safetensors" "$folder/$recipe"
+done
+check "they are all different" same "$(cd "$folder" && sha256sum weights schedule more tasks every best scratch/models/student/model.safetensors |
+    cut -c 1-64 | sort -u | wc -l)" 7
+
+# a student reads the training rows of tasks as text, but none that is held back
+reads() { run 0 distill $(of scratch) --student student-tasks --student-tasks.train-tokens 0 --student-tasks.epochs 1 "$@"; }
+tokens() { sed -n 's/^  "tokens": \([0-9]*\),*$/\1/p' "$folder/scratch/stages/distill-student-tasks.json"; }
+check "a student reads the text of tasks" reads
+all=$(tokens)
+check "with the corpus beside it" reads --student-tasks.train corpus/wiki.train.tokens
+check "that is more" [ "$(tokens)" -gt "$all" ]
+check "all rows of a task but one are held back" run 0 finetune $(of held) --task cola --model "$folder/scratch/models/teacher" \
+    --name teacher --seed 1 --finetune.exam held-back --finetune.held-back 59
+check "a student reads that one" reads --student-tasks.tasks cola --finetune.held-back 59
+left=$(seq 0 59 | grep -vxF "$(sed 1d "$folder/held/predictions/cola-teacher-1.tsv" | cut -f 1)")
+check "and no other" same "$(tokens)" \
+    "$(sed -n "$((left + 1))p" "$folder/data/glue/CoLA/train.tsv" | cut -f 4 | $distil tokenize --vocab "$folder/data/vocab.txt" | wc -w)"
+check "too few tokens for a row are refused" run 1 distill $(of scratch) --student student-tasks --student-tasks.train-tokens 3
+check "that is said" grep -qF "train-tokens: 3 are too few for a sequence of CoLA, MRPC, IMDb" "$folder/err"
+check "so is a text that is not there" run 1 distill $(of scratch) --student student-more --student-more.train wikitext-103/none
+check "by its name" grep -qF "expected the train corpus there: wikitext-103/none" "$folder/err"
 mkdir -p "$folder/tiny" && mv "$folder/data" "$folder/tiny/data" && ln -s "$distil" "$folder/distil"
 choose() { BUILD=$folder sh code/choose.sh tests/fixtures/tiny.settings "1e-3" "1 2" --finetune.held-back 20 >"$folder/choice"; }
 check "a choice is tried" choose

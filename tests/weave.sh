@@ -73,26 +73,23 @@ cp -r "$root/tests/fixtures/run" $all
 cp "$root/chapters/references.bib" chapters/
 "$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled chapters/*.md
 make -s BUILD=build PROFILE=$all/made-up-full.settings CHECKED= $all/summary.pdf >said-full 2>&1
-# and all students of an extended run of the profile full, which has not read all of the data, with some that no profile has
+# and all students of an extended run of the profile full, which has not read all of the data
 every=results/made-up-every
 cp -r $all $every && rm -r $every/tables $every/figures
 students="student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled
-    student-paper student-first student-last student-ends student-relations student-twice student-ensemble"
-further="student-theseus student-weights student-more student-schedule student-tasks student-every student-best"
-for model in $further; do printf '[%s]\ntitle = student, %s and others\n' $model $model; done >$every/further.settings
-printf '[student-best-twice]\ntitle = student, the best taught twice\nfrom = student-best\nteachers = 1\nsoft = 0.5\ntemperature = 2\n' >>$every/further.settings
-students="$students $further student-best-twice"
+    student-paper student-first student-last student-ends student-relations student-twice student-ensemble student-theseus
+    student-weights student-schedule student-more student-tasks student-every student-best student-best-twice"
 for model in $students; do
     case $model in *-released | *-random) more='sst2 qqp stsb mnli mnlimm qnli rte wnli squad' ;; *-twice) more='stsb squad' ;; *) more= ;; esac
     for task in cola mrpc imdb $more; do
         cp $every/predictions/$task-student-1.tsv $every/predictions/$task-$model-1.tsv
         for who in $model student teacher; do cp $every/stages/finetune-cola-teacher-2.json $every/stages/finetune-$task-$who-1.json; done
     done
-    case $model in *twice | *ensemble) continue ;; esac
+    case $model in *twice | *ensemble | *theseus) continue ;; esac
     cp $every/stages/distill-student.json $every/stages/distill-$model.json
     cp $every/curves/distill-student-validation.tsv $every/curves/distill-$model-validation.tsv
 done
-{ sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings && printf "[student-ensemble]\nteachers = 1\n"; cat $every/further.settings
+{ sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings && printf "[student-ensemble]\nteachers = 1\n"
     for task in rte wnli sst2 qnli qqp mnli; do printf "[$task]\nmodels = teacher student student-released student-random\n"; done
     for task in stsb squad; do printf "[$task]\nmodels = teacher student student-released student-random student-twice student-best-twice\n"; done; } >$every/made-up-every.settings
 cuts=$(for task in CoLA MRPC IMDb SST-2 QQP STS-B MNLI QNLI RTE WNLI; do printf '"%s train: 6,000 of 60,000 rows", ' $task; done)
