@@ -385,13 +385,16 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
 {
     const struct planned_model *distilled = model->from ? model->from : model;
     double seconds = mean_seconds(f->run, distilled, NULL);
+    bool any = false;
     for (int i = 0; i < f->run->count; i++) {
         const struct task *task = f->run->sheets[i].task;
         const struct finding *kept = finding_of(f, RETENTION, task->name, model->name);
-        if (finding_counts(kept, model->name))
-            seconds += mean_seconds(f->run, model, task);
+        if (!finding_counts(kept, model->name))
+            continue;
+        seconds += mean_seconds(f->run, model, task);
+        any = true;
     }
-    if (seconds > 0)
+    if (any && seconds > 0)
         add_number(f, MINUTES, NULL, model, seconds / 60);
 }
 static int teacher_layers(const struct run *run)
