@@ -49,7 +49,7 @@ stats kept every ::1 using 2 nooutput
 if (STATS_max > 5 * STATS_min) {
     set logscale x
     set xtics (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-    set xrange [0.8 * STATS_min:1.25 * STATS_max]
+    set xrange [(levels > 0 ? 0.4 : 0.8) * STATS_min:1.25 * STATS_max]
 } else {
     set xrange [0:1.08 * STATS_max]
 }
