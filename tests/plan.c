@@ -138,7 +138,7 @@ static void layers_are_replaced_in_a_kept_teacher(void **state)
     struct plan *plan = PLAN(TINY, "run.extended", "1", "finetune.extended", "student-theseus", "student-theseus.epochs", "7",
                              "mrpc.rate", "2e-5", "finetune.teachers", "1", "finetune.soft", "1", "finetune.temperature", "2");
     const struct planned_stage *stage = plan_stage(plan, "finetune-mrpc-student-theseus-2");
-    assert_true(stage->model->replaces && stage->model->layers == 1 && stage->model->replacing.rate == 0.1);
+    assert_true(stage->model->replaces && stage->model->layers == 1 && stage->model->replacing.rate == 0.5);
     assert_int_equal(stage->need_count, 1);
     const struct planned_stage *teacher = &plan->stages[stage->needs[0]];
     assert_string_equal(teacher->name, "finetune-mrpc-teacher-2");
@@ -274,7 +274,7 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(PLAN(TINY, "student-theseus.from", "student"), "student-theseus: begins as its teacher; expected layers");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.layers", ""), "student-theseus: begins as its teacher; expected layers");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.replacing-share", "1.5"),
-                "expected replacing-rate and replacing-share from 0 to 1, found 0.1 and 1.5");
+                "expected replacing-rate and replacing-share from 0 to 1, found 0.5 and 1.5");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.batch", "0", "run.extended", "1", "finetune.extended", "student-theseus"),
                 "--student-theseus.batch: expected batch to be 1 or more");
     EXPECT_FAIL(PLAN(TINY, "distill.batch", "0"), "--distill.batch: expected batch to be 1 or more");
