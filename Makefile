@@ -77,12 +77,14 @@ export GOMP_SPINCOUNT := 6000
 export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache.c code/tokenizer.c code/corpus.c code/task.c 2>/dev/null | sha256sum | cut -c1-16)
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
-# to it (chapter 50). What is done then is the target with .alone behind its name.
+# to it (chapters/49-start.md). What is done then is the target with .alone behind its name.
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
-BUILDING := tangle build compile check
+BUILDING := tangle stitch build compile check
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
-alone     = $(if $(DRY),,$(1:%=sh code/lock.sh %))
+alone     = $(if $(DRY),,$(placed) $(1:%=sh code/lock.sh %))
+# what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapters/65-writing.md)
+placed    = $(if $(wildcard $(PLACED)),$(PLACED) $(BUILD)/places.tsv)
 export WAIT
 MAKEFLAGS += --no-print-directory
 
@@ -95,7 +97,7 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test live room bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live preview room bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 $(RUNNING) $(BUILDING) $(PACKING):
 	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
 
@@ -121,8 +123,8 @@ whole    = mv $@.new $@
 compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
 included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
 
-# A product and a sum are one step only where the program says so (chapter 21); and clang shall not mind a loop that it
-# cannot vectorise.
+# A product and a sum are one step only where the program says so (chapters/20-kernels-cpu.md); and clang shall not mind a
+# loop that it cannot vectorise.
 STANDARD := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -fopenmp -pthread -ffp-contract=off -Wno-pass-failed
 LIBS     := -lopenblas -ljansson -lutf8proc -lcrypto -lm
 # Open MPI, where it is
@@ -131,20 +133,28 @@ MPI      := $(MPI)
 MPI_LIBS := $(if $(MPI),$(shell pkg-config --libs $(MPI)))
 
 CHAPTERS := $(sort $(wildcard chapters/*.md))
-SOURCES   = $(filter-out code/tangle.c $(if $(MPI),,code/ranks_mpi.c),$(sort $(wildcard code/*.c)))
+SOURCES   = $(filter-out code/tangle.c code/placed.c $(if $(MPI),,code/ranks_mpi.c),$(sort $(wildcard code/*.c)))
 OBJECTS   = $(SOURCES:code/%.c=$(BUILD)/%.o)
 DISTIL   := $(BUILD)/distil
 TANGLE   := $(BUILD)/tangle
+PLACED   := $(BUILD)/placed
 NUMBERED := $(BUILD)/src
 
 # code/ is for people; NUMBERED has the same with #line directives, so that the compiler speaks of the chapters.
 # A tangler that has just tangled a new tangler is built again, and so on until it agrees with itself; under make -n it
 # would never be.
-tangle.alone: $(TANGLE) ## write code/ and figures/ from the chapters
-	$(Q)$(TANGLE) --lines $(NUMBERED) --xref $(BUILD)/xref.json $(CHAPTERS)
+define tangle
+	$(Q)$(TANGLE) $(1) --last $(BUILD)/tangled --lines $(NUMBERED) --xref $(BUILD)/xref.json --places $(BUILD)/places.tsv $(CHAPTERS)
 	$(Q)$(if $(DRY),:,cmp -s code/tangle.c $(TANGLE).c || $(MAKE) tangle.alone)
+endef
 
-$(TANGLE): code/tangle.c FORCE
+tangle.alone: $(TANGLE) $(if $(wildcard code/placed.c),$(PLACED)) ## write code/ and figures/ from the chapters
+	$(call tangle)
+
+stitch.alone: $(TANGLE) ## carry what was edited in code/ and figures/ back into the chapters
+	$(call tangle,--stitch)
+
+$(TANGLE) $(PLACED): $(BUILD)/%: code/%.c FORCE
 	@mkdir -p $(@D)
 	$(Q)[ -x $@ ] && cmp -s $< $@.c || { cp $< $@.new.c && $(CC) -O2 -o $@.new $@.new.c && rm -f $@.c && $(whole) && mv $@.new.c $@.c; }
 
@@ -154,7 +164,7 @@ build.alone: tangle.alone ## compile the trainer
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) $(if $(filter 1,$(V)),,-s) $(DISTIL)
+	$(Q)$(MAKE) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -200,7 +210,7 @@ $(BUILD)/ranks_mpi.o: STANDARD += $(if $(MPI),$(shell pkg-config --cflags $(MPI)
 
 # The experiment ----------------------------------------------------------------------------------------------------
 # `distil plan` reads the profile and makes rules: a target for each stage, tiers of them, the data, and a key for each
-# (chapter 16). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
+# (chapters/46-rules.md). They are made anew each time, and make calls itself to go by them. Times decide nothing here.
 
 SETTINGS := $(if $(filter %.settings,$(call path,PROFILE,$(PROFILE))),$(PROFILE),code/$(PROFILE).settings)
 NAME     := $(basename $(notdir $(PROFILE)))
@@ -247,8 +257,8 @@ $(RUN)/stages/%.json: build FORCE
 else
 include $(PLAN)
 
-# How the plan's rules have data generated, or found, fetched and unpacked (chapter 35); and how they have a stage run, by
-# several processes perhaps (chapter 54), unless its record has its key
+# How the plan's rules have data generated, or found, fetched and unpacked (chapters/30-data.md); and how they have a stage
+# run, by several processes perhaps (chapters/40-several-ranks.md), unless its record has its key
 GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
 FIND     = $(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
     sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
@@ -295,7 +305,7 @@ endif
 # a page of what has come so far; it takes no lock
 live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
 	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
+	$(Q)$(placed) sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
 
 CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
 
@@ -333,9 +343,9 @@ $(WORK)/checks.tsv: $(CHECKED)
 
 export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
-PANDOC = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
-    -M values=$(RUN)/values.json -M values=chapters/published.json -M results=$(RUN) -M xref=$(BUILD)/xref.json \
-    -M command='make report PROFILE=$(NAME)'
+FILTER = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
+    -M values=chapters/published.json -M results=$(RUN) -M command='make report PROFILE=$(NAME)'
+PANDOC = $(FILTER) -M values=$(RUN)/values.json -M xref=$(BUILD)/xref.json
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 
 # results are what `distil results` left, by the sums in results.json; committed ones have no such record
@@ -358,6 +368,11 @@ html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
 	$(sound_results)
 	$(Q)sh code/ready.sh page
 	$(Q)$(MAKE) $(RUN)/report.html
+
+# it writes nowhere else, and takes no lock
+preview: ## keep build/preview/page.html, a page of the chapter that was saved last, until interrupted
+	$(Q)$(call alone,$(BUILD)) $(MAKE) $(TANGLE)
+	$(Q)$(placed) sh code/preview.sh $(BUILD)/preview $(RUN) $(TANGLE) $(FILTER) -t html5 -s --mathml
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
 $(WORK)/weave/key: FORCE
@@ -531,7 +546,7 @@ gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without 
 # Deeper checks: no drift, lint, sanitizers, valgrind, and fuzzers for FUZZ_SECONDS each
 FUZZ_SECONDS ?= 20
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
-FUZZED  = $(filter-out code/tangle.c code/main.c code/fail.c code/ranks_mpi.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
+FUZZED  = $(filter-out code/tangle.c code/placed.c code/main.c code/fail.c code/ranks_mpi.c $(shell grep -l omp.h code/*.c),$(wildcard code/*.c))
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps check installs the tools)

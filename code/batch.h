@@ -1,4 +1,4 @@
-/* Tangled from chapters/31-corpus.md; edit there. */
+/* Tangled from chapters/08-batch.md; edit there. */
 #ifndef BATCH_H
 #define BATCH_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/35-data.md; edit there. */
+/* Tangled from chapters/30-data.md; edit there. */
 #include "cache.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/35-data.md; edit there. */
+/* Tangled from chapters/30-data.md; edit there. */
 #ifndef CACHE_H
 #define CACHE_H
 

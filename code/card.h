@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-cards.md; edit there. */
+/* Tangled from chapters/33-cards.md; edit there. */
 #ifndef CARD_H
 #define CARD_H
 

@@ -1,4 +1,4 @@
-# Tangled from chapters/54-fine-tuning.md; edit there.
+# Tangled from chapters/36-fine-tuning.md; edit there.
 # usage: sh code/choose.sh PROFILE 'RATE...' 'EPOCHS...' [--SECTION.SETTING VALUE]...
 # Fine-tunes teacher and student of a profile, by its name or its path, with each rate
 # and number of epochs, and prints for each task the median score on the rows held back,

@@ -1,4 +1,4 @@
-/* Tangled from chapters/31-corpus.md; edit there. */
+/* Tangled from chapters/25-corpus.md; edit there. */
 #include "corpus.h"
 #include "cache.h"
 #include "fail.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/31-corpus.md; edit there. */
+/* Tangled from chapters/25-corpus.md; edit there. */
 #ifndef CORPUS_H
 #define CORPUS_H
 

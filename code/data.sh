@@ -1,4 +1,4 @@
-# Tangled from chapters/35-data.md; edit there.
+# Tangled from chapters/30-data.md; edit there.
 # usage: sh code/data.sh VIEW KEYS LABEL:WANT... LABEL?:WANT...
 # Makes VIEW a folder of links to the files that are wanted, and KEYS/data-LABEL.key
 # the sums of each label's files. Fetches and unpacks what is due. If a file of LABEL
@@ -176,7 +176,8 @@ download() {
 }
 
 # on a terminal a bar, in a log only what goes wrong
-if [ -t 2 ]; then quiet=--progress-bar; else quiet='--silent --show-error'; fi
+quiet='--silent --show-error'
+[ ! -t "${DISTIL_STDERR:-2}" ] || quiet=--progress-bar
 
 # Accept what was downloaded, or refuse it
 # accept FILE HOME: $partial becomes the file

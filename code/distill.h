@@ -1,4 +1,4 @@
-/* Tangled from chapters/53-distillation.md; edit there. */
+/* Tangled from chapters/35-distillation.md; edit there. */
 #ifndef DISTILL_H
 #define DISTILL_H
 

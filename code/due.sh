@@ -1,4 +1,4 @@
-# Tangled from chapters/50-stages.md; edit there.
+# Tangled from chapters/48-stages.md; edit there.
 # usage: sh code/due.sh run RECORD KEY PROGRAM ARGUMENT...
 #        sh code/due.sh launcher
 #        sh code/due.sh launched PROGRAM ARGUMENT...
@@ -104,7 +104,7 @@ run)
     rm -f "$record"
     copy "${key%.key}.from" "$from"
     # Run the command, and say what has ended it
-    "$@" &
+    "$@" 2>&"${DISTIL_STDERR:-2}" &
     child=$!
     trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
     wait $child

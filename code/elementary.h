@@ -1,4 +1,4 @@
-/* Tangled from chapters/21-kernels-cpu.md; edit there. */
+/* Tangled from chapters/20-kernels-cpu.md; edit there. */
 #ifndef ELEMENTARY_H
 #define ELEMENTARY_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/43-encoder.md; edit there. */
+/* Tangled from chapters/11-encoder.md; edit there. */
 #include "encoder.h"
 #include "fail.h"
 #include "model.h"

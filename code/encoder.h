@@ -1,4 +1,4 @@
-/* Tangled from chapters/43-encoder.md; edit there. */
+/* Tangled from chapters/11-encoder.md; edit there. */
 #ifndef ENCODER_H
 #define ENCODER_H
 

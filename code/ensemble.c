@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-second-distillation.md; edit there. */
+/* Tangled from chapters/37-second-distillation.md; edit there. */
 #include "ensemble.h"
 #include "elementary.h"
 #include "encoder.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-second-distillation.md; edit there. */
+/* Tangled from chapters/37-second-distillation.md; edit there. */
 #ifndef ENSEMBLE_H
 #define ENSEMBLE_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/51-training.md; edit there. */
+/* Tangled from chapters/21-training.md; edit there. */
 #include "feed.h"
 #include "corpus.h"
 #include "fail.h"

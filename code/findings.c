@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-findings.md; edit there. */
+/* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
 #include "fail.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-fine-tuning.md; edit there. */
+/* Tangled from chapters/36-fine-tuning.md; edit there. */
 #include "card.h"
 #include "ensemble.h"
 #include "checkpoint.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/17-forecast.md; edit there. */
+/* Tangled from chapters/47-forecast.md; edit there. */
 #include "forecast.h"
 #include "distill.h"
 #include "estimate.h"

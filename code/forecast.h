@@ -1,4 +1,4 @@
-/* Tangled from chapters/17-forecast.md; edit there. */
+/* Tangled from chapters/47-forecast.md; edit there. */
 #ifndef FORECAST_H
 #define FORECAST_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/29-foreign.md; edit there. */
+/* Tangled from chapters/23-foreign.md; edit there. */
 #include "foreign.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/29-foreign.md; edit there. */
+/* Tangled from chapters/23-foreign.md; edit there. */
 #ifndef FOREIGN_H
 #define FOREIGN_H
 

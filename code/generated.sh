@@ -1,4 +1,4 @@
-# Tangled from chapters/35-data.md; edit there.
+# Tangled from chapters/30-data.md; edit there.
 # usage: sh code/generated.sh VIEW KEYS PROGRAM ARGUMENT...
 # Has PROGRAM make the folder VIEW, which it is told of with --out, unless VIEW is as it
 # was made from KEYS/toyland.key. Leaves the sum of it all in KEYS/data.key.

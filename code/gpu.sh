@@ -1,4 +1,4 @@
-# Tangled from chapters/50-stages.md; edit there.
+# Tangled from chapters/48-stages.md; edit there.
 # usage: sh code/gpu.sh COMMAND...
 # Runs COMMAND with a GPU of this machine and its share of the processors; waits until a
 # GPU is free that no other command of this script has.

@@ -1,4 +1,4 @@
-/* Tangled from chapters/59-probes.md; edit there. */
+/* Tangled from chapters/60-probes.md; edit there. */
 #include "encoder.h"
 #include "fail.h"
 #include "file.h"

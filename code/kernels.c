@@ -1,4 +1,4 @@
-/* Tangled from chapters/20-kernels.md; edit there. */
+/* Tangled from chapters/10-kernels.md; edit there. */
 #include "kernels.h"
 #include "fail.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/22-kernels-cuda.md; edit there. */
+/* Tangled from chapters/41-kernels-cuda.md; edit there. */
 #include "kernels.h"
 
 extern "C" {

@@ -1,4 +1,4 @@
-/* Tangled from chapters/51-training.md; edit there. */
+/* Tangled from chapters/21-training.md; edit there. */
 #ifndef LOADER_H
 #define LOADER_H
 

@@ -1,4 +1,4 @@
-# Tangled from chapters/50-start.md; edit there.
+# Tangled from chapters/49-start.md; edit there.
 # usage: sh code/lock.sh FOLDER COMMAND...
 # Runs COMMAND while nobody else who asks holds FOLDER, and exits with its status. If
 # somebody does, says who, and exits with 1; with WAIT=1, or if the caller holds another

@@ -1,4 +1,4 @@
-/* Tangled from chapters/48-triple-loss.md; edit there. */
+/* Tangled from chapters/16-triple-loss.md; edit there. */
 #ifndef LOSSES_H
 #define LOSSES_H
 

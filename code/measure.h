@@ -1,4 +1,4 @@
-/* Tangled from chapters/55-measures.md; edit there. */
+/* Tangled from chapters/50-measures.md; edit there. */
 #ifndef MEASURE_H
 #define MEASURE_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/33-metrics.md; edit there. */
+/* Tangled from chapters/28-metrics.md; edit there. */
 #ifndef METRICS_H
 #define METRICS_H
 

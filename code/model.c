@@ -1,4 +1,4 @@
-/* Tangled from chapters/42-model-folders.md; edit there. */
+/* Tangled from chapters/32-model-folders.md; edit there. */
 #include "model.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/49-optimizer.md; edit there. */
+/* Tangled from chapters/18-optimizer.md; edit there. */
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/40-parameters.md; edit there. */
+/* Tangled from chapters/09-parameters.md; edit there. */
 #include "parameters.h"
 #include "fail.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/40-parameters.md; edit there. */
+/* Tangled from chapters/09-parameters.md; edit there. */
 #ifndef PARAMETERS_H
 #define PARAMETERS_H
 

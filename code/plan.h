@@ -1,4 +1,4 @@
-/* Tangled from chapters/15-plan.md; edit there. */
+/* Tangled from chapters/45-plan.md; edit there. */
 #ifndef PLAN_H
 #define PLAN_H
 

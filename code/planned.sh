@@ -1,4 +1,4 @@
-# Tangled from chapters/16-rules.md; edit there.
+# Tangled from chapters/46-rules.md; edit there.
 # usage: MAKE=COMMAND DRY= sh code/planned.sh PLAN KEYS GOALS PROGRAM plan OPTION...
 # Has the program write rules of make into the file PLAN, and keys into the folder KEYS,
 # and make reach the GOALS by them. DRY: not empty: leaves nothing.

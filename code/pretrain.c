@@ -1,4 +1,4 @@
-/* Tangled from chapters/52-pretraining.md; edit there. */
+/* Tangled from chapters/34-pretraining.md; edit there. */
 #include "card.h"
 #include "checkpoint.h"
 #include "fail.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/36-questions.md; edit there. */
+/* Tangled from chapters/27-questions.md; edit there. */
 #include "questions.h"
 #include "cache.h"
 #include "fail.h"

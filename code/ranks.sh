@@ -1,4 +1,4 @@
-# Tangled from chapters/54-several-ranks.md; edit there.
+# Tangled from chapters/40-several-ranks.md; edit there.
 # usage: sh code/ranks.sh RANKS PROGRAM COMMAND OPTION...
 # Has so many ranks run PROGRAM COMMAND together, by Open MPI's mpirun, and exits with
 # their status; 1, saying so, if a signal has ended one of them. Where something is

@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-several-ranks.md; edit there. */
+/* Tangled from chapters/40-several-ranks.md; edit there. */
 #include "fail.h"
 #include "ranks.h"
 

@@ -1,4 +1,4 @@
-# Tangled from chapters/50-start.md; edit there.
+# Tangled from chapters/49-start.md; edit there.
 # usage: sh code/ready.sh book FOLDER
 #        sh code/ready.sh page
 # Sees that the programs are there that set the book, or its one page of HTML; for the

@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-start.md; edit there. */
+/* Tangled from chapters/49-start.md; edit there. */
 #ifndef ROOM_H
 #define ROOM_H
 

@@ -1,4 +1,4 @@
-# Tangled from chapters/50-start.md; edit there.
+# Tangled from chapters/49-start.md; edit there.
 # usage: sh code/room.sh RUN DATA CACHE RECORDS COMMAND...
 # Refuses a run for which the disk is too small: COMMAND prints the bytes of its models,
 # RECORDS stages leave theirs in RUN, and the texts in DATA their pieces in CACHE.

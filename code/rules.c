@@ -1,4 +1,4 @@
-/* Tangled from chapters/16-rules.md; edit there. */
+/* Tangled from chapters/46-rules.md; edit there. */
 #include "rules.h"
 #include "fail.h"
 #include "file.h"
@@ -204,10 +204,10 @@ static void write_data(FILE *stream, const struct rules *rules)
 
 /* Write what a stage is made from */
 static const char *const apart[] = {
-    "tangle", "main", "rules", "room", "pretrain", "distill", "finetune", "results",
-    "run", "measure", "tables", "values", "verdicts", "findings", "trust", "verify",
-    "artifact", "bench", "estimate", "watch", "toyland", "tokenize", "inspect",
-    "gradients", "live", "forecast"};
+    "tangle", "placed", "main", "rules", "room", "pretrain", "distill", "finetune",
+    "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust",
+    "verify", "artifact", "bench", "estimate", "watch", "toyland", "tokenize",
+    "inspect", "gradients", "live", "forecast"};
 
 static bool is_apart(const char *path)
 {

@@ -1,4 +1,4 @@
-/* Tangled from chapters/16-rules.md; edit there. */
+/* Tangled from chapters/46-rules.md; edit there. */
 #ifndef RULES_H
 #define RULES_H
 

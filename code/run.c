@@ -1,4 +1,4 @@
-/* Tangled from chapters/55-run.md; edit there. */
+/* Tangled from chapters/51-run.md; edit there. */
 #include "run.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/41-safetensors.md; edit there. */
+/* Tangled from chapters/31-safetensors.md; edit there. */
 #include "safetensors.h"
 #include "fail.h"
 #include "file.h"

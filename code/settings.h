@@ -1,4 +1,4 @@
-/* Tangled from chapters/14-settings.md; edit there. */
+/* Tangled from chapters/44-settings.md; edit there. */
 #ifndef SETTINGS_H
 #define SETTINGS_H
 

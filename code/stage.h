@@ -1,4 +1,4 @@
-/* Tangled from chapters/50-stages.md; edit there. */
+/* Tangled from chapters/48-stages.md; edit there. */
 #ifndef STAGE_H
 #define STAGE_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-results.md; edit there. */
+/* Tangled from chapters/53-results-program.md; edit there. */
 #include "fail.h"
 #include "file.h"
 #include "results.h"

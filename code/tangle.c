@@ -1,4 +1,4 @@
-/* Tangled from chapters/11-tangler.md; edit there. */
+/* Tangled from chapters/64-tangler.md; edit there. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Describe chunks and their lines */
@@ -18,10 +19,11 @@ struct piece {
 
 struct line {
     const struct chunk *owner;
-    int piece, number;   /* pieces count from 0, numbers from 1 */
-    char *text;          /* of a mention, only the indentation */
-    const char *mention; /* the name that is mentioned here; NULL: none */
-    struct chunk *used;  /* the chunk of that name */
+    int piece, number;     /* pieces count from 0, numbers from 1 */
+    char *text;            /* of a mention, only the indentation */
+    const char *mention;   /* the name that is mentioned here; NULL: none */
+    struct chunk *used;    /* the chunk of that name */
+    struct change *change; /* by edits of the files it is in; NULL: not asked yet */
 };
 
 struct chunk {
@@ -42,6 +44,7 @@ struct book {
     int chunk_count;
     char **paths; /* of the chapters */
     int path_count;
+    struct text *texts; /* the chapters themselves; NULL: they are in their files */
     int errors;
 };
 
@@ -49,7 +52,6 @@ static const char *line_path(const struct line *line)
 {
     return line->owner->pieces[line->piece].path;
 }
-
 /* Give up on the machine */
 static void give_up(const char *subject, const char *reason)
 {
@@ -87,6 +89,64 @@ static char *join(const char *a, const char *b, const char *c, const char *d)
     char *text = grow(NULL, 0, size);
     snprintf(text, size, "%s%s%s%s", a, b, c, d);
     return text;
+}
+/* Keep a text in memory */
+struct text {
+    char *bytes; /* a NUL follows them */
+    size_t size;
+};
+
+/* text_open: a stream into the text, which is complete when the stream is closed. */
+static FILE *text_open(struct text *text)
+{
+    FILE *stream = open_memstream(&text->bytes, &text->size);
+    if (!stream)
+        give_up("memory", "ran out");
+    return stream;
+}
+
+static void text_close(FILE *stream)
+{
+    if (fclose(stream))
+        give_up("memory", "ran out");
+}
+
+/* text_read: what the stream holds, up to its end. */
+static struct text text_read(FILE *stream)
+{
+    struct text text;
+    FILE *copy = text_open(&text);
+    for (int c; (c = getc(stream)) != EOF;)
+        putc(c, copy);
+    text_close(copy);
+    return text;
+}
+/* file_read: whether there is such a file; if so, text is what it holds. */
+static bool file_read(const char *path, struct text *text)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return false;
+    *text = text_read(file);
+    if (ferror(file))
+        give_up(path, strerror(errno));
+    fclose(file);
+    return true;
+}
+
+/* first_difference: the first line, from 1, where two texts differ; 0: none. */
+static int first_difference(const struct text *a, const struct text *b)
+{
+    size_t i = 0;
+    int line = 1;
+    for (; i < a->size && i < b->size && a->bytes[i] == b->bytes[i]; i++)
+        line += a->bytes[i] == '\n';
+    return i == a->size && i == b->size ? 0 : line;
+}
+
+static bool text_same(const struct text *a, const struct text *b)
+{
+    return !first_difference(a, b);
 }
 
 /* Understand the lines of a chapter */
@@ -304,7 +364,9 @@ static void line_add(struct book *book, struct chunk *chunk, int number, char *t
     if (header_parse(text, &name))
         fault(book, path, number, "chunk \"%s\" needs a fence of its own", name);
     const char *mention = mention_parse(text);
-    struct line line = { chunk, chunk->piece_count - 1, number, text, mention, NULL };
+    struct line line = {
+        chunk, chunk->piece_count - 1, number, text, mention, NULL, NULL,
+    };
     chunk->lines = grow(chunk->lines, chunk->line_count, sizeof *chunk->lines);
     chunk->lines[chunk->line_count++] = line;
 }
@@ -483,11 +545,12 @@ static void book_check(struct book *book, bool strict)
         book->errors += strict;
     }
 }
-
 /* Expand a file */
 struct row {
     char *text;
-    const struct line *line; /* where it is from; of a note, the mention */
+    struct line *line; /* where it is from; of a note, the mention */
+    const char *indent; /* that the mentions above it add up to */
+    int under;          /* the row that is the note of its chunk; -1: none */
     bool note;
     bool joined; /* goes on with what the row before began: a macro, or a comment */
 };
@@ -514,11 +577,10 @@ struct output {
     struct tokens code, directives;
 };
 
-static void row_add(struct output *output, const struct line *line, bool note,
-                    char *text)
+static void row_add(struct output *output, struct row row)
 {
     output->rows = grow(output->rows, output->count, sizeof *output->rows);
-    output->rows[output->count++] = (struct row){ text, line, note, false };
+    output->rows[output->count++] = row;
 }
 static bool is_c(const char *language)
 {
@@ -548,22 +610,27 @@ static bool goes_on(const char *text)
     return length && text[length - 1] == '\\';
 }
 
-static void expand(struct output *output, const struct chunk *chunk, const char *indent)
+static void expand(struct output *output, const struct chunk *chunk, const char *indent,
+                   int under)
 {
     for (int i = 0; i < chunk->line_count && output->steps++ < MOST_LINES; i++) {
-        const struct line *line = &chunk->lines[i];
-        if (!line->used) {
-            const char *before = *line->text ? indent : "";
-            row_add(output, line, false, join(before, line->text, "", ""));
+        struct row row = { NULL, &chunk->lines[i], indent, under, false, false };
+        const char *own = row.line->text; /* of a mention, its indentation */
+        if (!row.line->used) {
+            row.text = join(*own ? indent : "", own, "", "");
+            row_add(output, row);
             continue;
         }
-        const char *deeper = join(indent, line->text, "", "");
-        char *note = comment(output->file->language, deeper, line->mention);
-        if (note && (!output->count || !goes_on(output->rows[output->count - 1].text)))
-            row_add(output, line, true, note);
-        expand(output, line->used, deeper);
+        const char *deeper = join(indent, own, "", "");
+        row.text = comment(output->file->language, deeper, row.line->mention);
+        row.note = row.text &&
+                   !(output->count && goes_on(output->rows[output->count - 1].text));
+        if (row.note)
+            row_add(output, row);
+        expand(output, row.line->used, deeper, row.note ? output->count - 1 : under);
     }
 }
+
 /* Print the committed form */
 /* banner: a comment; NULL in a language that has none. */
 static char *banner(const struct output *output)
@@ -1003,46 +1070,24 @@ static void print_references(FILE *stream, const struct book *book,
     }
     fputs("]\n}\n", stream);
 }
+/* Print the places */
+static void print_places(FILE *stream, const struct output *outputs, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct output *output = &outputs[i];
+        int top = banner(output) ? 2 : 1;
+        for (int k = 0; k < output->count && !is_c(output->file->language); k++) {
+            const struct line *line = output->rows[k].line;
+            fprintf(stream, "%s\t%d\t%s\t%d\n", output->file->name, k + top,
+                    line_path(line), line->number);
+        }
+    }
+}
 
 /* Write a file if it changed */
-struct text {
-    char *bytes;
-    size_t size;
-};
-
-/* text_open: a stream into the text, which is complete when the stream is closed. */
-static FILE *text_open(struct text *text)
-{
-    FILE *stream = open_memstream(&text->bytes, &text->size);
-    if (!stream)
-        give_up("memory", "ran out");
-    return stream;
-}
-
-static void text_close(FILE *stream)
-{
-    if (fclose(stream))
-        give_up("memory", "ran out");
-}
-
 static const char *path_in(const char *folder, const char *name)
 {
     return strcmp(folder, ".") ? join(folder, "/", name, "") : name;
-}
-
-/* first_difference: the first line, from 1, where the file is not the text; 0: there is
-   none; -1: there is no such file. */
-static int first_difference(const char *path, const struct text *text)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return -1;
-    const char *here = text->bytes, *end = here + text->size;
-    int c, line = 1;
-    while ((c = getc(file)) != EOF && here < end && c == (unsigned char)*here)
-        line += *here++ == '\n';
-    fclose(file);
-    return c == EOF && here == end ? 0 : line;
 }
 
 static void make_folders(const char *path)
@@ -1057,7 +1102,8 @@ static void make_folders(const char *path)
 
 static void file_write(const char *path, const struct text *text)
 {
-    if (!first_difference(path, text))
+    struct text here;
+    if (file_read(path, &here) && text_same(&here, text))
         return;
     make_folders(path);
     const char *partial = join(path, ".partial", "", "");
@@ -1071,19 +1117,31 @@ static void file_write(const char *path, const struct text *text)
         give_up(path, strerror(error));
     }
 }
+/* place_behind: "chapter:line" that this line of the committed form is from. */
+static const char *place_behind(const struct output *output, int line)
+{
+    int row = line - (banner(output) ? 2 : 1), number = output->file->pieces[0].header;
+    const char *path = output->file->pieces[0].path;
+    char digits[12];
+    if (row >= 0 && row < output->count) {
+        path = line_path(output->rows[row].line);
+        number = output->rows[row].line->number;
+    }
+    snprintf(digits, sizeof digits, "%d", number);
+    return join(path, ":", digits, "");
+}
+
 static void file_check(struct book *book, const char *path, const struct text *text,
                        const struct output *output)
 {
     const struct piece *piece = &output->file->pieces[0];
-    int line = first_difference(path, text), row = line - (banner(output) ? 2 : 1);
-    bool in_row = row >= 0 && row < output->count;
-    const struct line *right = in_row ? output->rows[row].line : NULL;
-    if (line < 0)
+    struct text here;
+    bool there = file_read(path, &here);
+    int line = there ? first_difference(&here, text) : 0;
+    if (!there)
         fault(book, piece->path, piece->header, "%s is missing", path);
-    else if (right)
-        fault(book, path, line, "differs from %s:%d", line_path(right), right->number);
     else if (line)
-        fault(book, path, line, "differs from %s:%d", piece->path, piece->header);
+        fault(book, path, line, "differs from %s", place_behind(output, line));
 }
 /* Sweep out what no chunk makes */
 /* is_left_over: whether a file was tangled from a chapter that was read, or is gone. */
@@ -1127,22 +1185,26 @@ static void sweep(struct book *book, const char *folder, const char *prefix, boo
 
 /* Read the command line */
 static const char help[] =
-    "usage: tangle [--check] [--strict] [-o DIR] [--lines DIR] [--xref FILE] FILE...\n"
+    "usage: tangle [OPTION]... FILE...\n"
     "Takes the source out of chapters, in the order of their names.\n"
     "\n"
-    "  -o DIR       write code/ and figures/ in DIR; by default here\n"
-    "  --lines DIR  write C and CUDA files into DIR, too, with #line directives\n"
-    "  --xref FILE  write where chunks and identifiers are defined and used, as JSON\n"
-    "  --check      write nothing; fail if code/ or figures/ would change\n"
-    "  --strict     fail if a chunk is never used\n"
-    "  --help       print this\n"
+    "  -o DIR         write code/ and figures/ in DIR; by default here\n"
+    "  --last DIR     keep there what was written last, and refuse to write over what\n"
+    "                 was edited since\n"
+    "  --stitch       carry such edits back into the chapters first\n"
+    "  --lines DIR    write C and CUDA files into DIR, too, with #line directives\n"
+    "  --xref FILE    write as JSON where chunks and identifiers are and are used\n"
+    "  --places FILE  write where each line of the other files is from, as a table\n"
+    "  --check        write nothing; fail if code/ or figures/ would change\n"
+    "  --strict       fail if a chunk is never used\n"
+    "  --help         print this\n"
     "\n"
     "A file that would not change is not touched; one that no chunk makes is removed.\n"
     "Exit status: 0 all is well; 1 something is not; 2 wrong usage.\n";
 
 struct options {
-    bool check, strict;
-    const char *folder, *lines, *references;
+    bool check, strict, stitch;
+    const char *folder, *last, *lines, *references, *places;
 };
 
 static void misused(const char *problem, const char *argument)
@@ -1151,16 +1213,32 @@ static void misused(const char *problem, const char *argument)
     fprintf(stderr, "tangle: %s%s\n%.*s\n", problem, argument, line, help);
     exit(2);
 }
+/* option_value: where the name goes that follows this option; NULL: none does. */
+static const char **option_value(struct options *options, const char *option)
+{
+    return !strcmp(option, "-o")         ? &options->folder
+           : !strcmp(option, "--last")   ? &options->last
+           : !strcmp(option, "--lines")  ? &options->lines
+           : !strcmp(option, "--xref")   ? &options->references
+           : !strcmp(option, "--places") ? &options->places
+                                         : NULL;
+}
+
+static void options_agree(const struct options *options)
+{
+    bool writes = options->lines || options->references || options->places;
+    if (options->check && (writes || options->last))
+        misused("--check writes nothing: no --last, --lines, --xref or --places", "");
+    if (options->stitch && !options->last)
+        misused("--stitch needs --last", "");
+}
 /* options_read: the options, and in the book the paths of the chapters. */
 static struct options options_read(char **arguments, struct book *book)
 {
     struct options options = { .folder = "." };
     book->paths = arguments;
     for (; *arguments; arguments++) {
-        const char **value = !strcmp(*arguments, "-o")        ? &options.folder
-                             : !strcmp(*arguments, "--lines") ? &options.lines
-                             : !strcmp(*arguments, "--xref")  ? &options.references
-                                                              : NULL;
+        const char **value = option_value(&options, *arguments);
         if (value && !(*value = *++arguments))
             misused("a name must follow ", arguments[-1]);
         else if (value)
@@ -1169,6 +1247,8 @@ static struct options options_read(char **arguments, struct book *book)
             options.check = true;
         else if (!strcmp(*arguments, "--strict"))
             options.strict = true;
+        else if (!strcmp(*arguments, "--stitch"))
+            options.stitch = true;
         else if (!strcmp(*arguments, "--help"))
             exit(fputs(help, stdout) < 0);
         else if (**arguments == '-')
@@ -1178,11 +1258,10 @@ static struct options options_read(char **arguments, struct book *book)
     }
     if (!book->path_count)
         misused("expected chapters", "");
-    if (options.check && (options.lines || options.references))
-        misused("--check writes nothing, neither --lines nor --xref", "");
+    options_agree(&options);
     return options;
 }
-/* Tangle */
+/* Read and expand the book */
 static int path_compare(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -1192,7 +1271,9 @@ static void book_read(struct book *book)
 {
     qsort(book->paths, (size_t)book->path_count, sizeof *book->paths, path_compare);
     for (int i = 0; i < book->path_count; i++) {
-        FILE *file = fopen(book->paths[i], "rb");
+        struct text *text = book->texts ? &book->texts[i] : NULL;
+        FILE *file = text ? fmemopen(text->bytes, text->size, "r")
+                          : fopen(book->paths[i], "rb");
         if (!file)
             give_up(book->paths[i], strerror(errno));
         chapter_read(book, book->paths[i], file);
@@ -1201,7 +1282,6 @@ static void book_read(struct book *book)
         fclose(file);
     }
 }
-
 /* book_expand: the files of a book without faults, count of them. */
 static struct output *book_expand(struct book *book, int *count)
 {
@@ -1212,7 +1292,7 @@ static struct output *book_expand(struct book *book, int *count)
         if (!name_file(chunk->name))
             continue;
         struct output output = { .file = chunk };
-        expand(&output, chunk, "");
+        expand(&output, chunk, "", -1);
         if (output.steps > MOST_LINES)
             fault(book, chunk->pieces[0].path, chunk->pieces[0].header,
                   "%s expands to more than %d lines", chunk->name, MOST_LINES);
@@ -1223,55 +1303,682 @@ static struct output *book_expand(struct book *book, int *count)
     }
     return outputs;
 }
+/* book_open: reads, checks, expands; the files, count of them, or NULL and faults. */
+static struct output *book_open(struct book *book, bool strict, int *count)
+{
+    book_read(book);
+    book_check(book, strict);
+    struct output *outputs = book->errors ? NULL : book_expand(book, count);
+    return book->errors ? NULL : outputs;
+}
+
+/* output_text: the committed form of a file. */
+static struct text output_text(const struct output *output)
+{
+    struct text text;
+    FILE *stream = text_open(&text);
+    print_committed(stream, output);
+    text_close(stream);
+    return text;
+}
+/* Notice what was edited */
+/* command_read: what a command of the shell writes; returns its exit status. */
+static int command_read(const char *command, struct text *written)
+{
+    FILE *stream = popen(command, "r");
+    if (!stream)
+        give_up(command, strerror(errno));
+    *written = text_read(stream);
+    int status = pclose(stream);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* committed_read: whether the last commit has such a file; if so, text is that. */
+static bool committed_read(const struct options *options, const char *name,
+                           struct text *text)
+{
+    const char *command = join("git cat-file blob HEAD:./", name, " 2>/dev/null", "");
+    return !strcmp(options->folder, ".") && command_read(command, text) == 0;
+}
+/* edited_read: whether the file was edited; if so, text is what it holds. now: what the
+   chapters give; NULL: they have no such file. */
+static bool edited_read(const struct options *options, const char *name,
+                        const struct text *now, struct text *text)
+{
+    struct text other;
+    if (!file_read(path_in(options->folder, name), text))
+        return false;
+    if (now && text_same(text, now))
+        return false;
+    if (file_read(path_in(options->last, name), &other) && text_same(text, &other))
+        return false;
+    return !(committed_read(options, name, &other) && text_same(text, &other));
+}
+/* refuse_orphans: a fault for each file of a folder, "code" or "figures", that no chunk
+   makes any more, and that was edited. */
+static void refuse_orphans(struct book *book, const char *folder,
+                           const struct options *options)
+{
+    struct dirent **entries;
+    struct text edited;
+    int count = scandir(path_in(options->folder, folder), &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        const char *name = join(folder, "/", entries[i]->d_name, "");
+        const char *path = path_in(options->folder, name);
+        if (name_fault(name) || chunk_find(book, name) || !is_left_over(book, path))
+            continue;
+        if (edited_read(options, name, NULL, &edited))
+            fault(book, path, 1, "was edited, and no chunk makes it any more; 'rm %s' "
+                  "drops it", path);
+    }
+}
+/* refuse_edits: a fault of the book for each file that was edited. */
+static void refuse_edits(struct book *book, const struct output *outputs, int count,
+                         const struct options *options)
+{
+    struct text edited;
+    for (int i = 0; i < count; i++) {
+        const char *name = outputs[i].file->name;
+        const char *path = path_in(options->folder, name);
+        struct text now = output_text(&outputs[i]);
+        if (!edited_read(options, name, &now, &edited))
+            continue;
+        int line = first_difference(&edited, &now);
+        fault(book, path, line, "was edited, and is from %s; 'make stitch' carries the "
+              "edit back, 'rm %s' drops it", place_behind(&outputs[i], line), path);
+    }
+    refuse_orphans(book, "code", options);
+    refuse_orphans(book, "figures", options);
+}
+/* Carry edits back */
+/* The lines of the edited file that stand for a line of the tangled one. */
+struct share {
+    int first, count; /* they count from 0 */
+    int own;          /* the one that is the line itself, maybe changed; -1: none is */
+};
+
+struct edit {
+    struct book *book;
+    const struct output *output;
+    const char *path;
+    struct text now, text; /* what the chapters give, and what they shall give */
+    char **lines;          /* of that text */
+    int count;
+    int top; /* 1: the first line is a banner; else 0 */
+    struct share *shares; /* one for each line of what the chapters give */
+    bool clashes;         /* with another use of one of its chunks */
+};
+
+/* What becomes of a chapter's line. */
+struct change {
+    const char **texts; /* the lines that stand for it, as in the chapter */
+    int count;
+    const char *path; /* of a file that has it, */
+    int number;       /* and where */
+};
+
+/* Lay texts side by side */
+static char desk[] = "/tmp/tangle-XXXXXX";
+static const char *const desk_names[] = { "now", "base", "edited", "wanted" };
+
+static void desk_clear(void)
+{
+    for (int i = 0; i < 4; i++)
+        remove(path_in(desk, desk_names[i]));
+    rmdir(desk);
+}
+
+static void desk_open(void)
+{
+    if (!mkdtemp(desk))
+        give_up(desk, strerror(errno));
+    atexit(desk_clear);
+}
+
+/* desk_run: what a command says in that folder; returns its exit status. */
+static int desk_run(const char *command, struct text *said)
+{
+    return command_read(join("cd ", desk, " && ", command), said);
+}
+/* Take in what the chapters have changed as well */
+/* base_read: what a file was before it was edited. */
+static struct text base_read(const struct options *options, const char *name,
+                             const struct text *now)
+{
+    struct text last, committed;
+    bool kept = file_read(path_in(options->last, name), &last);
+    if (kept && text_same(&last, now))
+        return *now;
+    if (committed_read(options, name, &committed) &&
+        (!kept || text_same(&committed, now)))
+        return committed;
+    return kept ? last : *now;
+}
+static void report_clash(struct edit *edit)
+{
+    struct text said;
+    int line = 1;
+    desk_run("diff3 -a edited base now", &said);
+    const char *mark = strncmp(said.bytes, "====\n", 5)
+                           ? strstr(said.bytes, "\n====\n") : said.bytes - 1;
+    if (mark)
+        sscanf(mark + 6, "1:%d", &line);
+    fault(edit->book, edit->path, line, "was edited, and so was its chapter, near %s",
+          place_behind(edit->output, line));
+}
+
+/* edit_read: what a file holds, and what the chapters shall give. */
+static struct edit edit_read(struct book *book, const struct output *output,
+                             const struct options *options)
+{
+    const char *name = output->file->name;
+    struct edit edit = { .book = book, .output = output };
+    edit.path = path_in(options->folder, name);
+    edit.now = edit.text = output_text(output);
+    edit.top = banner(output) != NULL;
+    if (!edited_read(options, name, &edit.now, &edit.text))
+        return edit;
+    struct text base = base_read(options, name, &edit.now);
+    if (text_same(&base, &edit.now))
+        return edit;
+    file_write(path_in(desk, "edited"), &edit.text);
+    file_write(path_in(desk, "base"), &base);
+    file_write(path_in(desk, "now"), &edit.now);
+    int status = desk_run("diff3 -a -m edited base now", &edit.text);
+    if (status > 1)
+        give_up("diff3", "failed");
+    if (status == 1) {
+        report_clash(&edit);
+        edit.text = edit.now;
+    }
+    return edit;
+}
+/* Read the hunks of diff */
+/* Lines [old, old + old_count) became [new, new + new_count), from 0. */
+struct hunk {
+    int old, old_count, new, new_count;
+};
+
+static const char *range_parse(const char *text, int *first, int *last)
+{
+    char *end;
+    *first = *last = (int)strtol(text, &end, 10);
+    if (*end == ',')
+        *last = (int)strtol(end + 1, &end, 10);
+    return end;
+}
+
+/* hunk_parse: whether a line of diff's heads a hunk, as in 12,14c15 or 8a9,10. */
+static bool hunk_parse(const char *text, struct hunk *hunk)
+{
+    int a, b, c, d;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    const char *kind = range_parse(text, &a, &b);
+    range_parse(kind + 1, &c, &d);
+    bool added = *kind == 'a', deleted = *kind == 'd';
+    *hunk = (struct hunk){ a - !added, added ? 0 : b - a + 1,
+                           c - !deleted, deleted ? 0 : d - c + 1 };
+    return true;
+}
+/* Share out the lines of an edited file */
+/* row_at: the row that is this line of the file, from 0; NULL: the banner, or none. */
+static const struct row *row_at(const struct edit *edit, int line)
+{
+    int row = line - edit->top;
+    return row >= 0 && row < edit->output->count ? &edit->output->rows[row] : NULL;
+}
+
+/* is_next: whether the lines of two rows follow each other in a piece. */
+static bool is_next(const struct row *row, const struct row *next)
+{
+    return next->line == row->line + 1 && next->line->owner == row->line->owner &&
+           next->line->piece == row->line->piece;
+}
+
+static bool in_one_piece(const struct edit *edit, const struct hunk *hunk)
+{
+    const struct row *before = NULL;
+    for (int i = hunk->old; i < hunk->old + hunk->old_count; i++) {
+        const struct row *row = row_at(edit, i);
+        if (!row || row->note || (before && !is_next(before, row)))
+            return false;
+        before = row;
+    }
+    return true;
+}
+static void hunk_share(struct edit *edit, const struct hunk *hunk)
+{
+    int old = hunk->old_count, new = hunk->new_count;
+    if (old && new && old != new && !in_one_piece(edit, hunk))
+        fault(edit->book, edit->path, hunk->new + 1,
+              "%d lines from %s on became %d, and are not all of one chunk", old,
+              place_behind(edit->output, hunk->old + 1), new);
+    for (int i = 0; i < old; i++)
+        edit->shares[hunk->old + i] =
+            old == new ? (struct share){ hunk->new + i, 1, hunk->new + i }
+                       : (struct share){ hunk->new + (i ? new : 0), i ? 0 : new, -1 };
+}
+
+/* pair: lines that are no part of a hunk stand for themselves, up to the line old. */
+static void pair(struct edit *edit, int *old, int *new, int until)
+{
+    for (; *old < until; (*old)++, (*new)++)
+        edit->shares[*old] = (struct share){ *new, 1, *new };
+}
+/* hunks_read: what diff says of a file; nothing of one that was not edited. */
+static struct text hunks_read(const struct edit *edit)
+{
+    struct text said = { "", 0 };
+    if (text_same(&edit->now, &edit->text))
+        return said;
+    file_write(path_in(desk, "now"), &edit->now);
+    file_write(path_in(desk, "wanted"), &edit->text);
+    if (desk_run("diff -a -w now wanted", &said) > 1)
+        give_up("diff", "failed");
+    return said;
+}
+
+/* edit_share: gives each line of the edited file to a line of the tangled one; but
+   those that were inserted have yet to be given. */
+static void edit_share(struct edit *edit)
+{
+    int total = edit->top + edit->output->count, old = 0, new = 0;
+    struct text said = hunks_read(edit);
+    struct hunk hunk;
+    edit->shares = grow(NULL, 0, ((size_t)total + 1) * sizeof *edit->shares);
+    for (const char *line = said.bytes; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (!hunk_parse(line, &hunk))
+            continue;
+        pair(edit, &old, &new, hunk.old);
+        hunk_share(edit, &hunk);
+        old += hunk.old_count;
+        new += hunk.new_count;
+    }
+    pair(edit, &old, &new, total);
+}
+/* Find the indentation of a chunk */
+/* indent_now: the indentation that the chunk of a row has in the edited file. */
+static const char *indent_now(const struct edit *edit, const struct row *row)
+{
+    if (row->under < 0)
+        return row->indent;
+    const struct row *note = &edit->output->rows[row->under];
+    int own = edit->shares[edit->top + row->under].own;
+    if (own < 0) /* which is a fault, and reported as one */
+        return row->indent;
+    size_t before = strlen(note->indent) + strlen(note->line->text);
+    char *space = join(edit->lines[own], "", "", "");
+    space[strspn(space, " \t")] = 0;
+    return join(space, row->indent + before, "", "");
+}
+
+/* stripped: the line without that indentation; NULL: it has none. */
+static const char *stripped(const char *line, const char *indent)
+{
+    size_t length = *line ? strlen(indent) : 0;
+    return strncmp(line, indent, length) ? NULL : line + length;
+}
+
+/* fit: whether lines [first, last) of the edited file may stand in the row's chunk. */
+static bool fit(const struct edit *edit, const struct row *row, int first, int last)
+{
+    const char *indent = indent_now(edit, row);
+    for (int i = first; i < last; i++)
+        if (!stripped(edit->lines[i], indent))
+            return false;
+    return true;
+}
+/* Give inserted lines to a chunk */
+enum side { NEITHER, ABOVE, BELOW };
+
+/* gap_side: whether lines [first, last) of the edited file, in front of a line of the
+   tangled one, go with the row above or with that below. */
+static enum side gap_side(const struct edit *edit, int line, int first, int last)
+{
+    const struct row *above = row_at(edit, line - 1), *below = row_at(edit, line);
+    if (below && (!above || above->note))
+        return line < edit->top ? NEITHER : BELOW;
+    if (!above || above->note)
+        return NEITHER;
+    if (!below)
+        return above->line->owner == edit->output->file ? ABOVE : NEITHER;
+    if (is_next(above, below))
+        return ABOVE;
+    const struct line *mention = below->line - 1;
+    bool follows = below->line > below->line->owner->lines &&
+                   mention->used == above->line->owner;
+    bool fits = fit(edit, above, first, last) || !fit(edit, below, first, last);
+    return follows && !fits ? BELOW : NEITHER;
+}
+static void gap_share(struct edit *edit, int line, int first, int last)
+{
+    const struct row *above = row_at(edit, line - 1), *below = row_at(edit, line);
+    switch (gap_side(edit, line, first, last)) {
+    case ABOVE:
+        edit->shares[line - 1].count += last - first;
+        break;
+    case BELOW:
+        edit->shares[line].first = first;
+        edit->shares[line].count += last - first;
+        break;
+    case NEITHER:
+        fault(edit->book, edit->path, first + 1,
+              "what was inserted may belong behind %s or before %s; put it there",
+              above ? place_behind(edit->output, line) : "the first line",
+              below ? place_behind(edit->output, line + 1) : "the end");
+    }
+}
+
+static void gaps_share(struct edit *edit)
+{
+    int total = edit->top + edit->output->count;
+    for (int i = 0, end = 0; i <= total; i++) {
+        int start = i < total ? edit->shares[i].first : edit->count;
+        if (end < start)
+            gap_share(edit, i, end, start);
+        if (i < total)
+            end = edit->shares[i].first + edit->shares[i].count;
+    }
+}
+/* Say what a row becomes */
+static bool is_named(const char *text)
+{
+    const char *name;
+    return header_parse(join(text, "", "", ""), &name) ||
+           mention_parse(join(text, "", "", ""));
+}
+
+/* mention_of: the line of a chapter that mentions a chunk, behind that indentation. */
+static const char *mention_of(const struct line *line, const char *indent)
+{
+    return join(indent, "<<", line->mention, ">>");
+}
+
+/* note_text: the mention that a note of the edited file stands for; NULL: it is not the
+   note any more. */
+static const char *note_text(const struct row *row, const char *text)
+{
+    size_t space = strspn(text, " \t");
+    if (strcmp(row->text + strspn(row->text, " \t"), text + space))
+        return NULL;
+    char *indent = join(text, "", "", "");
+    indent[space] = 0;
+    return mention_of(row->line, indent);
+}
+static struct change row_change(struct edit *edit, int line)
+{
+    const struct row *row = row_at(edit, line);
+    const struct share *share = &edit->shares[line];
+    struct change change = { NULL, 0, edit->path, share->first + 1 };
+    const char *indent = indent_now(edit, row);
+    bool noted = !row->note;
+    for (int i = share->first; i < share->first + share->count; i++) {
+        const char *text = stripped(edit->lines[i], indent);
+        if (!text || is_named(text))
+            fault(edit->book, edit->path, i + 1, "%s in chunk \"%s\", at %s",
+                  text ? "would be a mention or a header" : "stands too far left",
+                  row->line->owner->name, place_behind(edit->output, line + 1));
+        if (text && row->note && i == share->own) {
+            text = note_text(row, text);
+            noted = text != NULL;
+        }
+        change.texts = grow(change.texts, change.count, sizeof *change.texts);
+        change.texts[change.count++] = text;
+    }
+    if (!noted)
+        fault(edit->book, edit->path, share->first + 1,
+              "a comment that names a chunk was here; its mention is at %s",
+              place_behind(edit->output, line + 1));
+    return change;
+}
+/* Hold the uses of a chunk against each other */
+static bool change_same(const struct change *a, const struct change *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (int i = 0; i < a->count; i++)
+        if (strcmp(a->texts[i], b->texts[i]))
+            return false;
+    return true;
+}
+
+static void line_change(struct edit *edit, struct line *line, struct change change)
+{
+    const struct change *other = line->change;
+    if (!other) {
+        line->change = grow(NULL, 0, sizeof change);
+        *line->change = change;
+    } else if (!edit->clashes && !change_same(&change, other)) {
+        edit->clashes = true;
+        fault(edit->book, change.path, change.number,
+              "chunk \"%s\" is also used at %s:%d, and is not the same there; "
+              "edit both alike", line->owner->name, other->path, other->number);
+    }
+}
+/* edit_lines: the lines of a text, which end in a newline each. */
+static void edit_lines(struct edit *edit)
+{
+    const struct text *text = &edit->text;
+    if (strlen(text->bytes) < text->size)
+        fault(edit->book, edit->path, 1, "a NUL byte; expected text");
+    if (text->size && text->bytes[text->size - 1] != '\n')
+        fault(edit->book, edit->path, 1, "expected a newline at its end");
+    char *line = join(text->bytes, "", "", ""), *end;
+    for (; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        edit->lines = grow(edit->lines, edit->count, sizeof *edit->lines);
+        edit->lines[edit->count++] = line;
+    }
+}
+
+/* edit_carry: notes at the lines of the chapters what becomes of them. */
+static void edit_carry(struct edit *edit)
+{
+    const struct output *output = edit->output;
+    int before = edit->book->errors;
+    edit_lines(edit);
+    edit_share(edit);
+    gaps_share(edit);
+    bool headed = !edit->top || (edit->shares[0].count == 1 &&
+                                 !strcmp(edit->lines[0], banner(output)));
+    if (!headed)
+        fault(edit->book, edit->path, 1, "the first line is the tangler's: expected %s",
+              banner(output));
+    if (edit->book->errors > before)
+        return;
+    for (int i = 0; i < output->count; i++)
+        line_change(edit, output->rows[i].line, row_change(edit, i + edit->top));
+}
+/* Write a chapter anew */
+static bool is_changed(const struct line *line)
+{
+    const struct change *change = line ? line->change : NULL;
+    if (!change)
+        return false;
+    const char *before = line->mention ? mention_of(line, line->text) : line->text;
+    return change->count != 1 || strcmp(change->texts[0], before);
+}
+
+/* lines_of: the lines of chunks in a chapter, by their numbers up to count. */
+static struct line **lines_of(struct book *book, const char *path, int count)
+{
+    size_t size = ((size_t)count + 1) * sizeof(struct line *);
+    struct line **lines = memset(grow(NULL, 0, size), 0, size);
+    for (int i = 0; i < book->chunk_count; i++) {
+        struct chunk *chunk = book->chunks[i];
+        for (int k = 0; k < chunk->line_count; k++)
+            if (!strcmp(line_path(&chunk->lines[k]), path))
+                lines[chunk->lines[k].number] = &chunk->lines[k];
+    }
+    return lines;
+}
+/* chapter_print: writes the chapter, with its changes, and where they are to report. */
+static void chapter_print(struct book *book, const char *path, const struct text *text,
+                          FILE *stream, FILE *report)
+{
+    int count = 0, number = 1, fence = 0;
+    for (size_t i = 0; i < text->size; i++)
+        count += text->bytes[i] == '\n';
+    struct line **lines = lines_of(book, path, count + 1);
+    const char *here = text->bytes, *end;
+    for (int i = 1; (end = strchr(here, '\n')); here = end + 1, i++) {
+        int length = (int)(end - here) - (end > here && end[-1] == '\r');
+        const struct line *line = lines[i];
+        if (!line) /* the last such line above a chunk's is its header */
+            fence = (int)strspn(here, " ");
+        if (!is_changed(line)) {
+            fprintf(stream, "%.*s", (int)(end + 1 - here), here);
+            number++;
+            continue;
+        }
+        if (!is_changed(lines[i - 1]))
+            fprintf(report, "%s:%d: from %s:%d\n", path, number, line->change->path,
+                    line->change->number);
+        for (int k = 0; k < line->change->count; k++, number++) {
+            const char *changed = line->change->texts[k];
+            fprintf(stream, "%*s%s%.*s", *changed ? fence : 0, "", changed,
+                    (int)(end + 1 - here) - length, here + length);
+        }
+    }
+    fputs(here, stream);
+}
+static struct text chapter_anew(struct book *book, const char *path, FILE *report)
+{
+    struct text before, text;
+    if (!file_read(path, &before))
+        give_up(path, strerror(errno));
+    FILE *stream = text_open(&text);
+    chapter_print(book, path, &before, stream, report);
+    text_close(stream);
+    return text;
+}
+/* Stitch */
+/* keeps_promise: whether the files of a new book are what the edits want. */
+static bool keeps_promise(struct book *again, const struct edit *edits, int edit_count,
+                          const struct output *outputs, int count)
+{
+    for (int i = 0; i < edit_count && !again->errors; i++) {
+        struct text text = { 0 };
+        if (i < count)
+            text = output_text(&outputs[i]);
+        int line = i < count ? first_difference(&text, &edits[i].text) : 1;
+        if (line)
+            fault(again, edits[i].path, line, "does not come out like this from %s",
+                  place_behind(edits[i].output, line));
+    }
+    if (again->errors)
+        fputs("tangle: that is how it would be with the edits in the chapters; nothing "
+              "is written\n", stderr);
+    return !again->errors;
+}
+/* chapters_anew: the book of the chapters with all changes, still unread. */
+static struct book chapters_anew(struct book *book, struct text *report)
+{
+    struct book again = { .paths = book->paths, .path_count = book->path_count };
+    FILE *stream = text_open(report);
+    for (int i = 0; i < book->path_count; i++) {
+        again.texts = grow(again.texts, i, sizeof *again.texts);
+        again.texts[i] = chapter_anew(book, book->paths[i], stream);
+    }
+    text_close(stream);
+    return again;
+}
+
+/* edits_carry: the edits of the files, count of them; what they change is noted. */
+static struct edit *edits_carry(struct book *book, const struct output *outputs,
+                                int count, const struct options *options)
+{
+    struct edit *edits = NULL;
+    for (int i = 0; i < count; i++) {
+        edits = grow(edits, i, sizeof *edits);
+        edits[i] = edit_read(book, &outputs[i], options);
+    }
+    refuse_orphans(book, "code", options);
+    refuse_orphans(book, "figures", options);
+    for (int i = 0; i < count; i++)
+        edit_carry(&edits[i]);
+    return edits;
+}
+/* stitch: carries edits into the chapters, saves them, and makes book that book;
+   returns its files, count of them, or has reported faults. */
+static struct output *stitch(struct book *book, struct output *outputs, int *count,
+                             const struct options *options)
+{
+    struct text report;
+    int edit_count = *count;
+    desk_open();
+    struct edit *edits = edits_carry(book, outputs, edit_count, options);
+    if (book->errors)
+        return NULL;
+    struct book again = chapters_anew(book, &report);
+    outputs = book_open(&again, options->strict, count);
+    book->errors = !keeps_promise(&again, edits, edit_count, outputs, *count);
+    for (int i = 0; i < book->path_count && !book->errors; i++)
+        file_write(book->paths[i], &again.texts[i]);
+    fputs(book->errors ? "" : report.bytes, stderr);
+    if (!book->errors)
+        *book = again;
+    return outputs;
+}
+/* Tangle */
 static void output_deliver(struct book *book, const struct output *output,
                            const struct options *options)
 {
     const char *name = output->file->name;
     const char *path = path_in(options->folder, name);
-    struct text text;
-    FILE *stream = text_open(&text);
-    print_committed(stream, output);
-    text_close(stream);
+    struct text text = output_text(output);
     if (options->check)
         file_check(book, path, &text, output);
     else
         file_write(path, &text);
+    if (options->last)
+        file_write(path_in(options->last, name), &text);
     if (!options->lines || !is_c(output->file->language))
         return;
-    stream = text_open(&text);
+    FILE *stream = text_open(&text);
     print_compiled(stream, output);
     text_close(stream);
     file_write(path_in(options->lines, name_file(name)), &text);
 }
-
 static void outputs_deliver(struct book *book, struct output *outputs, int count,
                             const struct options *options)
 {
+    struct text text;
     for (int i = 0; i < count; i++)
         output_deliver(book, &outputs[i], options);
     sweep(book, path_in(options->folder, "code"), "code/", options->check);
     sweep(book, path_in(options->folder, "figures"), "figures/", options->check);
     if (options->lines)
         sweep(book, options->lines, "code/", false);
+    if (options->last) {
+        sweep(book, path_in(options->last, "code"), "code/", false);
+        sweep(book, path_in(options->last, "figures"), "figures/", false);
+    }
+    if (options->places) {
+        FILE *stream = text_open(&text);
+        print_places(stream, outputs, count);
+        text_close(stream);
+        file_write(options->places, &text);
+    }
     if (options->references) {
-        struct text text;
         FILE *stream = text_open(&text);
         print_references(stream, book, outputs, count);
         text_close(stream);
         file_write(options->references, &text);
     }
 }
-
 int main(int argc, char **argv)
 {
     struct book book = { 0 };
     struct options options = options_read(argv + (argc > 0), &book);
-    struct output *outputs = NULL;
     int count = 0;
-    book_read(&book);
-    book_check(&book, options.strict);
-    if (!book.errors)
-        outputs = book_expand(&book, &count);
+    struct output *outputs = book_open(&book, options.strict, &count);
+    if (!book.errors && options.stitch)
+        outputs = stitch(&book, outputs, &count, &options);
+    else if (!book.errors && options.last)
+        refuse_edits(&book, outputs, count, &options);
     if (!book.errors)
         outputs_deliver(&book, outputs, count, &options);
     return book.errors > 0;

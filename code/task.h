@@ -1,4 +1,4 @@
-/* Tangled from chapters/32-tasks.md; edit there. */
+/* Tangled from chapters/26-tasks.md; edit there. */
 #ifndef TASK_H
 #define TASK_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/54-replacing-layers.md; edit there. */
+/* Tangled from chapters/38-replacing-layers.md; edit there. */
 #include "theseus.h"
 #include "fail.h"
 #include "model.h"

@@ -1,4 +1,4 @@
-# Tangled from chapters/16-rules.md; edit there.
+# Tangled from chapters/46-rules.md; edit there.
 # usage: MAKE=COMMAND sh code/tiers.sh JOBS SECONDS TIER...
 # Has make run the stages of one tier after the other, JOBS side by side, and then
 # compute the results and weave them; between two tiers, too, if that many SECONDS have

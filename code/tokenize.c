@@ -1,4 +1,4 @@
-/* Tangled from chapters/30-tokenizer.md; edit there. */
+/* Tangled from chapters/22-tokenizer.md; edit there. */
 #include "fail.h"
 #include "tokenizer.h"
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/34-toyland.md; edit there. */
+/* Tangled from chapters/29-toyland.md; edit there. */
 #include "toyland.h"
 #include "fail.h"
 #include "file.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/34-toyland.md; edit there. */
+/* Tangled from chapters/29-toyland.md; edit there. */
 #ifndef TOYLAND_H
 #define TOYLAND_H
 

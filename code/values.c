@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-sentences.md; edit there. */
+/* Tangled from chapters/54-sentences.md; edit there. */
 #include "values.h"
 #include "file.h"
 #include "model.h"

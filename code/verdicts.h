@@ -1,4 +1,4 @@
-/* Tangled from chapters/56-verdicts.md; edit there. */
+/* Tangled from chapters/55-verdicts.md; edit there. */
 #ifndef VERDICTS_H
 #define VERDICTS_H
 

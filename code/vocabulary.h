@@ -1,4 +1,4 @@
-/* Tangled from chapters/30-vocabulary.md; edit there. */
+/* Tangled from chapters/24-vocabulary.md; edit there. */
 #ifndef VOCABULARY_H
 #define VOCABULARY_H
 

@@ -1,4 +1,4 @@
-/* Tangled from chapters/24-watching.md; edit there. */
+/* Tangled from chapters/43-watching.md; edit there. */
 #include "watch.h"
 #include "fail.h"
 

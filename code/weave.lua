@@ -1,4 +1,4 @@
--- Tangled from chapters/12-weaver.md; edit there.
+-- Tangled from chapters/66-weaver.md; edit there.
 -- Give up on the weaving
 local function give_up(...)
   io.stderr:write(...)
@@ -289,6 +289,25 @@ local collect = {
   end,
 }
 
+-- Learn the titles of other chapters
+local preview = false -- whether one chapter is woven alone
+
+-- learn_titles: makes known what other chapters have labels for
+local function learn_titles(path)
+  local waiting
+  for line in ((read(path) or "") .. "\n"):gmatch("(.-)\n") do
+    if waiting then waiting.title, waiting = line, nil end
+    local before, id = line:match("^([#:].*){#(%l%l%l:[%w_.-]+)")
+    id = id or line:match("^:::.*#(%l%l%l:[%w_.-]+)")
+    local kind, name = (id or ""):match("^(%l+):(.+)$")
+    if names[kind] and not labels[id] then
+      labels[id] = {title = (before or ""):match("^[#:]*%s*(.-)%s*$"), elsewhere = true}
+      names[kind][name] = true
+      if labels[id].title == "" or line:match("^:::") then waiting = labels[id] end
+    end
+  end
+end
+
 -- Compare the chunks with the tangler's
 -- Read a piece as the tangler does
 -- bare: text without white space at the ends of its lines
@@ -375,7 +394,7 @@ local function find(key, strict)
     problem("{{" .. key .. "}}", unknown(what, name, names[kind]))
   elseif values[key] then
     return "value", values[key]
-  elseif strict or key:find("[.:]") then
+  elseif not preview and (strict or key:find("[.:]")) then
     problem("{{" .. key .. "}}", unknown("value", key, values))
   end
 end
@@ -387,11 +406,13 @@ local results, figures, command
 local function mention(kind, id, capital)
   local label, word = labels[id], ({tbl = "table", fig = "figure"})[kind]
   if word and capital then word = word:gsub("^%l", string.upper) end
-  if summary and label.part > 1 then
-    local title = "“" .. label.title:match("^[^.]*") .. "” of the full report"
+  local apart = summary and label.part > 1
+  local title = "“" .. label.title:match("^[^.]*") .. "”"
+  if apart or label.elsewhere then
+    title = title .. (apart and " of the full report" or "")
     return pandoc.Str(word and word .. " " .. title or title)
   end
-  return pen.mention(id, label.number, word)
+  return pen.mention(id, preview and kind == "sec" and title or label.number, word)
 end
 
 -- Put values and numbers in place of references
@@ -774,8 +795,10 @@ function html.used(list) return "used in " .. html.pages(list) end
 
 function html.link(piece, text) return anchor(piece, html.text(text)) end
 
+-- reference: the mention of a chunk; without a link if that is in another chapter
 function html.reference(piece, name)
-  return "<i>" .. anchor(piece, "⟨" .. html.name(name) .. "⟩") .. "</i>"
+  local text = "⟨" .. html.name(name) .. "⟩"
+  return "<i>" .. (piece and anchor(piece, text) or text) .. "</i>"
 end
 
 function html.block(body, _, piece, notes)
@@ -839,9 +862,9 @@ local function set_lines(text, language, piece)
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
     local indent, name = line:match("^(%s*)<<([^<].-)>>%s*$")
-    if piece and chunks[name] then
+    if piece and (chunks[name] or preview and users[name]) then
       flush()
-      table.insert(out, indent .. pen.reference(chunks[name][1], name))
+      table.insert(out, indent .. pen.reference((chunks[name] or {})[1], name))
     else
       table.insert(run, line)
       long = long or (utf8.len(line) or #line) > 96
@@ -874,7 +897,7 @@ end
 -- needed: the text of a file that the run should have left
 local function needed(path, id)
   local text = read(path)
-  if not text then
+  if not text and not preview then
     problem("#" .. id, path .. ' is not there; "' .. command .. '" writes it')
   end
   return text or ""
@@ -957,6 +980,8 @@ end
 -- Set parts and indexes
 local part = 0
 
+local function roman(number) return pandoc.utils.to_roman_numeral(number) end
+
 local function set_part(div)
   part = part + 1
   return pen.part(part, pandoc.utils.stringify(div.content))
@@ -970,15 +995,15 @@ end
 
 function html.part(number, title)
   return pandoc.RawBlock("html", '<p class="part" id="part:' .. number ..
-    '"><span>Part ' .. ("I"):rep(number) .. "</span> " .. html.text(title) .. "</p>")
+    '"><span>Part ' .. roman(number) .. "</span> " .. html.text(title) .. "</p>")
 end
 
 function latex.parts()
   local out = {}
   for number, title in ipairs(parts) do
-    local label, name = "part:" .. number, ("I"):rep(number) .. " " .. latex.text(title)
+    local label, name = "part:" .. number, roman(number) .. " " .. latex.text(title)
     local place = ", page~" .. command_of("pageref*", label)
-    table.insert(out, "\\hyperref[" .. label .. "]{" .. name .. place .. "}")
+    table.insert(out, "\\hyperref[" .. label .. "]{\\mbox{" .. name .. place .. "}}")
   end
   return pandoc.MetaInlines {latex.raw(table.concat(out, "\\quad "))}
 end
@@ -1109,6 +1134,10 @@ local function write_title(meta)
       if symbols[letter] then letters[letter] = true end
     end
   end
+  if preview then -- no title page for one chapter
+    meta.title, meta.pagetitle = nil, meta.title
+    return
+  end
   local function value(key) return select(2, find(key, true)) or "" end
   meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..
     ", " .. value("run.date")
@@ -1147,7 +1176,7 @@ local function weave(doc)
 
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
-  summary = doc.meta.summary ~= nil
+  summary, preview = doc.meta.summary ~= nil, doc.meta.preview ~= nil
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
@@ -1156,6 +1185,7 @@ local function weave(doc)
   end
   doc = doc:walk(choose):walk(going_on)
   doc:walk(collect)
+  for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
   local xref = read_json(setting("xref"))
   compare(xref)
   connect(xref)

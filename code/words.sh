@@ -1,4 +1,4 @@
-# Tangled from chapters/50-start.md; edit there.
+# Tangled from chapters/49-start.md; edit there.
 # usage: sh code/words.sh TEXT
 # Prints the words of TEXT, --SECTION.SETTING VALUE and so on, each quoted for a shell.
 # A word with spaces stands in quotes in TEXT; a backslash outside of quotes takes the

@@ -1,4 +1,4 @@
-# Tangled from chapters/23-attention-cuda.md; edit there.
+# Tangled from chapters/42-attention-cuda.md; edit there.
 width = 14.6
 height = 3.3
 load "figures/style.gp"

@@ -1,4 +1,4 @@
-# Tangled from chapters/57-figures.md; edit there.
+# Tangled from chapters/56-figures.md; edit there.
 classes = results . "/figures/classes.tsv"
 confusion = results . "/figures/confusion.tsv"
 stats confusion using (0) nooutput

@@ -1,4 +1,4 @@
-# Tangled from chapters/47-relations.md; edit there.
+# Tangled from chapters/17-relations.md; edit there.
 width = 14.6
 height = 5.4
 load "figures/style.gp"

@@ -1,4 +1,4 @@
-# Tangled from chapters/54-replacing-layers.md; edit there.
+# Tangled from chapters/38-replacing-layers.md; edit there.
 width = 14.6
 height = 4.6
 load "figures/style.gp"

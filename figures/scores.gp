@@ -1,4 +1,4 @@
-# Tangled from chapters/57-figures.md; edit there.
+# Tangled from chapters/56-figures.md; edit there.
 names = results . "/figures/models.tsv"
 scores = results . "/figures/scores.tsv"
 seeds = results . "/figures/seeds.tsv"

@@ -1,4 +1,4 @@
-# Tangled from chapters/57-figures.md; edit there.
+# Tangled from chapters/56-figures.md; edit there.
 losses = results . "/figures/losses.tsv"
 accuracy = results . "/figures/accuracy.tsv"
 stats losses using (0) nooutput

@@ -30,7 +30,7 @@ same() { [ "$1" = "$2" ] || { echo "expected: $2"; echo "found:    $1"; return 1
 house() { # house FOLDER: a checkout of its own with what is built, for make to go on with
     mkdir -p "$1/build" "$1/results"
     cp -a Makefile chapters code figures "$1"
-    (cd "${BUILD:-build}" && cp -a ./*.o ./*.d compiled.from distil tangle "$1/build")
+    (cd "${BUILD:-build}" && cp -a ./*.o ./*.d compiled.from distil tangle tangled "$1/build")
 }
 
 small() { # small TASK: the tiny profile of one task, one seed, a teacher and its student

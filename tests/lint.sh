@@ -18,6 +18,19 @@ complain "prose keeps to 120 columns and code to 88" "$(awk '
 complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh)"
 complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
 complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
+# the weaver counts first-level headings; a chapter is known by its file, whose number has to be the same
+complain "chapters are numbered from 01 on, as the weaver counts them" "$(awk '
+    FNR == 1 { code = 0; if (FILENAME !~ sprintf("/%02d-", ++files)) print FILENAME ": expected number " files }
+    /^ ? ? ?(```|~~~)/ { code = !code }
+    !code && /^# / && !/[.]unnumbered/ && ++headings != files { print FILENAME ":" FNR ": chapter " headings " of the book" }
+    END { if (headings != files) print files " files, " headings " chapters" }' chapters/*.md)"
+complain "where a chapter is named, it is there" "$(grep -noE '[0-9][0-9]-[a-z-]+[.]md' README.md Makefile chapters/*.md tests/*.sh |
+    while IFS=: read -r file line name; do [ -f "chapters/$name" ] || echo "$file:$line: $name"; done)"
+complain "no chapter is named by a number alone, and a link says the number of its file" "$(
+    grep -nE '[Cc]hapters? [0-9]' README.md Makefile chapters/*.md tests/*.sh tests/*.c | grep -vE '[[][Cc]hapter [0-9]+]\('
+    grep -noE '[[][Cc]hapter [0-9]+]\([^)]*' README.md chapters/*.md |
+        awk '{ match($0, /hapter [0-9]+/); text = substr($0, RSTART + 7, RLENGTH - 7)
+            if (!match($0, /[0-9][0-9]-[a-z-]+[.]md/) || substr($0, RSTART, 2) + 0 != text + 0) print }')"
 complain "code/ is what the chapters say" "$(lua5.4 tests/tangle.lua -o build/lint chapters/*.md && for f in code figures; do
     [ ! -d build/lint/$f ] || diff -rq build/lint/$f $f; done)"
 complain "a checkout has the bytes that were committed, even where lines end in two" "$(git -c core.autocrlf=true archive HEAD |

@@ -205,6 +205,17 @@ check "without benchmark and curves" says bare "The size and the speed of the st
 check "without a student" says teacher "is not defined: RTE was not answered by the student." "This run has no student"
 whole() { book "$1" >"$folder/book.html" && grep -q 'id="sec:results-program"' "$folder/book.html"; }
 check "the whole book weaves with as little" whole teacher
+
+numbered() { # where the book refers to a chapter, it is by the number of the chapter's file
+    for file in chapters/*.md; do
+        id=$(sed -n 's/^# .*{#\(.*\)}$/\1/p' "$file" | head -n 1)
+        number=$(basename "$file" | sed 's/^0//; s/-.*//')
+        grep -oE "href=\"#$id\">[0-9.]+<" "$folder/book.html" | sed 's/.*>\(.*\)</\1/' | sort -u >"$folder/numbers"
+        [ ! -s "$folder/numbers" ] || echo "$id $number" "$(paste -sd ' ' "$folder/numbers")"
+    done >"$folder/numbered"
+    [ "$(wc -l <"$folder/numbered")" -gt 50 ] && ! awk '$2 != $3 || NF != 3' "$folder/numbered" | grep .
+}
+check "a chapter's number in the book is that of its file" numbered
 check "without a teacher" says student "is not defined: RTE and WNLI were not answered by the teacher."
 check "ten tasks and fifteen models" says every "and SQuAD our student keeps" "above a constant answer on all 11 tasks" \
     "MRPC (Dolan and Brockett 2005) and QQP (Wang et al. 2019) by the mean of accuracy and F1" "Taught by several, the student"

@@ -147,13 +147,19 @@ cp -r Makefile chapters code tests "$folder/house"
 cd "$folder/house" || exit 1
 unset MAKEFLAGS MAKELEVEL
 make -s BUILD=build tangle build/fail.o >/dev/null 2>&1
-check "an object speaks of its chapter" grep -q 'chapters/13-helpers.md' build/src/fail.c
+helpers=$(echo chapters/*-helpers.md)
+check "an object speaks of its chapter" grep -q "$helpers" build/src/fail.c
 check "and depends on the committed form" same "$(head -n 1 build/fail.d)" "build/fail.o: code/fail.c code/fail.h"
-sed -i '1i A new first line.\n' chapters/13-helpers.md
+sed -i '1i A new first line.\n' "$helpers"
 make -s BUILD=build tangle 2>/dev/null
 check "prose compiles nothing" make -q BUILD=build build/fail.o
-sed -i 's/^#include "fail.h"$/&\nextern int another;/' chapters/13-helpers.md
+sed -i 's/^#include "fail.h"$/&\nextern int another;/' "$helpers"
 make -s BUILD=build tangle 2>/dev/null
 check "code does" fails 1 '' make -q BUILD=build build/fail.o
+sed -i 's/^extern int another;$/extern int a_third;/' code/fail.c
+check "an edit of code ends make" fails 2 '^code/fail.c:[0-9]*: error: was edited, and is from chapters/63-helpers.md:' make -s BUILD=build tangle
+check "make stitch carries it back" fails 0 '^chapters/63-helpers.md:[0-9]*: from code/fail.c:' make -s BUILD=build stitch
+check "and make goes on" fails 0 '' make -s BUILD=build tangle
+check "with the edit in both" eval 'grep -q a_third code/fail.c && grep -q a_third chapters/63-helpers.md'
 cd "$root" || exit 1
 exit $failed
