@@ -104,7 +104,7 @@ run)
     rm -f "$record"
     copy "${key%.key}.from" "$from"
     # Run the command, and say what has ended it
-    "$@" 2>&"${DISTIL_STDERR:-2}" & # the terminal, if there is one
+    "$@" 2>&"${DISTIL_STDERR:-2}" &
     child=$!
     trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
     wait $child

@@ -77,12 +77,12 @@ static bool same_file(int a, int b)
            one.st_ino == other.st_ino;
 }
 
+enum { TERMINAL = 9 }; /* a shell can name no descriptor above */
+
 static void command_become(char **command, int pipe)
 {
-    char terminal[12];
-    if (isatty(STDERR_FILENO)) {
-        snprintf(terminal, sizeof terminal, "%d", dup2(STDERR_FILENO, 9));
-        setenv("DISTIL_STDERR", terminal, 1);
+    if (isatty(STDERR_FILENO) && dup2(STDERR_FILENO, TERMINAL) == TERMINAL) {
+        setenv("DISTIL_STDERR", "9", 1);
     } else {
         unsetenv("DISTIL_STDERR");
         if (same_file(STDOUT_FILENO, STDERR_FILENO))
@@ -165,8 +165,11 @@ int main(int argc, char **argv)
         return 2;
     }
     places = argv[1];
-    if (getenv("DISTIL_PLACED"))
+    if (getenv("DISTIL_PLACED")) {
+        if (fcntl(TERMINAL, F_GETFD) < 0)
+            unsetenv("DISTIL_STDERR");
         execvp(argv[2], argv + 2);
+    }
     if (pipe2(ends, O_CLOEXEC) || (child = fork()) < 0) {
         fprintf(stderr, "placed: %s: %s\n", argv[2], strerror(errno));
         return 1;
