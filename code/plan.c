@@ -720,9 +720,9 @@ static void check_teachers(const struct plan *plan, const struct planned_task *t
 {
     int trained = plan_asks(task, &plan->models[0]) ? task->seeds : 0;
     if (count > trained)
-        fail(settings_path(plan->settings), "%s needs %d teachers of %s, which has %d; "
-             "a teacher is trained for each of its seeds", model->name, count,
-             task->task->name, trained);
+        fail(settings_path(plan->settings), "%s %s %d teachers of %s, which has %d; "
+             "a teacher is trained for each of its seeds", model->name,
+             model->replaces ? "needs" : "hears", count, task->task->name, trained);
 }
 
 static void need_distillation(struct plan *plan, struct planned_stage *stage)

@@ -269,7 +269,7 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(PLAN(TINY, "finetune.tasks", "mnlimm"), "mnlimm has no training set");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "teacher"), "[student-twice] from: expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-ensemble"), "expected a student that is distilled once");
-    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble needs 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble hears 2 teachers of cola, which has 1");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-theseus"), "expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.from", "student"), "student-theseus: begins as its teacher; expected layers");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.layers", ""), "student-theseus: begins as its teacher; expected layers");
