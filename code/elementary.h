@@ -16,12 +16,14 @@ static inline float exponential(float x)
     const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
     float shifted = fmaf(x, per_ln2, shift), n = shifted - shift;
     float r = fmaf(n, -ln2_low, fmaf(n, -ln2_high, x));
+    /* Sum the series of the exponential */
     float series = fmaf(r, 0.001381447073f, 0.008368778974f);
     series = fmaf(series, r, 0.04166839272f);
     series = fmaf(series, r, 0.1666651964f);
     series = fmaf(series, r, 0.4999999404f);
     series = fmaf(series, r, 1);
     series = fmaf(series, r, 1);
+    /* Add to the exponent field */
     uint32_t field, bits;
     memcpy(&field, &shifted, sizeof field);
     memcpy(&bits, &series, sizeof bits);
@@ -70,6 +72,7 @@ static inline double exponential_double(double x)
         return x > 0 ? (double)INFINITY : 0;
     double shifted = fma(x, per_ln2, shift), n = shifted - shift;
     double r = fma(n, -ln2_low, fma(n, -ln2_high, x)), power;
+    /* Make a power of two from the shifted number */
     uint64_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 1023) << 52;
