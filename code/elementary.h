@@ -72,7 +72,6 @@ static inline double exponential_double(double x)
         return x > 0 ? (double)INFINITY : 0;
     double shifted = fma(x, per_ln2, shift), n = shifted - shift;
     double r = fma(n, -ln2_low, fma(n, -ln2_high, x)), power;
-    /* Make a power of two from the shifted number */
     uint64_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 1023) << 52;

@@ -65,7 +65,6 @@ static inline float lanes_max(const float *x, int n)
             lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
     for (int l = 0; i + l < n; l++)
         lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    /* Find the largest of the lanes */
     float eight[8], four[4];
     for (int l = 0; l < 8; l++)
         eight[l] = lanes[l + 8] > lanes[l] ? lanes[l + 8] : lanes[l];
