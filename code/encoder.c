@@ -340,6 +340,7 @@ static struct mlm_head take_mlm_head(struct arena *a, const struct model *m)
         .transform = take_normed(a, block, width, back),
         .y = take_reals(a, block, width),
     };
+    /* Take the logits of a block and what is for its way back */
     head.logits = take_reals(a, block, (size_t)head.classes_room);
     if (back)
         head.dy = take_reals(a, block, width);
@@ -930,12 +931,14 @@ void mlm_backward(struct model *m, int first, int rows)
                                      NULL, rows, 1, head->classes_room,
                                      begin(m, 0, 1, (const enum part[]){DECODER_BIAS}));
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
+    /* Go back through the norm of the MLM head */
     struct norm_sums sums = sums_of_norm(m, TRANSFORM_NORM_GAIN, 0);
     m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
                         weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL, &sums,
                         rows, width);
     bend_gradient(m, GELU, head->mapped, head->dy, TRANSFORM_BIAS, 0, rows, width);
     weight_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
+    /* Hand a block's gradient to the encoder */
     if (m->learning == LEARN_ALL) {
         map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
         m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);

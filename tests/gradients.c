@@ -729,7 +729,7 @@ static void attention_is_right(void **state)
     attention_case(4, 128, 0.1, 5, (int[]){12, 17, 13, 1, 12}, (int[]){12, 17, 12, 1, 12});
 }
 
-/* ---- The numbers of chapters/11-encoder.md that are worked out by hand ---- */
+/* ---- The numbers of chapters/11-encoder.md and 12-heads.md that are worked out by hand ---- */
 
 static void expect_numbers(const double *x, const double *right, size_t n, double tolerance)
 {
@@ -795,6 +795,17 @@ static void attention_worked_out_by_hand(void **state)
     expect_numbers(of_reals(y, 2), right, 2, 1e-6);
     k->attention_gradient(&a, device_qkv, y, logsum, reals(dy, 2), d);
     expect_numbers(of_reals(d, 6), dqkv, 6, 1e-6);
+}
+
+static void a_squared_loss_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const double x[] = {3, 4}, target[] = {5, 3.5}, loss[] = {4, 0.25}, dx[] = {-2, 0.5}, one = 1;
+    real *device_x = reals(x, 2);
+    float *row_loss = floats(zeros(2), 2);
+    k->squared_loss(device_x, floats(target, 2), 2, 0.5f, floats(&one, 1), row_loss);
+    expect_numbers(of_floats(row_loss, 2), loss, 2, 0);
+    expect_numbers(of_reals(device_x, 2), dx, 2, 0);
 }
 
 /* ---- Chosen rows ---- */
@@ -1293,6 +1304,7 @@ int main(void)
         TEST(a_norm_worked_out_by_hand),
         TEST(gelu_worked_out_by_hand),
         TEST(attention_worked_out_by_hand),
+        TEST(a_squared_loss_worked_out_by_hand),
         TEST(rows_are_gathered_and_scattered),
         TEST(softmax_loss_is_right),
         TEST(first_of_equal_logits_is_the_guess),
