@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+/* Keep a model on a device */
 /* Create a model */
 struct model *encoder_create(const struct kernels *k, const struct shape *shape,
                              enum head head, int classes, const float *values,
@@ -16,6 +17,7 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     m->classes = head == HEAD_CLASSIFIER ? classes : 0;
     m->depth = shape->layers;
     m->parameters = parameters_plan(shape, head, classes);
+    /* Take the vectors of a model */
     size_t size = m->parameters.size;
     m->master = k->allocate(size * sizeof(float));
     m->weights = k->real_size == sizeof(float) ? (real *)m->master
@@ -220,6 +222,7 @@ void encoder_fetch(const struct model *m, const real *x, float *values, size_t n
     m->k->release(floats);
 }
 
+/* Give a model room to work */
 /* Take room from the arena */
 struct arena {
     const struct kernels *k;
@@ -337,6 +340,7 @@ static struct mlm_head take_mlm_head(struct arena *a, const struct model *m)
         .transform = take_normed(a, block, width, back),
         .y = take_reals(a, block, width),
     };
+    /* Take the logits of a block and what is for its way back */
     head.logits = take_reals(a, block, (size_t)head.classes_room);
     if (back)
         head.dy = take_reals(a, block, width);
@@ -401,6 +405,7 @@ static void lay_out(struct model *m, struct arena *a)
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     m->input = take_input(a, m);
     m->embedded = take_normed(a, tokens, width, m->learning == LEARN_ALL);
+    /* Lay out the layers of a route */
     int longest = m->shape.layers + m->detour;
     for (int l = 0; l <= longest; l++)
         m->hidden[l] = take_reals(a, tokens, width);
@@ -408,6 +413,7 @@ static void lay_out(struct model *m, struct arena *a)
         m->layers[l] = l == 0 || goes_back(m) ? take_layer(a, m) : m->layers[0];
     if (goes_back(m))
         m->backward = take_backward(a, m);
+    /* Lay out the head that a model has */
     if (m->head == HEAD_MLM)
         m->mlm = take_mlm_head(a, m);
     if (m->head == HEAD_CLASSIFIER)
@@ -427,6 +433,7 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
                            .learning = learning};
     struct parameters plan = parameters_plan(shape, head, classes);
     size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 6 * alone;
+    /* Add what the vectors of a model take */
     bytes += plan.size * sizeof(float);
     bytes += settled_size(&sketch, &plan, sequence_room) * k->real_size;
     if (k->real_size != sizeof(float))
@@ -536,8 +543,10 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
     int *start = allocate((size_t)tokens + 1, sizeof *start);
     int *token = allocate((size_t)tokens, sizeof *token);
     int rows = 0, before = 0;
+    /* Count the tokens of each row */
     for (int t = 0; t < tokens; t++)
         next[used[t]] += used[t] != left_out; /* at first, how many tokens use it */
+    /* Give each used row a stretch of the list */
     for (int row = 0; row < table_rows; row++) {
         int count = next[row];
         next[row] = before;                   /* from here on, where the next goes */
@@ -548,6 +557,7 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
         }
     }
     start[rows] = before;
+    /* Put each token into its row's stretch */
     for (int t = 0; t < tokens; t++)
         if (used[t] != left_out)
             token[next[used[t]]++] = t;
@@ -586,6 +596,7 @@ static void send(struct model *m, const struct batch *batch)
     size_t tokens = (size_t)batch->tokens, sequences = (size_t)batch->sequences;
     if (m->token_room < batch->token_room || m->sequence_room < batch->sequence_room)
         encoder_reserve(m, batch->token_room, batch->sequence_room);
+    /* See that each token is in the tables */
     check("id", batch->ids, batch->tokens, m->shape.vocabulary);
     check("position", batch->positions, batch->tokens, m->shape.positions);
     if (m->shape.types)
@@ -593,6 +604,7 @@ static void send(struct model *m, const struct batch *batch)
     input->tokens = batch->tokens;
     input->sequences = batch->sequences;
     input->longest = batch_longest(batch);
+    /* Upload what says who is who */
     m->k->upload(input->ids, batch->ids, tokens * sizeof(int));
     m->k->upload(input->positions, batch->positions, tokens * sizeof(int));
     m->k->upload(input->segments, batch->segments, tokens * sizeof(int));
@@ -702,6 +714,7 @@ static struct norm_sums sums_of_norm(const struct model *m, enum part gain,
     bool mapped = gain == ATTENTION_NORM_GAIN || gain == OUTER_NORM_GAIN;
     enum part before = gain == ATTENTION_NORM_GAIN ? ATTENTION_BIAS : OUTER_BIAS;
     const enum part parts[] = {gain, gain + 1, before};
+    /* Leave the sums of a norm that does not learn unread */
     if (!learns(m, gain, layer)) {
         float *unread = m->backward.unread;
         int width = m->shape.width;
@@ -742,6 +755,7 @@ static void bend_gradient(const struct model *m, enum activation f, const real *
     m->k->activate_gradient(f, x, d, d, sums, rows, width, begun);
 }
 
+/* Go forward */
 /* Embed the tokens */
 static void embed(struct model *m)
 {
@@ -779,13 +793,13 @@ static void forward_layer(struct model *m, int l)
     const struct layer *layer = &m->layers[l];
     struct attention attention = attention_at(m, l);
     int tokens = m->input.tokens;
-
+    /* Let the tokens look at one another */
     map(m, QUERY_WEIGHT, l, m->hidden[l], layer->qkv, tokens);
     m->k->attention(&attention, layer->qkv, layer->context, layer->logsum);
     map(m, ATTENTION_WEIGHT, l, layer->context, layer->attention.sum, tokens);
     normalise(m, &layer->attention, m->hidden[l], drop_at(m, AFTER_ATTENTION, l),
               ATTENTION_NORM_GAIN, l, layer->middle, tokens);
-
+    /* Let each token think for itself */
     map(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
     m->k->activate(GELU, layer->wide, layer->active, area(tokens, m->shape.inner));
     map(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
@@ -804,6 +818,7 @@ void encoder_forward(struct model *m, const struct batch *batch, const uint64_t 
         forward_layer(m, l);
 }
 
+/* Go back */
 /* Go back through a layer */
 void encoder_qkv_gradient(struct model *m, int l)
 {
@@ -811,7 +826,7 @@ void encoder_qkv_gradient(struct model *m, int l)
     struct backward *b = &m->backward;
     struct attention attention = attention_at(m, l);
     int tokens = m->input.tokens;
-
+    /* Go back through each token's own thought */
     real *dense = normalise_gradient(m, &layer->outer, drop_at(m, AFTER_OUTER, l),
                                      OUTER_NORM_GAIN, l);
     weight_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
@@ -819,7 +834,7 @@ void encoder_qkv_gradient(struct model *m, int l)
     bend_gradient(m, GELU, layer->wide, b->wide, INNER_BIAS, l, tokens, m->shape.inner);
     weight_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
     map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, true);
-
+    /* Go back through the tokens' look at one another */
     dense = normalise_gradient(m, &layer->attention, drop_at(m, AFTER_ATTENTION, l),
                                ATTENTION_NORM_GAIN, l);
     weight_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
@@ -877,6 +892,7 @@ void encoder_backward(struct model *m)
         encoder_embedding_gradient(m);
 }
 
+/* Put heads on the encoder */
 /* Put the MLM head on the encoder */
 static enum part decoder(const struct model *m)
 {
@@ -915,12 +931,14 @@ void mlm_backward(struct model *m, int first, int rows)
                                      NULL, rows, 1, head->classes_room,
                                      begin(m, 0, 1, (const enum part[]){DECODER_BIAS}));
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
+    /* Go back through the norm of the MLM head */
     struct norm_sums sums = sums_of_norm(m, TRANSFORM_NORM_GAIN, 0);
     m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
                         weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL, &sums,
                         rows, width);
     bend_gradient(m, GELU, head->mapped, head->dy, TRANSFORM_BIAS, 0, rows, width);
     weight_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
+    /* Hand a block's gradient to the encoder */
     if (m->learning == LEARN_ALL) {
         map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
         m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);

@@ -128,9 +128,11 @@ struct model {
     enum head head;
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
+    /* Say which layers a batch goes through */
     int depth;                    /* layers that a batch goes through: */
     const struct stop *route;     /* host [depth], not owned; NULL: its own, in order */
     int detour;                   /* a route may have so many more than its own */
+    /* Hold the parameters and their gradient */
     struct parameters parameters; /* the plan of the three vectors below */
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
@@ -139,6 +141,7 @@ struct model {
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 
+    /* Hold what is computed of a batch */
     int token_room, sequence_room; /* what a batch may bring; 0 before the first */
     void *arena;                   /* all that follows lies in it */
     struct input input;
@@ -152,6 +155,7 @@ struct model {
     struct span_head span;
     struct loss_rows rows;
 
+    /* Remember the last forward pass */
     bool training;                 /* the last forward pass was with dropout, */
     uint64_t key;                  /* by this key */
     const struct batch *ahead;     /* what it has read for the next step; or NULL */
@@ -211,6 +215,13 @@ void encoder_route(struct model *model, const struct stop *route, int depth);
 void encoder_forward(struct model *model, const struct batch *batch,
                      const uint64_t *key);
 
+/* encoder_fetch: n elements of a device array, to the host as fp32. */
+void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
+
+/* encoder_backward: from backward.hidden, the gradient by the last hidden state, adds
+   to the gradients of all that learns below it. */
+void encoder_backward(struct model *model);
+
 /* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
    to that by hidden[layer], and adds to the gradients of the layer's parameters, if
    they learn. layer: number on the route of the last forward pass. In two steps,
@@ -224,13 +235,6 @@ void encoder_input_gradient(struct model *model, int layer);
 /* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
    the gradients of the tables and their norm. */
 void encoder_embedding_gradient(struct model *model);
-
-/* encoder_backward: from backward.hidden, the gradient by the last hidden state, adds
-   to the gradients of all that learns below it. */
-void encoder_backward(struct model *model);
-
-/* encoder_fetch: n elements of a device array, to the host as fp32. */
-void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
 
 /* State what the heads do */
 /* mlm_choose: the tokens of the last forward pass that the MLM head shall work on.

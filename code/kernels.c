@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+/* Do without CUDA */
 __attribute__((weak)) bool kernels_cuda_found(void)
 {
     return false;

@@ -356,6 +356,7 @@ static void measure_classes(struct model *model, const struct batch *batch, floa
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    /* Measure the loss of a batch of classes */
     const real *soft = heed(model, batch, rows * model->classes, model->classifier.soft,
                             share, &loss);
     k->upload(r->labels, batch->classes, (size_t)rows * sizeof *batch->classes);
@@ -393,6 +394,7 @@ static void fetch_answers(const struct model *m, const real *from, float *logits
                  "for which a lower rate may help", logits[i]);
 }
 
+/* Learn to classify, and classify */
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values)
 {
@@ -430,6 +432,7 @@ static int place_spans(struct model *m, const struct batch *batch)
     int *back = allocate(2 * (size_t)batch->tokens, sizeof *back);
     for (size_t cell = 0; cell < cells; cell++)
         places[cell] = never;
+    /* Give each logit its cell, and each cell its logit */
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++)
             for (int column = 0; column < 2; column++) {
@@ -461,11 +464,13 @@ static void measure_spans(struct model *m, const struct batch *batch, float shar
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    /* Bring soft targets into the rectangle */
     const real *soft = heed(m, batch, 2 * batch->tokens, head->soft, share, &loss);
     if (soft) {
         k->gather(soft, head->places, head->soft_rows, rows * longest, 1);
         soft = head->soft_rows;
     }
+    /* Measure the loss in the rectangle and bring its gradient back */
     k->upload(r->labels, batch->spans, (size_t)rows * sizeof *batch->spans);
     k->gather(head->logits, head->places, head->rows, rows * longest, 1);
     k->softmax_loss(&loss, head->rows, soft, r->labels, NULL, m->state + LOSS_SCALE,
