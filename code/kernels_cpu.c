@@ -632,6 +632,7 @@ static struct distribution distribute(const float *z, int classes, float tempera
 {
     float largest = lanes_max(z, classes), inverse = 1 / temperature;
     double sum = 0;
+    /* Sum the exponentials piece by piece */
     for (int from = 0; from < classes; from += COLUMNS) {
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
@@ -688,6 +689,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     return (float)(sum * (double)q->share);
 }
 
+/* Turn rows of logits into their gradient */
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const real *teacher, const int *labels,
                              const float *soft_weight, const float *loss_scale,
@@ -699,6 +701,7 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
         float *room = allocate(3 * stride, sizeof *room); /* three rows of them */
         #pragma omp for
         for (int i = 0; i < loss->rows; i++) {
+            /* Find what a row of logits is held against */
             float *z = out(student) + (size_t)i * stride;
             const float *t = teacher ? in(teacher) + (size_t)i * stride : NULL;
             int label = labels ? labels[i] : -1;

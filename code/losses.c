@@ -12,6 +12,7 @@ static int choose(const struct batch *batch, enum positions positions, int *rows
     int count = 0;
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
+            /* Tell whether a token's position counts */
             bool counts = true;
             if (positions == REAL_POSITIONS)
                 counts = t - batch->offsets[s] < batch->visible[s];
@@ -107,6 +108,7 @@ static void predict_words(struct model *student, struct model *teacher,
     float square = settings->temperature * settings->temperature;
     float divisor = settings->kl_divisor == BY_SEQUENCES ? (float)batch->sequences
                                                          : (float)(count > 0 ? count : 1);
+    /* Say what each row's losses weigh */
     struct softmax_loss loss = {
         .classes = student->shape.vocabulary,
         .stride = student->mlm.classes_room,
@@ -117,6 +119,7 @@ static void predict_words(struct model *student, struct model *teacher,
     };
     int block = student->mlm.block;
     for (int first = 0; first < count; first += block) {
+        /* Measure one block of rows and go back through the head */
         loss.rows = count - first < block ? count - first : block;
         mlm_forward(student, first, loss.rows);
         if (teacher)

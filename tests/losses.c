@@ -156,6 +156,26 @@ static void test_labels(void **unused)
     assert_true(worst_sum <= 1e-5);
 }
 
+/* The book's example: three words, the second of them right. Then one step down the gradient. */
+static void test_labels_by_hand(void **unused)
+{
+    (void)unused;
+    const double sum = exp(2) + exp(1) + 1, expected[] = {exp(2) / sum, exp(1) / sum - 1, 1 / sum};
+    const double printed[] = {0.665, -0.755, 0.090}, lower[] = {1.335, 1.755, -0.090};
+    const struct softmax_loss loss = {.classes = 3, .stride = 3, .temperature = 1, .label_scale = 1};
+    float z[] = {2, 1, 0}, after[] = {2, 1, 0}, label_loss, soft_loss, hit;
+    softmax_row(loss, z, NULL, 1, &label_loss, &soft_loss, &hit);
+    assert_true(error(z, expected, 3) <= 1e-6 && hit == 0);
+    assert_true(fabs(label_loss - (log(sum) - 1)) <= 1e-6 && fabs(label_loss - 1.408) < 5e-4);
+    for (int c = 0; c < 3; c++) {
+        assert_true(fabs(z[c] - printed[c]) < 5e-4);
+        after[c] -= z[c];
+        assert_true(fabs(after[c] - lower[c]) < 5e-4);
+    }
+    softmax_row(loss, after, NULL, 1, &label_loss, &soft_loss, &hit);
+    assert_true(fabs(label_loss - 0.596) < 5e-4 && fabs(after[1] + 1 - 0.551) < 5e-4 && hit == 1);
+}
+
 static void test_soft_targets(void **unused)
 {
     (void)unused;
@@ -602,6 +622,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_labels_by_hand),
         cmocka_unit_test(test_soft_targets),
         cmocka_unit_test(test_hot_soft_targets),
         cmocka_unit_test(test_both_losses_at_once),
