@@ -677,6 +677,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     double sum = 0;
     float *ep = p->exponentials, *eq = q->exponentials;
     for (int from = 0; from < classes; from += COLUMNS) {
+        /* Weigh one piece of the teacher's opinion against the student's */
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
         for (int c = from; c < from + count; c++) {

@@ -152,6 +152,7 @@ static void compare(struct model *student, const struct model *teacher,
         struct layer_pair pair = settings->pair[i];
         if (pair.student != layer)
             continue;
+        /* Compare one pair of hidden states */
         k->cosine_loss(student->hidden[pair.student], teacher->hidden[pair.teacher],
                        r->weight, student->backward.hidden, tokens, width, scale,
                        student->state + LOSS_SCALE, r->turn);
