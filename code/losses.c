@@ -44,6 +44,7 @@ static void read_values(struct model *m, const struct loss_settings *settings,
     m->k->download(sums, rows->sums, sizeof sums);
     m->k->zero(rows->sums, sizeof sums);
     *values = (struct loss_values){
+        /* Divide each sum by what it is over */
         .mlm = ratio(sums[MLM_SUM], rows->labels_counted),
         .kl = square * ratio(sums[KL_SUM], rows->soft_counted),
         .cosine = ratio(sums[COSINE_SUM], rows->turns_counted),
@@ -238,6 +239,7 @@ static void learn(struct model *student, struct model *teacher,
 {
     const struct kernels *k = student->k;
     bool whole = student->learning == LEARN_ALL;
+    /* Go up, and find the losses at the top */
     size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
     struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);
