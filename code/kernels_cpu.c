@@ -782,6 +782,7 @@ static double compare_relation(struct head_rows student, struct head_rows teache
     multiply_rows_with_rows(student, n, s);
     multiply_rows_with_rows(teacher, n, t);
     for (int i = 0; i < n; i++) {
+        /* Compare how one token stands to the others */
         float *s_row = s + (size_t)i * n, *t_row = t + (size_t)i * n;
         for (int j = 0; j < n; j++)
             t_row[j] *= equal;
@@ -805,6 +806,7 @@ static void relation_loss_cpu(const struct attention *a, const real *qkv,
     size_t n = (size_t)a->longest;
     double *loss = allocate((size_t)count, sizeof *loss), sum = 0;
     scale *= *loss_scale / (float)a->heads;
+    /* Deal the heads of all sequences to threads */
     #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
         float *room = allocate(2 * n * n + 2 * n, sizeof *room);

@@ -186,6 +186,7 @@ static void relate(struct model *student, const struct model *teacher,
     int visible = 0, last = student->shape.layers - 1;
     for (int s = 0; s < batch->sequences; s++)
         visible += batch->visible[s];
+    /* Describe a relation as attention of other heads */
     struct attention relation = {
         .heads = settings->relation_heads,
         .width = student->shape.width,
