@@ -643,6 +643,7 @@ static struct distribution distribute(const float *z, int classes, float tempera
 {
     float largest = lanes_max(z, classes), inverse = 1 / temperature;
     double sum = 0;
+    /* Sum the exponentials piece by piece */
     for (int from = 0; from < classes; from += COLUMNS) {
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
@@ -687,6 +688,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     double sum = 0;
     float *ep = p->exponentials, *eq = q->exponentials;
     for (int from = 0; from < classes; from += COLUMNS) {
+        /* Weigh one piece of the teacher's opinion against the student's */
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
         for (int c = from; c < from + count; c++) {
@@ -699,6 +701,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     return (float)(sum * (double)q->share);
 }
 
+/* Turn rows of logits into their gradient */
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const real *teacher, const int *labels,
                              const float *soft_weight, const float *loss_scale,
@@ -710,6 +713,7 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
         float *room = allocate(3 * stride, sizeof *room); /* three rows of them */
         #pragma omp for
         for (int i = 0; i < loss->rows; i++) {
+            /* Find what a row of logits is held against */
             float *z = out(student) + (size_t)i * stride;
             const float *t = teacher ? in(teacher) + (size_t)i * stride : NULL;
             int label = labels ? labels[i] : -1;
@@ -789,6 +793,7 @@ static double compare_relation(struct head_rows student, struct head_rows teache
     multiply_rows_with_rows(student, n, s);
     multiply_rows_with_rows(teacher, n, t);
     for (int i = 0; i < n; i++) {
+        /* Compare how one token stands to the others */
         float *s_row = s + (size_t)i * n, *t_row = t + (size_t)i * n;
         for (int j = 0; j < n; j++)
             t_row[j] *= equal;
@@ -812,6 +817,7 @@ static void relation_loss_cpu(const struct attention *a, const real *qkv,
     size_t n = (size_t)a->longest;
     double *loss = allocate((size_t)count, sizeof *loss), sum = 0;
     scale *= *loss_scale / (float)a->heads;
+    /* Deal the heads of all sequences to threads */
     #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
         float *room = allocate(2 * n * n + 2 * n, sizeof *room);

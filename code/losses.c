@@ -12,6 +12,7 @@ static int choose(const struct batch *batch, enum positions positions, int *rows
     int count = 0;
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
+            /* Tell whether a token's position counts */
             bool counts = true;
             if (positions == REAL_POSITIONS)
                 counts = t - batch->offsets[s] < batch->visible[s];
@@ -43,6 +44,7 @@ static void read_values(struct model *m, const struct loss_settings *settings,
     m->k->download(sums, rows->sums, sizeof sums);
     m->k->zero(rows->sums, sizeof sums);
     *values = (struct loss_values){
+        /* Divide each sum by what it is over */
         .mlm = ratio(sums[MLM_SUM], rows->labels_counted),
         .kl = square * ratio(sums[KL_SUM], rows->soft_counted),
         .cosine = ratio(sums[COSINE_SUM], rows->turns_counted),
@@ -107,6 +109,7 @@ static void predict_words(struct model *student, struct model *teacher,
     float square = settings->temperature * settings->temperature;
     float divisor = settings->kl_divisor == BY_SEQUENCES ? (float)batch->sequences
                                                          : (float)(count > 0 ? count : 1);
+    /* Say what each row's losses weigh */
     struct softmax_loss loss = {
         .classes = student->shape.vocabulary,
         .stride = student->mlm.classes_room,
@@ -117,6 +120,7 @@ static void predict_words(struct model *student, struct model *teacher,
     };
     int block = student->mlm.block;
     for (int first = 0; first < count; first += block) {
+        /* Measure one block of rows and go back through the head */
         loss.rows = count - first < block ? count - first : block;
         mlm_forward(student, first, loss.rows);
         if (teacher)
@@ -149,6 +153,7 @@ static void compare(struct model *student, const struct model *teacher,
         struct layer_pair pair = settings->pair[i];
         if (pair.student != layer)
             continue;
+        /* Compare one pair of hidden states */
         k->cosine_loss(student->hidden[pair.student], teacher->hidden[pair.teacher],
                        r->weight, student->backward.hidden, tokens, width, scale,
                        student->state + LOSS_SCALE, r->turn);
@@ -181,6 +186,7 @@ static void relate(struct model *student, const struct model *teacher,
     int visible = 0, last = student->shape.layers - 1;
     for (int s = 0; s < batch->sequences; s++)
         visible += batch->visible[s];
+    /* Describe a relation as attention of other heads */
     struct attention relation = {
         .heads = settings->relation_heads,
         .width = student->shape.width,
@@ -234,6 +240,7 @@ static void learn(struct model *student, struct model *teacher,
 {
     const struct kernels *k = student->k;
     bool whole = student->learning == LEARN_ALL;
+    /* Go up, and find the losses at the top */
     size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
     struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);

@@ -99,6 +99,7 @@ void optimizer_step(struct optimizer *o, long step)
 {
     const struct optimizer_settings *s = &o->settings;
     struct model *m = o->model;
+    /* Work out what is the same for all parameters */
     struct adamw adamw = {
         .rate = optimizer_rate(s, step),
         .beta1 = s->beta1,
@@ -114,6 +115,7 @@ void optimizer_step(struct optimizer *o, long step)
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
     m->k->decide(m->state, s->clip);
+    /* Move each span */
     for (const struct span *span = o->spans; span < o->spans + 2; span++) {
         size_t at = span->begin;
         adamw.decay = span->decay;
