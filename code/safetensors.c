@@ -216,7 +216,6 @@ static bool check_cover(struct safetensors *file)
     qsort(file->list, (size_t)file->count, sizeof *file->list, compare_places);
     for (int i = 0; i < file->count; i++) {
         const struct tensor *t = &file->list[i];
-        /* Refuse a gap or an overlap before the tensor */
         ptrdiff_t gap = (const char *)t->data - place;
         if (gap)
             return refuse(file, "tensor \"%.80s\" begins %td bytes %s the end of what "
