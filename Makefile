@@ -508,7 +508,7 @@ test: build ## run every test
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
-# nothing left to train. Students that hear fine-tuned teachers are not among the stages: they need make.
+# nothing left to train.
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
 LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) \

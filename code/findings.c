@@ -84,9 +84,9 @@ enum difference difference_of(const struct planned_model *model,
     bool layers = model->layers != first->layers
                || memcmp(model->layer, first->layer,
                          (size_t)first->layers * sizeof *first->layer);
-    return model->from                        ? FINE_TUNED_TEACHERS
+    return model->hears                       ? FINE_TUNED_TEACHERS
            : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
-           : model->replaces                  ? ANOTHER_RECIPE
+           : model->from || model->replaces   ? ANOTHER_RECIPE
            : lacks(model, first)              ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }

@@ -439,6 +439,9 @@ static void join_models(struct plan *plan)
             fail(where, "[%s] from: expected a student that is distilled once, found "
                  "\"%s\"", model->name, from->value);
         }
+        char *sections = text_format("%s finetune", model->name);
+        model->hears = settings_count(plan->settings, sections, "teachers") > 0;
+        free(sections);
         model->seeds = model->from->seeds;
         memcpy(model->seed, model->from->seed, sizeof model->seed);
     }
@@ -596,6 +599,11 @@ bool plan_asks(const struct planned_task *task, const struct planned_model *mode
     return false;
 }
 
+static bool is_undistilled(const struct planned_model *model)
+{
+    return model && (model->from || model->replaces);
+}
+
 int plan_distillation(const struct planned_model *model, int place)
 {
     return place % model->seeds;
@@ -613,8 +621,7 @@ const struct planned_model *plan_student(const struct plan *plan, const char *na
 {
     for (int i = 1; i < plan->model_count; i++) {
         const struct planned_model *model = &plan->models[i];
-        bool distilled_once = !model->from && !model->replaces;
-        for (int d = 0; distilled_once && d < model->seeds; d++) {
+        for (int d = 0; !is_undistilled(model) && d < model->seeds; d++) {
             char *distilled = plan_distilled(model, d);
             bool found = !strcmp(distilled, name);
             free(distilled);
@@ -630,9 +637,6 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
                               const char *model)
 {
     struct teaching teaching = {0};
-    const struct planned_model *planned = plan_model(plan, model);
-    if (planned && planned->replaces)
-        return teaching;
     char *sections = text_format("%s %s finetune", model, task->task->name);
     read_group(plan->settings, sections, teacher_group, &teaching);
     if (teaching.teachers)
@@ -648,8 +652,7 @@ struct recipe plan_recipe(const struct plan *plan, const struct planned_task *ta
                           const char *model)
 {
     struct recipe recipe = task->recipe;
-    const struct planned_model *planned = plan_model(plan, model);
-    if (planned && planned->replaces) {
+    if (is_undistilled(plan_model(plan, model))) {
         char *sections = text_format("%s %s finetune", model, task->task->name);
         read_recipe(plan->settings, sections, &recipe);
         free(sections);
@@ -681,7 +684,7 @@ static bool is_distilled(const struct plan *plan, const struct planned_model *mo
     bool wanted = model->asked;
     for (int i = 0; i < plan->model_count; i++)
         wanted |= plan->models[i].asked && plan->models[i].from == model;
-    return model->student && !model->from && !model->replaces && wanted;
+    return model->student && !is_undistilled(model) && wanted;
 }
 
 static void add_distillations(struct plan *plan, const struct planned_model *model)
@@ -720,9 +723,9 @@ static void check_teachers(const struct plan *plan, const struct planned_task *t
 {
     int trained = plan_asks(task, &plan->models[0]) ? task->seeds : 0;
     if (count > trained)
-        fail(settings_path(plan->settings), "%s needs %d teachers of %s, which has %d; "
-             "a teacher is trained for each of its seeds", model->name, count,
-             task->task->name, trained);
+        fail(settings_path(plan->settings), "%s %s %d teachers of %s, which has %d; "
+             "a teacher is trained for each of its seeds", model->name,
+             model->replaces ? "needs" : "hears", count, task->task->name, trained);
 }
 
 static void need_distillation(struct plan *plan, struct planned_stage *stage)
@@ -747,14 +750,14 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
                   .name = text_format("finetune-%s-%s-%d", task->task->name,
                                       model->name, seed),
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
-    int teachers = model->replaces ? 1
-                                   : plan_teaching(plan, task, model->name).teachers;
-    if (model->replaces)
-        plan_recipe(plan, task, model->name);
-    else
+    int heard = plan_teaching(plan, task, model->name).teachers;
+    plan_recipe(plan, task, model->name);
+    check_teachers(plan, task, model, heard ? heard : model->replaces);
+    if (!model->replaces)
         need_distillation(plan, stage);
-    check_teachers(plan, task, model, teachers);
-    need_teachers(plan, stage, teachers);
+    else if (heard != 1)
+        need_teachers(plan, stage, 1);
+    need_teachers(plan, stage, heard);
 }
 
 static void list_stages(struct plan *plan)
@@ -891,15 +894,12 @@ static void go_through_distillation(const struct plan *plan, const char *student
 }
 
 static void go_through_replacing(const struct plan *plan, const char *model,
-                                 const char *task, use_setting *use, void *context)
+                                 use_setting *use, void *context)
 {
     const struct settings *s = plan->settings;
-    char *sections = text_format("%s distill", model),
-         *own = text_format("%s %s finetune", model, task);
+    char *sections = text_format("%s distill", model);
     go_through(s, sections, layer_group, use, context);
     go_through(s, model, replacing_group, use, context);
-    go_through(s, own, recipe_group, use, context);
-    free(own);
     free(sections);
 }
 
@@ -915,12 +915,10 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
     const struct planned_model *planned = plan_model(plan, model);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
+    go_through(s, is_undistilled(planned) ? heard : sections, recipe_group, use, context);
     if (planned && planned->replaces)
-        go_through_replacing(plan, model, task->task->name, use, context);
-    else
-        go_through(s, sections, recipe_group, use, context);
-    if (!planned || !planned->replaces)
-        go_through(s, heard, teacher_group, use, context);
+        go_through_replacing(plan, model, use, context);
+    go_through(s, heard, teacher_group, use, context);
     if (plan_teaching(plan, task, model).teachers)
         go_through(s, heard, teaching_group, use, context);
     free(heard);

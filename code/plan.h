@@ -66,6 +66,7 @@ struct planned_model {
     bool student;
     bool asked;                      /* some task is fine-tuned from it */
     const struct planned_model *from; /* NULL: none */
+    bool hears;                      /* teachers of its tasks, being from another */
     bool replaces;                   /* layers of a fine-tuned teacher, in this way: */
     struct replacing replacing;
     enum initial initial;

@@ -447,12 +447,11 @@ static void write_rules(FILE *stream, const struct rules *rules)
 static void write_list(FILE *stream, const struct rules *rules)
 {
     for (int i = 0; i < rules->plan->stage_count; i++) {
-        struct planned_stage s = rules->plan->stages[i];
-        if (rules->left_out[i] || s.model->from || s.model->replaces)
+        const struct planned_stage *s = &rules->plan->stages[i];
+        if (rules->left_out[i])
             continue;
-        s.kept = false;
-        fprintf(stream, "%s ", s.name);
-        write_command(stream, rules, &s, false);
+        fprintf(stream, "%s ", s->name);
+        write_command(stream, rules, s, false);
         fputc('\n', stream);
     }
 }

@@ -821,7 +821,8 @@ static void set_aim(json_t *values, const json_t *aims, const char *key, double 
 }
 
 /* How much faster than PyTorch both steps are; returns that of the distillation. */
-static double set_recipe(json_t *values, const json_t *pytorch, const char *recipe)
+static double set_recipe(json_t *values, const json_t *pytorch, const char *group,
+                         const char *recipe)
 {
     static const char *const steps[] = {"distillation", "finetuning"};
     const json_t *timed = json_at(pytorch, recipe);
@@ -829,9 +830,10 @@ static double set_recipe(json_t *values, const json_t *pytorch, const char *reci
     for (int i = 0; i < 2; i++) {
         times[i] = number_at(timed, say("%s/speed_ratio", steps[i]));
         if (times[i] > 0)
-            value_set(values, rounded(times[i], 1), "fast.%s.%s", recipe, steps[i]);
+            value_set(values, rounded(times[i], 1), "%s.%s.%s", group, recipe,
+                      steps[i]);
     }
-    value_flag(values, times[0] > 0 && times[1] > 0, "fast.%s.known", recipe);
+    value_flag(values, times[0] > 0 && times[1] > 0, "%s.%s.known", group, recipe);
     return times[0];
 }
 
@@ -898,9 +900,9 @@ static void set_fast(const struct results *r, json_t *values)
         set_most(values, families);
     set_rows(values, bench, "pytorch");
     set_rows(values, bench, "onnxruntime");
-    set_recipe(values, pytorch, "usual");
-    double course = set_recipe(values, pytorch, "course"),
-           practice = set_recipe(values, pytorch, "practice");
+    set_recipe(values, pytorch, "fast", "usual");
+    double course = set_recipe(values, pytorch, "fast", "course"),
+           practice = set_recipe(values, pytorch, "fast", "practice");
     set_aim(values, aims, "course", on_gpu ? course : 0, false);
     set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
     /* Set whether the other aims were met */
@@ -942,6 +944,11 @@ static void set_gpu(const struct results *r, json_t *values)
     value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
     set_gpu_step(bench, "distillation", values);
     set_gpu_step(bench, "finetuning", values);
+    value_set(values, rounded(1e3 * number_at(bench, "distillation/seconds_in_turn")
+                              / number_at(bench, "distillation/steps"), 1),
+              "gpu.distillation.in_turn");
+    set_recipe(values, json_at(bench, "pytorch"), "gpu", "course");
+    set_recipe(values, json_at(bench, "pytorch"), "gpu", "practice");
     value_set(values, rounded(number_at(bench, "estimate/minutes"), 0),
               "gpu.t4.counted");
     value_set(values, rounded(minutes, 0), "gpu.t4.minutes");

@@ -8,6 +8,7 @@
 #include "batches.h"
 #include "catch.h"
 #include "check.h"
+#include "counted.h"
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
@@ -316,22 +317,12 @@ static const struct optimizer_settings fast = {
     .rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-6f, .decay = 0.1f, .clip = 1, .steps = 5,
 };
 
-/* Allocations are counted as a GPU makes them, in pieces of 256 bytes. */
-static size_t taken;
-
-static void *count_bytes(size_t bytes)
-{
-    taken += (bytes + 255) / 256 * 256;
-    return k->allocate(bytes);
-}
-
 /* What a run reserves is what its training takes, but for what alignment may lose. */
 static void test_reservation(void **unused)
 {
     (void)unused;
     const int lengths[] = {40, 40};
-    struct kernels counting = *k;
-    counting.allocate = count_bytes;
+    struct kernels counting = counting_table(k);
     struct shape shape = model_shape(BERT_FOLDER);
     struct batch *batch = random_batch(lengths, 2, 97, 0);
     struct loss_values values;

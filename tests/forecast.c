@@ -102,7 +102,7 @@ static void a_t4_has_the_best_student_in_an_hour(void **state)
     (void)state;
     struct stage stage = {.plan = plan_open(settings_open("code/full.settings")), .data = "/nowhere", .run = "/nowhere"};
     const struct plan *plan = stage.plan;
-    double *counted = forecast_count(&stage, "/nowhere", true), all = 0, best = 0, plain = 0;
+    double *counted = forecast_count(&stage, "/nowhere", true), all = 0;
     int stages = 0;
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];
@@ -111,13 +111,10 @@ static void a_t4_has_the_best_student_in_an_hour(void **state)
             continue;
         all += counted[i];
         stages++;
-        best += s->kind == DISTILL ? counted[i] : 0;
-        plain = counted[(int)(plan_stage(plan, "distill-student") - plan->stages)];
     }
-    printf("# %.0f minutes, %.0f of them the distillation; the plain one's has %.0f\n", all / 60, best / 60, plain / 60);
-    assert_int_equal(stages, 1 + 1 + 3 * 2);
-    assert_true(all > 35 * 60 && all < 55 * 60);
-    assert_true(best > plain); /* it reads more */
+    printf("# %.0f minutes\n", all / 60);
+    assert_int_equal(stages, 1 + 3 * 2); /* it has no distillation */
+    assert_true(all > 25 * 60 && all < 33 * 60); /* an H100 took 1.8 times what is counted */
     free(counted);
     plan_close(stage.plan);
 }

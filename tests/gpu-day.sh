@@ -47,12 +47,17 @@ unpack() {
 
 # Is it right? -------------------------------------------------------------------------------------------------------
 
-# tests BINARY DEVICE: each test of tests/cuda.c in a process of its own, eight at a time; fails if one does
-tests() {
+# each COMMAND LOG: the command with each test of tests/cuda.c, in a process of its own, eight at a time; fails if one does
+each() {
     sed -n 's/.*TEST(\([a-z_0-9]*\))[,}].*/\1/p' tests/cuda.c | sort -u |
-        CMOCKA_MESSAGE_OUTPUT=TAP OMP_NUM_THREADS=1 CUBLASLT_LOG_LEVEL=2 xargs -P 8 -I NAME sh -c \
-            'timeout 100 "$0" "$1" NAME >"$2.NAME" 2>&1 && grep -q "^ok" "$2.NAME" || { cat "$2.NAME"; echo "not ok - NAME"; exit 1; }
-             echo "ok - NAME"' "$1" "$2" "$logs/test-$(basename "$1")-$2"
+        CMOCKA_MESSAGE_OUTPUT=TAP OMP_NUM_THREADS=1 xargs -P 8 -I NAME sh -c \
+            'timeout 100 $0 NAME >"$1.NAME" 2>&1 && grep -q "^ok" "$1.NAME" || { cat "$1.NAME"; echo "not ok - NAME"; exit 1; }
+             echo "ok - NAME"' "$1" "$logs/test-$2"
+}
+
+# tests BINARY DEVICE: each test, with what the library has to say
+tests() {
+    CUBLASLT_LOG_LEVEL=2 each "$1 $2" "$(basename "$1")-$2"
 }
 
 # base FOLDER DEVICE: a BERT of base size that learns for 200 steps
@@ -119,7 +124,7 @@ resumed() {
 # rows, because a pass over it on the processor is not what is asked for here.
 bench() {
     few=$work/few-$1 run=$work/bench-$1
-    rm -rf "$few" "$run" && mkdir -p "$few/glue" "$run" && cp -r "$data/glue/MRPC" "$data/wikitext-2" "$data/bert-base-uncased" "$few" &&
+    rm -rf "$few" "$run" && mkdir -p "$few/glue" "$run" && cp -r "$data/glue/MRPC" "$data"/wikitext-2* "$data/bert-base-uncased" "$few" &&
         mv "$few/MRPC" "$few/glue" && ln -s "$work/base/models" "$run/models" || return
     head -n 21 "$data/glue/MRPC/mrpc_dev_ids.tsv" >"$few/glue/MRPC/mrpc_dev_ids.tsv"
     TORCHINDUCTOR_CACHE_DIR=$work/inductor python3 tests/reference/bench.py --rounds 1 --no-pass --run "$run" \
@@ -149,12 +154,13 @@ fast() {
 
 # Is it clean? -------------------------------------------------------------------------------------------------------
 
-# checker TOOL DEVICE: on the project's own kernels; the library's are known to raise false alarms. The tests ask for more
-# memory than there is, and see that they are refused: such answers are no faults.
+# checker TOOL DEVICE: each test on the project's own kernels; the library's are known to raise false alarms, or to end the
+# checker. The tests ask for more memory than there is, and see that they are refused: such answers are no faults.
 checker() {
-    only=--kernel-name # older ones call it --filter
-    compute-sanitizer --help | grep -q -e "$only" || only=--filter
-    compute-sanitizer --tool "$1" $only kns=_kernel --report-api-errors no --error-exitcode 9 "${BUILD:-build}/tests/cuda-gpu" "$2"
+    only="--kernel-name kns=_kernel" # older ones call it --filter
+    compute-sanitizer --help | grep -q -e --kernel-name || only="--filter kns=_kernel"
+    compute-sanitizer --help | grep -q -e --kernel-name-exclude && only="$only --kernel-name-exclude kns=cublas"
+    each "compute-sanitizer --tool $1 $only --report-api-errors no --error-exitcode 9 ${BUILD:-build}/tests/cuda-gpu $2" "$1"
 }
 
 checked() {

@@ -58,9 +58,9 @@ static void stages_come_by_tiers(void **state)
     assert_int_equal(count(plan, PRETRAIN, TIER_CORE) + count(plan, DISTILL, TIER_CORE), 2);
     assert_int_equal(count(plan, FINETUNE, TIER_CORE), 6);
     assert_int_equal(count(plan, FINETUNE, TIER_SEEDS), 2 * (4 + 4 + 2));
-    assert_int_equal(count(plan, DISTILL, TIER_STUDENTS), 3);
+    assert_int_equal(count(plan, DISTILL, TIER_STUDENTS), 2);
     assert_int_equal(count(plan, DISTILL, TIER_ABLATIONS), 4);
-    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 11);
+    assert_int_equal(count(plan, DISTILL, TIER_EXTENDED), 12);
     const struct planned_model *related = plan_model(plan, "student-relations");
     assert_true(related->losses.relations == 1 && related->losses.relation_heads == 48);
     assert_true(plan_model(plan, "student")->losses.relations == 0);
@@ -150,7 +150,12 @@ static void layers_are_replaced_in_a_kept_teacher(void **state)
                   other = plan_recipe(plan, plan_task(plan, "mrpc"), "student");
     assert_true(own.epochs == 7 && other.epochs == 3);
     assert_true(own.optimizer.rate == 2e-5f && other.optimizer.rate == 2e-5f);
-    assert_int_equal(plan_teaching(plan, plan_task(plan, "mrpc"), "student-theseus").teachers, 0);
+    assert_int_equal(plan_teaching(plan, plan_task(plan, "mrpc"), "student-theseus").teachers, 1);
+    plan_close(plan);
+    plan = PLAN(TINY, "run.extended", "1", "finetune.extended", "student-theseus", "student-theseus.teachers", "2",
+                "student-theseus.soft", "0.5", "student-theseus.temperature", "2");
+    stage = plan_stage(plan, "finetune-mrpc-student-theseus-1"); /* its own seed's, and those that it hears */
+    assert_int_equal(stage->need_count, 3);
     plan_close(plan);
 }
 
@@ -178,8 +183,16 @@ static void recipes_differ_in_one_thing(void **state)
     assert_string_equal(texts->tasks[3].task->name, "sst2");
     assert_int_equal(texts->train_tokens, compacted->corpus.train_tokens);
     assert_int_equal(compacted->corpus.task_count, 0);
-    assert_true(best->losses.relations == 1 && best->copied_layers && best->own_texts && best->tier == TIER_STUDENTS);
-    assert_ptr_equal(plan_model(full, "student-best-twice")->from, best);
+    const struct planned_model *combined = plan_model(full, "student-combined"),
+                               *longer = plan_model(compact, "student-longer");
+    assert_true(combined->losses.relations == 1 && combined->copied_layers && combined->own_texts);
+    assert_ptr_equal(plan_model(full, "student-combined-twice")->from, combined);
+    assert_true(best->replaces && best->replacing.rate == 1 && best->tier == TIER_STUDENTS);
+    assert_int_equal(plan_teaching(full, plan_task(full, "cola"), "student-best").teachers, 1);
+    assert_ptr_equal(longer->from, compacted); /* it begins as that one, but has its own recipe for a task */
+    assert_true(!longer->hears && plan_model(compact, "student-twice")->hears);
+    assert_true(plan_recipe(compact, plan_task(compact, "cola"), "student-longer").epochs == 6);
+    assert_true(plan_recipe(compact, plan_task(compact, "cola"), "student-twice").epochs == 3);
     plan_close(full);
     plan_close(compact);
     struct plan *choice = planned("code/choice.settings", NULL);
@@ -269,7 +282,7 @@ static void slips_are_refused(void **state)
     EXPECT_FAIL(PLAN(TINY, "finetune.tasks", "mnlimm"), "mnlimm has no training set");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "teacher"), "[student-twice] from: expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-ensemble"), "expected a student that is distilled once");
-    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble needs 2 teachers of cola, which has 1");
+    EXPECT_FAIL(PLAN(TINY, "run.extended", "1", "cola.seeds", "1"), "student-ensemble hears 2 teachers of cola, which has 1");
     EXPECT_FAIL(PLAN(TINY, "student-twice.from", "student-theseus"), "expected a student that is distilled once");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.from", "student"), "student-theseus: begins as its teacher; expected layers");
     EXPECT_FAIL(PLAN(TINY, "student-theseus.layers", ""), "student-theseus: begins as its teacher; expected layers");

@@ -79,7 +79,7 @@ mkdir -p results
 
 # the same stages on a machine without make, by the plan that goes into the bundle; the results come home
 rm -rf results build/tiny
-set="--finetune.epochs 0.5"
+set="--finetune.epochs 0.5 --mrpc.models 'teacher student student-twice'" # who hears teachers finds them kept
 check "the stages are planned for another machine" make gpu-plan BUILD=build PROFILE=tiny.settings NVCC= CHECKED= SET="$set"
 away=$folder/away
 cp -a build/gpu "$away" && cp build/distil "$away/build" && mkdir "$away/tests" && cp "$root/tests/gpu-day.sh" "$away/tests"

@@ -8,6 +8,7 @@
 #include "batches.h"
 #include "catch.h"
 #include "check.h"
+#include "counted.h"
 #include "fail.h"
 #include "losses.h"
 #include "model.h"
@@ -391,20 +392,10 @@ static void coins_fall_by_seed_and_batch(void **state)
     close_pair(&p);
 }
 
-/* Allocations are counted as a GPU makes them, in pieces of 256 bytes. */
-static size_t taken;
-
-static void *count_bytes(size_t bytes)
-{
-    taken += (bytes + 255) / 256 * 256;
-    return k->allocate(bytes);
-}
-
 static void what_is_reserved_is_what_it_takes(void **state)
 {
     (void)state;
-    struct kernels counting = *k;
-    counting.allocate = count_bytes;
+    struct kernels counting = counting_table(k);
     for (int i = 0; i < KINDS; i++) {
         const struct kind *kind = &kinds[i];
         taken = 0;

@@ -78,20 +78,21 @@ every=results/made-up-every
 cp -r $all $every && rm -r $every/tables $every/figures
 students="student-released student-course student-random student-no-mlm student-no-kl student-no-cosine student-undistilled
     student-paper student-first student-last student-ends student-relations student-twice student-ensemble student-theseus
-    student-weights student-schedule student-more student-tasks student-every student-best student-best-twice"
+    student-shortened student-weights student-schedule student-more student-tasks student-every student-combined
+    student-combined-twice student-longer student-best"
 for model in $students; do
     case $model in *-released | *-random) more='sst2 qqp stsb mnli mnlimm qnli rte wnli squad' ;; *-twice) more='stsb squad' ;; *) more= ;; esac
     for task in cola mrpc imdb $more; do
         cp $every/predictions/$task-student-1.tsv $every/predictions/$task-$model-1.tsv
         for who in $model student teacher; do cp $every/stages/finetune-cola-teacher-2.json $every/stages/finetune-$task-$who-1.json; done
     done
-    case $model in *twice | *ensemble | *theseus) continue ;; esac
+    case $model in *twice | *ensemble | *theseus | *shortened | *longer | *best) continue ;; esac
     cp $every/stages/distill-student.json $every/stages/distill-$model.json
     cp $every/curves/distill-student-validation.tsv $every/curves/distill-$model-validation.tsv
 done
 { sed "s/^models = .*/models = teacher student $(echo $students)/" $every/made-up-full.settings && printf "[student-ensemble]\nteachers = 1\n"
     for task in rte wnli sst2 qnli qqp mnli; do printf "[$task]\nmodels = teacher student student-released student-random\n"; done
-    for task in stsb squad; do printf "[$task]\nmodels = teacher student student-released student-random student-twice student-best-twice\n"; done; } >$every/made-up-every.settings
+    for task in stsb squad; do printf "[$task]\nmodels = teacher student student-released student-random student-twice student-combined-twice\n"; done; } >$every/made-up-every.settings
 cuts=$(for task in CoLA MRPC IMDb SST-2 QQP STS-B MNLI QNLI RTE WNLI; do printf '"%s train: 6,000 of 60,000 rows", ' $task; done)
 sed -i "s/\"cuts\": \[\]/\"cuts\": [${cuts%, }]/" $every/stages/teacher.json
 "$root/${BUILD:-build}/distil" results --profile $every/made-up-every.settings --run $every --checks checks.tsv >/dev/null
