@@ -366,16 +366,6 @@ static void test_cosine_adds_and_weighs(void **unused)
     assert_true(loss[0] == 1 && loss[1] == 0 && loss[2] == 1);
 }
 
-/* The book's example: the mean over two numbers. */
-static void test_numbers_by_hand(void **unused)
-{
-    (void)unused;
-    const float numbers[] = {3, 1};
-    float logits[] = {2.5f, 3}, loss[2];
-    k->squared_loss((real *)logits, numbers, 2, 0.5f, &one, loss);
-    assert_true(logits[0] == -0.5f && logits[1] == 2 && (loss[0] + loss[1]) / 2 == 2.125f);
-}
-
 /* The relations of three sequences, of which two have tokens that are not visible. */
 
 static const int relation_offsets[] = {0, 9, 10, 17}, relation_visible[] = {8, 1, 5};
@@ -680,7 +670,6 @@ int main(void)
         cmocka_unit_test(test_cosine),
         cmocka_unit_test(test_cosine_by_hand),
         cmocka_unit_test(test_cosine_adds_and_weighs),
-        cmocka_unit_test(test_numbers_by_hand),
         cmocka_unit_test(test_relations),
         cmocka_unit_test(test_relations_by_hand),
         cmocka_unit_test(test_equal_relations),
