@@ -1262,70 +1262,6 @@ static void results_do_not_depend_on_threads(void **state)
 
 /* ---- The examples that the book works by hand: what it prints, to the digits that it prints. ---- */
 
-static void assert_printed(const double *x, const double *printed, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!(fabs(x[i] - printed[i]) < 5.01e-4))
-            fail_msg("element %zu: the book has %.3f, found %.6f", i, printed[i], x[i]);
-}
-
-static void a_linear_map_by_hand(void **state)
-{
-    (void)state;
-    real *x = reals((double[]){1, 2}, 2), *w = reals((double[]){3, 0, 1, -1}, 4), *y = reals(zeros(2), 2);
-    real *b = reals((double[]){0, 1}, 2), *dy = reals((double[]){1, 2}, 2), *dx = reals(zeros(2), 2);
-    float *dw = floats(zeros(4), 4), *db = floats(zeros(2), 2);
-    k->linear(x, w, b, y, 1, 2, 2);
-    k->linear_input_gradient(dy, w, dx, 1, 2, 2, false);
-    k->linear_weight_gradient(x, dy, dw, db, 1, 2, 2, false);
-    assert_same(of_reals(y, 2), (double[]){3, 0}, 2);
-    assert_same(of_reals(dx, 2), (double[]){5, -2}, 2);
-    assert_same(of_floats(dw, 4), (double[]){1, 2, 2, 4}, 4);
-    assert_same(of_floats(db, 2), (double[]){1, 2}, 2);
-}
-
-static void a_norm_by_hand(void **state)
-{
-    (void)state;
-    const struct dropout none = {0, 0};
-    real *x = reals((double[]){1, 1, 3, 3}, 4), *gain = reals((double[]){1, 1, 1, 1}, 4), *y = reals(zeros(4), 4);
-    real *dy = reals((double[]){1, 0, 0, 0}, 4), *dx = reals(zeros(4), 4), *bias = reals(zeros(4), 4);
-    float *mean = floats(zeros(1), 1), *deviation = floats(zeros(1), 1), *dgain = floats(zeros(4), 4);
-    const struct norm_sums sums = {dgain, floats(zeros(4), 4), NULL, false};
-    k->norm(x, NULL, none, gain, bias, y, mean, deviation, 1, 4, 1e-12f);
-    k->norm_gradient(dy, x, mean, deviation, gain, none, dx, NULL, &sums, 1, 4);
-    assert_same(of_reals(y, 4), (double[]){-1, -1, 1, 1}, 4);
-    assert_same(of_reals(dx, 4), (double[]){0.5, -0.5, 0, 0}, 4);
-    assert_same(of_floats(dgain, 4), (double[]){-1, 0, 0, 0}, 4);
-    assert_same(of_floats(sums.bias, 4), (double[]){1, 0, 0, 0}, 4);
-}
-
-static void gelu_by_hand(void **state)
-{
-    (void)state;
-    real *x = reals((double[]){1, -1, -0.7, -0.8}, 4), *dy = reals((double[]){1, 1, 1, 1}, 4);
-    real *y = reals(zeros(4), 4);
-    k->activate(GELU, x, y, 2);
-    assert_printed(of_reals(y, 2), (double[]){0.841, -0.159}, 2);
-    k->activate_gradient(GELU, x, dy, y, NULL, 1, 4, false);
-    const double *slope = of_reals(y, 4);
-    assert_printed(slope, (double[]){1.083, -0.083}, 2);
-    assert_true(slope[2] > 0 && slope[3] < 0);
-}
-
-static void attention_by_hand(void **state)
-{
-    (void)state;
-    const struct attention a = {1, 1, 1, 2, integers((int[]){0, 2}, 2), integers((int[]){2}, 1), {0, 0}};
-    real *qkv = reals((double[]){1, 1, 1, 0, 0, 0}, 6), *y = reals(zeros(2), 2), *dqkv = reals(zeros(6), 6);
-    real *dy = reals((double[]){1, 0}, 2);
-    float *logsum = floats(zeros(2), 2);
-    k->attention(&a, qkv, y, logsum);
-    assert_printed(of_reals(y, 2), (double[]){0.731, 0.5}, 2);
-    k->attention_gradient(&a, qkv, y, logsum, dy, dqkv);
-    assert_printed(of_reals(dqkv, 6), (double[]){0.197, 0.197, 0.731, 0, -0.197, 0.269}, 6);
-}
-
 static int report_errors(void **state)
 {
     (void)state;
@@ -1385,10 +1321,6 @@ int main(void)
         TEST(empty_arrays_do_nothing),
         TEST(no_operation_hides_a_nan),
         TEST(results_do_not_depend_on_threads),
-        TEST(a_linear_map_by_hand),
-        TEST(a_norm_by_hand),
-        TEST(gelu_by_hand),
-        TEST(attention_by_hand),
     };
     k = kernels_open("cpu");
     return cmocka_run_group_tests_name("gradients", tests, NULL, report_errors);
