@@ -915,7 +915,8 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
     const struct planned_model *planned = plan_model(plan, model);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
-    go_through(s, is_undistilled(planned) ? heard : sections, recipe_group, use, context);
+    go_through(s, is_undistilled(planned) ? heard : sections, recipe_group, use,
+               context);
     if (planned && planned->replaces)
         go_through_replacing(plan, model, use, context);
     go_through(s, heard, teacher_group, use, context);
