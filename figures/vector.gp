@@ -32,24 +32,24 @@ set xrange [0:1]
 set yrange [-12.2:6]
 # Draw the vectors of one layout
 array name = ["parameters", "gradient", "first moment", "second moment"]
-first = (large[1] + large[2]) / total
+begin = (large[1] + large[2]) / total
 step = large[3] / total
 eval note(large[1] / total / 2, 5.3, sprintf("words, %.1f", 1e-6 * large[1]))
-eval note(first + 3 * step, 5.3, sprintf("layers, 6 × %.1f", 1e-6 * large[3]))
+eval note(begin + 3 * step, 5.3, sprintf("layers, 6 × %.1f", 1e-6 * large[3]))
 do for [i = 1:4] {
     y = 4.5 - 1.2 * i
     eval box(0, y, large[1] / total, 1.2, i == 1 ? 3 : 1)
     eval box(large[1] / total, y, large[2] / total, 1.2, i == 1 ? 3 : 1)
     do for [l = 0:LAYERS - 1] {
-        eval box(first + l * step, y, step, 1.2, i == 1 ? 2 : 1)
+        eval box(begin + l * step, y, step, 1.2, i == 1 ? 2 : 1)
     }
-    eval box(first + LAYERS * step, y, large[4] / total, 1.2, i == 1 ? 3 : 1)
+    eval box(begin + LAYERS * step, y, large[4] / total, 1.2, i == 1 ? 3 : 1)
     eval box(decayed / total, y, 1 - decayed / total, 1.2, 4)
     eval note(large[1] / total / 2, y + 0.6, name[i])
 }
 # Draw the matrices of a layer
-set arrow from first, -0.3 to 0, -2.2 nohead linecolor rgb "#8c8c8c"
-set arrow from first + step, -0.3 to 0.95, -2.2 nohead linecolor rgb "#8c8c8c"
+set arrow from begin, -0.3 to 0, -2.2 nohead linecolor rgb "#8c8c8c"
+set arrow from begin + step, -0.3 to 0.95, -2.2 nohead linecolor rgb "#8c8c8c"
 x = 0
 do for [i = 1:|matrix|] {
     across = 0.95 * matrix[i] / large[3]
