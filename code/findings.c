@@ -1,6 +1,8 @@
 /* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
 #include "fail.h"
+#include "file.h"
+#include "model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -62,6 +64,38 @@ const struct finding *finding_of(const struct findings *findings,
             return f;
     }
     return &nothing;
+}
+
+/* Tell what a student differs in */
+/* Whether a student does without something that the first one has. */
+static bool lacks(const struct planned_model *model, const struct planned_model *first)
+{
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    return (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+        || (a->cosine == 0 && b->cosine > 0)
+        || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+        || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
+}
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first)
+{
+    if (!model || !first || !model->student || model == first)
+        return NO_DIFFERENCE;
+    bool layers = model->layers != first->layers
+               || memcmp(model->layer, first->layer,
+                         (size_t)first->layers * sizeof *first->layer);
+    return model->from                        ? FINE_TUNED_TEACHERS
+           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
+           : model->replaces                  ? ANOTHER_RECIPE
+           : lacks(model, first)              ? A_PART
+           : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
+}
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model)
+{
+    enum difference it = difference_of(model,
+                                       plan_model(findings->run->plan, "student"));
+    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
 }
 
 /* Find the scores */
@@ -309,6 +343,126 @@ static void find_speed(struct findings *f, const struct planned_model *model)
     }
 }
 
+/* Find what was within an hour */
+static double seconds_of(const struct run *run, const struct planned_stage *stage)
+{
+    const json_t *record = json_object_get(run->stages, stage->name);
+    return record ? number_at(record, "seconds") : NAN;
+}
+/* A stage's seconds, with those of the fine-tuned teachers that it needs. */
+static double seconds_with_teachers(const struct run *run,
+                                    const struct planned_stage *stage)
+{
+    double seconds = seconds_of(run, stage);
+    for (int i = 0; i < stage->need_count; i++) {
+        const struct planned_stage *needed = &run->plan->stages[stage->needs[i]];
+        seconds += needed->kind == FINETUNE ? seconds_of(run, needed) : 0;
+    }
+    return seconds;
+}
+/* The mean over those of a model's stages that have ended: its distillations, or its
+   fine-tunings for a task; 0 if none is planned, NAN if none has ended. */
+static double mean_seconds(const struct run *run, const struct planned_model *model,
+                           const struct task *task)
+{
+    const struct plan *plan = run->plan;
+    double seconds = 0;
+    int planned = 0, ended = 0;
+    for (int i = 0; i < plan->stage_count; i++) {
+        const struct planned_stage *stage = &plan->stages[i];
+        bool its = stage->model == model
+                && (task ? stage->kind == FINETUNE && stage->task->task == task
+                         : stage->kind == DISTILL);
+        planned += its;
+        if (!its || isnan(seconds_of(run, stage)))
+            continue;
+        seconds += seconds_with_teachers(run, stage);
+        ended++;
+    }
+    return ended ? seconds / ended : planned ? NAN : 0;
+}
+static void find_minutes(struct findings *f, const struct planned_model *model)
+{
+    const struct planned_model *distilled = model->from ? model->from : model;
+    double seconds = mean_seconds(f->run, distilled, NULL);
+    bool any = false;
+    for (int i = 0; i < f->run->count; i++) {
+        const struct task *task = f->run->sheets[i].task;
+        const struct finding *kept = finding_of(f, RETENTION, task->name, model->name);
+        if (!finding_counts(kept, model->name))
+            continue;
+        seconds += mean_seconds(f->run, model, task);
+        any = true;
+    }
+    if (any && seconds > 0)
+        add_number(f, MINUTES, NULL, model, seconds / 60);
+}
+static int teacher_layers(const struct run *run)
+{
+    const char *folder = say("%s/models/teacher", run->folder);
+    return run->plan->scratch ? run->plan->shape.layers
+           : file_exists(say("%s/config.json", folder)) ? model_shape(folder).layers
+                                                        : 0;
+}
+bool findings_quick(const struct findings *findings, const struct planned_model *model)
+{
+    const struct planned_model *made = model->from ? model->from : model;
+    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model->name);
+    return minutes->is.known && minutes->is.value <= HOUR
+        && 2 * made->layers <= teacher_layers(findings->run)
+        && findings_three(findings, model->name);
+}
+bool findings_drawn(const struct findings *findings, const struct planned_model *model)
+{
+    return finding_of(findings, MINUTES, NULL, model->name)->is.known
+        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
+}
+bool findings_claimed(const struct findings *findings)
+{
+    return !findings->run->plan->toyland && findings->student == TAUGHT
+        && findings_three(findings, "student");
+}
+static struct estimate most_kept(const struct findings *f)
+{
+    const struct run *run = f->run;
+    struct estimate most = {.bounded = true, .value = -INFINITY, .low = -INFINITY,
+                            .high = -INFINITY};
+    int count = 0;
+    for (int i = 0; i < run->model_count; i++)
+        count += findings_quick(f, run->models[i]);
+    for (int i = 0; i < run->model_count; i++) {
+        const char *model = run->models[i]->name;
+        if (!findings_quick(f, run->models[i]))
+            continue;
+        struct estimate kept =
+            measure_among(finding_of(f, RETENTION, NULL, model)->measure, count);
+        most.known = true;
+        most.bounded &= kept.bounded;
+        most.value = fmax(most.value, kept.value);
+        most.low = fmax(most.low, kept.low);
+        most.high = fmax(most.high, kept.high);
+    }
+    return most.known ? most : (struct estimate){.known = false};
+}
+static void find_more(struct findings *f)
+{
+    const struct run *run = f->run;
+    bool any = false;
+    for (int i = 0; i < run->model_count; i++)
+        any |= findings_further(f, run->models[i]);
+    if (!any)
+        return;
+    for (int i = 0; i < run->model_count; i++)
+        if (findings_further(f, run->models[i])
+            || named("student", run->models[i]->name))
+            find_minutes(f, run->models[i]);
+    struct estimate most = most_kept(f);
+    enum reason why = most.known ? NEAR_ZERO : NO_STUDENT;
+    if (!run->plan->toyland)
+        findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
+                                         .why = why});
+}
+
 /* Write and read an estimate */
 json_t *estimate_json(const struct estimate *estimate, const char *key)
 {
@@ -357,6 +511,7 @@ struct findings *findings_make(const struct run *run)
             find_change(f, model);
         find_speed(f, model);
     }
+    find_more(f);
     return f;
 }
 

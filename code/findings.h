@@ -23,15 +23,19 @@ enum quantity {
     PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL,
     /* of a model, in percent: by how much smaller and faster than the teacher */
     SMALLER, FASTER_ONE, FASTER_ALL,
+    /* of a student: the minutes of training that it took; of the run: the most that a
+       small student keeps that took an hour, in percent of the teacher's score */
+    MINUTES, MOST_KEPT,
     QUANTITIES
 };
 
 /* Say why a number may be missing */
 /* Of a task: the teacher or the model did not answer it, or the teacher is not above a
    constant answer. Of a mean: no task counts. Of an interval alone: the teacher's score
-   is too near zero, or the benchmark kept no parts. NOT_MEASURED: all else. */
+   is too near zero, or the benchmark kept no parts. Of the most: no student is small
+   and took an hour. NOT_MEASURED: all else. */
 enum reason { NOT_MEASURED, NO_TEACHER, NO_ANSWER, NOT_ABOVE, NO_TASK, NEAR_ZERO,
-              NO_PARTS };
+              NO_PARTS, NO_STUDENT };
 
 /* Say what a finding is */
 struct finding {
@@ -93,5 +97,34 @@ bool findings_touched(const struct answers *answers);
    estimate_read: the estimate of such an object, NULL giving one that is not known. */
 json_t *estimate_json(const struct estimate *estimate, const char *key);
 struct estimate estimate_read(const json_t *object, const char *key);
+
+/* Say what a student may differ in */
+/* What a student has, or lacks, that the first one does not. */
+enum difference {
+    NO_DIFFERENCE, A_PART, OTHER_LAYERS, FINE_TUNED_TEACHERS, ANOTHER_RECIPE,
+    ANOTHER_ORIGIN, DIFFERENCES
+};
+
+/* difference_of: that of a student from another one, the first; of the teacher, or
+   where either is NULL, NO_DIFFERENCE. */
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first);
+
+/* findings_further: whether a student is one of those that go beyond the recipe and its
+   parts: with other layers, fine-tuned teachers or another recipe. */
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model);
+
+/* findings_quick: whether a student is small and took at most an hour: section "What
+   an hour can buy". */
+enum { HOUR = 60 }; /* minutes */
+bool findings_quick(const struct findings *findings, const struct planned_model *model);
+
+/* findings_drawn: whether it is known what a student keeps and what it took, so that
+   both can be drawn. findings_claimed: whether the published retentions may stand
+   beside them: the run is of English, of the three tasks, and of a student that was
+   distilled. */
+bool findings_drawn(const struct findings *findings, const struct planned_model *model);
+bool findings_claimed(const struct findings *findings);
 
 #endif

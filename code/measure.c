@@ -156,7 +156,7 @@ struct measure *measure_difference(const struct measure *a, const struct measure
 }
 
 /* Read an interval off the draws */
-struct estimate measure_estimate(const struct measure *measure)
+struct estimate measure_among(const struct measure *measure, int count)
 {
     struct estimate estimate = {0};
     if (!measure || isnan(measure->value))
@@ -171,11 +171,17 @@ struct estimate measure_estimate(const struct measure *measure)
     if (defined >= 0.95 * RESAMPLES) {
         qsort(sorted, (size_t)defined, sizeof *sorted, compare_values);
         estimate.bounded = true;
-        estimate.low = sorted[(int)floor(0.025 * (defined - 1))];
-        estimate.high = sorted[(int)ceil(0.975 * (defined - 1))];
+        int outside = (int)floor(0.025 / count * (defined - 1));
+        estimate.low = sorted[outside];
+        estimate.high = sorted[defined - 1 - outside];
     }
     free(sorted);
     return estimate;
+}
+
+struct estimate measure_estimate(const struct measure *measure)
+{
+    return measure_among(measure, 1);
 }
 
 /* Hold a measure against a claim */

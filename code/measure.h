@@ -56,8 +56,10 @@ struct estimate {
 };
 
 /* measure_estimate: the value and its 95 % percentile interval. measure: NULL gives not
-   known. */
+   known. measure_among: with the interval of one of so many measures, count > 0, of
+   which all shall lie in theirs in 95 % of the cases (Bonferroni). */
 struct estimate measure_estimate(const struct measure *measure);
+struct estimate measure_among(const struct measure *measure, int count);
 
 /* estimate_against: "below", "above" or "not distinguishable from" (the claim lies
    within the interval); "not comparable with" without an interval. */

@@ -71,6 +71,9 @@ static json_t *retention_json(const struct findings *findings, const char *model
     }
     json_t *object =
         estimate_json(&finding_of(findings, RETENTION, NULL, model)->is, "mean");
+    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model);
+    if (minutes->is.known)
+        json_object_set_new(object, "minutes", json_real(minutes->is.value));
     json_object_set_new(object, "tasks", tasks);
     json_object_set_new(object, "counted", counted);
     return object;

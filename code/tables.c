@@ -117,8 +117,16 @@ static const struct table {
      "\tPaper's change\n",
      {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
        "\t<score.mean.student>\t\t\t"},
-      {"<?ablation.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+      {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
        "\t<ablation.%m.interval>\t%c"}}},
+    {"students", "Student\tMasked words, %\tChange\t95 % interval\tRetention, %"
+     "\t95 % interval\tMinutes\n",
+     {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
+       "\t<retention.mean.student>\t<retention.mean.student.interval>"
+       "\t<minutes.student>"},
+      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
+       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
+       "\t<minutes.%m>"}}},
 };
 
 /* Write the tables of findings */
@@ -201,7 +209,10 @@ static void write_scores(const struct results *r, FILE *stream)
     scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
     for (int i = 0; i < r->run->model_count; i++) {
         row.model = r->run->models[i];
-        write_template(scores, &row, r->values, stream);
+        enum difference it = difference_of(row.model,
+                                           plan_model(r->run->plan, "student"));
+        if (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN)
+            write_template(scores, &row, r->values, stream);
     }
 }
 
@@ -490,11 +501,18 @@ static void plot_losses(const struct results *r, FILE *stream)
         fputc('\n', stream);
     }
 }
-static const char *short_title(const struct planned_model *model)
+/* The number of a model of the run in the figures; 0: it is not drawn. */
+static int number_of(const struct results *r, const struct planned_model *model)
 {
-    const char *student = "student, ";
-    return strncmp(model->title, student, strlen(student))
-               ? model->title : model->title + strlen(student);
+    int number = 0;
+    for (int i = 0; i < r->run->model_count; i++) {
+        const struct planned_model *one = r->run->models[i];
+        bool drawn = !findings_further(r->findings, one);
+        number += drawn;
+        if (one == model)
+            return drawn ? number : 0;
+    }
+    return 0;
 }
 
 static void plot_accuracy(const struct results *r, FILE *stream)
@@ -506,13 +524,14 @@ static void plot_accuracy(const struct results *r, FILE *stream)
         const struct planned_model *model = r->run->models[i];
         struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
                                        "-validation");
-        int rows = curve && curve->rows > 1 ? curve->rows : 0;
+        int number = number_of(r, model),
+            rows = number > 0 && curve && curve->rows > 1 ? curve->rows : 0;
         for (int row = 0; row < rows; row++) {
             double step = grid_number(curve, row, grid_column(curve, "step")),
                    share = grid_number(curve, row, grid_column(curve, "accuracy"));
             last_step = fmax(last_step, step);
-            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, i + 1,
-                    short_title(model));
+            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, number,
+                    title_short(model));
         }
         if (rows > 0)
             fputs("\n\n", stream);
@@ -525,8 +544,11 @@ static void plot_accuracy(const struct results *r, FILE *stream)
 /* Plot the scores */
 static void plot_models(const struct results *r, FILE *stream)
 {
-    for (int j = 0; j < r->run->model_count; j++)
-        fprintf(stream, "%d\t%s\n", j + 1, short_title(r->run->models[j]));
+    for (int i = 0; i < r->run->model_count; i++) {
+        int number = number_of(r, r->run->models[i]);
+        if (number > 0)
+            fprintf(stream, "%d\t%s\n", number, title_short(r->run->models[i]));
+    }
 }
 
 static void plot_tasks(const struct results *r, FILE *stream)
@@ -537,21 +559,19 @@ static void plot_tasks(const struct results *r, FILE *stream)
 }
 
 /* "0\t1", the numbers of task and model of some answers; NULL if they are not drawn. */
-static const char *panel_of(const struct run *run, const struct answers *a)
+static const char *panel_of(const struct results *r, const struct answers *a)
 {
-    int task = 0, model = 1;
-    for (const struct sheet *sheet = run->sheets; sheet < a->sheet; sheet++)
+    int task = 0, model = number_of(r, a->model);
+    for (const struct sheet *sheet = r->run->sheets; sheet < a->sheet; sheet++)
         task += sheet->shown;
-    while (run->models[model - 1] != a->model)
-        model++;
-    return a->sheet->shown ? say("%d\t%d", task, model) : NULL;
+    return a->sheet->shown && model > 0 ? say("%d\t%d", task, model) : NULL;
 }
 
 static void plot_scores(const struct results *r, FILE *stream)
 {
     for (int i = 0; i < r->run->answer_count; i++) {
         const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r->run, a);
+        const char *panel = panel_of(r, a);
         struct estimate e = finding_of(r->findings, SCORE, a->sheet->task->name,
                                        a->model->name)->is;
         if (panel && e.bounded)
@@ -563,7 +583,7 @@ static void plot_seeds(const struct results *r, FILE *stream)
 {
     for (int i = 0; i < r->run->answer_count; i++) {
         const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r->run, a);
+        const char *panel = panel_of(r, a);
         for (int k = 0; panel && k < a->seeds; k++)
             fprintf(stream, "%s\t%.4f\n", panel, a->scores[k]);
     }
@@ -632,6 +652,48 @@ static void plot_speed(const struct results *r, FILE *stream)
     }
 }
 
+/* Plot what keeps more */
+static int compare_kept(const void *a, const void *b)
+{
+    const struct finding *f = *(const struct finding *const *)a,
+                         *g = *(const struct finding *const *)b;
+    double x = f->is.value, y = g->is.value;
+    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
+}
+static void plot_kept(const struct results *r, FILE *stream)
+{
+    const struct findings *all = r->findings;
+    const struct planned_model *first = plan_model(r->run->plan, "student");
+    const struct finding *kept[all->count + 1];
+    int count = 0;
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i].quantity == RETENTION && !all->list[i].sheet
+            && findings_drawn(all, all->list[i].model))
+            kept[count++] = &all->list[i];
+    if (count > 1)
+        qsort(kept, (size_t)count, sizeof *kept, compare_kept);
+    write_row(stream, "difference",
+              say("minutes of training on %s", value_get(r->values, "run.device")),
+              "retention", "low", "high", "student");
+    for (int i = 0; i < count; i++) {
+        const struct planned_model *model = kept[i]->model;
+        const struct estimate e = kept[i]->is,
+                              took = finding_of(all, MINUTES, NULL, model->name)->is;
+        fprintf(stream, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%s %s\n",
+                (int)difference_of(model, first), took.value, e.value,
+                e.bounded ? e.low : e.value, e.bounded ? e.high : e.value,
+                finding_said(kept[i]), title_short(model));
+    }
+}
+static void plot_claimed(const struct results *r, FILE *stream)
+{
+    write_row(stream, "retention", "whose");
+    for (const struct claim *claim = claims; claim->name; claim++)
+        if (claim->quantity == RETENTION && !strcmp(claim->model, "student")
+            && findings_claimed(r->findings))
+            fprintf(stream, "%g\t%s\n", claim->published, claim->name);
+}
+
 /* Plot the plan */
 /* Where a stage of the plan stands in the picture. */
 struct spot {
@@ -667,7 +729,7 @@ static void plot_stages(const struct results *r, FILE *stream)
     for (int i = 0; i < count; i++) {
         const struct planned_stage *stage = &r->run->plan->stages[i];
         fprintf(stream, "%d\t%d\t%d\t%s\t%s\t%s\n", spots[i].level, spots[i].place,
-                spots[i].beside, done[stage->kind], short_title(stage->model),
+                spots[i].beside, done[stage->kind], title_short(stage->model),
                 stage->task ? stage->task->task->title : "");
     }
 }
@@ -701,7 +763,8 @@ static const struct writing {
     {"figures/scores", plot_scores},       {"figures/seeds", plot_seeds},
     {"figures/tasks", plot_tasks},         {"figures/speed", plot_speed},
     {"figures/stages", plot_stages},       {"figures/needs", plot_needs},
-    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes}};
+    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes},
+    {"figures/kept", plot_kept},           {"figures/claimed", plot_claimed}};
 
 void tables_write(const struct results *r, const char *folder)
 {

@@ -153,7 +153,8 @@ static const struct {
     [SECONDS_ALL] = {"seconds.all", SIGNIFICANT, false},
     [TIMES_ONE] = {"times.one", 2, false}, [TIMES_ALL] = {"times.all", 2, false},
     [SMALLER] = {"smaller", 1, false},
-    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false}};
+    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false},
+    [MINUTES] = {"minutes", 1, false}, [MOST_KEPT] = {"kept.most", 1, false}};
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
@@ -606,43 +607,120 @@ static void set_retentions(const struct results *r, json_t *values)
         if (r->run->models[i]->student)
             set_retention(r->findings, r->run->models[i]->name, values);
 }
-const char *change_said(const struct estimate *change)
+const char *title_short(const struct planned_model *model)
 {
-    const char *points = rounded(fabs(change->value), 1),
-               *verb = change->value < 0 ? "loses" : "gains";
-    bool sure = change->bounded && (change->high < 0 || change->low > 0);
-    return fabs(change->value) < 0.05 ? "keeps the same score"
-           : sure ? say("%s %s points", verb, points)
-                  : say("%s %s points, no more than chance may do", verb, points);
+    const char *student = "student, ";
+    bool other = !strncmp(model->title, student, strlen(student));
+    return model->title + (other ? strlen(student) : 0);
 }
-
-/* The group of ablations that a student belongs to. */
-static const char *group_of(const struct planned_model *model,
-                            const struct planned_model *student)
+static int compare_changes(const void *a, const void *b)
 {
-    bool same = model->layers == student->layers
-             && !memcmp(model->layer, student->layer, sizeof model->layer);
-    return model->from                                   ? "second"
-           : model->initial == INITIAL_FOLDER            ? "foreign"
-           : model->replaces                             ? "replaced"
-           : !same && model->initial == student->initial ? "layers" : "parts";
+    const struct finding *f = *(const struct finding *const *)a,
+                         *g = *(const struct finding *const *)b;
+    double x = fabs(f->is.value), y = fabs(g->is.value);
+    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
-
-static void set_ablations(const struct results *r, json_t *values)
+/* "“no cosine” (−1.3)", "“both ends” (+2.4)"; of what is not decided the name alone. */
+static const char *changed_said(const struct finding *f)
 {
-    const struct planned_model *student = plan_model(r->run->plan, "student");
-    for (const char *const *group = (const char *const[]){"", "parts.", "layers.",
-                                                          "second.", NULL};
-         *group; group++)
-        value_flag(values, false, "ablation.%sknown", *group);
+    const char *name = say("“%s”", title_short(f->model));
+    const char *sign = f->is.value > 0 ? "+" : "";
+    return verdict_costs(&f->is) == UNDECIDED
+               ? name : say("%s (%s%s)", name, sign, rounded(f->is.value, 1));
+}
+const char *changes_said(const struct finding *const *changes, int count)
+{
+    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
+    static const char *const than[] = {
+        [PASS] = "worse than", [FAIL] = "better than",
+        [UNDECIDED] = "not distinguishable from"};
+    enum { MOST_CHANGES = 3 }; /* or one more, rather than "1 more" */
+    const struct finding *sorted[count];
+    struct words clauses = {NULL, 0};
+    memcpy(sorted, changes, sizeof sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_changes);
+    for (int i = 0; i < 3; i++) {
+        struct words which = {NULL, 0};
+        for (int k = 0; k < count; k++)
+            if (verdict_costs(&sorted[k]->is) == order[i])
+                words_add(&which, changed_said(sorted[k]));
+        const char *verb = which.count == 1 ? "is" : "are",
+                   *whom = clauses.count == 0 ? "the student" : "it";
+        words_shorten(&which, which.count > MOST_CHANGES + 1 ? MOST_CHANGES
+                                                             : which.count);
+        if (which.count > 0)
+            words_add(&clauses, say("%s %s %s %s", than[order[i]], whom, verb,
+                                    words_said(&which)));
+    }
+    return words_joined(&clauses, "; ");
+}
+static void set_kind(const struct results *r, enum difference kind, const char *key,
+                     json_t *values)
+{
+    const struct planned_model *first = plan_model(r->run->plan, "student");
+    const struct finding *changes[r->findings->count + 1];
+    int count = 0, better = 0, alike = 0;
     for (int i = 0; i < r->findings->count; i++) {
         const struct finding *f = &r->findings->list[i];
-        if (f->quantity != CHANGE)
+        if (f->quantity != CHANGE || difference_of(f->model, first) != kind)
             continue;
-        value_flag(values, true, "ablation.known");
-        value_flag(values, true, "ablation.%s.known", group_of(f->model, student));
-        value_set(values, change_said(&f->is), "ablation.%s.sentence", f->model->name);
+        enum verdict verdict = verdict_costs(&f->is);
+        better += verdict == FAIL;
+        alike += verdict == UNDECIDED;
+        changes[count++] = f;
+        value_flag(values, true, "ablation.%s.%s", key, f->model->name);
+        value_flag(values, verdict == PASS, "ablation.%s.worse", f->model->name);
+        if (findings_further(r->findings, f->model)) {
+            value_flag(values, true, "ablation.further.%s", f->model->name);
+            value_flag(values, true, "ablation.further.known");
+        }
     }
+    value_flag(values, count > 0, "ablation.%s.known", key);
+    value_flag(values, better > 0, "ablation.%s.better", key);
+    value_flag(values, count > 1 && alike == count, "ablation.%s.alike", key);
+    if (count > 0)
+        value_set(values, changes_said(changes, count), "ablation.%s.sentence", key);
+}
+static void set_ablations(const struct results *r, json_t *values)
+{
+    static const char *const keys[DIFFERENCES] = {
+        [A_PART] = "parts", [OTHER_LAYERS] = "layers",
+        [FINE_TUNED_TEACHERS] = "second", [ANOTHER_RECIPE] = "recipes",
+        [ANOTHER_ORIGIN] = "foreign"};
+    value_flag(values, false, "ablation.further.known");
+    for (enum difference kind = A_PART; kind < DIFFERENCES; kind++)
+        set_kind(r, kind, keys[kind], values);
+}
+const char *hour_said(const struct finding *most, int count, const char *best)
+{
+    return count == 0 ? "No student of half the layers took at most an hour"
+                      : say("Of %s of half the layers that took at most an hour, “%s” "
+                            "keeps most: %s %% (%s, an interval for the best of %d)",
+                            count_said(count, "student"), best, finding_said(most),
+                            finding_interval(most), count);
+}
+static void set_more_kept(const struct results *r, json_t *values)
+{
+    const struct finding *most = finding_of(r->findings, MOST_KEPT, NULL, NULL);
+    const char *best = "";
+    int count = 0, drawn = 0;
+    for (int i = 0; i < r->run->model_count; i++) {
+        const struct planned_model *model = r->run->models[i];
+        const struct finding *kept = finding_of(r->findings, RETENTION, NULL,
+                                                model->name);
+        drawn += findings_drawn(r->findings, model);
+        if (!findings_quick(r->findings, model))
+            continue;
+        count++;
+        if (!*best && kept->is.value == most->is.value)
+            best = title_short(model);
+    }
+    value_flag(values, drawn > 0, "more.known");
+    value_flag(values, findings_claimed(r->findings), "more.claimed");
+    bool asked = drawn > 0 && most->quantity == MOST_KEPT;
+    value_flag(values, asked, "more.asked");
+    if (asked)
+        value_set(values, hour_said(most, count, best), "more.sentence");
 }
 static void set_training(const struct results *r, json_t *values)
 {
@@ -875,8 +953,8 @@ json_t *values_make(const struct results *r)
     static void (*const setters[])(const struct results *, json_t *) = {
         set_provenance, set_held_back, set_models,   set_lessons,    set_cuts,
         set_missing,    set_seeds,     set_collapsed, set_findings,  set_kinds,
-        set_retentions, set_ablations, set_training, set_speed,      set_fast,
-        set_gpu};
+        set_retentions, set_ablations, set_more_kept, set_training,  set_speed,
+        set_fast,       set_gpu};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
         setters[i](r, values);

@@ -68,9 +68,16 @@ const char *finding_interval(const struct finding *finding);
 const char *finding_measured(const struct finding *finding);
 
 /* What is said for any outcome: what a student keeps, "keeps 95.2 % of its teacher's
-   score …"; what the mean score changes by, "loses 1.3 points". */
+   score …"; how students differ from the first, of count > 0 changes of the mean score:
+   "worse than the student is “no cosine” (−1.3); …". title_short: a student's title
+   where there is no room to repeat that it is one. */
 const char *retention_said(const struct findings *findings, const char *model);
-const char *change_said(const struct estimate *change);
+const char *changes_said(const struct finding *const *changes, int count);
+const char *title_short(const struct planned_model *model);
+
+/* hour_said: what so many small students keep at most that took an hour, and which of
+   them is the best. */
+const char *hour_said(const struct finding *most, int count, const char *best);
 
 /* how many bytes of a setting have room in a table */
 enum { SHORT_SETTING = 24 };

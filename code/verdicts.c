@@ -41,6 +41,8 @@ const struct claim claims[] = {
      "student-released", REACHES, 97, 0, "paper.retention", 9, 0.287},
     {"course", "the released student keeps %s %% (the course project)",
      RETENTION, "student-released", REACHES, 94.35, 2, "course.retention", 3, 1},
+    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT,
+     NULL, REACHES, 97, 0, "paper.retention", 9, 0.287},
     {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student", REACHES,
      40, 0, "paper.smaller", 0, 0},
     {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
@@ -108,7 +110,8 @@ static const char *reason(const struct claim *claim, const struct finding *f,
 {
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
-        [NO_PARTS] = "the benchmark kept no parts"};
+        [NO_PARTS] = "the benchmark kept no parts",
+        [NO_STUDENT] = "no small student took an hour or less"};
     static const char *const reasons[][3] = {
         [REACHES] = {"the bound lies inside", "lies wholly at or above",
                      "lies wholly below"},
@@ -255,8 +258,10 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     struct words bits = {NULL, 0};
     verdicts->toyland = toyland;
     for (const struct claim *claim = claims; claim->name; claim++) {
-        bool there = finding_of(findings, RETENTION, NULL, claim->model)->model;
-        if (claim->quantity != RETENTION || there)
+        const struct finding *f = finding_of(findings, claim->quantity, NULL,
+                                             claim->model);
+        bool optional = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
+        if (!optional || f->quantity == claim->quantity)
             judge(claim, findings, &verdicts->claims);
     }
     json_object_foreach((json_t *)references, name, reference) {

@@ -20,7 +20,7 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b);
 struct claim {
     const char *name, *title; /* "paper"; "the student keeps %s %% (the paper)" */
     enum quantity quantity;
-    const char *model;
+    const char *model;        /* NULL: it is about no model alone */
     enum { REACHES, COSTS } rule;
     double published;         /* percent, or points of the GLUE score */
     int decimals;

@@ -13,9 +13,10 @@ if (STATS_records < 2) {
     exit
 }
 # Make room for the key
-stats accuracy using 1 nooutput
+set datafile separator "\t" # names have spaces
+stats accuracy using (strlen(strcol(4))) nooutput
 models = STATS_blocks
-columns = models > 9 ? 3 : 4
+columns = STATS_max > 20 ? 3 : 4
 lines = (models + columns - 1) / columns
 height = 3.4 + 0.38 * lines
 load "figures/style.gp"

@@ -26,4 +26,20 @@ check "a fourth term has a panel" draws training
 check "under its name" grep -q relations "$folder/training.tikz"
 change losses 'NR < 3'
 check "a curve has a single point" draws training
+
+# what keeps more: students of any number, place and name
+check "no student keeps more" draws keeping
+kept() { # kept ROW…: difference, minutes, retention, low, high and name of students
+    { printf 'difference\tminutes of training on a_100%% & #1\tretention\tlow\thigh\tstudent\n'
+        for row; do echo "$row" | sed 's/ /\t/; s/ /\t/; s/ /\t/; s/ /\t/; s/ /\t/'; done; } >"$run/figures/kept.tsv"
+    draws keeping
+}
+check "one does, without an interval" kept "4 12 88 88 88 88.0 with relations"
+check "its name and the device are written as they are" kept "4 12 88 88 88 88.0 a_b, 5 % & \$1 #2"
+check "in TeX, too" sh -c "grep -qF 'a\_b, 5 \% \& \\\$1 \#2' '$folder/keeping.tikz' && grep -qF 'a\_100\% \& \#1' '$folder/keeping.tikz'"
+check "many keep the same in the same time" kept "0 12 88 80 90 88.0 student" "2 12 88 80 90 88.0 both ends" "3 12 88 80 90 88.0 twice" \
+    "4 12 88 80 90 88.0 a" "4 12 88 80 90 88.0 b" "4 12 88 80 90 88.0 c" "4 12 88 80 90 88.0 d" "4 12 88 80 90 88.0 e"
+printf '97\tpaper\n94.35\tcourse\n' >>"$run/figures/claimed.tsv"
+check "others, in minutes and hours, stand beside what was claimed" kept "3 600 99 90 120 99.0 twice" "0 12 -8 -20 9 −8.0 student"
+check "with its levels" grep -q 'course: 94.35' "$folder/keeping.tikz"
 exit $failed

@@ -45,7 +45,7 @@ check "the experiment runs with students that are distilled twice" experiment EX
 check "the teachers that they hear are trained again, to be kept" same \
     "$(trained | sed 's/^finetune-//; s/cola-//; s/imdb-//; s/mrpc-//' | sort | uniq -c | sed 's/^ *//' | tr '\n' ' ')" \
     "2 student-ensemble-1 2 student-ensemble-2 2 student-twice-1 2 student-twice-2 2 teacher-1 2 teacher-2 "
-check "such students are in the results" grep -q "distilled twice" results/tiny/tables/ablation.tsv
+check "such students are in the results" grep -q "distilled twice" results/tiny/tables/students.tsv
 mark
 check "the experiment runs again with them" experiment EXTENDED=1
 check "nothing is due then, either" same "$(trained)" ""

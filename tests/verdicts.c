@@ -96,7 +96,7 @@ static void claims_and_noise_are_the_published_ones(void **state)
     int count = 0;
     for (const struct claim *claim = claims; claim->name; claim++, count++)
         assert_true(claim->published == number(claim->path));
-    assert_int_equal(count, 10);
+    assert_int_equal(count, 11);
     count = 0;
     for (const struct noise *n = noise; n->task; n++, count++) {
         char *key = text_format("glue.%s", n->task), *text = published_text(key);
@@ -333,6 +333,34 @@ static void speed_must_be_there_in_every_part(void **state)
     assert_int_equal(verdict_on("faster", FASTER_ONE, unbounded), UNDECIDED);
 }
 
+/* The claim about an hour is asked where somebody looked for the most, and passes or fails by its ends. */
+static void an_hour_is_asked_where_there_are_candidates(void **state)
+{
+    (void)state;
+    double bound = 97 - claim_tolerance(&claims[0]);
+    const struct {
+        struct estimate most;
+        enum reason why;
+        enum verdict verdict;
+        const char *text;
+    } cases[] = {{between(bound, 99), NEAR_ZERO, PASS, "lies wholly at or above"},
+                 {between(90, bound - 0.01), NEAR_ZERO, FAIL, "lies wholly below"},
+                 {between(bound - 1, bound + 1), NEAR_ZERO, UNDECIDED, "the bound lies inside"},
+                 {unbounded, NEAR_ZERO, UNDECIDED, "the teacher is too near zero"},
+                 {{.known = false}, NO_STUDENT, UNDECIDED, "no small student took an hour or less"}};
+    struct verdicts *v = judge(made_up(90, 95), NULL);
+    assert_null(find(&v->claims, "hour"));
+    verdicts_free(v);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct findings *f = made_up(90, 95);
+        add(f, MOST_KEPT, NULL, NULL, cases[i].most, cases[i].why);
+        v = judge(f, NULL);
+        expect(&v->claims, "hour", cases[i].verdict, cases[i].text);
+        expect(&v->claims, "retention.student.paper", FAIL, "lies wholly below");
+        verdicts_free(v);
+    }
+}
+
 static void another_run_agrees_or_not(void **state)
 {
     (void)state;
@@ -427,6 +455,7 @@ int main(void)
         cmocka_unit_test(the_released_student_is_judged_where_it_is),
         cmocka_unit_test(the_papers_own_models_are_small_enough),
         cmocka_unit_test(speed_must_be_there_in_every_part),
+        cmocka_unit_test(an_hour_is_asked_where_there_are_candidates),
         cmocka_unit_test(another_run_agrees_or_not),
         cmocka_unit_test(another_experiment_is_not_compared),
         cmocka_unit_test(a_count_of_verdicts_is_english),
