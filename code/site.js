@@ -47,7 +47,7 @@ function offerCopies() {
             button.textContent = "Copied";
             setTimeout(() => { button.textContent = "Copy"; }, 2000);
         });
-        pre.before(button);
+        pre.previousElementSibling.append(button);
     }
 }
 /* Let the keyboard scroll */
@@ -79,8 +79,8 @@ function excerpt(text, word) {
     if (at < 0) return "";
     const line = document.createElement("span"), mark = document.createElement("mark");
     mark.textContent = text.slice(at, at + word.length);
-    line.append(document.createElement("br"), text.slice(Math.max(0, at - 50), at), mark,
-        text.slice(at + word.length, at + word.length + 70));
+    line.append(document.createElement("br"), text.slice(Math.max(0, at - 50), at),
+        mark, text.slice(at + word.length, at + word.length + 70));
     return line;
 }
 
@@ -89,7 +89,8 @@ function showFound(box, words) {
     count.setAttribute("role", "status");
     count.textContent = found.length === 1 ? "1 place" : found.length + " places";
     box.replaceChildren(count, ...found.slice(0, 30).map((row) => {
-        const link = document.createElement("a"), kind = document.createElement("small");
+        const link = document.createElement("a");
+        const kind = document.createElement("small");
         link.href = row.address;
         kind.textContent = " " + row.kind;
         link.append(row.title, kind, excerpt(row.text, words[0]));
@@ -118,7 +119,8 @@ function goThrough(query, box, event) {
 
 /* Offer the search */
 function offerSearch() {
-    const query = document.getElementById("query"), box = document.getElementById("found");
+    const query = document.getElementById("query");
+    const box = document.getElementById("found");
     if (!query) return;
     query.addEventListener("focus", () => {
         const script = document.createElement("script");
@@ -130,7 +132,9 @@ function offerSearch() {
         box.hidden = !rows || !words.length;
         if (!box.hidden) showFound(box, words);
     });
-    box.addEventListener("click", (event) => { box.hidden = !!event.target.closest("a"); });
+    box.addEventListener("click", (event) => {
+        box.hidden = !!event.target.closest("a");
+    });
     addEventListener("keydown", (event) => goThrough(query, box, event));
     query.hidden = false;
 }
@@ -139,7 +143,8 @@ const previewed = "main a[href*='#chunk:']:not([id]), main a.value";
 
 /* Place a preview */
 function preview(link) {
-    const frame = document.createElement("iframe"), place = link.getBoundingClientRect();
+    const frame = document.createElement("iframe");
+    const place = link.getBoundingClientRect();
     frame.id = frame.name = "preview";
     frame.title = "Preview of " + link.textContent;
     frame.tabIndex = -1;
@@ -180,7 +185,8 @@ function offerPreviews() {
     addEventListener("click", hide);
     addEventListener("message", (event) => {
         if (shown && event.source === shown.contentWindow)
-            shown.style.height = Math.min(event.data.height + 4, innerHeight / 2) + "px";
+            shown.style.height =
+                Math.min(event.data.height + 4, innerHeight / 2) + "px";
     });
 }
 /* Show one piece alone */

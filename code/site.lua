@@ -45,7 +45,8 @@ local function cut(blocks)
       part = block
     elseif block.t == "Header" and block.level == 1 then
       -- Begin a page
-      page = {part = part and write(part.content), blocks = pandoc.List {part}, number = block.attributes.number,
+      page = {part = part and write(part.content), blocks = pandoc.List {part},
+        number = block.attributes.number,
         file = block.identifier:gsub("^sec:", "") .. ".html",
         title = pandoc.utils.stringify(block.content)}
       table.insert(pages, page)
@@ -211,7 +212,9 @@ local function lead(pages)
   for _, page in ipairs(pages) do
     page.html = page.html:gsub(' href="#([^"]+)"', function(id)
       if page.ids[id] then return nil end
-      if not home[id] then error("site: " .. page.file .. " has a link to #" .. id, 0) end
+      if not home[id] then
+        error("site: " .. page.file .. " has a link to #" .. id, 0)
+      end
       return ' href="' .. home[id] .. "#" .. id .. '"'
     end)
   end
@@ -238,8 +241,8 @@ local function sections_of(page)
   return out
 end
 
--- searched: the list, as the call of a function in site.js; a row is a title, what it is,
--- its address, and text
+-- searched: the list, as the call of a function in site.js; a row is a title, what it
+-- is, its address, and text
 local function searched(meta, pages, home)
   local rows = {}
   local function add(title, kind, file, id, text)
