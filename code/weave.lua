@@ -668,6 +668,11 @@ function latex.index(entries)
 end
 
 -- Write floats in LaTeX
+function latex.unnumbered(tbl)
+  return {pandoc.RawBlock("latex", "{\\def\\LTcaptype{none}"), tbl,
+    pandoc.RawBlock("latex", "}")}, false
+end
+
 function latex.source(files)
   local out = {}
   for _, file in ipairs(files) do table.insert(out, latex.identifier(file)) end
@@ -872,6 +877,8 @@ local function source(files)
   return pandoc.Div({pandoc.Plain(text)}, {class = "source"})
 end
 
+function html.unnumbered() end
+
 function html.table(simple, id, files)
   simple.caption = numbered("Table", id, simple.caption)
   local content = pandoc.List {pandoc.utils.from_simple_table(simple)}
@@ -983,7 +990,7 @@ end
 
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
-  if not id then return nil end
+  if not id then return pen.unnumbered(tbl) end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
   if fits_a_line(simple) then
