@@ -668,9 +668,12 @@ function latex.index(entries)
 end
 
 -- Write floats in LaTeX
+local by_none = [[{\def\theHtable{none.\arabic{none}}%
+\expandafter\let\csname c@table\expandafter\endcsname\csname c@none\endcsname]]
+
 function latex.unnumbered(tbl)
-  return {pandoc.RawBlock("latex", "{\\def\\LTcaptype{none}"), tbl,
-    pandoc.RawBlock("latex", "}")}, false
+  local before, after = pandoc.RawBlock("latex", by_none), pandoc.RawBlock("latex", "}")
+  return {before, tbl, after}, false
 end
 
 function latex.source(files)
