@@ -592,7 +592,7 @@ static char *comment(const char *language, const char *indent, const char *words
 {
     if (!strcmp(language, "json"))
         return NULL;
-    if (is_c(language))
+    if (is_c(language) || !strcmp(language, "css") || !strcmp(language, "js"))
         return join(indent, "/* ", words, " */");
     if (!strcmp(language, "lua"))
         return join(indent, "-- ", words, "");
