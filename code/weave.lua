@@ -429,6 +429,15 @@ local function mention(kind, id, capital)
   return pen.mention(id, preview and kind == "sec" and title or label.number, word)
 end
 
+-- label_of: the label of the chapter or section to which a link goes; nil if to neither
+local function label_of(target)
+  local file, place = target:match("^%d%d%-([%w-]+)%.md(.*)$")
+  if not file then return nil end
+  local name = place == "" and file or place:match("^#.*%-sec(.+)$") or place
+  if names.sec[name] then return "sec:" .. name end
+  problem("](" .. target .. ")", unknown("section", name, names.sec))
+end
+
 -- Put values and numbers in place of references
 -- inlines_of: a value as the words of a sentence
 local function inlines_of(value)
@@ -476,6 +485,10 @@ local replace = {
     if at == 1 then return nil end
     if at <= #text then out:insert(pandoc.Str(text:sub(at))) end
     return out
+  end,
+  Link = function(link)
+    local label = label_of(link.target)
+    return label and mention("sec", label)
   end,
   Inlines = function(inlines)
     for i, one in ipairs(inlines) do

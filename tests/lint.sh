@@ -44,6 +44,7 @@ complain "chapters are numbered from 01 on, as the weaver counts them" "$(awk '
     END { if (headings != files) print files " files, " headings " chapters" }' chapters/*.md)"
 complain "where a chapter is named, it is there" "$(grep -noE '[0-9][0-9]-[a-z-]+[.]md' README.md Makefile chapters/*.md tests/*.sh |
     while IFS=: read -r file line name; do [ -f "chapters/$name" ] || echo "$file:$line: $name"; done)"
+complain "links between chapters lead where they say" "$(lua5.4 tests/links.lua chapters/[0-9]*.md)"
 complain "no chapter is named by a number alone, and a link says the number of its file" "$(
     grep -nE '[Cc]hapters? [0-9]' README.md Makefile chapters/*.md tests/*.sh tests/*.c | grep -vE '[[][Cc]hapter [0-9]+]\('
     grep -noE '[[][Cc]hapter [0-9]+]\([^)]*' README.md chapters/*.md |
