@@ -2,6 +2,7 @@
 #include "encoder.h"
 #include "fail.h"
 #include "file.h"
+#include "heads.h"
 #include "model.h"
 #include "safetensors.h"
 

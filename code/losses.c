@@ -1,9 +1,27 @@
 /* Tangled from chapters/16-triple-loss.md; edit there. */
 #include "losses.h"
 #include "fail.h"
+#include "heads.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+/* Lay out the rows of the losses */
+struct loss_rows losses_room(const struct model *m, struct arena *a)
+{
+    size_t tokens = (size_t)m->token_room;
+    return (struct loss_rows){
+        .labels = arena_ints(a, tokens),
+        .target = arena_floats(a, (size_t)m->sequence_room),
+        .said = arena_floats(a, m->head == HEAD_MLM ? 0 : 2 * tokens),
+        .weight = arena_floats(a, tokens),
+        .label = arena_floats(a, tokens),
+        .soft = arena_floats(a, tokens),
+        .hit = arena_floats(a, tokens),
+        .turn = arena_floats(a, tokens),
+        .sums = arena_floats(a, LOSS_SUMS),
+    };
+}
 
 /* List the tokens at the positions that count */
 /* Lists them in rows[tokens]; returns how many they are. */

@@ -2,6 +2,7 @@
 #include "optimizer.h"
 #include "elementary.h"
 #include "fail.h"
+#include "parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ void optimizer_step(struct optimizer *o, long step)
         .correction1 = (float)(1 - whole_power(s->beta1, step + 1)),
         .correction2 = (float)(1 - whole_power(s->beta2, step + 1)),
     };
-    encoder_settle_gradient(m);
+    gradient_settle(m);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->all_sum(m->gradient + span->begin, span->end - span->begin);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
@@ -122,7 +123,7 @@ void optimizer_step(struct optimizer *o, long step)
         m->k->adamw(&adamw, m->state, m->master + at, m->gradient + at, o->first + at,
                     o->second + at, slice(m->k, m->weights, at), span->end - at);
     }
-    encoder_forget_gradient(m);
+    gradient_forget(m);
 }
 
 /* Keep the optimiser's moments over a pause */
