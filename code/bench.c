@@ -1,5 +1,6 @@
 /* Tangled from chapters/59-bench.md; edit there. */
 #include "bench.h"
+#include "device.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
@@ -192,7 +193,7 @@ static json_t *time_models(const char *teacher, const char *student,
                            struct pass *pass)
 {
     const double patience = 10; /* seconds after which no other round begins */
-    const struct kernels *cpu = kernels_open("cpu");
+    const struct kernels *cpu = device_open("cpu");
     const char *const folders[] = {teacher, student};
     struct runner runners[2] = {{.name = "teacher"}, {.name = "student"}};
     json_t *models = json_object();

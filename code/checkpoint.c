@@ -1,5 +1,6 @@
 /* Tangled from chapters/21-training.md; edit there. */
 #include "checkpoint.h"
+#include "device.h"
 #include "fail.h"
 #include "file.h"
 #include "ranks.h"

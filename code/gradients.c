@@ -1,5 +1,6 @@
 /* Tangled from chapters/60-probes.md; edit there. */
 #include "fail.h"
+#include "device.h"
 #include "losses.h"
 #include "safetensors.h"
 
@@ -203,7 +204,7 @@ int gradients_main(int argc, char **argv)
         return misused(!teacher_path ? "--teacher" : !student_path ? "--student"
                                      : !in ? "--batch" : "--out");
     /* Take the step and write what came of it */
-    const struct kernels *k = kernels_open(device);
+    const struct kernels *k = device_open(device);
     const struct choice *choice = find_choice(loss);
     if (!choice)
         return misused(loss);

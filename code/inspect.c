@@ -1,5 +1,6 @@
 /* Tangled from chapters/60-probes.md; edit there. */
 #include "encoder.h"
+#include "device.h"
 #include "fail.h"
 #include "file.h"
 #include "heads.h"
@@ -212,6 +213,6 @@ int inspect_main(int argc, char **argv)
     }
     if (!model || !ids || !out)
         return misused(!model ? "--model" : !ids ? "--ids" : "--out");
-    inspect(kernels_open(device), model, ids, out);
+    inspect(device_open(device), model, ids, out);
     return 0;
 }

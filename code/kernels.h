@@ -315,19 +315,6 @@ struct kernels {
                   const float *gradient, float *m, float *v, real *weights, size_t n);
 };
 
-/* Say how a table is had */
-/* kernels_open: the table of a device, to keep until the program ends. device: "cpu";
-   "cuda", a GPU in fp16; "cuda-fp32", a GPU in fp32; or "auto", "cuda" if this program
-   has it and a GPU is there, else "cpu". Fails, naming the device, if it cannot be
-   had. */
-const struct kernels *kernels_open(const char *device);
-
-/* kernels_cpu, kernels_cuda: the tables behind it. kernels_cuda fails, saying what is
-   missing, where no GPU can be used; kernels_cuda_found tells beforehand. */
-const struct kernels *kernels_cpu(void);
-const struct kernels *kernels_cuda(bool fp16);
-bool kernels_cuda_found(void);
-
 /* Find an element of an array */
 /* slice: the address n elements after p. Const arrays too; the caller keeps them so. */
 static inline real *slice(const struct kernels *kernels, const real *p, size_t n)

@@ -1,5 +1,6 @@
 /* Tangled from chapters/20-kernels-cpu.md; edit there. */
 #include "kernels.h"
+#include "device.h"
 #include "elementary.h"
 #include "fail.h"
 #include "lanes.h"

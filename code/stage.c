@@ -1,5 +1,6 @@
 /* Tangled from chapters/48-stages.md; edit there. */
 #include "stage.h"
+#include "device.h"
 #include "fail.h"
 #include "products.h"
 #include "ranks.h"
@@ -161,7 +162,7 @@ static const struct kernels *opened; /* NULL: none yet */
 
 const struct kernels *stage_kernels(const struct stage *stage)
 {
-    opened = kernels_open(stage->plan->device);
+    opened = device_open(stage->plan->device);
     if (stage->plan->same_bits && opened != kernels_cpu())
         fail("run.bits", "\"same\" is a promise of the CPU; expected run.device = cpu, "
                          "found %s", opened->name);

@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "check.h"
 #include "counted.h"
+#include "device.h"
 #include "drawn.h"
 #include "losses.h"
 #include "model.h"
@@ -518,6 +519,6 @@ int main(void)
         cmocka_unit_test(test_shares_add_up),
         cmocka_unit_test(test_frozen_encoder),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

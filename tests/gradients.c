@@ -15,6 +15,7 @@
 #include "arrays.h"
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "elementary.h"
 #include "lanes.h"
 #include "relations.h"
@@ -170,7 +171,7 @@ static void absurd_sizes_are_refused(void **state)
 static void unknown_device_is_named(void **state)
 {
     (void)state;
-    EXPECT_FAIL(kernels_open("abacus"), "abacus: is not a device");
+    EXPECT_FAIL(device_open("abacus"), "abacus: is not a device");
 }
 
 /* ---- Linear maps ---- */
@@ -1322,6 +1323,6 @@ int main(void)
         TEST(no_operation_hides_a_nan),
         TEST(results_do_not_depend_on_threads),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests_name("gradients", tests, NULL, report_errors);
 }

@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "losses.h"
 #include "relations.h"
 
@@ -680,6 +681,6 @@ int main(void)
         cmocka_unit_test(test_batch_without_labels),
         cmocka_unit_test(test_teacher_must_fit),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

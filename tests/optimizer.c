@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "optimizer.h"
 
 #include <math.h>
@@ -192,6 +193,6 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_refusals),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "check.h"
 #include "counted.h"
+#include "device.h"
 #include "fail.h"
 #include "losses.h"
 #include "model.h"
@@ -450,7 +451,7 @@ static void it_begins_as_its_teacher(void **state)
 
 int main(void)
 {
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_route_is_the_model_of_its_layers),
         cmocka_unit_test(in_the_end_it_stands_alone),
