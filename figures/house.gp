@@ -27,9 +27,9 @@ array file = [ \
     "forecast rules room estimate bench inspect gradients", \
     "pretrain distill finetune ensemble theseus training feed loader checkpoint card", \
     "settings plan stage record seal run", \
-    "encoder losses optimizer parameters model safetensors", \
+    "encoder parts arena heads losses optimizer parameters model safetensors", \
     "batch tokenizer tokenize vocabulary corpus task questions metrics toyland cache", \
-    "kernels products lanes ranks watch", \
+    "kernels device products lanes ranks watch", \
     "fail file sum foreign random elementary"]
 array left = [0, 26, 26, 0, 0, 0, 26, 0]
 array top = [0, 0, 5.6, 12.2, 15.8, 20.4, 20.4, 27.0]
