@@ -277,6 +277,7 @@ static int sort_families(json_t *families, const char *key, const char **names)
     const char *name;
     json_t *family;
     json_object_foreach(families, name, family) {
+        /* Insert the family */
         int at = count;
         if (count == FAMILIES_ROOM)
             break;

@@ -346,6 +346,7 @@ static struct chunk *piece_begin(struct book *book, const char *path, int number
     }
     struct chunk *chunk = chunk_find(book, name);
     header_check(book, path, number, sign, name, language, chunk);
+    /* Add the piece to its chunk */
     if (!chunk) {
         chunk = grow(NULL, 0, sizeof *chunk);
         *chunk = (struct chunk){ .name = name, .language = language };
@@ -691,6 +692,7 @@ static void print_compiled(FILE *stream, const struct output *output)
         if (row->note)
             continue;
         if (!row->joined && (strcmp(from, path) || row->line->number != number)) {
+            /* Tell the compiler where it is */
             path = from;
             number = row->line->number;
             fprintf(stream, "#line %d ", number);
@@ -889,6 +891,7 @@ static void declaration_read(struct search *search, int first, int last)
     for (int i = first; i < last; i++) {
         struct token *token = &list[i];
         depth += nesting(token);
+        /* Count the angles of templates */
         if (depth == 0 && strchr("=,", token->kind))
             value = token->kind == '=';
         if (!value)
@@ -1238,6 +1241,7 @@ static struct options options_read(char **arguments, struct book *book)
     struct options options = { .folder = "." };
     book->paths = arguments;
     for (; *arguments; arguments++) {
+        /* Take one argument */
         const char **value = option_value(&options, *arguments);
         if (value && !(*value = *++arguments))
             misused("a name must follow ", arguments[-1]);
@@ -1948,6 +1952,7 @@ static void outputs_deliver(struct book *book, struct output *outputs, int count
     struct text text;
     for (int i = 0; i < count; i++)
         output_deliver(book, &outputs[i], options);
+    /* Sweep each folder */
     sweep(book, path_in(options->folder, "code"), "code/", options->check);
     sweep(book, path_in(options->folder, "figures"), "figures/", options->check);
     if (options->lines)
@@ -1956,6 +1961,7 @@ static void outputs_deliver(struct book *book, struct output *outputs, int count
         sweep(book, path_in(options->last, "code"), "code/", false);
         sweep(book, path_in(options->last, "figures"), "figures/", false);
     }
+    /* Write places and cross references */
     if (options->places) {
         FILE *stream = text_open(&text);
         print_places(stream, outputs, count);
