@@ -339,7 +339,8 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u -o $@.new $@.new && $(whole)
 
 # Weaving -----------------------------------------------------------------------------------------------------------
-# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
+# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF, and a
+# fourth where pages moved in the third.
 
 export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
@@ -412,9 +413,10 @@ $(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
 # neither the time nor the folder of the run may show in a PDF
 PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
 
-# $(call typeset,NAME): three passes, and what its log complains of: references, characters, lines of code that are too long
+# $(call typeset,NAME): the passes, and what its log complains of: references, characters, lines of code that are too long
 define typeset
-cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
+cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode '' moved; do \
+    if [ "$$pass" = moved ]; then grep -q 'Label(s) may have changed' $(1).log || break; pass=; fi; \
     $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
 awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
     /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 } \
