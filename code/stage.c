@@ -98,6 +98,7 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
     for (int i = 1; i < argc; i++) {
         char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool *flag = flag_option(&stage, option);
+        /* Take a flag, or an option with its value */
         if (flag && names(usage, option)) {
             *flag = true;
         } else if (strncmp(option, "--", 2)) {
@@ -129,6 +130,7 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
         r += strlen(option);
         free(option);
     }
+    /* Make the plan of the profile and what was set over it */
     if (settings && stage.teacher)
         settings_override(settings, "teacher.source", stage.teacher);
     if (settings) {
@@ -175,6 +177,7 @@ const char *stage_device(void)
     if (opened && opened != kernels_cpu())
         return opened->name;
     char line[512], name[200] = "CPU";
+    /* Ask for the name of the processor */
     FILE *stream = fopen("/proc/cpuinfo", "r");
     while (stream && fgets(line, sizeof line, stream))
         if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
