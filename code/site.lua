@@ -143,6 +143,7 @@ local function values_page(meta, pages)
   end
   local head = "<thead><tr><th>value</th><th>key</th><th>file</th><th>told in</th></tr>"
   return {file = "values.html", title = "Values", blocks = pandoc.List {
+    -- Say who writes the values
     pandoc.Header(1, "Values", {id = "values"}),
     pandoc.Para {pandoc.Str "What is measured, ",
       pandoc.Code(pandoc.utils.stringify(meta.command)),
@@ -275,6 +276,7 @@ local function site(doc)
   local pages, opening = cut(doc.blocks)
   table.insert(pages, 1, first_page(meta, opening))
   table.insert(pages, values_page(meta, pages))
+  -- Write the blocks of all pages
   for _, page in ipairs(pages) do
     page.blocks = pandoc.Div(page.blocks):walk(boxes).content
     page.html = write(page.blocks)

@@ -1384,6 +1384,7 @@ static void refuse_edits(struct book *book, const struct output *outputs, int co
     for (int i = 0; i < count; i++) {
         const char *name = outputs[i].file->name;
         const char *path = path_in(options->folder, name);
+        /* Refuse the file if it was edited */
         struct text now = output_text(&outputs[i]);
         if (!edited_read(options, name, &now, &edited))
             continue;
@@ -1485,6 +1486,7 @@ static struct edit edit_read(struct book *book, const struct output *output,
     struct text base = base_read(options, name, &edit.now);
     if (text_same(&base, &edit.now))
         return edit;
+    /* Put both edits into one */
     file_write(path_in(desk, "edited"), &edit.text);
     file_write(path_in(desk, "base"), &base);
     file_write(path_in(desk, "now"), &edit.now);
@@ -1650,6 +1652,7 @@ static enum side gap_side(const struct edit *edit, int line, int first, int last
         return above->line->owner == edit->output->file ? ABOVE : NEITHER;
     if (is_next(above, below))
         return ABOVE;
+    /* Let the indentation decide */
     const struct line *mention = below->line - 1;
     bool follows = below->line > below->line->owner->lines &&
                    mention->used == above->line->owner;
@@ -1718,6 +1721,7 @@ static struct change row_change(struct edit *edit, int line)
     struct change change = { NULL, 0, edit->path, share->first + 1 };
     const char *indent = indent_now(edit, row);
     bool noted = !row->note;
+    /* Take the lines of the share */
     for (int i = share->first; i < share->first + share->count; i++) {
         const char *text = stripped(edit->lines[i], indent);
         if (!text || is_named(text))
@@ -1837,6 +1841,7 @@ static void chapter_print(struct book *book, const char *path, const struct text
             number++;
             continue;
         }
+        /* Print a line that changed */
         if (!is_changed(lines[i - 1]))
             fprintf(report, "%s:%d: from %s:%d\n", path, number, line->change->path,
                     line->change->number);
@@ -1916,6 +1921,7 @@ static struct output *stitch(struct book *book, struct output *outputs, int *cou
     struct edit *edits = edits_carry(book, outputs, edit_count, options);
     if (book->errors)
         return NULL;
+    /* Save the chapters if they keep the promise */
     struct book again = chapters_anew(book, &report);
     outputs = book_open(&again, options->strict, count);
     book->errors = !keeps_promise(&again, edits, edit_count, outputs, *count);

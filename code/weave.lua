@@ -171,6 +171,7 @@ local function join(blocks)
 end
 
 local going_on = {
+  -- Join marked paragraphs to those before them
   Blocks = function(blocks)
     local joined = pandoc.List()
     for _, block in ipairs(blocks) do
@@ -347,6 +348,7 @@ local function compare(xref)
     for _, place in ipairs(chunk.definitions) do
       local order = orders[place.file .. ":" .. place.line .. ": "]
       local piece = order and table.remove(seen, 1)
+      -- Complain of a piece that pandoc does not know
       if order and not (piece and bare(piece.text) == text_of(place, order)) then
         note(order, lines[order].place, 'chunk "' .. chunk.name ..
           '" is program to the tangler, but not to pandoc')
@@ -490,6 +492,7 @@ local replace = {
     local label = label_of(link.target)
     return label and mention("sec", label)
   end,
+  -- Keep a percent sign with its number
   Inlines = function(inlines)
     for i, one in ipairs(inlines) do
       local after = inlines[i + 1]
@@ -503,6 +506,7 @@ local replace = {
 }
 
 -- Tell keywords, strings and comments apart
+-- List the words of C and CUDA
 local c_words = [[auto break case char const continue default do double else enum
   extern float for goto if inline int long register restrict return short signed sizeof
   static struct switch typedef union unsigned void volatile while bool true false NULL]]
@@ -765,11 +769,13 @@ function latex.table(simple, id, files)
   put("\\caption[]{")
   out:extend(simple.caption)
   put("}" .. command_of("label", id))
+  -- Write the head of a table
   local function head(after)
     put("\\toprule\n")
     out:extend(row_of(simple.header))
     put("\\midrule" .. after .. "\n")
   end
+  -- Begin the rows of a table
   if long then
     put("\\\\\n")
     head("\\endfirsthead")
@@ -920,6 +926,7 @@ local function set_lines(text, language, piece)
     run = {}
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
+    -- Set a line or add it to the run
     local indent, name = line:match("^(%s*)<<([^<].-)>>%s*$")
     if piece and (chunks[name] or preview and users[name]) then
       flush()
@@ -942,6 +949,7 @@ local function set_code(block)
     return pen.block(set_lines(block.text, language))
   end
   next_piece = next_piece + 1
+  -- Say where the piece belongs
   local all, notes, place = chunks[piece.name], {}, nil
   for i, one in ipairs(all) do if one == piece then place = i end end
   if place > 1 then table.insert(notes, pen.from(all[place - 1])) end
@@ -970,6 +978,7 @@ local no_number = {[""] = true, ["–"] = true, ["—"] = true, ["not defined"] 
 local function read_table(text, caption)
   local rows, numeric = pandoc.List(), {}
   text = splice(text, function(value) return value end)
+  -- Read the rows and find the columns of numbers
   for line in text:gmatch("[^\n]+") do
     local row = pandoc.List()
     for field in (line .. "\t"):gmatch("(.-)\t") do
@@ -1072,6 +1081,7 @@ function html.parts() end
 
 -- Set the indexes
 local function index_of(list)
+  -- Make a key for each entry
   for order, one in ipairs(list) do
     local first = one.name:match("^%w+/") and "1" or "2"
     one.key = first .. one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
@@ -1198,6 +1208,7 @@ local function write_title(meta)
     meta.title, meta.pagetitle = nil, meta.title
     return
   end
+  -- Say whose numbers these are
   local function value(key) return select(2, find(key, true)) or "" end
   meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..
     ", " .. value("run.date")
@@ -1240,6 +1251,7 @@ local function weave(doc)
     path = pandoc.utils.stringify(path)
     add_values(path, nil, read_json(path))
   end
+  -- Choose, number and connect
   doc = doc:walk(choose):walk(going_on)
   doc = doc:walk(collect)
   for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
