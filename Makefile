@@ -339,7 +339,8 @@ $(WORK)/checks.tsv: $(CHECKED)
 	$(Q)LC_ALL=C sort -u -o $@.new $@.new && $(whole)
 
 # Weaving -----------------------------------------------------------------------------------------------------------
-# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF.
+# pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF, and a
+# fourth where pages moved in the third.
 
 export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
@@ -347,6 +348,7 @@ FILTER = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citepr
     -M values=chapters/published.json -M results=$(RUN) -M command='make report PROFILE=$(NAME)'
 PANDOC = $(FILTER) -M values=$(RUN)/values.json -M xref=$(BUILD)/xref.json
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
+SITE   = code/site.lua code/site.css code/site.js
 
 # results are what `distil results` left, by the sums in results.json; committed ones have no such record
 define sound_results
@@ -364,15 +366,15 @@ weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from 
 	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
 	$(Q)$(MAKE) -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
-html.alone: tangle ## the same as one HTML file, results/PROFILE/report.html
+html.alone: tangle ## the same as a site: results/PROFILE/html/index.html and a page for each chapter
 	$(sound_results)
 	$(Q)sh code/ready.sh page
-	$(Q)$(MAKE) $(RUN)/report.html
+	$(Q)$(MAKE) $(RUN)/html/index.html
 
 # it writes nowhere else, and takes no lock
 preview: ## keep build/preview/page.html, a page of the chapter that was saved last, until interrupted
 	$(Q)$(call alone,$(BUILD)) $(MAKE) $(TANGLE)
-	$(Q)$(placed) sh code/preview.sh $(BUILD)/preview $(RUN) $(TANGLE) $(FILTER) -t html5 -s --mathml
+	$(Q)$(placed) sh code/preview.sh $(BUILD)/preview $(RUN) $(TANGLE) $(FILTER) -t html5 -s --mathml --css tangled/code/site.css
 
 # what the book takes from the run and from the command line; it is not rewritten if it is the same
 $(WORK)/weave/key: FORCE
@@ -411,9 +413,10 @@ $(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
 # neither the time nor the folder of the run may show in a PDF
 PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
 
-# $(call typeset,NAME): three passes, and what its log complains of: references, characters, lines of code that are too long
+# $(call typeset,NAME): the passes, and what its log complains of: references, characters, lines of code that are too long
 define typeset
-cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode ''; do \
+cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode '' moved; do \
+    if [ "$$pass" = moved ]; then grep -q 'Label(s) may have changed' $(1).log || break; pass=; fi; \
     $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
 awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
     /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 } \
@@ -432,11 +435,11 @@ $(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
 	$(Q)$(call put_pdf,summary)
 	@echo "weave: $@"
 
-# what pandoc 2.19 and newer call the wish for one file with all that it shows
-ONE_FILE = $(if $(shell pandoc --help | grep -e --embed-resources),--embed-resources,--self-contained)
-
-$(RUN)/report.html: $(WOVEN) $(DRAWN:%=$(WORK)/weave/%.svg)
-	$(Q)$(PANDOC) -t html5 -s $(ONE_FILE) --mathml --toc --toc-depth=2 --number-sections -M figures=$(WORK)/weave -o $@.new $(CHAPTERS) && $(whole)
+# the folder is written anew and then takes the place of the old one
+$(RUN)/html/index.html: $(WOVEN) $(SITE) $(DRAWN:%=$(WORK)/weave/%.svg)
+	$(Q)rm -rf $(@D).new && mkdir $(@D).new && cp code/site.css code/site.js $(DRAWN:%=$(WORK)/weave/%.svg) $(@D).new
+	$(Q)$(PANDOC) -t html5 --mathml --lua-filter code/site.lua -M folder=$(@D).new -M figures=. -o $(@D).new/index.html $(CHAPTERS)
+	$(Q)rm -rf $(@D) && mv $(@D).new $(@D)
 	@echo "html: $@"
 
 # Tests -------------------------------------------------------------------------------------------------------------

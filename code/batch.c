@@ -15,6 +15,7 @@ struct batch *batch_create(int token_room, int sequence_room)
         *by_token[i] = allocate((size_t)token_room, sizeof(int));
     for (int i = 0; i < 3; i++)
         *by_sequence[i] = allocate((size_t)sequence_room + 1, sizeof(int));
+    /* Make room for numbers, spans and soft targets */
     b->numbers = allocate((size_t)sequence_room, sizeof *b->numbers);
     b->spans = allocate(2 * (size_t)sequence_room, sizeof *b->spans);
     b->soft = allocate(2 * (size_t)token_room, sizeof *b->soft);
@@ -48,6 +49,7 @@ void batch_append(struct batch *b, const int *ids, int length, int first, int pa
     if (b->sequences == b->sequence_room || whole > b->token_room - b->tokens)
         fail("batch", "holds %d of %d tokens and %d of %d sequences; no room for %d",
              b->tokens, b->token_room, b->sequences, b->sequence_room, whole);
+    /* Lay the tokens behind those that are there */
     for (int i = 0, t = b->tokens; i < whole; i++, t++) {
         b->ids[t] = i < length ? ids[i] : PADDING;
         b->segments[t] = i >= first && i < length;
@@ -55,6 +57,7 @@ void batch_append(struct batch *b, const int *ids, int length, int first, int pa
         b->labels[t] = NO_LABEL;
     }
     b->visible[b->sequences] = length;
+    /* Begin with nothing to predict */
     b->classes[b->sequences] = NO_LABEL;
     b->numbers[b->sequences] = 0;
     b->spans[2 * b->sequences] = b->spans[2 * b->sequences + 1] = NO_LABEL;

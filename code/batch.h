@@ -9,6 +9,7 @@ enum { NO_LABEL = -100, PADDING = 0 };
 /* A batch: token sequences laid end to end, on the host. Sequence s owns the tokens
    offsets[s] .. offsets[s + 1] - 1. */
 struct batch {
+    /* Hold sequences end to end */
     int tokens, sequences;           /* how many it holds */
     int token_room, sequence_room;   /* how many it can hold */
     int *ids;                        /* [tokens] piece */
@@ -17,6 +18,7 @@ struct batch {
     int *labels;                     /* [tokens] the piece to predict, or NO_LABEL */
     int *offsets;                    /* [sequences + 1] */
     int *visible;                    /* [sequences] leading tokens to attend to */
+    /* Hold what is to be predicted of a sequence */
     int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
     float *numbers;                  /* [sequences] the number to predict */
     int *spans;                      /* [sequences, 2] the answer's first and last

@@ -1,5 +1,6 @@
 /* Tangled from chapters/59-bench.md; edit there. */
 #include "bench.h"
+#include "device.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
@@ -18,6 +19,7 @@
 
 enum { STEPS = 10, ROUNDS = 3 };
 
+/* State the usage of the benchmark */
 static const char usage[] =
     "usage: distil bench --profile FILE --run DIR --data DIR --student NAME\n"
     "                    --model DIR --full FILE --published FILE [--teacher DIR]\n"
@@ -192,7 +194,7 @@ static json_t *time_models(const char *teacher, const char *student,
                            struct pass *pass)
 {
     const double patience = 10; /* seconds after which no other round begins */
-    const struct kernels *cpu = kernels_open("cpu");
+    const struct kernels *cpu = device_open("cpu");
     const char *const folders[] = {teacher, student};
     struct runner runners[2] = {{.name = "teacher"}, {.name = "student"}};
     json_t *models = json_object();
@@ -206,6 +208,7 @@ static json_t *time_models(const char *teacher, const char *student,
     double spent = 0;
     for (int round = 0; round < ROUNDS && spent < patience; round++)
         spent += take_round(runners, pass);
+    /* Report both models and let them go */
     for (int i = 0; i < 2; i++) {
         json_object_set_new(models, runners[i].name, runner_json(&runners[i]));
         batch_free(runners[i].batch);
@@ -260,6 +263,7 @@ static double time_square(const struct kernels *k, int size)
     free(host);
     double best = 1e30;
     for (int round = 0; round <= SPELLS; round++) {
+        /* Multiply until a spell is over */
         double began = omp_get_wtime(), seconds = 0;
         int products = 0;
         for (int more = 1; seconds < spell; more *= 2) {
@@ -531,6 +535,7 @@ static void print_bench(const json_t *object)
            json_string_value(json_object_get(object, "device")),
            1e-9 * number(object, "squares", "rate"), number(object, "squares", "size"),
            "", "distillation", "fine-tuning", "T4, estimated");
+    /* Print tokens, shares and the aim */
     printf("%-20s%16.0f%16.0f\n", "tokens per second",
            number(object, "distillation", "tokens_per_second"),
            number(object, "finetuning", "tokens_per_second"));
@@ -541,6 +546,7 @@ static void print_bench(const json_t *object)
            number(object, "aims", "share"),
            json_number_value(json_object_get(object, "aimed_batch")),
            json_number_value(json_object_get(object, "batch")));
+    /* Print each family */
     for (enum kernel_family i = 0; i < FAMILIES; i++) {
         const char *name = watch_name(i);
         printf("%-20s%13.3f ms%13.3f ms%12.1f min\n", name,
@@ -611,6 +617,7 @@ int bench_main(int argc, char **argv)
     batch_free(batch);
     free(student);
     free(title);
+    /* Time the steps on this device */
     double rate;
     struct distillation *d = distillation_open(&stage);
     const struct kernels *k = d->student->k;

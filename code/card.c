@@ -92,6 +92,7 @@ static void write_words(FILE *stream, const char *words)
     words += strspn(words, between);
     for (const char *word = words; *word;) {
         size_t length = strcspn(word, between);
+        /* Look for the word among those before it */
         bool before = false;
         for (const char *at = words; at < word;) {
             size_t other = strcspn(at, between);
@@ -130,11 +131,12 @@ static void write_front(FILE *stream, const struct card *card)
 static void write_model(FILE *stream, const struct stage *stage,
                         const struct card *card)
 {
+    char *parameters = number_text((double)card->parameters, 0);
+    fprintf(stream, "# %s, of the run %s\n\n", card->name, stage->profile);
+    /* Describe the model in a sentence */
     static const char *const heads[] = {
         [HEAD_NONE] = "no head", [HEAD_MLM] = "a head for masked words",
         [HEAD_CLASSIFIER] = "a classifier", [HEAD_SPAN] = "a head for answers"};
-    char *parameters = number_text((double)card->parameters, 0);
-    fprintf(stream, "# %s, of the run %s\n\n", card->name, stage->profile);
     fprintf(stream, "A %s of %d layer%s, %d wide, with %s: %s parameters. %s\n\n",
             card->shape->family == BERT ? "BERT" : "DistilBERT", card->shape->layers,
             card->shape->layers == 1 ? "" : "s", card->shape->width, heads[card->head],

@@ -5,6 +5,7 @@
 #include "parameters.h"
 #include "stage.h"
 
+/* State what is known of a model */
 /* A figure that a model has reached. */
 struct card_score {
     const char *data, *measure;  /* "CoLA", "Matthews correlation" */
@@ -23,6 +24,7 @@ struct card {
     int count;                   /* of scores */
 };
 
+/* State what can be done with a card */
 /* card_sources: what a model is made from, for its card and for the caller to free: the
    run's generated data, or the texts of a corpus and the task (each NULL: none).
    card_of: what the model of a folder was made from, as its card says; "" if it has

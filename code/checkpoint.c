@@ -1,5 +1,6 @@
 /* Tangled from chapters/21-training.md; edit there. */
 #include "checkpoint.h"
+#include "device.h"
 #include "fail.h"
 #include "file.h"
 #include "ranks.h"
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Know what a checkpoint is of */
 struct checkpoint {
     const struct stage *stage;
     char *path;
@@ -27,6 +29,7 @@ struct checkpoint {
     atomic_bool writing;   /* and it is not done with the copy */
 };
 
+/* Name the file of a checkpoint */
 static char *checkpoint_path(const struct stage *stage, const char *name)
 {
     return stage_path(stage, "checkpoints/%s.safetensors", name);
@@ -74,6 +77,7 @@ static void *write_copy(void *argument)
     struct checkpoint *c = argument;
     size_t size = c->model->parameters.size, state_size = STATE_SIZE;
     struct safetensors_writer *writer = safetensors_create(c->path);
+    /* Put the copy into the file */
     safetensors_add(writer, "parameters", "F32", 1, &size, c->values);
     safetensors_add(writer, "first moment", "F32", 1, &size, c->values + size);
     safetensors_add(writer, "second moment", "F32", 1, &size, c->values + 2 * size);
@@ -96,6 +100,7 @@ bool checkpoint_write(struct checkpoint *c, long step)
     if (c->writing)
         return false;
     wait_for_writer(c);
+    /* Copy the state of this moment */
     size_t size = c->model->parameters.size;
     encoder_download(c->model, c->values);
     optimizer_download(c->optimizer, c->values + size, c->values + 2 * size,
@@ -109,7 +114,6 @@ bool checkpoint_write(struct checkpoint *c, long step)
     return true;
 }
 
-/* Read a checkpoint */
 /* Copy a vector out of a checkpoint */
 static bool copy_vector(const struct safetensors *file, const char *name, size_t count,
                         float *values)
@@ -143,6 +147,7 @@ static long go_on(struct checkpoint *c, const struct safetensors *file)
     return step;
 }
 
+/* Read a checkpoint */
 static long read_file(struct checkpoint *c)
 {
     if (!c->stage->resume || !file_exists(c->path))
@@ -157,6 +162,7 @@ static long read_file(struct checkpoint *c)
         fault = text_format("is not of this model");
     if (file)
         safetensors_close(file);
+    /* Say that the checkpoint is of no use, and remove it */
     if (fault) {
         fprintf(stderr, "distil: %s: the checkpoint is of no use, and the stage begins "
                 "from its start: %s\n", c->path, fault);

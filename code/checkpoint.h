@@ -10,6 +10,7 @@
    writes it. */
 struct checkpoint;
 
+/* State what a checkpoint takes */
 /* checkpoint_open: the checkpoint of this model, its optimizer and its record, none of
    which it owns. Takes 12 bytes of host memory a parameter when it is first written.
    The caller closes it, before the others. */
@@ -21,6 +22,7 @@ struct checkpoint *checkpoint_open(const struct stage *stage, const char *name,
    is the host. */
 size_t checkpoint_bytes(const struct kernels *k, const struct parameters *parameters);
 
+/* State how a training goes on from a checkpoint */
 /* checkpoint_write: copies the state after `step` steps and leaves the copy to the
    thread. Returns false, having done nothing, if the last one is still being written.
    If one cannot be written, the program fails, naming it, at once or by

@@ -6,6 +6,7 @@
 # the highest. Reads build/PROFILE/data, which make data PROFILE=... writes; keeps what
 # it trains in build/PROFILE/choice, and goes on there if it was interrupted.
 set -eu
+# Read what is to be tried
 export LC_ALL=C OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 profile=$1 rates=$2 epochs=$3
 shift 3
@@ -51,6 +52,7 @@ for task in cola mrpc imdb; do
         done
     done
 done | xargs -P 2 -I CHOICE sh "$0" "$profile" one CHOICE "$@" | sort -k 1,4 -k 5n |
+    # Print the medians of every six scores
     awk 'BEGIN { print "task\trate\tepochs\tteacher\tstudent\tmean\tspread"
                  OFS = "\t"; OFMT = "%.2f" }
          NR % 6 == 1 { low = $5 }

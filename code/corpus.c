@@ -58,6 +58,7 @@ static int *encode_file(const struct tokenizer *tokenizer, const char *path,
             *next = '\0';
             if (strncmp(line, "<doc ", 5) == 0 || strncmp(line, "</doc>", 6) == 0)
                 continue;
+            /* Put down a line's pieces behind their count */
             mend(line);
             int length = (int)(next - line);
             numbers = grown(numbers, &room, *count + 1 + length, sizeof *numbers);
@@ -95,6 +96,7 @@ static void add_sequence(struct reading *r, const int *pieces, int length)
     if (c->sequences + 2 > r->start_room)
         c->starts = grown(c->starts, &r->start_room, c->sequences + 2,
                           sizeof *c->starts);
+    /* Frame the pieces and put them down */
     c->ids[c->tokens] = r->tokenizer->cls;
     memcpy(c->ids + c->tokens + 1, pieces, (size_t)length * sizeof *pieces);
     c->ids[tokens - 1] = r->tokenizer->sep;
@@ -114,6 +116,7 @@ struct corpus *corpus_read(const struct tokenizer *tokenizer, char *const *paths
     struct reading reading = {
         .tokenizer = tokenizer, .corpus = corpus, .token_limit = token_limit
     };
+    /* Add the sequences of every file */
     for (int file = 0; file < files; file++) {
         int64_t count;
         int *numbers = encode_file(tokenizer, paths[file], &count);
@@ -158,6 +161,7 @@ struct corpus *corpus_mix(struct corpus *const *corpora, int count,
     struct corpus *mixed = allocate(1, sizeof *mixed);
     int *at = allocate((size_t)count, sizeof *at), sequences = 0, turn;
     int64_t tokens = 0;
+    /* Make room for all of the corpora */
     for (int i = 0; i < count; i++) {
         sequences += corpora[i]->sequences;
         tokens += corpora[i]->tokens;
@@ -209,6 +213,7 @@ void corpus_mask(const struct tokenizer *tokenizer, struct batch *batch, uint64_
         if (tokenizer_special(tokenizer, batch->ids[i])
             || random_uniform(key, counter) >= rate)
             continue;
+        /* Hide what was chosen */
         batch->labels[i] = batch->ids[i];
         float fate = random_uniform(key, counter + 1);
         if (fate < 0.8f)

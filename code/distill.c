@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* State the usage of distillation */
 static const char usage[] =
     "usage: distil distill --profile FILE --run DIR --data DIR --student NAME\n"
     "                      [--teacher DIR] [--resume] [--lines] [--key HASH]\n"
@@ -38,6 +39,7 @@ static void initialise(const struct stage *stage, const struct distillation *d,
     const struct model *teacher = d->teacher;
     switch (d->planned->initial) {
     case INITIAL_TEACHER: {
+        /* Take over layers of the teacher */
         float *from = allocate(teacher->parameters.size, sizeof *from);
         encoder_download(teacher, from);
         model_student(&teacher->parameters, from, layers, &d->parameters, values);
@@ -49,6 +51,7 @@ static void initialise(const struct stage *stage, const struct distillation *d,
                          d->seed);
         break;
     case INITIAL_FOLDER: {
+        /* Begin as a model that is trained already */
         char *folder = text_format("%s/%s", stage->data, d->planned->folder);
         int found = model_shape(folder).layers;
         if (found != shape->layers)
@@ -72,6 +75,7 @@ struct distillation *distillation_open(const struct stage *stage)
         fail(stage->profile, "expected a student called \"%s\" that is distilled once",
              stage->student);
     d->seed = (uint64_t)d->planned->seed[distillation];
+    /* Find the student's teacher */
     d->record = record_open(stage, d->name);
     char *folder = stage->teacher ? text_format("%s", stage->teacher)
                                   : stage_path(stage, "models/teacher");
@@ -89,6 +93,7 @@ struct distillation *distillation_open(const struct stage *stage)
     if (count == 0)
         fail(folder, "the profile's student wants none of its layers");
     struct shape shape = model_student_shape(&teacher, count);
+    /* Open what the student learns by */
     d->parameters = parameters_plan(&shape, HEAD_MLM, 0);
     d->losses = distillation_losses(d->planned, teacher.layers);
     d->feed = feed_open(stage, &d->planned->recipe, &d->planned->corpus, d->seed,
@@ -160,9 +165,11 @@ int distill_main(int argc, char **argv)
     struct distillation *d = distillation_open(&stage);
     double loss, accuracy;
     if (ranks_rank() == 0) {
+        /* Ask the teacher the student's questions */
         feed_validate(&d->feed, d->teacher, &loss, &accuracy);
         record_set(d->record, "teacher_accuracy", json_real(accuracy));
     }
+    /* Train the student by its recipe */
     struct training training = {
         .name = d->name,
         .recipe = &d->planned->recipe,

@@ -5,6 +5,7 @@
 #include "feed.h"
 #include "losses.h"
 
+/* State what a distillation is */
 /* A distillation that is set up: a student before its first step. */
 struct distillation {
     char *name;                     /* "distill-student" */
@@ -20,6 +21,7 @@ struct distillation {
     uint64_t seed;
 };
 
+/* State what can be done with a distillation */
 /* distillation_open: reads the teacher, makes the student that --student names, opens
    the corpora and starts a record. distillation_close frees all but the record. */
 struct distillation *distillation_open(const struct stage *stage);

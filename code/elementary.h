@@ -16,12 +16,14 @@ static inline float exponential(float x)
     const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
     float shifted = fmaf(x, per_ln2, shift), n = shifted - shift;
     float r = fmaf(n, -ln2_low, fmaf(n, -ln2_high, x));
+    /* Sum the series of the exponential */
     float series = fmaf(r, 0.001381447073f, 0.008368778974f);
     series = fmaf(series, r, 0.04166839272f);
     series = fmaf(series, r, 0.1666651964f);
     series = fmaf(series, r, 0.4999999404f);
     series = fmaf(series, r, 1);
     series = fmaf(series, r, 1);
+    /* Add to the exponent field */
     uint32_t field, bits;
     memcpy(&field, &shifted, sizeof field);
     memcpy(&bits, &series, sizeof bits);

@@ -1,11 +1,15 @@
 /* Tangled from chapters/11-encoder.md; edit there. */
 #include "encoder.h"
+#include "arena.h"
 #include "fail.h"
+#include "heads.h"
+#include "losses.h"
 #include "model.h"
-#include "ranks.h"
+#include "parts.h"
 
 #include <stdlib.h>
 
+/* Keep a model on a device */
 /* Create a model */
 struct model *encoder_create(const struct kernels *k, const struct shape *shape,
                              enum head head, int classes, const float *values,
@@ -16,6 +20,7 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     m->classes = head == HEAD_CLASSIFIER ? classes : 0;
     m->depth = shape->layers;
     m->parameters = parameters_plan(shape, head, classes);
+    /* Take the vectors of a model */
     size_t size = m->parameters.size;
     m->master = k->allocate(size * sizeof(float));
     m->weights = k->real_size == sizeof(float) ? (real *)m->master
@@ -77,78 +82,6 @@ void encoder_free(struct model *m)
     free(m);
 }
 
-/* Find who stands where */
-/* Whose part this is, and in which of its layers (0 for parts outside the layers). */
-static struct stop stop_at(const struct model *m, enum part part, int layer)
-{
-    return m->route && part_in_layer(part) ? m->route[layer] : (struct stop){m, layer};
-}
-
-/* Whether a part that the way back comes by learns. */
-static bool learns(const struct model *m, enum part part, int layer)
-{
-    return m->learning != LEARN_LAYERS
-           || (part_in_layer(part) && stop_at(m, part, layer).model == m);
-}
-
-/* Begin a gradient anew */
-static int number_of(const struct model *m, enum part part, int layer)
-{
-    struct stop at = stop_at(m, part, layer);
-    return (int)(parameters_find(&m->parameters, part, at.layer) - m->parameters.list);
-}
-
-/* is_led: whether the query's gradient stands for this one too. */
-static bool is_led(enum part part)
-{
-    return part == KEY_WEIGHT || part == VALUE_WEIGHT || part == KEY_BIAS
-           || part == VALUE_BIAS;
-}
-
-/* clear_forgotten: leaves zeros where an earlier step has left something. */
-static void clear_forgotten(const struct model *m, int number)
-{
-    const struct parameter *list = m->parameters.list;
-    int next = number + 1;
-    if (m->filling[number] != FORGOTTEN)
-        return;
-    while (next < m->parameters.count && is_led(list[next].part))
-        next++;
-    size_t end = next < m->parameters.count ? list[next].offset : m->parameters.size;
-    m->k->zero(m->gradient + list[number].offset,
-               (end - list[number].offset) * sizeof *m->gradient);
-    m->filling[number] = CLEAR;
-}
-
-/* begin: whether these gradients hold something of this step. From now on they do. */
-static bool begin(const struct model *m, int layer, int count, const enum part *parts)
-{
-    bool begun = false;
-    for (int i = 0; i < count; i++)
-        begun |= m->filling[number_of(m, parts[i], layer)] == BEGUN;
-    for (int i = 0; i < count; i++) {
-        int number = number_of(m, parts[i], layer);
-        if (begun)
-            clear_forgotten(m, number);
-        m->filling[number] = BEGUN;
-    }
-    return begun;
-}
-
-void encoder_settle_gradient(struct model *m)
-{
-    for (int i = 0; i < m->parameters.count; i++)
-        clear_forgotten(m, i);
-}
-
-void encoder_forget_gradient(struct model *m)
-{
-    for (int i = 0; i < m->parameters.count; i++)
-        if (m->filling[i] == BEGUN
-            || (ranks_count() > 1 && !is_led(m->parameters.list[i].part)))
-            m->filling[i] = FORGOTTEN;
-}
-
 /* Settle the weights of a model that answers */
 /* The elements of the settled matrices, which lie as in the plan from the first on;
    0 if there shall be none. */
@@ -205,7 +138,7 @@ void encoder_download(const struct model *m, float *values)
 void encoder_gradient(struct model *m, float *values)
 {
     float state[STATE_SIZE];
-    encoder_settle_gradient(m);
+    gradient_settle(m);
     m->k->download(state, m->state, sizeof state);
     m->k->download(values, m->gradient, m->parameters.size * sizeof(float));
     for (size_t i = 0; i < m->parameters.size; i++)
@@ -220,35 +153,7 @@ void encoder_fetch(const struct model *m, const real *x, float *values, size_t n
     m->k->release(floats);
 }
 
-/* Take room from the arena */
-struct arena {
-    const struct kernels *k;
-    char *memory; /* NULL: only counting */
-    size_t used;  /* bytes */
-};
-
-static void *take(struct arena *arena, size_t count, size_t size)
-{
-    size_t at = arena->used;
-    arena->used += (count * size + 63) / 64 * 64;
-    return arena->memory ? arena->memory + at : NULL;
-}
-
-static real *take_reals(struct arena *arena, size_t rows, size_t columns)
-{
-    return take(arena, rows * columns, arena->k->real_size);
-}
-
-static float *take_floats(struct arena *arena, size_t count)
-{
-    return take(arena, count, sizeof(float));
-}
-
-static int *take_ints(struct arena *arena, size_t count)
-{
-    return take(arena, count, sizeof(int));
-}
-
+/* Give a model room to work */
 /* Lay out all that a model needs */
 /* Whether there is a way back through its layers. */
 static bool goes_back(const struct model *m)
@@ -256,48 +161,41 @@ static bool goes_back(const struct model *m)
     return m->learning == LEARN_ALL || m->learning == LEARN_LAYERS;
 }
 
-static struct normed take_normed(struct arena *a, size_t rows, size_t width, bool back)
-{
-    return (struct normed){take_reals(a, rows, width),
-                           back ? take_floats(a, rows) : NULL,
-                           back ? take_floats(a, rows) : NULL};
-}
-
 static struct layer take_layer(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     bool back = goes_back(m);
     struct layer layer = {
-        .qkv = take_reals(a, tokens, 3 * width),
-        .logsum = take_floats(a, tokens * (size_t)m->shape.heads),
-        .context = take_reals(a, tokens, width),
-        .attention = take_normed(a, tokens, width, back),
-        .middle = take_reals(a, tokens, width),
-        .wide = take_reals(a, tokens, (size_t)m->shape.inner),
-        .outer = take_normed(a, tokens, width, back),
+        .qkv = arena_reals(a, tokens, 3 * width),
+        .logsum = arena_floats(a, tokens * (size_t)m->shape.heads),
+        .context = arena_reals(a, tokens, width),
+        .attention = norm_room(a, tokens, width, back),
+        .middle = arena_reals(a, tokens, width),
+        .wide = arena_reals(a, tokens, (size_t)m->shape.inner),
+        .outer = norm_room(a, tokens, width, back),
     };
     layer.active = layer.wide;
     if (back)
-        layer.active = take_reals(a, tokens, (size_t)m->shape.inner);
+        layer.active = arena_reals(a, tokens, (size_t)m->shape.inner);
     return layer;
 }
 
 static struct lookup take_lookup(struct arena *a, size_t tokens)
 {
-    return (struct lookup){.id = take_ints(a, tokens),
-                           .start = take_ints(a, tokens + 1),
-                           .token = take_ints(a, tokens)};
+    return (struct lookup){.id = arena_ints(a, tokens),
+                           .start = arena_ints(a, tokens + 1),
+                           .token = arena_ints(a, tokens)};
 }
 
 static struct input take_input(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, sequences = (size_t)m->sequence_room;
     struct input input = {
-        .ids = take_ints(a, tokens),
-        .positions = take_ints(a, tokens),
-        .segments = take_ints(a, tokens),
-        .offsets = take_ints(a, sequences + 1),
-        .visible = take_ints(a, sequences),
+        .ids = arena_ints(a, tokens),
+        .positions = arena_ints(a, tokens),
+        .segments = arena_ints(a, tokens),
+        .offsets = arena_ints(a, sequences + 1),
+        .visible = arena_ints(a, sequences),
     };
     if (m->learning == LEARN_ALL) {
         input.words = take_lookup(a, tokens);
@@ -311,110 +209,32 @@ static struct backward take_backward(struct arena *a, const struct model *m)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     struct backward backward = {
-        .hidden = take_reals(a, tokens, width),
-        .dense = take_reals(a, tokens, width),
-        .context = take_reals(a, tokens, width),
-        .qkv = take_reals(a, tokens, 3 * width),
-        .wide = take_reals(a, tokens, (size_t)m->shape.inner),
+        .hidden = arena_reals(a, tokens, width),
+        .dense = arena_reals(a, tokens, width),
+        .context = arena_reals(a, tokens, width),
+        .qkv = arena_reals(a, tokens, 3 * width),
+        .wide = arena_reals(a, tokens, (size_t)m->shape.inner),
     };
     if (m->learning == LEARN_LAYERS)
-        backward.unread = take_floats(a, 3 * width + (size_t)m->shape.inner);
+        backward.unread = arena_floats(a, 3 * width + (size_t)m->shape.inner);
     return backward;
-}
-
-/* Lay out the heads */
-static struct mlm_head take_mlm_head(struct arena *a, const struct model *m)
-{
-    size_t most = (size_t)m->k->logit_rows, tokens = (size_t)m->token_room;
-    size_t block = tokens < most ? tokens : most, width = (size_t)m->shape.width;
-    bool back = m->learning != LEARN_NOTHING;
-    struct mlm_head head = {
-        .block = (int)block,
-        .classes_room = parameters_room(m->shape.vocabulary),
-        .index = take_ints(a, tokens),
-        .x = take_reals(a, block, width),
-        .mapped = take_reals(a, block, width),
-        .transform = take_normed(a, block, width, back),
-        .y = take_reals(a, block, width),
-    };
-    head.logits = take_reals(a, block, (size_t)head.classes_room);
-    if (back)
-        head.dy = take_reals(a, block, width);
-    if (m->learning == LEARN_HEAD)
-        head.ones = take_reals(a, block, 1);
-    return head;
-}
-
-static struct classifier take_classifier(struct arena *a, const struct model *m)
-{
-    size_t sequences = (size_t)m->sequence_room, width = (size_t)m->shape.width;
-    struct classifier head = {
-        .x = take_reals(a, sequences, width),
-        .mapped = take_reals(a, sequences, width),
-        .summary = take_reals(a, sequences, width),
-        .logits = take_reals(a, sequences, (size_t)m->classes),
-    };
-    if (m->learning != LEARN_NOTHING) {
-        head.soft = take_reals(a, sequences, (size_t)m->classes);
-        head.dy = take_reals(a, sequences, width);
-    }
-    return head;
-}
-
-static struct span_head take_span_head(struct arena *a, const struct model *m)
-{
-    size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
-    size_t cells = 2 * (size_t)m->sequence_room * (size_t)m->shape.positions;
-    struct span_head head = {
-        .logits = take_reals(a, 2 * tokens + 1, 1),
-        .rows = take_reals(a, cells, 1),
-        .places = take_ints(a, cells),
-        .back = take_ints(a, 2 * tokens),
-    };
-    if (m->learning != LEARN_NOTHING) {
-        head.x = take_reals(a, tokens, width);
-        head.soft = take_reals(a, 2 * tokens + 1, 1);
-        head.soft_rows = take_reals(a, cells, 1);
-    }
-    return head;
-}
-
-/* Lay out the rows of the losses */
-static struct loss_rows take_loss_rows(struct arena *a, const struct model *m)
-{
-    size_t tokens = (size_t)m->token_room;
-    return (struct loss_rows){
-        .labels = take_ints(a, tokens),
-        .target = take_floats(a, (size_t)m->sequence_room),
-        .said = take_floats(a, m->head == HEAD_MLM ? 0 : 2 * tokens),
-        .weight = take_floats(a, tokens),
-        .label = take_floats(a, tokens),
-        .soft = take_floats(a, tokens),
-        .hit = take_floats(a, tokens),
-        .turn = take_floats(a, tokens),
-        .sums = take_floats(a, LOSS_SUMS),
-    };
 }
 
 static void lay_out(struct model *m, struct arena *a)
 {
     size_t tokens = (size_t)m->token_room, width = (size_t)m->shape.width;
     m->input = take_input(a, m);
-    m->embedded = take_normed(a, tokens, width, m->learning == LEARN_ALL);
+    m->embedded = norm_room(a, tokens, width, m->learning == LEARN_ALL);
+    /* Lay out the layers of a route */
     int longest = m->shape.layers + m->detour;
     for (int l = 0; l <= longest; l++)
-        m->hidden[l] = take_reals(a, tokens, width);
+        m->hidden[l] = arena_reals(a, tokens, width);
     for (int l = 0; l < longest; l++)
         m->layers[l] = l == 0 || goes_back(m) ? take_layer(a, m) : m->layers[0];
     if (goes_back(m))
         m->backward = take_backward(a, m);
-    if (m->head == HEAD_MLM)
-        m->mlm = take_mlm_head(a, m);
-    if (m->head == HEAD_CLASSIFIER)
-        m->classifier = take_classifier(a, m);
-    if (m->head == HEAD_SPAN)
-        m->span = take_span_head(a, m);
-    m->rows = take_loss_rows(a, m);
+    heads_room(m, a);
+    m->rows = losses_room(m, a);
 }
 
 /* Reserve the arena */
@@ -427,6 +247,7 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
                            .learning = learning};
     struct parameters plan = parameters_plan(shape, head, classes);
     size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 6 * alone;
+    /* Add what the vectors of a model take */
     bytes += plan.size * sizeof(float);
     bytes += settled_size(&sketch, &plan, sequence_room) * k->real_size;
     if (k->real_size != sizeof(float))
@@ -461,68 +282,8 @@ size_t encoder_reserve(struct model *m, int token_room, int sequence_room)
     m->sequence_room = sequence_room;
     lay_out(m, &(struct arena){m->k, m->arena, 0});
     settle(m);
-    /* Fill the arena's constants */
-    if (m->learning == LEARN_HEAD) {
-        int count = m->mlm.block;
-        float *ones = allocate((size_t)count, sizeof *ones);
-        float *floats = m->k->allocate((size_t)count * sizeof *ones);
-        for (int i = 0; i < count; i++)
-            ones[i] = 1;
-        m->k->upload(floats, ones, (size_t)count * sizeof *ones);
-        m->k->to_real(floats, m->mlm.ones, (size_t)count);
-        m->k->release(floats);
-        free(ones);
-    }
-    if (m->head == HEAD_SPAN) {
-        const float NEVER = -1e4f;
-        size_t last = 2 * (size_t)m->token_room;
-        float *number = m->k->allocate(sizeof *number);
-        m->k->upload(number, &NEVER, sizeof NEVER);
-        m->k->to_real(number, slice(m->k, m->span.logits, last), 1);
-        if (m->span.soft)
-            m->k->to_real(number, slice(m->k, m->span.soft, last), 1);
-        m->k->release(number);
-    }
+    heads_fill(m);
     return size;
-}
-
-/* Find the weights and gradients of a part */
-static const real *weights(const struct model *m, enum part part, int layer)
-{
-    struct stop at = stop_at(m, part, layer);
-    return slice(m->k, at.model->weights,
-                 parameters_offset(&at.model->parameters, part, at.layer));
-}
-
-/* Of a part that learns. */
-static float *gradient(const struct model *m, enum part part, int layer)
-{
-    struct stop at = stop_at(m, part, layer);
-    return m->gradient + parameters_offset(&m->parameters, part, at.layer);
-}
-
-static size_t area(int rows, int columns)
-{
-    return (size_t)rows * (size_t)columns;
-}
-
-/* Choose what dropout drops */
-enum place {
-    AFTER_EMBEDDINGS, IN_ATTENTION, AFTER_ATTENTION, AFTER_OUTER, IN_CLASSIFIER,
-    BEFORE_SPAN
-};
-
-static struct dropout drop_at(const struct model *m, enum place place, int layer)
-{
-    bool bert = m->shape.family == BERT;
-    float rate = place == IN_ATTENTION      ? m->shape.attention_dropout
-                 : place == AFTER_ATTENTION ? (bert ? m->shape.dropout : 0)
-                 : place == IN_CLASSIFIER   ? m->shape.classifier_dropout
-                 : place == BEFORE_SPAN     ? m->shape.span_dropout
-                                            : m->shape.dropout;
-    if (!m->training || rate == 0)
-        return (struct dropout){0};
-    return (struct dropout){rate, random_key(m->key, (uint64_t)layer, place)};
 }
 
 /* Sort tokens by the row they use */
@@ -536,8 +297,10 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
     int *start = allocate((size_t)tokens + 1, sizeof *start);
     int *token = allocate((size_t)tokens, sizeof *token);
     int rows = 0, before = 0;
+    /* Count the tokens of each row */
     for (int t = 0; t < tokens; t++)
         next[used[t]] += used[t] != left_out; /* at first, how many tokens use it */
+    /* Give each used row a stretch of the list */
     for (int row = 0; row < table_rows; row++) {
         int count = next[row];
         next[row] = before;                   /* from here on, where the next goes */
@@ -548,6 +311,7 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
         }
     }
     start[rows] = before;
+    /* Put each token into its row's stretch */
     for (int t = 0; t < tokens; t++)
         if (used[t] != left_out)
             token[next[used[t]]++] = t;
@@ -586,6 +350,7 @@ static void send(struct model *m, const struct batch *batch)
     size_t tokens = (size_t)batch->tokens, sequences = (size_t)batch->sequences;
     if (m->token_room < batch->token_room || m->sequence_room < batch->sequence_room)
         encoder_reserve(m, batch->token_room, batch->sequence_room);
+    /* See that each token is in the tables */
     check("id", batch->ids, batch->tokens, m->shape.vocabulary);
     check("position", batch->positions, batch->tokens, m->shape.positions);
     if (m->shape.types)
@@ -593,6 +358,7 @@ static void send(struct model *m, const struct batch *batch)
     input->tokens = batch->tokens;
     input->sequences = batch->sequences;
     input->longest = batch_longest(batch);
+    /* Upload what says who is who */
     m->k->upload(input->ids, batch->ids, tokens * sizeof(int));
     m->k->upload(input->positions, batch->positions, tokens * sizeof(int));
     m->k->upload(input->segments, batch->segments, tokens * sizeof(int));
@@ -602,159 +368,20 @@ static void send(struct model *m, const struct batch *batch)
         sort_tokens(m, batch);
 }
 
-/* Map rows linearly */
-struct map {
-    const struct model *of;
-    size_t weight, bias; /* their offsets; [out, in] and [out] */
-    int in, out;
-};
-
-static bool is_decoder(enum part weight)
-{
-    return weight == WORD_TABLE || weight == DECODER_WEIGHT;
-}
-
-static enum part bias_of(enum part weight)
-{
-    return weight == QUERY_WEIGHT ? QUERY_BIAS
-           : is_decoder(weight)   ? DECODER_BIAS
-                                  : weight + 1;
-}
-
-static struct map find_map(const struct model *m, enum part weight, int layer)
-{
-    struct stop at = stop_at(m, weight, layer);
-    const struct parameters *plan = &at.model->parameters;
-    const struct parameter *w = parameters_find(plan, weight, at.layer);
-    int out = weight == QUERY_WEIGHT ? 3 * w->rows
-              : is_decoder(weight)   ? parameters_room(w->rows)
-                                     : w->rows;
-    return (struct map){at.model, w->offset,
-                        parameters_offset(plan, bias_of(weight), at.layer), w->columns,
-                        out};
-}
-
-/* y[rows, out] = x[rows, in] W^T + b. */
-static void map(const struct model *m, enum part weight, int layer, const real *x,
-                real *y, int rows)
-{
-    struct map map = find_map(m, weight, layer);
-    const struct model *of = map.of;
-    const real *bias = slice(m->k, of->weights, map.bias);
-    size_t first = parameters_offset(&of->parameters, QUERY_WEIGHT, 0);
-    if (of->settled && rows <= m->k->few_rows && part_in_layer(weight))
-        m->k->linear_settled(x, slice(m->k, of->settled, map.weight - first), bias, y,
-                             rows, map.in, map.out);
-    else
-        m->k->linear(x, slice(m->k, of->weights, map.weight), bias, y, rows, map.in,
-                     map.out);
-}
-
-/* Makes the gradient of a weight, or adds to it, from the input x and from dy. */
-static void weight_gradient(const struct model *m, enum part weight, int layer,
-                            const real *x, const real *dy, int rows)
-{
-    if (!learns(m, weight, layer))
-        return;
-    struct map map = find_map(m, weight, layer);
-    bool begun = begin(m, layer, 1, &weight);
-    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight, NULL, rows, map.in,
-                                 map.out, begun);
-}
-
-/* The same for a weight and its bias. */
-static void map_gradient(const struct model *m, enum part weight, int layer,
-                         const real *x, const real *dy, int rows)
-{
-    if (!learns(m, weight, layer))
-        return;
-    struct map map = find_map(m, weight, layer);
-    bool begun = begin(m, layer, 2, (const enum part[]){weight, bias_of(weight)});
-    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
-                                 m->gradient + map.bias, rows, map.in, map.out, begun);
-}
-
-/* dx[rows, in] = dy[rows, out] W; added to dx if accumulate. */
-static void map_back(const struct model *m, enum part weight, int layer,
-                     const real *dy, real *dx, int rows, bool accumulate)
-{
-    struct map map = find_map(m, weight, layer);
-    m->k->linear_input_gradient(dy, slice(m->k, map.of->weights, map.weight), dx, rows,
-                                map.in, map.out, accumulate);
-}
-
-/* Normalise rows and keep what the way back needs */
-/* y = norm(drop(norm->sum) + residual); norm->sum comes in as a dense map's output. */
-static void normalise(const struct model *m, const struct normed *norm,
-                      const real *residual, struct dropout dropout, enum part gain,
-                      int layer, real *y, int rows)
-{
-    m->k->norm(norm->sum, residual, dropout, weights(m, gain, layer),
-               weights(m, gain + 1, layer), y, norm->mean, norm->deviation, rows,
-               m->shape.width, m->shape.epsilon);
-}
-
-/* Where a norm's gradient puts its sums: for its gain, its bias, and the bias of the
-   dense map whose output it was given, if there is one. */
-static struct norm_sums sums_of_norm(const struct model *m, enum part gain,
-                                     int layer)
-{
-    bool mapped = gain == ATTENTION_NORM_GAIN || gain == OUTER_NORM_GAIN;
-    enum part before = gain == ATTENTION_NORM_GAIN ? ATTENTION_BIAS : OUTER_BIAS;
-    const enum part parts[] = {gain, gain + 1, before};
-    if (!learns(m, gain, layer)) {
-        float *unread = m->backward.unread;
-        int width = m->shape.width;
-        return (struct norm_sums){.gain = unread, .bias = unread + width,
-                                  .before = mapped ? unread + 2 * width : NULL};
-    }
-    return (struct norm_sums){
-        .gain = gradient(m, gain, layer),
-        .bias = gradient(m, gain + 1, layer),
-        .before = mapped ? gradient(m, before, layer) : NULL,
-        .accumulate = begin(m, layer, mapped ? 3 : 2, parts),
-    };
-}
-
-/* Takes backward.hidden from the norm's output to its residual, and returns the
-   gradient by the dense output below the dropout: the same array if there is no
-   dropout. */
-static real *normalise_gradient(struct model *m, const struct normed *norm,
-                                struct dropout dropout, enum part gain, int layer)
-{
-    struct backward *b = &m->backward;
-    real *dense = dropout.rate > 0 ? b->dense : NULL;
-    struct norm_sums sums = sums_of_norm(m, gain, layer);
-    m->k->norm_gradient(b->hidden, norm->sum, norm->mean, norm->deviation,
-                        weights(m, gain, layer), dropout, b->hidden, dense, &sums,
-                        m->input.tokens, m->shape.width);
-    return dense ? dense : b->hidden;
-}
-
-/* d[rows, width]: from the gradient by f(x) to that by x, and by the bias in x. */
-static void bend_gradient(const struct model *m, enum activation f, const real *x,
-                          real *d, enum part bias, int layer, int rows, int width)
-{
-    bool learning = learns(m, bias, layer);
-    bool begun = learning && begin(m, layer, 1, &bias);
-    float *sums = learning ? gradient(m, bias, layer)
-                           : m->backward.unread + 3 * m->shape.width;
-    m->k->activate_gradient(f, x, d, d, sums, rows, width, begun);
-}
-
+/* Go forward */
 /* Embed the tokens */
 static void embed(struct model *m)
 {
     const struct input *input = &m->input;
     bool types = m->shape.types > 0;
     int tokens = input->tokens, width = m->shape.width;
-    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, 0);
+    struct dropout none = {0}, dropout = dropout_at(m, AFTER_EMBEDDINGS, 0);
     m->k->embed(input->ids, input->positions, types ? input->segments : NULL,
-                weights(m, WORD_TABLE, 0), weights(m, POSITION_TABLE, 0),
-                types ? weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, tokens,
+                part_weights(m, WORD_TABLE, 0), part_weights(m, POSITION_TABLE, 0),
+                types ? part_weights(m, TYPE_TABLE, 0) : NULL, m->embedded.sum, tokens,
                 width);
-    normalise(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0],
-              tokens);
+    norm_forward(m, &m->embedded, NULL, none, EMBEDDING_NORM_GAIN, 0, m->hidden[0],
+                 tokens);
     if (dropout.rate > 0)
         m->k->dropout(m->hidden[0], m->hidden[0], area(tokens, width), dropout);
 }
@@ -769,7 +396,7 @@ static struct attention attention_at(const struct model *m, int layer)
         .longest = m->input.longest,
         .offsets = m->input.offsets,
         .visible = m->input.visible,
-        .dropout = drop_at(m, IN_ATTENTION, layer),
+        .dropout = dropout_at(m, IN_ATTENTION, layer),
     };
 }
 
@@ -779,18 +406,18 @@ static void forward_layer(struct model *m, int l)
     const struct layer *layer = &m->layers[l];
     struct attention attention = attention_at(m, l);
     int tokens = m->input.tokens;
-
-    map(m, QUERY_WEIGHT, l, m->hidden[l], layer->qkv, tokens);
+    /* Let the tokens look at one another */
+    map_forward(m, QUERY_WEIGHT, l, m->hidden[l], layer->qkv, tokens);
     m->k->attention(&attention, layer->qkv, layer->context, layer->logsum);
-    map(m, ATTENTION_WEIGHT, l, layer->context, layer->attention.sum, tokens);
-    normalise(m, &layer->attention, m->hidden[l], drop_at(m, AFTER_ATTENTION, l),
-              ATTENTION_NORM_GAIN, l, layer->middle, tokens);
-
-    map(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
+    map_forward(m, ATTENTION_WEIGHT, l, layer->context, layer->attention.sum, tokens);
+    norm_forward(m, &layer->attention, m->hidden[l], dropout_at(m, AFTER_ATTENTION, l),
+                 ATTENTION_NORM_GAIN, l, layer->middle, tokens);
+    /* Let each token think for itself */
+    map_forward(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
     m->k->activate(GELU, layer->wide, layer->active, area(tokens, m->shape.inner));
-    map(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
-    normalise(m, &layer->outer, layer->middle, drop_at(m, AFTER_OUTER, l),
-              OUTER_NORM_GAIN, l, m->hidden[l + 1], tokens);
+    map_forward(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
+    norm_forward(m, &layer->outer, layer->middle, dropout_at(m, AFTER_OUTER, l),
+                 OUTER_NORM_GAIN, l, m->hidden[l + 1], tokens);
 }
 
 /* Go forward through the encoder */
@@ -804,6 +431,7 @@ void encoder_forward(struct model *m, const struct batch *batch, const uint64_t 
         forward_layer(m, l);
 }
 
+/* Go back */
 /* Go back through a layer */
 void encoder_qkv_gradient(struct model *m, int l)
 {
@@ -811,18 +439,18 @@ void encoder_qkv_gradient(struct model *m, int l)
     struct backward *b = &m->backward;
     struct attention attention = attention_at(m, l);
     int tokens = m->input.tokens;
-
-    real *dense = normalise_gradient(m, &layer->outer, drop_at(m, AFTER_OUTER, l),
-                                     OUTER_NORM_GAIN, l);
-    weight_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
+    /* Go back through each token's own thought */
+    real *dense = norm_back(m, &layer->outer, dropout_at(m, AFTER_OUTER, l),
+                            OUTER_NORM_GAIN, l);
+    map_weight_gradient(m, OUTER_WEIGHT, l, layer->active, dense, tokens);
     map_back(m, OUTER_WEIGHT, l, dense, b->wide, tokens, false);
-    bend_gradient(m, GELU, layer->wide, b->wide, INNER_BIAS, l, tokens, m->shape.inner);
-    weight_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
+    activation_back(m, GELU, layer->wide, b->wide, INNER_BIAS, l, tokens, m->shape.inner);
+    map_weight_gradient(m, INNER_WEIGHT, l, layer->middle, b->wide, tokens);
     map_back(m, INNER_WEIGHT, l, b->wide, b->hidden, tokens, true);
-
-    dense = normalise_gradient(m, &layer->attention, drop_at(m, AFTER_ATTENTION, l),
-                               ATTENTION_NORM_GAIN, l);
-    weight_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
+    /* Go back through the tokens' look at one another */
+    dense = norm_back(m, &layer->attention, dropout_at(m, AFTER_ATTENTION, l),
+                      ATTENTION_NORM_GAIN, l);
+    map_weight_gradient(m, ATTENTION_WEIGHT, l, layer->context, dense, tokens);
     map_back(m, ATTENTION_WEIGHT, l, dense, b->context, tokens, false);
     m->k->attention_gradient(&attention, layer->qkv, layer->context, layer->logsum,
                              b->context, b->qkv);
@@ -844,10 +472,8 @@ void encoder_layer_gradient(struct model *m, int l)
 /* Go back through the embeddings */
 static float *table_gradient(const struct model *m, enum part table)
 {
-    int number = number_of(m, table, 0);
-    clear_forgotten(m, number);
-    m->filling[number] = BEGUN;
-    return gradient(m, table, 0);
+    gradient_clear(m, table, 0);
+    return part_gradient(m, table, 0);
 }
 
 void encoder_embedding_gradient(struct model *m)
@@ -855,10 +481,10 @@ void encoder_embedding_gradient(struct model *m)
     const struct input *input = &m->input;
     real *dy = m->backward.hidden;
     int width = m->shape.width;
-    struct dropout none = {0}, dropout = drop_at(m, AFTER_EMBEDDINGS, 0);
+    struct dropout none = {0}, dropout = dropout_at(m, AFTER_EMBEDDINGS, 0);
     if (dropout.rate > 0)
         m->k->dropout(dy, dy, area(input->tokens, width), dropout);
-    normalise_gradient(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
+    norm_back(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
     m->k->embed_gradient(dy, &input->words, table_gradient(m, WORD_TABLE), width);
     m->k->embed_gradient(dy, &input->places, table_gradient(m, POSITION_TABLE), width);
     if (m->shape.types)
@@ -869,124 +495,10 @@ void encoder_embedding_gradient(struct model *m)
 void encoder_backward(struct model *m)
 {
     int first = 0;
-    while (first < m->depth && !learns(m, QUERY_WEIGHT, first))
+    while (first < m->depth && !part_learns(m, QUERY_WEIGHT, first))
         first++;
     for (int l = m->depth - 1; l >= first; l--)
         encoder_layer_gradient(m, l);
     if (m->learning == LEARN_ALL)
         encoder_embedding_gradient(m);
-}
-
-/* Put the MLM head on the encoder */
-static enum part decoder(const struct model *m)
-{
-    return m->shape.tied ? WORD_TABLE : DECODER_WEIGHT;
-}
-
-void mlm_choose(struct model *m, const int *rows, int count)
-{
-    m->k->upload(m->mlm.index, rows, (size_t)count * sizeof *rows);
-}
-
-void mlm_forward(struct model *m, int first, int rows)
-{
-    const struct mlm_head *head = &m->mlm;
-    const real *states = m->hidden[m->depth];
-    int width = m->shape.width;
-    struct dropout none = {0};
-    m->k->gather(states, head->index + first, head->x, rows, width);
-    map(m, TRANSFORM_WEIGHT, 0, head->x, head->mapped, rows);
-    m->k->activate(GELU, head->mapped, head->transform.sum, area(rows, width));
-    normalise(m, &head->transform, NULL, none, TRANSFORM_NORM_GAIN, 0, head->y, rows);
-    map(m, decoder(m), 0, head->y, head->logits, rows);
-}
-
-void mlm_backward(struct model *m, int first, int rows)
-{
-    const struct mlm_head *head = &m->mlm;
-    const struct normed *norm = &head->transform;
-    int width = m->shape.width;
-    struct dropout none = {0};
-    /* Add to the gradients of the decoder */
-    if (m->learning == LEARN_ALL || !m->shape.tied)
-        map_gradient(m, decoder(m), 0, head->y, head->logits, rows);
-    else
-        m->k->linear_weight_gradient(head->ones, head->logits, gradient(m, DECODER_BIAS, 0),
-                                     NULL, rows, 1, head->classes_room,
-                                     begin(m, 0, 1, (const enum part[]){DECODER_BIAS}));
-    map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
-    struct norm_sums sums = sums_of_norm(m, TRANSFORM_NORM_GAIN, 0);
-    m->k->norm_gradient(head->dy, norm->sum, norm->mean, norm->deviation,
-                        weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL, &sums,
-                        rows, width);
-    bend_gradient(m, GELU, head->mapped, head->dy, TRANSFORM_BIAS, 0, rows, width);
-    weight_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
-    if (m->learning == LEARN_ALL) {
-        map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
-        m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);
-    }
-}
-
-/* Put the classifier on the encoder */
-static enum activation summary_activation(const struct model *m)
-{
-    return m->shape.family == BERT ? TANH : RELU;
-}
-
-void classifier_forward(struct model *m)
-{
-    const struct classifier *head = &m->classifier;
-    const real *states = m->hidden[m->depth];
-    int rows = m->input.sequences, width = m->shape.width;
-    size_t n = area(rows, width);
-    struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
-    m->k->gather(states, m->input.offsets, head->x, rows, width);
-    map(m, SUMMARY_WEIGHT, 0, head->x, head->mapped, rows);
-    m->k->activate(summary_activation(m), head->mapped, head->summary, n);
-    if (dropout.rate > 0)
-        m->k->dropout(head->summary, head->summary, n, dropout);
-    map(m, CLASSIFIER_WEIGHT, 0, head->summary, head->logits, rows);
-}
-
-void classifier_backward(struct model *m)
-{
-    const struct classifier *head = &m->classifier;
-    int rows = m->input.sequences, width = m->shape.width;
-    size_t n = area(rows, width);
-    struct dropout dropout = drop_at(m, IN_CLASSIFIER, 0);
-    map_gradient(m, CLASSIFIER_WEIGHT, 0, head->summary, head->logits, rows);
-    map_back(m, CLASSIFIER_WEIGHT, 0, head->logits, head->dy, rows, false);
-    if (dropout.rate > 0)
-        m->k->dropout(head->dy, head->dy, n, dropout);
-    bend_gradient(m, summary_activation(m), head->mapped, head->dy, SUMMARY_BIAS, 0,
-                  rows, width);
-    weight_gradient(m, SUMMARY_WEIGHT, 0, head->x, head->dy, rows);
-    map_back(m, SUMMARY_WEIGHT, 0, head->dy, head->x, rows, false);
-    m->k->scatter(head->x, m->input.offsets, m->backward.hidden, rows, width);
-}
-
-/* Put the span head on the encoder */
-/* The states that the head maps. */
-static const real *span_input(const struct model *m)
-{
-    return m->span.x && m->training ? m->span.x : m->hidden[m->depth];
-}
-
-void span_forward(struct model *m)
-{
-    int tokens = m->input.tokens;
-    if (span_input(m) == m->span.x)
-        m->k->dropout(m->hidden[m->depth], m->span.x,
-                      area(tokens, m->shape.width), drop_at(m, BEFORE_SPAN, 0));
-    map(m, SPAN_WEIGHT, 0, span_input(m), m->span.logits, tokens);
-}
-
-void span_backward(struct model *m)
-{
-    int tokens = m->input.tokens;
-    real *dy = m->backward.hidden;
-    map_gradient(m, SPAN_WEIGHT, 0, span_input(m), m->span.logits, tokens);
-    map_back(m, SPAN_WEIGHT, 0, m->span.logits, dy, tokens, false);
-    if (span_input(m) == m->span.x)
-        m->k->dropout(dy, dy, area(tokens, m->shape.width), drop_at(m, BEFORE_SPAN, 0));
 }

@@ -128,9 +128,11 @@ struct model {
     enum head head;
     int classes;                  /* of HEAD_CLASSIFIER, else 0 */
     enum learning learning;
+    /* Say which layers a batch goes through */
     int depth;                    /* layers that a batch goes through: */
     const struct stop *route;     /* host [depth], not owned; NULL: its own, in order */
     int detour;                   /* a route may have so many more than its own */
+    /* Hold the parameters and their gradient */
     struct parameters parameters; /* the plan of the three vectors below */
     float *master;                /* [parameters.size] fp32, what learning refines */
     real *weights;                /* [parameters.size] the same in working precision */
@@ -139,6 +141,7 @@ struct model {
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 
+    /* Hold what is computed of a batch */
     int token_room, sequence_room; /* what a batch may bring; 0 before the first */
     void *arena;                   /* all that follows lies in it */
     struct input input;
@@ -152,6 +155,7 @@ struct model {
     struct span_head span;
     struct loss_rows rows;
 
+    /* Remember the last forward pass */
     bool training;                 /* the last forward pass was with dropout, */
     uint64_t key;                  /* by this key */
     const struct batch *ahead;     /* what it has read for the next step; or NULL */
@@ -171,16 +175,10 @@ struct model *encoder_open(const struct kernels *k, const char *folder, enum hea
 
 /* encoder_download, encoder_upload: the parameters, all of the plan, from and to a host
    array [parameters.size]. encoder_gradient: downloads the gradient of the steps since
-   encoder_forget_gradient, without the loss scale. */
+   gradient_forget, without the loss scale. */
 void encoder_download(const struct model *model, float *values);
 void encoder_upload(struct model *model, const float *values);
 void encoder_gradient(struct model *model, float *values);
-
-/* encoder_settle_gradient: clears what the gradient holds from before
-   encoder_forget_gradient, so that all of it can be read. encoder_forget_gradient: lets
-   the next step begin anew. */
-void encoder_settle_gradient(struct model *model);
-void encoder_forget_gradient(struct model *model);
 
 /* encoder_reserve: makes room for batches of so many tokens and sequences, in one
    allocation, and returns its size in bytes. The passes below do it by themselves for
@@ -211,6 +209,13 @@ void encoder_route(struct model *model, const struct stop *route, int depth);
 void encoder_forward(struct model *model, const struct batch *batch,
                      const uint64_t *key);
 
+/* encoder_fetch: n elements of a device array, to the host as fp32. */
+void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
+
+/* encoder_backward: from backward.hidden, the gradient by the last hidden state, adds
+   to the gradients of all that learns below it. */
+void encoder_backward(struct model *model);
+
 /* encoder_layer_gradient: takes backward.hidden from the gradient by hidden[layer + 1]
    to that by hidden[layer], and adds to the gradients of the layer's parameters, if
    they learn. layer: number on the route of the last forward pass. In two steps,
@@ -224,42 +229,5 @@ void encoder_input_gradient(struct model *model, int layer);
 /* encoder_embedding_gradient: from backward.hidden, the gradient by hidden[0], adds to
    the gradients of the tables and their norm. */
 void encoder_embedding_gradient(struct model *model);
-
-/* encoder_backward: from backward.hidden, the gradient by the last hidden state, adds
-   to the gradients of all that learns below it. */
-void encoder_backward(struct model *model);
-
-/* encoder_fetch: n elements of a device array, to the host as fp32. */
-void encoder_fetch(const struct model *model, const real *x, float *values, size_t n);
-
-/* State what the heads do */
-/* mlm_choose: the tokens of the last forward pass that the MLM head shall work on.
-   rows: host [count], distinct token numbers. */
-void mlm_choose(struct model *model, const int *rows, int count);
-
-/* mlm_forward: computes mlm.logits [rows, mlm.classes_room] of the chosen tokens number
-   first to first + rows - 1; rows is at most mlm.block. */
-void mlm_forward(struct model *model, int first, int rows);
-
-/* mlm_backward: after mlm_forward with the same arguments, and with the gradient by the
-   logits in their place: adds to the gradients of the head, and with LEARN_ALL to
-   backward.hidden. */
-void mlm_backward(struct model *model, int first, int rows);
-
-/* classifier_forward: computes classifier.logits [sequences, classes] of the last
-   forward pass. */
-void classifier_forward(struct model *model);
-
-/* classifier_backward: with the gradient by the logits in their place, adds to the
-   gradients of the head and to backward.hidden. */
-void classifier_backward(struct model *model);
-
-/* span_forward: computes span.logits [tokens, 2] of the last forward pass, of being the
-   first and of being the last token of an answer. */
-void span_forward(struct model *model);
-
-/* span_backward: with the gradient by the logits in their place, adds to the gradients
-   of the head and makes backward.hidden. */
-void span_backward(struct model *model);
 
 #endif

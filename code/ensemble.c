@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Keep what the teachers have said */
 struct ensemble {
     const struct task *task;
     const struct examples *examples;
@@ -74,6 +75,7 @@ static void hear(const struct ensemble *e, struct model *teacher, int size, floa
 {
     const struct examples *x = e->examples;
     bool spans = e->task->answer == A_SPAN;
+    /* Make a batch for the longest examples */
     int longest = 0;
     for (int i = 0; i < x->count; i++) {
         int length = (int)(x->starts[i + 1] - x->starts[i]);
@@ -84,6 +86,7 @@ static void hear(const struct ensemble *e, struct model *teacher, int size, floa
     for (int first = 0; first < x->count; first += size) {
         record_part(record, "asks a teacher", first, x->count);
         examples_batch(x, NULL, first, size, batch, 0);
+        /* Add up what the teacher says of the batch */
         if (spans)
             span_predict(teacher, batch, logits);
         else
@@ -108,11 +111,13 @@ struct ensemble *ensemble_ask(const struct kernels *k, char *const *folders, int
     *e = (struct ensemble){task, examples, share, temperature, NULL};
     size_t n = place(e, examples->count);
     e->said = allocate(n, sizeof *e->said);
+    /* Hear the teachers one after the other */
     for (int i = 0; i < count; i++) {
         struct model *teacher = open_teacher(k, folders[i], task, vocabulary);
         hear(e, teacher, size, 1 / (float)count, record);
         encoder_free(teacher);
     }
+    /* Turn mean probabilities into logits */
     if (task->answer != A_NUMBER)
         for (size_t i = 0; i < n; i++) {
             float p = e->said[i] < 1e-30f ? 1e-30f : e->said[i];
@@ -134,6 +139,7 @@ void ensemble_advise(const struct ensemble *e, const int *order, int first,
     float *to = batch->soft;
     for (int s = 0; s < batch->sequences; s++) {
         int example = order ? order[first + s] : first + s;
+        /* Tell a row what the teachers say of it */
         const float *said = e->said + place(e, example);
         size_t n = place(e, example + 1) - place(e, example);
         if (e->task->answer == A_NUMBER)

@@ -7,6 +7,7 @@
 #include "record.h"
 #include "task.h"
 
+/* State what an ensemble does */
 /* What fine-tuned teachers say of a task's examples, on average. */
 struct ensemble;
 

@@ -154,6 +154,7 @@ static size_t imagine_distillation(const struct kernels *k,
     struct shape shape = model_student_shape(&bert_base, planned->layers);
     struct loss_settings losses = distillation_losses(planned, bert_base.layers);
     watch_clear();
+    /* Imagine both models with room for a batch */
     struct model *teacher = imagine(k, &bert_base, HEAD_MLM, 0, LEARN_NOTHING);
     struct model *student = imagine(k, &shape, HEAD_MLM, 0, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(student, &any_rate);
@@ -163,6 +164,7 @@ static size_t imagine_distillation(const struct kernels *k,
     struct supply rows = supply_open(published, "corpus", "train", length, size);
     double epochs = planned->recipe.epochs;
     watch_clear();
+    /* Take one epoch of distillation */
     while (supply_next(&rows)) {
         distillation_step(student, teacher, rows.batch, &losses, 0, 1, NULL);
         optimizer_step(optimizer, 0);
@@ -186,6 +188,7 @@ static void imagine_finetuning(const struct kernels *k,
     const char *task = planned->task->name;
     int length = planned->length, size = planned->recipe.batch;
     double epochs = planned->recipe.epochs;
+    /* Imagine the model and its rows */
     struct model *model = imagine(k, shape, HEAD_CLASSIFIER, 2, LEARN_ALL);
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct supply train = supply_open(published, task, "train", length, size);
@@ -193,6 +196,7 @@ static void imagine_finetuning(const struct kernels *k,
     float *logits = allocate((size_t)size * 2, sizeof *logits);
     encoder_reserve(model, length * size, size);
     watch_clear();
+    /* Go over the rows of the task */
     while (supply_next(&train)) {
         classification_step(model, train.batch, 0, 1, NULL);
         optimizer_step(optimizer, 0);
@@ -272,6 +276,7 @@ static json_t *report(const struct portion *parts, size_t bytes, double profile)
                             json_pack("{s:f, s:f}", "minutes", minutes(p), "millions",
                                       1e-6 * p->tokens));
     }
+    /* Sum up each family over the parts */
     for (enum kernel_family f = 0; f < FAMILIES; f++) {
         double flops = 0, traffic = 0, seconds = 0;
         json_t *family = json_object();
@@ -310,6 +315,7 @@ json_t *estimate_experiment(const struct plan *full, const json_t *published)
     size_t bytes = imagine_distillation(k, planned, published, &parts[0]);
     double profile = distilling(full, minutes(&parts[0]));
     json_object_foreach(json_object_get(published, "splits"), name, unused) {
+        /* Imagine both models on a task */
         const struct planned_task *task = plan_task(full, name);
         if (!task)
             continue;

@@ -77,6 +77,7 @@ char *number_text(double number, int decimals)
     bool zero = strspn(digits, "0.") == strlen(digits);
     if (number < 0 && !zero)
         to += sprintf(to, "−");
+    /* Copy the digits with commas */
     size_t whole = strcspn(digits, ".");
     for (size_t i = 0; digits[i]; i++) {
         if (i > 0 && i < whole && (whole - i) % 3 == 0)

@@ -12,6 +12,7 @@
 
 static const float MASKED_SHARE = 0.15f; /* Devlin et al. 2019, section 3.1 */
 
+/* Know what a feed is made of */
 struct feed_state {
     struct corpus *train, *validation;
     const struct tokenizer *tokenizer;
@@ -101,6 +102,7 @@ static struct corpus *read_train(const struct stage *stage,
                            record);
     struct corpus *texts[MOST_TEXTS + 1];
     int count = 0;
+    /* Read the corpus, if there is one, and the rows of each task */
     if (*settings->train)
         texts[count++] = read_corpus(stage, "train", settings->train, 0, settings,
                                      tokenizer, record);
@@ -152,6 +154,7 @@ struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
              positions, length);
     struct feed feed = {.tokenizer = tokenizer_open(vocabulary)};
     struct feed_state *state = feed.state = allocate(1, sizeof *state);
+    /* Read the texts to train on and to be asked about */
     state->train = read_train(stage, settings, feed.tokenizer, record);
     state->validation = read_corpus(stage, "validation", settings->validation,
                                     settings->validation_tokens, settings,
@@ -162,7 +165,7 @@ struct feed feed_open(const struct stage *stage, const struct recipe *recipe,
     state->epoch = -1;
     int size = recipe->batch;
     feed.cut = state->cut = ranks_cut(stage->profile, state->train->sequences, size);
-    /* Make room for batches and orders */
+    /* Make room for batches and start to prepare them */
     feed.sequence_room = size;
     feed.token_room = size * (state->pad > length ? state->pad : length);
     state->tokenizer = feed.tokenizer;
@@ -187,6 +190,7 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
     long masked = 0, correct = 0;
     int sequences = state->validation->sequences, size = state->cut.batch;
     for (int first = 0; first < sequences; first += size) {
+        /* Ask about one batch */
         struct loss_values values = {0};
         record_part(state->record, "validation", first, sequences);
         corpus_batch(state->validation, NULL, first, size, state->questions, 0);
@@ -202,6 +206,7 @@ void feed_validate(struct feed *feed, struct model *model, double *loss,
     *accuracy = masked ? (double)correct / (double)masked : 0;
 }
 
+/* Close the feed */
 void feed_close(struct feed *feed)
 {
     loader_free(feed->state->loader);

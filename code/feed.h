@@ -17,6 +17,7 @@ struct feed {
     struct feed_state *state;
 };
 
+/* State what a feed gives */
 /* feed_open: reads the corpora below the stage's data folder, for batches as the recipe
    has them, drawn and masked by the seed. Notes files and cuts in the record. The
    caller closes it. */

@@ -39,6 +39,7 @@ char *file_read(const char *path, size_t *size)
         fail(path, "cannot be opened: %s", strerror(errno));
     size_t room = 1 << 16, length = 0;
     char *bytes = allocate(room + 1, 1);
+    /* Read to the end */
     for (size_t got; (got = fread(bytes + length, 1, room - length, stream)) > 0;) {
         length += got;
         if (length < room)
@@ -76,6 +77,7 @@ char *file_text(const char *path, size_t *size)
     char *text = file_read(path, &length), *zero = memchr(text, '\0', length);
     if (begins(text, length, "\xFF\xFE") || begins(text, length, "\xFE\xFF"))
         fail(path, "is UTF-16; expected UTF-8");
+    /* Refuse a byte of zero */
     if (zero) {
         long line = 1;
         for (const char *c = text; c < zero; c++)
@@ -156,6 +158,7 @@ struct file_writer *file_create(const char *path)
     struct file_writer *w = allocate(1, sizeof *w);
     w->path = text_format("%s", path);
     w->partial = text_format("%s.partial", path);
+    /* Open the file and put it on the list */
     pthread_mutex_lock(&writers_lock);
     if ((w->stream = fopen(w->partial, "wb"))) {
         w->next = writers;
@@ -186,6 +189,7 @@ void file_commit(struct file_writer *writer)
 {
     if (!store(writer->stream) || rename(writer->partial, writer->path) != 0)
         fail(writer->path, "could not be written whole: %s", strerror(errno));
+    /* Take the writer off the list */
     pthread_mutex_lock(&writers_lock);
     struct file_writer **w = &writers;
     while (*w != writer)

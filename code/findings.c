@@ -330,6 +330,7 @@ static void find_speed(struct findings *f, const struct planned_model *model)
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
+        /* Find the speed on one core or on all */
         double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
         struct estimate speed = {.known = true, .value = faster(slow, seconds)};
         if (seconds <= 0 || slow <= 0)
@@ -434,6 +435,7 @@ static struct estimate most_kept(const struct findings *f)
         const char *model = run->models[i]->name;
         if (!findings_quick(f, run->models[i]))
             continue;
+        /* Let one student raise the most */
         struct estimate kept =
             measure_among(finding_of(f, RETENTION, NULL, model)->measure, count);
         most.known = true;
@@ -504,6 +506,7 @@ struct findings *findings_make(const struct run *run)
     }
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
+        /* Find what a planned student keeps, changes and costs */
         bool first = named("student", model->name), there = run_has(run, model);
         if (model->student && (first || there))
             find_retention(f, model);

@@ -46,18 +46,21 @@ struct finetuning {
     struct examples *train;
     struct ensemble *ensemble;  /* of teachers for the training set, or NULL */
     struct theseus *theseus;    /* of the student, or NULL */
+    /* Keep the exams */
     struct exam {
         const struct task *task;
         struct examples *examples;
         double score;
     } exams[MOST_EXAMS];        /* what is predicted in the end */
     int exam_count;
+    /* Keep how the batches come */
     struct batch *batch;
     struct loader *loader;      /* of batches to train on */
     int size;                   /* examples in a batch */
     int *order;                 /* [train->count] of this epoch */
     long epoch;
     struct cut cut;             /* of the batches to train on */
+    /* Keep who learns */
     struct shape teacher;       /* of --model, whoever that is */
     struct shape shape;         /* of who learns */
     struct parameters parameters;
@@ -82,6 +85,7 @@ static struct examples *read_split(const struct stage *stage, struct finetuning 
                               .held_back = p->held_back};
     struct examples *examples =
         task_read(task, stage->data, split, f->tokenizer, reading);
+    /* Say if they are not all of the task */
     if (!stage->plan->toyland)
         task_check_rows(task, split, examples);
     if (examples->kept < examples->rows && f->record)
@@ -99,6 +103,7 @@ static void read_exams(const struct stage *stage, struct finetuning *f)
     for (const struct task *task = task_list; task->name; task++)
         if (task == f->task || (split == DEV && task->of
                                 && strcmp(task->of, f->task->name) == 0)) {
+            /* Add an exam */
             if (f->exam_count == MOST_EXAMS)
                 fail(task->name, "is one task of %s too many", f->task->name);
             f->exams[f->exam_count++] =
@@ -118,6 +123,7 @@ static void read_model(const struct stage *stage, struct finetuning *f, bool fre
         theseus_begin(stage->model, f->student, f->head, f->task->classes,
                       &f->parameters, f->values);
     } else if (fresh) {
+        /* Take the encoder and draw a new last map */
         bool *found = allocate((size_t)f->parameters.count, sizeof *found);
         model_read(stage->model, &f->parameters, f->values, found);
         for (int i = 0; i < f->parameters.count; i++)
@@ -138,6 +144,7 @@ static void place_model(const struct stage *stage, struct finetuning *f,
 {
     const struct kernels *k = stage_kernels(stage);
     int tokens = f->size * f->planned->length;
+    /* Count the memory that this takes */
     size_t bytes = encoder_bytes(k, &f->shape, f->head, f->task->classes, learning,
                                  tokens, f->size);
     if (learning != LEARN_NOTHING)
@@ -179,6 +186,7 @@ static void ask_teachers(const struct stage *stage, struct finetuning *f)
     if (count > f->planned->seeds)
         fail(stage->name, "wants %d teachers; only %d seeds of %s are listed", count,
              f->planned->seeds, f->task->title);
+    /* Find the folders of the teachers */
     char **folders = allocate((size_t)count, sizeof *folders);
     for (int i = 0; i < count; i++) {
         folders[i] = stage_path(stage, "teachers/%s-%d", f->task->name,
@@ -200,6 +208,7 @@ static void prepare(void *context, long index, struct batch *batch)
     long epoch = cut_epoch(&f->cut, index);
     int first = cut_first(&f->cut, index);
     if (epoch != f->epoch) {
+        /* Draw the order of the epoch */
         free(f->order);
         f->order = batch_order(f->train->count, f->seed, (int)epoch);
         f->epoch = epoch;
@@ -235,6 +244,7 @@ static void predict(struct finetuning *f, const struct examples *examples,
         classification_predict(f->model, f->batch, logits);
         for (int i = 0; i < f->batch->sequences; i++) {
             const float *z = logits + (size_t)i * (size_t)classes;
+            /* Choose a class and say how likely class 1 is */
             int best = 0;
             double total = 0;
             for (int c = 1; c < classes; c++)
@@ -261,6 +271,7 @@ static struct reply *find_answers(struct finetuning *f, const struct examples *e
         record_part(f->record, "exam", first, e->count);
         examples_batch(e, NULL, first, f->size, f->batch, 0);
         span_predict(f->model, f->batch, logits);
+        /* Let each window improve on its question's answer */
         for (int s = 0; s < f->batch->sequences; s++) {
             const struct window *window = &e->windows[first + s];
             window_find(e->questions, window, logits + 2 * f->batch->offsets[s],
@@ -273,30 +284,6 @@ static struct reply *find_answers(struct finetuning *f, const struct examples *e
 }
 
 /* Write the predictions */
-/* Write the answers that were found */
-static double write_replies(struct finetuning *f, const struct exam *exam, FILE *stream)
-{
-    const struct questions *q = exam->examples->questions;
-    struct reply *best = find_answers(f, exam->examples);
-    double total = 0;
-    fprintf(stream, "index\tid\tf1\texact\tscore\tprediction\n");
-    for (int i = 0; i < q->count; i++) {
-        const struct question *question = &q->list[i];
-        struct extent at = best[i].extent;
-        char *text = text_format("%.*s", at.to - at.from, question->context + at.from);
-        for (char *c = text; *c; c++)
-            *c = strchr("\t\n\r", *c) ? ' ' : *c;
-        double f1 = text_overlap(text, question->answers, question->answer_count);
-        bool exact = text_exact(text, question->answers, question->answer_count);
-        fprintf(stream, "%d\t%s\t%.9g\t%d\t%.6f\t%s\n", question->index, question->id,
-                f1, exact, isfinite(best[i].score) ? best[i].score : 0, text);
-        total += f1;
-        free(text);
-    }
-    free(best);
-    return 100 * total / q->count;
-}
-
 /* Writes the rows and returns the score. */
 static double write_answers(struct finetuning *f, const struct exam *exam,
                             FILE *stream)
@@ -313,6 +300,30 @@ static double write_answers(struct finetuning *f, const struct exam *exam,
     free(scores);
     free(predictions);
     return score;
+}
+
+static double write_replies(struct finetuning *f, const struct exam *exam, FILE *stream)
+{
+    const struct questions *q = exam->examples->questions;
+    struct reply *best = find_answers(f, exam->examples);
+    double total = 0;
+    fprintf(stream, "index\tid\tf1\texact\tscore\tprediction\n");
+    for (int i = 0; i < q->count; i++) {
+        const struct question *question = &q->list[i];
+        /* Write and judge the answer to a question */
+        struct extent at = best[i].extent;
+        char *text = text_format("%.*s", at.to - at.from, question->context + at.from);
+        for (char *c = text; *c; c++)
+            *c = strchr("\t\n\r", *c) ? ' ' : *c;
+        double f1 = text_overlap(text, question->answers, question->answer_count);
+        bool exact = text_exact(text, question->answers, question->answer_count);
+        fprintf(stream, "%d\t%s\t%.9g\t%d\t%.6f\t%s\n", question->index, question->id,
+                f1, exact, isfinite(best[i].score) ? best[i].score : 0, text);
+        total += f1;
+        free(text);
+    }
+    free(best);
+    return 100 * total / q->count;
 }
 
 static void write_predictions(const struct stage *stage, struct finetuning *f,
@@ -332,6 +343,12 @@ static void write_predictions(const struct stage *stage, struct finetuning *f,
     free(path);
 }
 
+static void take_exams(const struct stage *stage, struct finetuning *f)
+{
+    for (int i = 0; i < f->exam_count; i++)
+        write_predictions(stage, f, &f->exams[i]);
+}
+
 /* Notes what the model is called and what it came to. */
 static void record_scores(struct record *record, const struct stage *stage,
                           const struct finetuning *f)
@@ -344,12 +361,6 @@ static void record_scores(struct record *record, const struct stage *stage,
     record_set(record, "scores", scores);
 }
 
-static void take_exams(const struct stage *stage, struct finetuning *f)
-{
-    for (int i = 0; i < f->exam_count; i++)
-        write_predictions(stage, f, &f->exams[i]);
-}
-
 /* Fine-tune a model on a task */
 /* Begin a fine-tuning or an evaluation */
 static struct finetuning begin(const struct stage *stage, struct record *record,
@@ -357,6 +368,7 @@ static struct finetuning begin(const struct stage *stage, struct record *record,
 {
     struct finetuning f = {
         .task = task_find(stage->task), .record = record, .epoch = -1};
+    /* Ask the plan how the model learns the task */
     f.planned = plan_task(stage->plan, stage->task);
     if (!f.planned)
         fail(stage->profile, "[finetune] tasks: expected %s among them", stage->task);
@@ -398,11 +410,13 @@ int finetune_main(int argc, char **argv)
     struct record *record = record_open(&stage, name);
     struct finetuning f = begin(&stage, record, true);
     record_from(record, stage.model);
+    /* Set up the lessons */
     f.train = read_split(&stage, &f, f.task, TRAIN);
     ask_teachers(&stage, &f);
     place_model(&stage, &f, f.student ? LEARN_LAYERS : LEARN_ALL);
     f.cut = ranks_cut(stage.profile, f.train->count, f.size);
     f.loader = loader_create(prepare, &f, f.batch->token_room, f.size);
+    /* Learn the task */
     struct training training = {
         .name = name,
         .recipe = &f.recipe,
@@ -422,6 +436,7 @@ int finetune_main(int argc, char **argv)
         /* Keep the fine-tuned model if it was asked for */
         if (stage.out) {
             /* Write the card of the fine-tuned model */
+            /* List its scores for the card */
             struct card_score scores[MOST_EXAMS];
             char *titles[MOST_EXAMS];
             for (int i = 0; i < f.exam_count; i++)

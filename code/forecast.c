@@ -1,5 +1,6 @@
 /* Tangled from chapters/47-forecast.md; edit there. */
 #include "forecast.h"
+#include "device.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"

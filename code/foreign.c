@@ -10,6 +10,7 @@
 /* Know what stands in a file's place */
 const char *foreign_fault(const char *bytes, size_t size)
 {
+    /* List what may stand in a file's place */
     static const struct {
         const char *start, *fault;
     } known[] = {
@@ -39,6 +40,7 @@ json_t *foreign_json(const char *path)
         fail(path, "is empty");
     json_error_t error;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    /* Read it again with real numbers */
     if (!json && json_error_code(&error) == json_error_numeric_overflow)
         json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
                           &error);

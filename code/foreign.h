@@ -17,8 +17,7 @@ const char *foreign_fault(const char *bytes, size_t size);
 
 /* foreign_json: the JSON object in a file, for json_decref. Fails, naming the file, if
    it cannot be read, something stands in its place, it is no JSON object or has a key
-   twice. If a
-   number in it is beyond 64 bits, all its numbers are real. */
+   twice. If a number in it is beyond 64 bits, all its numbers are real. */
 json_t *foreign_json(const char *path);
 
 /* State how options are asked for */

@@ -1,5 +1,6 @@
 /* Tangled from chapters/60-probes.md; edit there. */
 #include "fail.h"
+#include "device.h"
 #include "losses.h"
 #include "safetensors.h"
 
@@ -70,6 +71,7 @@ static struct loss_settings settings_of(const struct choice *choice, int layers,
         .pairs = 1,
         .pair = {{layers, teacher_layers}},
     };
+    /* Compare as the course project does */
     if (!strcmp(choice->name, "course")) {
         settings.kl_positions = settings.cosine_positions = ALL_POSITIONS;
         settings.kl_divisor = BY_SEQUENCES;
@@ -108,6 +110,7 @@ static void check_values(const char *path, size_t sequence, const int *ids,
     if (room > model->positions)
         fail(path, "sequence %zu has %d tokens; the models know %d positions", sequence,
              room, model->positions);
+    /* Check each token and its label */
     for (int i = 0; i < room; i++) {
         if (ids[i] < 0 || ids[i] > last)
             fail(path, "sequence %zu: token %d has id %d; the models know 0 to %d",
@@ -125,6 +128,7 @@ static struct batch *read_batch(const char *path, const struct shape *model)
 {
     struct safetensors *file = safetensors_open(path);
     size_t shape[2], labels_shape[2], lengths_shape[2];
+    /* Read the arrays of a batch */
     int *ids = read_integers(file, "ids", shape);
     int *labels = read_integers(file, "labels", labels_shape);
     int *lengths = read_integers(file, "lengths", lengths_shape);
@@ -170,6 +174,7 @@ static void write_gradients(const char *path, struct model *student,
     struct safetensors_writer *writer = safetensors_create(path);
     for (int i = 0; i < (values->terms[3].weight > 0 ? 5 : 4); i++)
         safetensors_add(writer, names[i], "F32", 0, NULL, &losses[i]);
+    /* Add the gradient of each parameter */
     for (const struct parameter *p = plan->list; p < plan->list + plan->count; p++) {
         size_t shape[] = {(size_t)p->rows, (size_t)p->columns};
         safetensors_add(writer, p->name, "F32", p->matrix ? 2 : 1,
@@ -184,6 +189,7 @@ int gradients_main(int argc, char **argv)
 {
     const char *teacher_path = NULL, *student_path = NULL, *in = NULL, *out = NULL;
     const char *loss = choices[0].name, *device = "cpu";
+    /* Read the options of gradients */
     for (int i = 1; i < argc; i++) {
         const char **value = !strcmp(argv[i], "--teacher") ? &teacher_path
                            : !strcmp(argv[i], "--student") ? &student_path
@@ -203,7 +209,7 @@ int gradients_main(int argc, char **argv)
         return misused(!teacher_path ? "--teacher" : !student_path ? "--student"
                                      : !in ? "--batch" : "--out");
     /* Take the step and write what came of it */
-    const struct kernels *k = kernels_open(device);
+    const struct kernels *k = device_open(device);
     const struct choice *choice = find_choice(loss);
     if (!choice)
         return misused(loss);

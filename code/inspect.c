@@ -1,7 +1,9 @@
 /* Tangled from chapters/60-probes.md; edit there. */
 #include "encoder.h"
+#include "device.h"
 #include "fail.h"
 #include "file.h"
+#include "heads.h"
 #include "model.h"
 #include "safetensors.h"
 
@@ -127,6 +129,7 @@ static float *compute_words(struct model *model)
     for (int t = 0; t < tokens; t++)
         rows[t] = t;
     mlm_choose(model, rows, tokens);
+    /* Fetch the logits block by block */
     for (int first = 0; first < tokens; first += most) {
         int count = tokens - first < most ? tokens - first : most;
         mlm_forward(model, first, count);
@@ -173,6 +176,7 @@ static void inspect(const struct kernels *k, const char *folder, const char *ids
     encoder_forward(model, batch, NULL);
     for (int l = 0; l <= model->shape.layers; l++)
         add_hidden(writer, model, l, hidden + n * (size_t)l);
+    /* Add the logits of its head */
     if (head == HEAD_MLM) {
         size_t shape[] = {(size_t)batch->tokens, (size_t)model->shape.vocabulary};
         logits = compute_words(model);
@@ -196,6 +200,7 @@ static void inspect(const struct kernels *k, const char *folder, const char *ids
 int inspect_main(int argc, char **argv)
 {
     const char *model = NULL, *ids = NULL, *out = NULL, *device = "cpu";
+    /* Read the options of inspect */
     for (int i = 1; i < argc; i++) {
         const char **value = !strcmp(argv[i], "--model") ? &model
                            : !strcmp(argv[i], "--ids") ? &ids
@@ -211,6 +216,6 @@ int inspect_main(int argc, char **argv)
     }
     if (!model || !ids || !out)
         return misused(!model ? "--model" : !ids ? "--ids" : "--out");
-    inspect(kernels_open(device), model, ids, out);
+    inspect(device_open(device), model, ids, out);
     return 0;
 }

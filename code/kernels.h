@@ -12,6 +12,7 @@
 extern "C" {
 #endif
 
+/* Name what only kernels look into */
 /* An array element in the device's working precision. Only kernels look inside. */
 typedef struct real real;
 
@@ -49,6 +50,26 @@ RANDOM_INLINE bool dropout_keeps(struct dropout dropout, uint64_t i)
 }
 
 /* Describe the arguments of the larger operations */
+/* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to,
+   not including, token[start[r + 1]]. Ids are distinct. All are on the device. */
+struct lookup {
+    int rows;    /* used rows of the table */
+    int *id;     /* [rows] */
+    int *start;  /* [rows + 1], start[0] = 0 */
+    int *token;  /* [start[rows]] */
+};
+
+/* Where norm_gradient puts its sums over rows: the gradients of gain[width] and
+   bias[width], and of a bias that was added to x before its dropout, before[width];
+   before NULL: not wanted. Each = or, if accumulate, +=. */
+struct norm_sums {
+    float *gain, *bias, *before;
+    bool accumulate;
+};
+
+/* GELU is BERT's, with erf; not its approximation by tanh. */
+enum activation { GELU, TANH, RELU };
+
 /* Packed sequences. Sequence s holds the tokens offsets[s] up to, not including,
    offsets[s + 1]; the first visible[s] of them, at least one, can be attended to. */
 struct attention {
@@ -61,24 +82,12 @@ struct attention {
     struct dropout dropout; /* of the probabilities */
 };
 
-/* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to,
-   not including, token[start[r + 1]]. Ids are distinct. All are on the device. */
-struct lookup {
-    int rows;    /* used rows of the table */
-    int *id;     /* [rows] */
-    int *start;  /* [rows + 1], start[0] = 0 */
-    int *token;  /* [start[rows]] */
-};
-
-/* GELU is BERT's, with erf; not its approximation by tanh. */
-enum activation { GELU, TANH, RELU };
-
-/* Where norm_gradient puts its sums over rows: the gradients of gain[width] and
-   bias[width], and of a bias that was added to x before its dropout, before[width];
-   before NULL: not wanted. Each = or, if accumulate, +=. */
-struct norm_sums {
-    float *gain, *bias, *before;
-    bool accumulate;
+/* The two losses of rows of logits. stride: elements from a row to the next. */
+struct softmax_loss {
+    int rows, classes, stride;
+    float temperature;  /* of the soft targets; the labels' loss always uses 1 */
+    float label_scale;  /* factor of the labels' gradient */
+    float soft_scale;   /* factor of the soft targets' gradient, with T^2 if wanted */
 };
 
 /* A step of AdamW: correction1 = 1 - beta1^t, correction2 = 1 - beta2^t, t = 1, 2
@@ -86,14 +95,6 @@ struct norm_sums {
 struct adamw {
     float rate, beta1, beta2, epsilon, decay;
     float t, correction1, correction2;
-};
-
-/* The two losses of rows of logits. stride: elements from a row to the next. */
-struct softmax_loss {
-    int rows, classes, stride;
-    float temperature;  /* of the soft targets; the labels' loss always uses 1 */
-    float label_scale;  /* factor of the labels' gradient */
-    float soft_scale;   /* factor of the soft targets' gradient, with T^2 if wanted */
 };
 
 /* Name the numbers of the optimiser's state */
@@ -108,7 +109,9 @@ enum state {
     STATE_SIZE
 };
 
+/* List what a device can do */
 struct kernels {
+    /* Describe the device */
     const char *name;  /* of the device, for people: "CPU, 2 threads" */
     size_t real_size;  /* bytes of a real: 4 (fp32) or 2 (fp16) */
     int processors;    /* multiprocessors of a GPU; 0 elsewhere */
@@ -312,18 +315,7 @@ struct kernels {
                   const float *gradient, float *m, float *v, real *weights, size_t n);
 };
 
-/* kernels_open: the table of a device, to keep until the program ends. device: "cpu";
-   "cuda", a GPU in fp16; "cuda-fp32", a GPU in fp32; or "auto", "cuda" if this program
-   has it and a GPU is there, else "cpu". Fails, naming the device, if it cannot be
-   had. */
-const struct kernels *kernels_open(const char *device);
-
-/* kernels_cpu, kernels_cuda: the tables behind it. kernels_cuda fails, saying what is
-   missing, where no GPU can be used; kernels_cuda_found tells beforehand. */
-const struct kernels *kernels_cpu(void);
-const struct kernels *kernels_cuda(bool fp16);
-bool kernels_cuda_found(void);
-
+/* Find an element of an array */
 /* slice: the address n elements after p. Const arrays too; the caller keeps them so. */
 static inline real *slice(const struct kernels *kernels, const real *p, size_t n)
 {

@@ -1,5 +1,6 @@
 /* Tangled from chapters/20-kernels-cpu.md; edit there. */
 #include "kernels.h"
+#include "device.h"
 #include "elementary.h"
 #include "fail.h"
 #include "lanes.h"
@@ -57,6 +58,7 @@ static void add_parts(const float *partial, size_t stride, int width, float *tot
             total[k] += partial[part * stride + k];
 }
 
+/* Keep memory on the CPU */
 /* See that OpenBLAS can start */
 /* Address space in megabytes: of the program, and of OpenBLAS for each thread. */
 enum { PROGRAM_MB = 400, BUFFER_MB = 140 };
@@ -67,6 +69,7 @@ static void see_to_addresses(int argc, char **argv, char **environment)
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
+    /* Count the addresses that the program will need */
     long threads = sysconf(_SC_NPROCESSORS_ONLN);
     for (char **e = environment; *e; e++)
         if (!strncmp(*e, "OMP_NUM_THREADS=", 16) && atol(*e + 16) > 0)
@@ -74,6 +77,7 @@ static void see_to_addresses(int argc, char **argv, char **environment)
     long needed = PROGRAM_MB + BUFFER_MB * threads;
     if (limit.rlim_cur / 1000000 >= (rlim_t)needed)
         return;
+    /* Say what is missing and end */
     char line[200];
     int length = snprintf(line, sizeof line,
                           "distil: memory: expected %ld MB of address space for %ld "
@@ -87,7 +91,6 @@ static void see_to_addresses(int argc, char **argv, char **environment)
 __attribute__((section(".preinit_array"), used)) static void (*const first_of_all)(
     int, char **, char **) = see_to_addresses;
 
-/* Keep memory on the CPU */
 /* The bytes of addresses that a limit leaves when each thread has its buffer. */
 static size_t addresses_left(void)
 {
@@ -256,6 +259,7 @@ static void draw_mask(struct dropout dropout, uint64_t first, float *mask, int n
     for (int i = 0; threshold == 0 && i < n; i++)
         mask[i] = 1;
     while (threshold > 0 && n > 0) {
+        /* Draw for the next elements */
         int skip = (int)(first % 4), count = n < QUARTERS - skip ? n : QUARTERS - skip;
         for (int draw = 0; draw < DRAWS; draw++)
             bits[draw] = random_bits(dropout.key, first / 4 + (uint64_t)draw);
@@ -333,6 +337,7 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
     #pragma omp parallel for if (worth_sharing(rows, width))
     for (int i = 0; i < rows; i++) {
         float *row = out(x) + (size_t)i * width, *normal = out(y) + (size_t)i * width;
+        /* Drop the row and add the residual */
         if (dropout.rate > 0)
             drop(dropout, (uint64_t)i * width, row, row, width);
         const float *rest = residual ? in(residual) + (size_t)i * width : NULL;
@@ -345,6 +350,7 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
             normal[k] = row[k] - mu;
         float variance = lanes_dot(normal, normal, width) / (float)width;
         float delta = 1 / sqrtf(variance + epsilon);
+        /* Scale and shift the row */
         #pragma omp simd
         for (int k = 0; k < width; k++)
             normal[k] = fmaf(in(gain)[k], normal[k] * delta, in(bias)[k]);
@@ -366,6 +372,7 @@ static void norm_gradient_cpu(const real *dy, const real *x, const float *mean,
     for (int part = 0; part < PARTS; part++) {
         float *part_gain = partial + part * stride, *part_bias = part_gain + width;
         float *h = part_bias + width, *g = h + width;
+        /* Go back through the rows of a part */
         for (int i = part_start(part, rows); i < part_start(part + 1, rows); i++) {
             const float *dy_row = in(dy) + (size_t)i * width;
             const float *row = in(x) + (size_t)i * width;
@@ -447,6 +454,7 @@ static void activate_gradient_cpu(enum activation f, const real *x, const real *
         const float *a = in(x) + from, *db = in(dy) + from;
         float *da = out(dx) + from;
         int count = (int)span_length(from, n);
+        /* Multiply by the slope */
         if (f == GELU) {
             #pragma omp simd
             for (int i = 0; i < count; i++)
@@ -523,11 +531,13 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
         float *p = allocate(square, sizeof *p);
         #pragma omp for schedule(dynamic)
         for (int number = 0; number < a->sequences * a->heads; number++) {
+            /* Attend with one head in one sequence */
             struct task task = task_of(a, number);
             int n = task.length, keys = task.keys, room = room_for(keys);
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
             product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)room,
                     n, depth, keys);
+            /* Turn a row of scores into probabilities */
             for (int i = 0; i < n; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
                 float *score = p + (size_t)i * room;
@@ -555,6 +565,7 @@ static void attention_gradient_cpu(const struct attention *a, const real *qkv,
         float *ds = p + square, *mask = ds + square;
         #pragma omp for schedule(dynamic)
         for (int number = 0; number < a->sequences * a->heads; number++) {
+            /* Go back through one head of one sequence */
             struct task task = task_of(a, number);
             int n = task.length, keys = task.keys, room = room_for(keys);
             const float *q = in(qkv) + task.qkv, *k = q + width, *v = k + width;
@@ -615,6 +626,7 @@ static void scatter_cpu(const real *dy, const int *index, real *dx, int rows, in
     }
 }
 
+/* Compute the losses on the CPU */
 /* Compute the softmax loss on the CPU */
 /* Take the exponentials of a row of logits */
 enum { COLUMNS = 512 }; /* of a row of logits, worked on together */
@@ -632,6 +644,7 @@ static struct distribution distribute(const float *z, int classes, float tempera
 {
     float largest = lanes_max(z, classes), inverse = 1 / temperature;
     double sum = 0;
+    /* Sum the exponentials piece by piece */
     for (int from = 0; from < classes; from += COLUMNS) {
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
@@ -676,6 +689,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     double sum = 0;
     float *ep = p->exponentials, *eq = q->exponentials;
     for (int from = 0; from < classes; from += COLUMNS) {
+        /* Weigh one piece of the teacher's opinion against the student's */
         int count = classes - from < COLUMNS ? classes - from : COLUMNS;
         #pragma omp simd
         for (int c = from; c < from + count; c++) {
@@ -688,6 +702,7 @@ static float put_soft_gradient(float *z, const float *t, const struct distributi
     return (float)(sum * (double)q->share);
 }
 
+/* Turn rows of logits into their gradient */
 static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
                              const real *teacher, const int *labels,
                              const float *soft_weight, const float *loss_scale,
@@ -699,6 +714,7 @@ static void softmax_loss_cpu(const struct softmax_loss *loss, real *student,
         float *room = allocate(3 * stride, sizeof *room); /* three rows of them */
         #pragma omp for
         for (int i = 0; i < loss->rows; i++) {
+            /* Find what a row of logits is held against */
             float *z = out(student) + (size_t)i * stride;
             const float *t = teacher ? in(teacher) + (size_t)i * stride : NULL;
             int label = labels ? labels[i] : -1;
@@ -778,6 +794,7 @@ static double compare_relation(struct head_rows student, struct head_rows teache
     multiply_rows_with_rows(student, n, s);
     multiply_rows_with_rows(teacher, n, t);
     for (int i = 0; i < n; i++) {
+        /* Compare how one token stands to the others */
         float *s_row = s + (size_t)i * n, *t_row = t + (size_t)i * n;
         for (int j = 0; j < n; j++)
             t_row[j] *= equal;
@@ -801,6 +818,7 @@ static void relation_loss_cpu(const struct attention *a, const real *qkv,
     size_t n = (size_t)a->longest;
     double *loss = allocate((size_t)count, sizeof *loss), sum = 0;
     scale *= *loss_scale / (float)a->heads;
+    /* Deal the heads of all sequences to threads */
     #pragma omp parallel if (worth_sharing(a->offsets[a->sequences], a->width))
     {
         float *room = allocate(2 * n * n + 2 * n, sizeof *room);
@@ -894,6 +912,7 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
 {
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
     float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
+    /* Make up for the zeros that the means began with */
     long t = (long)(adamw->t - state[SKIPPED]);
     bool all = state[SKIPPED] == 0; /* steps were taken */
     float correction1 = all ? adamw->correction1 : (float)(1 - whole_power(beta1, t));
@@ -901,6 +920,7 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
     float step = adamw->rate / correction1, root = 1 / sqrtf(correction2);
     if (factor == 0)
         return;
+    /* Move every parameter */
     #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++) {
         float g = factor * gradient[i];

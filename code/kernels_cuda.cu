@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 extern "C" {
+#include "device.h"
 #include "fail.h"
 }
 #include "ranks.h"

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* Know what two threads share */
 struct loader {
     void (*prepare)(void *context, long index, struct batch *batch);
     void *context;
@@ -29,6 +30,7 @@ static void *prepare_batches(void *argument)
             pthread_cond_wait(&loader->changed, &loader->lock);
             continue;
         }
+        /* Prepare the wanted batch without the lock */
         loader->made = -1;
         pthread_mutex_unlock(&loader->lock);
         loader->prepare(loader->context, index, loader->writing);
@@ -82,6 +84,7 @@ const struct batch *loader_batch(struct loader *loader, long index)
     pthread_cond_broadcast(&loader->changed);
     while (loader->made != index)
         pthread_cond_wait(&loader->changed, &loader->lock);
+    /* Exchange the batches and name the next */
     struct batch *made = loader->writing;
     loader->writing = loader->earlier;
     loader->earlier = loader->reading;

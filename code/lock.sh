@@ -38,6 +38,7 @@ refuse() {
     exit 1
 }
 
+# Take the lock, if nobody has it
 mkdir -p "${lock%/*}" && touch "$lock" ||
     refuse "expected to write ${lock##*/} beside it"
 take -n "$@"

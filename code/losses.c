@@ -1,9 +1,27 @@
 /* Tangled from chapters/16-triple-loss.md; edit there. */
 #include "losses.h"
 #include "fail.h"
+#include "heads.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+/* Lay out the rows of the losses */
+struct loss_rows losses_room(const struct model *m, struct arena *a)
+{
+    size_t tokens = (size_t)m->token_room;
+    return (struct loss_rows){
+        .labels = arena_ints(a, tokens),
+        .target = arena_floats(a, (size_t)m->sequence_room),
+        .said = arena_floats(a, m->head == HEAD_MLM ? 0 : 2 * tokens),
+        .weight = arena_floats(a, tokens),
+        .label = arena_floats(a, tokens),
+        .soft = arena_floats(a, tokens),
+        .hit = arena_floats(a, tokens),
+        .turn = arena_floats(a, tokens),
+        .sums = arena_floats(a, LOSS_SUMS),
+    };
+}
 
 /* List the tokens at the positions that count */
 /* Lists them in rows[tokens]; returns how many they are. */
@@ -12,6 +30,7 @@ static int choose(const struct batch *batch, enum positions positions, int *rows
     int count = 0;
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
+            /* Tell whether a token's position counts */
             bool counts = true;
             if (positions == REAL_POSITIONS)
                 counts = t - batch->offsets[s] < batch->visible[s];
@@ -43,6 +62,7 @@ static void read_values(struct model *m, const struct loss_settings *settings,
     m->k->download(sums, rows->sums, sizeof sums);
     m->k->zero(rows->sums, sizeof sums);
     *values = (struct loss_values){
+        /* Divide each sum by what it is over */
         .mlm = ratio(sums[MLM_SUM], rows->labels_counted),
         .kl = square * ratio(sums[KL_SUM], rows->soft_counted),
         .cosine = ratio(sums[COSINE_SUM], rows->turns_counted),
@@ -107,6 +127,7 @@ static void predict_words(struct model *student, struct model *teacher,
     float square = settings->temperature * settings->temperature;
     float divisor = settings->kl_divisor == BY_SEQUENCES ? (float)batch->sequences
                                                          : (float)(count > 0 ? count : 1);
+    /* Say what each row's losses weigh */
     struct softmax_loss loss = {
         .classes = student->shape.vocabulary,
         .stride = student->mlm.classes_room,
@@ -117,6 +138,7 @@ static void predict_words(struct model *student, struct model *teacher,
     };
     int block = student->mlm.block;
     for (int first = 0; first < count; first += block) {
+        /* Measure one block of rows and go back through the head */
         loss.rows = count - first < block ? count - first : block;
         mlm_forward(student, first, loss.rows);
         if (teacher)
@@ -149,6 +171,7 @@ static void compare(struct model *student, const struct model *teacher,
         struct layer_pair pair = settings->pair[i];
         if (pair.student != layer)
             continue;
+        /* Compare one pair of hidden states */
         k->cosine_loss(student->hidden[pair.student], teacher->hidden[pair.teacher],
                        r->weight, student->backward.hidden, tokens, width, scale,
                        student->state + LOSS_SCALE, r->turn);
@@ -181,6 +204,7 @@ static void relate(struct model *student, const struct model *teacher,
     int visible = 0, last = student->shape.layers - 1;
     for (int s = 0; s < batch->sequences; s++)
         visible += batch->visible[s];
+    /* Describe a relation as attention of other heads */
     struct attention relation = {
         .heads = settings->relation_heads,
         .width = student->shape.width,
@@ -234,6 +258,7 @@ static void learn(struct model *student, struct model *teacher,
 {
     const struct kernels *k = student->k;
     bool whole = student->learning == LEARN_ALL;
+    /* Go up, and find the losses at the top */
     size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
     struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);
@@ -356,6 +381,7 @@ static void measure_classes(struct model *model, const struct batch *batch, floa
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    /* Measure the loss of a batch of classes */
     const real *soft = heed(model, batch, rows * model->classes, model->classifier.soft,
                             share, &loss);
     k->upload(r->labels, batch->classes, (size_t)rows * sizeof *batch->classes);
@@ -393,6 +419,7 @@ static void fetch_answers(const struct model *m, const real *from, float *logits
                  "for which a lower rate may help", logits[i]);
 }
 
+/* Learn to classify, and classify */
 void classification_step(struct model *model, const struct batch *batch, uint64_t key,
                          float share, struct loss_values *values)
 {
@@ -430,6 +457,7 @@ static int place_spans(struct model *m, const struct batch *batch)
     int *back = allocate(2 * (size_t)batch->tokens, sizeof *back);
     for (size_t cell = 0; cell < cells; cell++)
         places[cell] = never;
+    /* Give each logit its cell, and each cell its logit */
     for (int s = 0; s < batch->sequences; s++)
         for (int t = batch->offsets[s]; t < batch->offsets[s + 1]; t++)
             for (int column = 0; column < 2; column++) {
@@ -461,11 +489,13 @@ static void measure_spans(struct model *m, const struct batch *batch, float shar
         .temperature = 1,
         .label_scale = labelled ? share / (float)labelled : 0,
     };
+    /* Bring soft targets into the rectangle */
     const real *soft = heed(m, batch, 2 * batch->tokens, head->soft, share, &loss);
     if (soft) {
         k->gather(soft, head->places, head->soft_rows, rows * longest, 1);
         soft = head->soft_rows;
     }
+    /* Measure the loss in the rectangle and bring its gradient back */
     k->upload(r->labels, batch->spans, (size_t)rows * sizeof *batch->spans);
     k->gather(head->logits, head->places, head->rows, rows * longest, 1);
     k->softmax_loss(&loss, head->rows, soft, r->labels, NULL, m->state + LOSS_SCALE,

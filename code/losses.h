@@ -2,6 +2,7 @@
 #ifndef LOSSES_H
 #define LOSSES_H
 
+#include "arena.h"
 #include "encoder.h"
 
 /* State the settings of the triple loss */
@@ -109,5 +110,9 @@ void span_step(struct model *model, const struct batch *batch, uint64_t key,
 
 /* span_predict: logits, host [tokens, 2], without dropout. */
 void span_predict(struct model *model, const struct batch *batch, float *logits);
+
+/* losses_room: room in an arena for the rows of the losses of a model, for batches of
+   token_room tokens and sequence_room sequences. */
+struct loss_rows losses_room(const struct model *model, struct arena *arena);
 
 #endif

@@ -80,11 +80,13 @@ static double score_resample(const struct scoring *s, uint64_t life)
     double *labels = allocate(rows, sizeof *labels),
            *predictions = allocate(rows, sizeof *predictions),
            *scores = allocate(seeds, sizeof *scores);
+    /* Draw the rows of one life */
     for (size_t i = 0; i < rows; i++) {
         row[i] = (int)random_below(key, i, rows);
         labels[i] = tries->labels[row[i]];
     }
     int drawn = draw_seeds(s, life, seed);
+    /* Score each fine-tuning on the drawn rows */
     for (int k = 0; k < drawn; k++) {
         for (size_t i = 0; i < rows; i++)
             predictions[i] = tries->predictions[seed[k]][row[i]];
@@ -168,6 +170,7 @@ struct estimate measure_among(const struct measure *measure, int count)
     for (int r = 0; r < RESAMPLES; r++)
         if (!isnan(measure->draws[r]))
             sorted[defined++] = measure->draws[r];
+    /* Leave out both ends of the values */
     if (defined >= 0.95 * RESAMPLES) {
         qsort(sorted, (size_t)defined, sizeof *sorted, compare_values);
         estimate.bounded = true;

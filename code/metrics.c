@@ -91,6 +91,7 @@ static void rank(const double *x, int n, double *ranks)
         sorted[i] = (struct placed){x[i], i};
     qsort(sorted, (size_t)n, sizeof *sorted, by_value);
     for (int first = 0, end; first < n; first = end) {
+        /* Give equal numbers the mean of their ranks */
         for (end = first + 1; end < n && sorted[end].value == sorted[first].value;)
             end++;
         for (int i = first; i < end; i++)
@@ -160,6 +161,7 @@ static char *normalise(const char *text)
     size_t word = 0; /* where the run of letters and digits at the end begins */
     int32_t c = ' ';
     for (size_t at = 0, used; at <= size; at += used) {
+        /* Write the next character in normal form */
         c = code_point(text + at, size - at, &used);
         if (c < 128 && ispunct(c))
             continue;

@@ -52,6 +52,7 @@ static const struct tensor *find_tensor(const struct safetensors *file,
     const char *names[] = {name, prefixed ? strchr(name, '.') + 1 : name};
     for (int i = 0; i < 2; i++) {
         const char *now = names[i];
+        /* Look for a name, and for what it was in 2018 */
         const struct tensor *tensor = safetensors_find(file, now);
         char *old = text_format("%s", now);
         if (text_ends(now, "LayerNorm.weight"))
@@ -102,6 +103,7 @@ static void check_shape(const struct safetensors *file, const struct tensor *ten
               && (rank == 1 || tensor->shape[0] == (size_t)p->rows);
     if (equal)
         return;
+    /* Fail with both shapes */
     char found[200] = "";
     for (int i = 0; i < tensor->rank; i++)
         snprintf(found + strlen(found), sizeof found - strlen(found), "%s%zu",
@@ -118,12 +120,14 @@ static void check_shape(const struct safetensors *file, const struct tensor *ten
 static struct config open_config(const char *folder)
 {
     struct config c = {.path = text_format("%s/config.json", folder)};
+    /* Refuse a folder that holds only a change */
     char *adapter = text_format("%s/adapter_config.json", folder);
     if (file_exists(adapter) && !file_exists(c.path))
         fail(folder, "is an adapter, a change to a model that lies elsewhere; merge "
                      "the two and save the model");
     free(adapter);
     c.json = foreign_json(c.path);
+    /* Tell the family */
     const char *type = json_string_value(json_object_get(c.json, "model_type"));
     if (!type)
         fail(c.path, "has no \"model_type\"; expected \"bert\" or \"distilbert\"");
@@ -184,6 +188,7 @@ static void hold_against_weights(const char *folder, struct shape *shape)
     char *path = text_format("%s/model.safetensors", folder);
     if (file_exists(path)) {
         struct safetensors *file = safetensors_open(path);
+        /* Plan the encoder and look for all of it */
         struct shape untied = *shape;
         untied.tied = false;
         struct parameters plan = parameters_plan(&untied, HEAD_MLM, 0);
@@ -215,6 +220,7 @@ struct shape model_shape(const char *folder)
     bool bert = c.family == BERT;
     refuse_unknown(&c);
     struct shape shape = {
+        /* Read the sizes of the family */
         .family = c.family,
         .layers = size_of(&c, bert ? "num_hidden_layers" : "n_layers", 1 << 10),
         .width = size_of(&c, bert ? "hidden_size" : "dim", 1 << 16),
@@ -254,6 +260,7 @@ enum head model_head(const char *folder, int *classes)
     if (name && (text_ends(name, "ForMaskedLM") || text_ends(name, "ForPreTraining")))
         head = HEAD_MLM;
     if (name && text_ends(name, "ForSequenceClassification")) {
+        /* Count the classes of its classifier */
         json_t *labels = json_object_get(c.json, "id2label");
         head = HEAD_CLASSIFIER;
         if (labels && json_object_size(labels) == 0)
@@ -270,6 +277,7 @@ enum head model_head(const char *folder, int *classes)
 /* Open the weights of a folder */
 static struct safetensors *open_weights(const char *folder)
 {
+    /* List what a folder may have instead */
     static const struct {
         const char *name, *why;
     } others[] = {
@@ -309,6 +317,7 @@ void model_read(const char *folder, const struct parameters *plan, float *values
     bool tied = !parameters_find(plan, DECODER_WEIGHT, 0);
     for (int i = 0; i < plan->count; i++) {
         const struct parameter *p = &plan->list[i];
+        /* Find its tensor, if it may not be missing */
         bool needed = !found || p->part < TRANSFORM_WEIGHT;
         const struct tensor *tensor = needed ? require_part(file, p, tied)
                                              : find_part(file, p, tied);
@@ -331,6 +340,7 @@ void model_initialise(const struct parameters *plan, float range, float *values,
         const struct parameter *p = &plan->list[i];
         if (found && found[i])
             continue;
+        /* Fill the array with fresh weights */
         bool gain = p->part == EMBEDDING_NORM_GAIN || p->part == ATTENTION_NORM_GAIN
                  || p->part == OUTER_NORM_GAIN || p->part == TRANSFORM_NORM_GAIN;
         uint64_t key = random_key(seed, (uint64_t)p->part, (uint64_t)p->layer);
@@ -368,6 +378,7 @@ static void add_head(json_t *json, enum family family, enum head head, int class
     free(name);
     if (head != HEAD_CLASSIFIER)
         return;
+    /* Name the classes */
     json_t *names = json_object(), *numbers = json_object();
     for (int i = 0; i < classes; i++) {
         char number[16], label[32];
@@ -382,6 +393,7 @@ static void add_head(json_t *json, enum family family, enum head head, int class
 
 static json_t *config_of(const struct shape *s, enum head head, int classes)
 {
+    /* Say sizes and rates in the words of the family */
     json_t *json = s->family == BERT
         ? json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:o, s:o}",
                     "model_type", "bert", "num_hidden_layers", s->layers,
@@ -399,6 +411,7 @@ static json_t *config_of(const struct shape *s, enum head head, int classes)
                     "attention_dropout", rate(s->attention_dropout),
                     "seq_classif_dropout", rate(s->classifier_dropout),
                     "qa_dropout", rate(s->span_dropout));
+    /* Add what both families call the same */
     json_t *rest = json_pack("{s:i, s:i, s:o, s:b, s:i}", "vocab_size", s->vocabulary,
                              "max_position_embeddings", s->positions,
                              "initializer_range", rate(s->initializer_range),

@@ -2,6 +2,7 @@
 #include "optimizer.h"
 #include "elementary.h"
 #include "fail.h"
+#include "parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ void optimizer_step(struct optimizer *o, long step)
 {
     const struct optimizer_settings *s = &o->settings;
     struct model *m = o->model;
+    /* Work out what is the same for all parameters */
     struct adamw adamw = {
         .rate = optimizer_rate(s, step),
         .beta1 = s->beta1,
@@ -108,19 +110,20 @@ void optimizer_step(struct optimizer *o, long step)
         .correction1 = (float)(1 - whole_power(s->beta1, step + 1)),
         .correction2 = (float)(1 - whole_power(s->beta2, step + 1)),
     };
-    encoder_settle_gradient(m);
+    gradient_settle(m);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->all_sum(m->gradient + span->begin, span->end - span->begin);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
     m->k->decide(m->state, s->clip);
+    /* Move each span */
     for (const struct span *span = o->spans; span < o->spans + 2; span++) {
         size_t at = span->begin;
         adamw.decay = span->decay;
         m->k->adamw(&adamw, m->state, m->master + at, m->gradient + at, o->first + at,
                     o->second + at, slice(m->k, m->weights, at), span->end - at);
     }
-    encoder_forget_gradient(m);
+    gradient_forget(m);
 }
 
 /* Keep the optimiser's moments over a pause */

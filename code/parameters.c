@@ -29,6 +29,7 @@ static const char *const bert_names[PARTS] = {
     [OUTER_BIAS] = "bert.encoder.layer.%d.output.dense.bias",
     [OUTER_NORM_GAIN] = "bert.encoder.layer.%d.output.LayerNorm.weight",
     [OUTER_NORM_BIAS] = "bert.encoder.layer.%d.output.LayerNorm.bias",
+    /* Name the parts of BERT's heads */
     [TRANSFORM_WEIGHT] = "cls.predictions.transform.dense.weight",
     [TRANSFORM_BIAS] = "cls.predictions.transform.dense.bias",
     [TRANSFORM_NORM_GAIN] = "cls.predictions.transform.LayerNorm.weight",
@@ -65,6 +66,7 @@ static const char *const distilbert_names[PARTS] = {
     [OUTER_BIAS] = "distilbert.transformer.layer.%d.ffn.lin2.bias",
     [OUTER_NORM_GAIN] = "distilbert.transformer.layer.%d.output_layer_norm.weight",
     [OUTER_NORM_BIAS] = "distilbert.transformer.layer.%d.output_layer_norm.bias",
+    /* Name the parts of DistilBERT's heads */
     [TRANSFORM_WEIGHT] = "vocab_transform.weight",
     [TRANSFORM_BIAS] = "vocab_transform.bias",
     [TRANSFORM_NORM_GAIN] = "vocab_layer_norm.weight",
@@ -114,6 +116,7 @@ static void measure_part(int part, const struct shape *shape, int classes,
     case ATTENTION_WEIGHT: case TRANSFORM_WEIGHT: case SUMMARY_WEIGHT:
         return;
     }
+    /* Measure a vector */
     p->matrix = false;
     p->rows = 1;
     if (part == INNER_BIAS)
@@ -148,6 +151,7 @@ static void add_parts(struct parameters *plan, const struct shape *shape,
         if (p.matrix != matrix || !has_part(part, shape, head))
             continue;
         snprintf(p.name, sizeof p.name, names[part], layer);
+        /* Give the part the next place */
         bool follows = part == KEY_WEIGHT || part == VALUE_WEIGHT
                     || part == KEY_BIAS || part == VALUE_BIAS;
         p.offset = follows ? plan->size : align(plan->size);

@@ -19,6 +19,7 @@ struct shape {
     int vocabulary;          /* rows of the word table */
     int positions;           /* rows of the position table: the longest sequence */
     int types;               /* rows of the token type table; 0: the model has none */
+    /* Say how a model normalises, drops and begins */
     float epsilon;           /* added to the variance in layer normalisation */
     float dropout;           /* of embeddings and of the output of each half layer */
     float attention_dropout; /* of attention probabilities */
@@ -41,6 +42,7 @@ enum part {
     OUTER_WEIGHT, OUTER_BIAS,               /* [width, inner] */
     OUTER_NORM_GAIN, OUTER_NORM_BIAS,
 
+    /* List the parts of the heads */
     TRANSFORM_WEIGHT, TRANSFORM_BIAS, TRANSFORM_NORM_GAIN, TRANSFORM_NORM_BIAS,
     DECODER_WEIGHT,                         /* [vocabulary, width]; only if not tied */
     DECODER_BIAS,                           /* [vocabulary] */

@@ -28,6 +28,7 @@ static void place_say(const char *file, long number)
     static char said[600]; /* last, and not twice in a row */
     char line[1000], place[600];
     FILE *table = fopen(places, "r");
+    /* Say the place if the row has it */
     while (table && fgets(line, sizeof line, table)) {
         char name[200], chapter[200];
         long row, written;
@@ -122,6 +123,7 @@ static bool message_pass(int pipe)
     ssize_t count = read(pipe, bytes, sizeof bytes);
     if (count < 0 && errno == EINTR)
         return true;
+    /* Pass bytes on and read whole lines */
     for (ssize_t i = 0, begin = 0; i < count; i++) {
         if (length < sizeof line - 1)
             line[length++] = bytes[i];
@@ -165,6 +167,7 @@ int main(int argc, char **argv)
         return 2;
     }
     places = argv[1];
+    /* Step aside under another */
     if (getenv("DISTIL_PLACED")) {
         if (fcntl(TERMINAL, F_GETFD) < 0)
             unsetenv("DISTIL_STDERR");
@@ -179,6 +182,7 @@ int main(int argc, char **argv)
     close(ends[1]);
     signals_pass();
     int status = command_follow(ends[0]);
+    /* End by the signal that ended the command */
     if (WIFSIGNALED(status)) {
         signal(WTERMSIG(status), SIG_DFL);
         raise(WTERMSIG(status));

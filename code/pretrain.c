@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* State the usage of pretraining */
 static const char usage[] =
     "usage: distil pretrain --profile FILE --run DIR --data DIR --teacher DIR\n"
     "                       [--resume] [--lines] [--key HASH] [--ranks N]\n"
@@ -54,6 +55,7 @@ struct shape scratch_shape(const struct plan *plan, int vocabulary)
 static void begin(const struct stage *stage, struct pretraining *p)
 {
     bool scratch = stage->plan->scratch;
+    /* Find the teacher's vocabulary and its shape */
     if (scratch)
         p->vocabulary = text_format("%s/%s", stage->data, stage->plan->vocabulary);
     else
@@ -112,6 +114,7 @@ int pretrain_main(int argc, char **argv)
     struct pretraining p = {
         .seed = stage.plan->seed};
     begin(&stage, &p);
+    /* Put the teacher and its texts in place */
     const struct plan *plan = stage.plan;
     const struct kernels *k = stage_kernels(&stage);
     enum learning learning = learnings[p.beginning];
@@ -161,6 +164,7 @@ int pretrain_main(int argc, char **argv)
         free(making);
         free(from);
         model_write(folder, &p.shape, &p.parameters, HEAD_MLM, 0, p.values, p.vocabulary);
+        /* Record what the teacher is */
         record_set(p.record, "beginning", json_string(beginnings[p.beginning]));
         record_set(p.record, "parameters",
                    json_integer((json_int_t)parameters_total(&p.parameters)));

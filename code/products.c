@@ -61,10 +61,12 @@ multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matri
               float *c, size_t stride, int inner, struct ahead ahead)
 {
     vector sum[TILE_ROWS][2];
+    /* Begin the chains */
     UNROLLED for (int i = 0; i < rows; i++)
         for (int j = 0; j < wide; j++)
             sum[i][j] = s.at ? *(const vector *)(s.at + i * s.down + j * VECTOR)
                              : (vector){0};
+    /* Add a link to each chain in each step */
     for (int k = 0; k < inner; k++) {
         vector y[2];
         __builtin_prefetch(ahead.at + k * ahead.step, 0, 1);
@@ -74,6 +76,7 @@ multiply_tile(int rows, int wide, struct matrix s, struct matrix a, struct matri
             for (int j = 0; j < wide; j++)
                 sum[i][j] = fused(a.at[i * a.down + k * a.right], y[j], sum[i][j]);
     }
+    /* Put the chains down */
     UNROLLED for (int i = 0; i < rows; i++)
         for (int j = 0; j < wide; j++)
             *(vector *)(c + i * stride + j * VECTOR) = sum[i][j];
@@ -221,6 +224,7 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
                            size_t stride, int rows, int inner, int columns,
                            struct matrix ahead)
 {
+    /* Turn the panels that do not lie upright */
     int upright = b.right != 1                ? 0
                   : columns % PANEL == VECTOR ? columns
                                               : columns / PANEL * PANEL;
@@ -237,6 +241,7 @@ static void multiply_block(struct matrix s, struct matrix a, struct matrix b, fl
             next = (struct ahead){ahead.at + (size_t)inner * PANEL * i / rows, end - first};
         else if (ahead.at)
             fetch(part(ahead, 0, (size_t)first), inner, end - first);
+        /* Multiply the tiles of these rows */
         for (int j = 0; j < columns; j += PANEL) {
             int width = columns - j < PANEL ? columns - j : PANEL;
             struct matrix panel = {room.b + (size_t)j * DEPTH, PANEL, 1, 0};
@@ -311,6 +316,7 @@ static int threads_for(int rows, int inner, int columns)
 static void multiply(struct grid *g)
 {
     int threads = threads_for(g->rows, g->inner, g->columns);
+    /* Cut the product for so many threads */
     int parts = (threads > 1 ? 2 * threads : 1) * PANEL;
     bool few = g->rows <= FEW_ROWS && g->columns > 0;
     few = few && (g->b.right != 1 || g->b.across);
@@ -362,6 +368,7 @@ void product(struct matrix s, struct matrix a, struct matrix b, float *c,
         multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0});
         return;
     }
+    /* Have OpenBLAS multiply */
     for (int i = 0; s.at && s.at != c && i < rows; i++)
         memcpy(c + (size_t)i * stride, s.at + (size_t)i * s.down,
                (size_t)columns * sizeof *c);

@@ -13,6 +13,7 @@ struct matrix {
     size_t down, right, across;
 };
 
+/* State what a product is */
 /* product: C[rows, columns] = S + A[rows, inner] B[inner, columns], where c_ij is
    c[i * stride + j]. S may be C itself, one row for all if s.down is 0, or zero if
    s.at is NULL; its rows' elements stand side by side. C must not overlap A or B.
@@ -24,6 +25,7 @@ struct matrix {
 void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns);
 
+/* State how a matrix is made ready for many products */
 /* Rows that are so few that fetching B takes longer than multiplying by it. */
 enum { FEW_ROWS = 128 };
 

@@ -48,6 +48,7 @@ static struct question read_question(const char *path, const json_t *json,
         fail(path, "question %d: expected an id without tabs and line ends", index);
     if (q.answer_count == 0)
         fail(path, "question %d: expected an answer; SQuAD 1.1 has one to each", index);
+    /* Take what the readers marked */
     q.answers = allocate((size_t)q.answer_count, sizeof *q.answers);
     for (int i = 0; i < q.answer_count; i++)
         q.answers[i] = need_text(path, json_array_get(answers, (size_t)i), "text",
@@ -158,12 +159,14 @@ static int *encode_all(const struct questions *q, const struct tokenizer *t,
     for (int i = 0; i < q->count; i++) {
         const struct question *question = &q->list[i];
         int size = (int)strlen(question->context), *head = numbers + at, length;
+        /* Encode the question */
         length = tokenizer_encode(t, question->text, strlen(question->text), head + 1,
                                   LONGEST_QUESTION);
         head[0] = length < LONGEST_QUESTION ? length : LONGEST_QUESTION;
         at += 1 + (size_t)head[0];
         if (!has_new_context(q, i))
             continue;
+        /* Encode the context and note where its pieces stand */
         struct extent *extents = allocate((size_t)size, sizeof *extents);
         length = tokenizer_locate(t, question->context, (size_t)size, numbers + at + 1,
                                   extents, size);
@@ -187,6 +190,7 @@ void questions_encode(struct questions *q, const struct tokenizer *tokenizer)
     }
     const int *at = q->numbers;
     for (struct question *i = q->list; i < q->list + q->count; i++) {
+        /* Point the question to its pieces */
         i->length = *at++;
         i->pieces = at;
         at += i->length;
@@ -217,6 +221,7 @@ struct window *questions_cut(const struct questions *q, int max_length, int stri
                  "a length of %d and a stride of %d leave no room for a text "
                  "behind a question of %d pieces",
                  max_length, stride, q->list[i].length);
+        /* Count the windows until one reaches the end */
         int step = stride < room ? stride : room, more = 1;
         if (whole > room)
             more += (whole - room + step - 1) / step;
@@ -260,6 +265,7 @@ void window_answer(const struct questions *q, const struct window *window, int s
     if (window->count == 0 || extents[0].from > answer.from
         || extents[last].to < answer.to)
         return;
+    /* Narrow the part down to the answer */
     while (first < last && extents[first + 1].from <= answer.from)
         first++;
     while (last > first && extents[last - 1].to >= answer.to)
@@ -275,6 +281,7 @@ static int best_tokens(const float *logits, int length, int kind, int best[BEST_
 {
     int count = 0;
     for (int t = 0; t < length; t++) {
+        /* Let the token in where its logit belongs */
         float logit = logits[2 * t + kind];
         int at = count < BEST_TOKENS ? count++ : BEST_TOKENS;
         for (; at > 0 && logits[2 * best[at - 1] + kind] < logit; at--)
@@ -297,6 +304,7 @@ void window_find(const struct questions *q, const struct window *window,
     int last_count = best_tokens(logits, length, 1, lasts);
     for (int i = 0; i < first_count; i++)
         for (int j = 0; j < last_count; j++) {
+            /* Take the answer if it is possible and better */
             int first = firsts[i] - before, last = lasts[j] - before;
             double score = (double)logits[2 * firsts[i]] + logits[2 * lasts[j] + 1];
             if (first < 0 || last < first || last >= window->count

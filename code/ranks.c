@@ -135,6 +135,7 @@ static void sum_block(float *x, size_t n)
         wire->swap(to, x + at, length * sizeof *x, from, slices + (size_t)from * own,
                    own * sizeof *x);
     }
+    /* Add the slices in the order of the ranks */
     for (int other = 1; other < count; other++)
         for (size_t i = 0; i < own; i++)
             slices[i] += slices[(size_t)other * own + i];

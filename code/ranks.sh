@@ -11,12 +11,14 @@ set -- "$program" "$command" --ranks "$ranks" "$@"
 threads=$(($(nproc) / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 command -v mpirun >/dev/null && ldd "$program" 2>/dev/null | grep -q libmpi || exec "$@"
+# Start the ranks and wait for them
 mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none --map-by slot:OVERSUBSCRIBE \
     "$@" </dev/null &
 child=$!
 trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
 wait $child
 status=$?
+# Say it if a signal has ended one
 [ $status -gt 128 ] || exit $status
 echo "ranks: $command: signal $((status - 128)) has ended one of $ranks ranks," \
     "and so all; the next make goes on from the last checkpoint" >&2

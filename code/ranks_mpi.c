@@ -55,6 +55,7 @@ const struct wire *ranks_mpi(int count)
     static struct wire wire = {.swap = swap_mpi, .close = close_mpi};
     int provided;
     MPI_Comm machine;
+    /* Make two of Open MPI's settings */
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
     MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
@@ -64,6 +65,7 @@ const struct wire *ranks_mpi(int count)
     if (wire.count != count)
         fail("--ranks", "expected %d processes, started by mpirun -n %d; found %d",
              count, count, wire.count);
+    /* Count the ranks on this machine */
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
                         &machine);
     MPI_Comm_rank(machine, &wire.place);

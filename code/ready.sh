@@ -7,6 +7,7 @@
 set -u
 missing=
 
+# Note what is missing
 # need PACKAGE WHAT COMMAND...: notes WHAT, from PACKAGE, as missing if COMMAND fails
 need() {
     package=$1 what=$2
@@ -37,6 +38,7 @@ if [ "$1" = book ]; then
         need "$package" "$file" kpsewhich "$file"
     done
 fi
+# Refuse what is missing or too old
 [ -z "$missing" ] || {
     echo "ready: not all is there that the report needs;" \
         "make deps installs it:$missing" >&2
@@ -58,6 +60,7 @@ lua5.4 -e "PANDOC_VERSION = '$version'" code/weave.lua || exit 1
         cat code/book.tex code/weave.lua
     } | sha256sum >"$page/key.new"
     cmp -s "$page/key.new" "$page/key" && exit
+    # Weave a book that is only its title
     printf '# %s\n' One >"$page/page.md"
     echo '{"run": {"profile": "", "device": "", "date": ""}}' >"$page/values.json"
     echo '{"chunks": [], "identifiers": []}' >"$page/xref.json"

@@ -14,12 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Say what a record holds */
 struct curve {
     const char *suffix;
     char *text; /* header and rows so far */
 };
 
-/* Say what a record holds */
 struct record {
     const struct stage *stage;
     char *name;
@@ -308,6 +308,7 @@ static json_t *settings_of(const struct stage *stage)
 void record_close(struct record *record)
 {
     json_t *object = record->object;
+    /* Note what was run, when and on what */
     char date[16];
     time_t seconds = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%d", gmtime(&seconds));
@@ -319,6 +320,7 @@ void record_close(struct record *record)
     json_object_set_new(object, "threads", json_integer(omp_get_max_threads()));
     if (ranks_count() > 1)
         json_object_set_new(object, "ranks", json_integer(ranks_count()));
+    /* Note what it took and from what it was made */
     json_object_set_new(object, "seconds", json_real(record_seconds(record)));
     json_object_set_new(object, "memory", json_integer(most_memory()));
     json_object_set_new(object, "steps", json_integer(record->steps));

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Say how the room is asked for */
 static const char usage[] =
     "usage: distil room --profile FILE --run DIR --data DIR --teacher DIR\n"
     "                   [--until TIER] [--launched] [--SECTION.SETTING VALUE …]\n\n"
@@ -63,6 +64,7 @@ static void add_teacher(struct room *room)
     const struct stage *stage = room->stage;
     const struct plan *plan = stage->plan;
     if (plan->scratch) {
+        /* Add the training of a teacher from scratch */
         char *path = text_format("%s/%s", stage->data, plan->vocabulary);
         struct tokenizer *tokenizer = tokenizer_open(path);
         room->teacher = scratch_shape(plan, tokenizer->count);
@@ -141,6 +143,7 @@ static size_t stage_disk(const struct stage *stage, const struct planned_stage *
     struct shape shape = *teacher;
     char *path = NULL;
     if (s->kind == FINETUNE) {
+        /* Count the model of a fine-tuning */
         const struct task *task = s->task->task;
         if (s->kept)
             path = stage_path(stage, "teachers/%s-%d/model.safetensors", task->name,

@@ -7,12 +7,14 @@ run=$1 data=$2 cache=$3 records=$4
 shift 4
 models=$("$@") || exit 1
 mkdir -p "$run" "$cache"
+# Count the kilobytes of results and of pieces
 results=$((models / 1024 + records * 300 + 20000))
 texts=$(find -L "$data" -type f ! -name '*.safetensors' -printf '%s\n' |
     awk '{ sum += $1 } END { printf "%d", sum / 1024 }')
 pieces=$((texts - $(du -sk "$cache" | cut -f 1)))
 [ $pieces -gt 0 ] || pieces=0
 
+# See whether a disk has room
 # fits FOLDER KILOBYTES: says how many are free there; fails if they are too few
 fits() {
     free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')

@@ -1,5 +1,6 @@
 /* Tangled from chapters/46-rules.md; edit there. */
 #include "rules.h"
+#include "device.h"
 #include "fail.h"
 #include "file.h"
 #include "forecast.h"

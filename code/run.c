@@ -69,6 +69,7 @@ struct grid *grid_read(const char *path)
     grid->rows = lines ? lines - 1 : 0;
     grid->columns = (int)columns;
     for (size_t i = 0; i < cells; i++) {
+        /* Cut off the next cell */
         int line = (int)i / grid->columns + 1;
         if (i % (size_t)grid->columns == 0 && count_cells(at) != grid->columns)
             fail(path, "line %d: expected %d cells as in the header, found %d", line,
@@ -168,6 +169,7 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
     size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
+    /* Hold the rows to those of the other files */
     if (sheet->rows == 0) {
         sheet->rows = grid->rows;
         sheet->indices = kept(indices);
@@ -333,6 +335,7 @@ struct run *run_open(const char *folder, const struct plan *plan)
                         .answers = kept(allocate(tasks * models + 1,
                                                  sizeof *run->answers)),
                         .models = kept(allocate(models, sizeof *run->models))};
+    /* Read the records and the benchmark */
     for (int i = 0; i < plan->stage_count; i++) {
         const char *name = plan->stages[i].name,
                    *path = say("%s/stages/%s.json", folder, name);

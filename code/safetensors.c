@@ -41,6 +41,7 @@ static int find_type(const char *name)
     return -1;
 }
 
+/* Read a safetensors file */
 /* Refuse a safetensors file */
 static bool refuse(struct safetensors *file, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -87,6 +88,7 @@ static bool read_header(struct safetensors *file)
     if (fault)
         return refuse(file, "%s", fault);
     size_t length = header_size(file);
+    /* Refuse a header that is too long */
     if (length > 100000000)
         return refuse(file, "claims a header of %zu bytes; at most 100,000,000 may be",
                       length);
@@ -138,6 +140,7 @@ static bool read_shape(struct safetensors *file, struct tensor *tensor, json_t *
     tensor->rank = (int)json_array_size(shape);
     tensor->count = 1;
     for (int i = 0; i < tensor->rank; i++) {
+        /* Multiply a dimension in */
         json_t *number = json_array_get(shape, (size_t)i);
         if (!json_is_integer(number) || json_integer_value(number) < 0)
             return refuse(file, "tensor \"%.80s\" has a dimension that is no number",
@@ -188,6 +191,7 @@ static bool read_tensors(struct safetensors *file)
                     return refuse(file, "has metadata \"%.80s\" that are no text", key);
             continue;
         }
+        /* Add a tensor to the list */
         struct tensor *tensor = &file->list[file->count++];
         tensor->name = name;
         if (!read_type(file, tensor, entry) || !read_shape(file, tensor, entry)
@@ -327,6 +331,7 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
         json_object_get(json_object_get(file->header, "__metadata__"), key));
 }
 
+/* Take numbers out of a safetensors file */
 /* Turn halves into floats */
 static float float_of_bits(uint32_t bits)
 {
@@ -353,6 +358,7 @@ void safetensors_floats(const struct safetensors *file, const struct tensor *ten
         if (tensor->bytes)
             memcpy(values, tensor->data, tensor->bytes);
     } else if (half || strcmp(tensor->type, "BF16") == 0) {
+        /* Copy halves, each as a float */
         for (size_t i = 0; i < tensor->count; i++) {
             uint16_t bits;
             memcpy(&bits, (const char *)tensor->data + 2 * i, sizeof bits);
@@ -373,6 +379,7 @@ void safetensors_integers(const struct safetensors *file, const struct tensor *t
         fail(file->path, "tensor \"%s\" has type %s; expected I32 or I64", tensor->name,
              tensor->type);
     for (size_t i = 0; i < tensor->count; i++) {
+        /* Copy a whole number */
         int64_t number = 0;
         int32_t word;
         if (small) {
@@ -388,6 +395,7 @@ void safetensors_integers(const struct safetensors *file, const struct tensor *t
     }
 }
 
+/* Write a safetensors file */
 /* Collect the tensors of a new file */
 struct safetensors_writer {
     char *path;
@@ -424,6 +432,7 @@ void safetensors_add(struct safetensors_writer *writer, const char *name,
     if (number < 0 || rank > TENSOR_RANK || json_object_get(writer->header, name))
         fail(writer->path, "cannot take tensor \"%s\", a new %s of %d dimensions", name,
              type, rank);
+    /* Make room for one more tensor */
     if (writer->count == writer->room) {
         writer->room = writer->room ? 2 * writer->room : 64;
         size_t bytes = (size_t)writer->room * sizeof *writer->list;
@@ -433,6 +442,7 @@ void safetensors_add(struct safetensors_writer *writer, const char *name,
     }
     struct tensor t = {
         .type = types[number].name, .rank = rank, .count = 1, .data = data};
+    /* Measure the tensor along its dimensions */
     json_t *dimensions = json_array();
     for (int i = 0; i < rank; i++) {
         t.shape[i] = shape[i];
@@ -475,6 +485,7 @@ void safetensors_commit(struct safetensors_writer *writer)
         end += t->bytes;
         json_integer_set(json_array_get(offsets, 1), (json_int_t)end);
     }
+    /* Lay out the start of the file */
     char *header = json_dumps(writer->header, JSON_COMPACT);
     if (!header)
         fail(writer->path, "out of memory for the header");

@@ -22,6 +22,7 @@ static char *take_sum(char *text, struct sum *sum)
     return place;
 }
 
+/* Seal an object */
 void seal_write(const char *path, json_t *object)
 {
     struct sum sum;
@@ -41,6 +42,7 @@ void seal_write(const char *path, json_t *object)
     free(line);
 }
 
+/* Open a sealed object */
 json_t *seal_read(const char *path)
 {
     if (!file_exists(path))

@@ -1,5 +1,6 @@
 /* Tangled from chapters/48-stages.md; edit there. */
 #include "stage.h"
+#include "device.h"
 #include "fail.h"
 #include "products.h"
 #include "ranks.h"
@@ -97,6 +98,7 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
     for (int i = 1; i < argc; i++) {
         char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool *flag = flag_option(&stage, option);
+        /* Take a flag, or an option with its value */
         if (flag && names(usage, option)) {
             *flag = true;
         } else if (strncmp(option, "--", 2)) {
@@ -128,6 +130,7 @@ struct stage stage_open(int argc, char **argv, const char *usage, const char *re
         r += strlen(option);
         free(option);
     }
+    /* Make the plan of the profile and what was set over it */
     if (settings && stage.teacher)
         settings_override(settings, "teacher.source", stage.teacher);
     if (settings) {
@@ -161,7 +164,7 @@ static const struct kernels *opened; /* NULL: none yet */
 
 const struct kernels *stage_kernels(const struct stage *stage)
 {
-    opened = kernels_open(stage->plan->device);
+    opened = device_open(stage->plan->device);
     if (stage->plan->same_bits && opened != kernels_cpu())
         fail("run.bits", "\"same\" is a promise of the CPU; expected run.device = cpu, "
                          "found %s", opened->name);
@@ -174,6 +177,7 @@ const char *stage_device(void)
     if (opened && opened != kernels_cpu())
         return opened->name;
     char line[512], name[200] = "CPU";
+    /* Ask for the name of the processor */
     FILE *stream = fopen("/proc/cpuinfo", "r");
     while (stream && fgets(line, sizeof line, stream))
         if (!strncmp(line, "model name", 10) && strchr(line, ':')) {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Hold what a command line said */
 /* What the command line of a stage said. Text is owned by argv; NULL where an option
    was not given. */
 struct stage {
@@ -38,12 +39,14 @@ struct stage {
     bool make, list, settings; /* in which form to print the plan */
 };
 
+/* Say how a command line is read */
 /* stage_open: reads the options that usage names. Prints usage and exits with 0 for
    --help; with 2, saying why, for anything the usage does not name. required: the
    options that must be given, separated by spaces. */
 struct stage stage_open(int argc, char **argv, const char *usage, const char *required);
 void stage_close(struct stage *stage);
 
+/* Say what all stages ask for */
 /* stage_path: "RUN/format…", a new string for the caller to free. */
 char *stage_path(const struct stage *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -277,6 +277,7 @@ static int sort_families(json_t *families, const char *key, const char **names)
     const char *name;
     json_t *family;
     json_object_foreach(families, name, family) {
+        /* Insert the family */
         int at = count;
         if (count == FAMILIES_ROOM)
             break;
@@ -694,6 +695,59 @@ static void plot_claimed(const struct results *r, FILE *stream)
             fprintf(stream, "%g\t%s\n", claim->published, claim->name);
 }
 
+/* Plot the plan */
+/* Where a stage of the plan stands in the picture. */
+struct spot {
+    int level, place, beside; /* place from 0, of the so many of its level */
+};
+
+/* spots_of: of each stage of the core, which are the first of the plan; kept. */
+static struct spot *spots_of(const struct plan *plan, int *count)
+{
+    struct spot *spots = kept(allocate((size_t)plan->stage_count, sizeof *spots));
+    int *found = kept(allocate((size_t)plan->stage_count + 1, sizeof *found));
+    for (*count = 0; *count < plan->stage_count; ++*count) {
+        const struct planned_stage *stage = &plan->stages[*count];
+        struct spot *spot = &spots[*count];
+        if (stage->tier != TIER_CORE)
+            break;
+        for (int i = 0; i < stage->need_count; i++)
+            if (spots[stage->needs[i]].level >= spot->level)
+                spot->level = spots[stage->needs[i]].level + 1;
+        spot->place = found[spot->level]++;
+    }
+    for (int i = 0; i < *count; i++)
+        spots[i].beside = found[spots[i].level];
+    return spots;
+}
+
+static void plot_stages(const struct results *r, FILE *stream)
+{
+    static const char *const done[] = {"make", "distil", "fine-tune"};
+    int count;
+    const struct spot *spots = spots_of(r->run->plan, &count);
+    write_row(stream, "level", "place", "beside", "done", "model", "task");
+    for (int i = 0; i < count; i++) {
+        const struct planned_stage *stage = &r->run->plan->stages[i];
+        fprintf(stream, "%d\t%d\t%d\t%s\t%s\t%s\n", spots[i].level, spots[i].place,
+                spots[i].beside, done[stage->kind], title_short(stage->model),
+                stage->task ? stage->task->task->title : "");
+    }
+}
+
+static void plot_needs(const struct results *r, FILE *stream)
+{
+    int count;
+    const struct spot *to = spots_of(r->run->plan, &count);
+    write_row(stream, "level", "place", "beside", "level", "place", "beside");
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < r->run->plan->stages[i].need_count; j++) {
+            const struct spot *from = &to[r->run->plan->stages[i].needs[j]];
+            fprintf(stream, "%d\t%d\t%d\t%d\t%d\t%d\n", from->level, from->place,
+                    from->beside, to[i].level, to[i].place, to[i].beside);
+        }
+}
+
 /* Write all tables */
 static const struct writing {
     const char *name; /* of the file, without its ending */
@@ -709,6 +763,7 @@ static const struct writing {
     {"figures/accuracy", plot_accuracy},   {"figures/models", plot_models},
     {"figures/scores", plot_scores},       {"figures/seeds", plot_seeds},
     {"figures/tasks", plot_tasks},         {"figures/speed", plot_speed},
+    {"figures/stages", plot_stages},       {"figures/needs", plot_needs},
     {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes},
     {"figures/kept", plot_kept},           {"figures/claimed", plot_claimed}};
 

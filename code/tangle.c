@@ -346,6 +346,7 @@ static struct chunk *piece_begin(struct book *book, const char *path, int number
     }
     struct chunk *chunk = chunk_find(book, name);
     header_check(book, path, number, sign, name, language, chunk);
+    /* Add the piece to its chunk */
     if (!chunk) {
         chunk = grow(NULL, 0, sizeof *chunk);
         *chunk = (struct chunk){ .name = name, .language = language };
@@ -592,7 +593,7 @@ static char *comment(const char *language, const char *indent, const char *words
 {
     if (!strcmp(language, "json"))
         return NULL;
-    if (is_c(language))
+    if (is_c(language) || !strcmp(language, "css") || !strcmp(language, "js"))
         return join(indent, "/* ", words, " */");
     if (!strcmp(language, "lua"))
         return join(indent, "-- ", words, "");
@@ -691,6 +692,7 @@ static void print_compiled(FILE *stream, const struct output *output)
         if (row->note)
             continue;
         if (!row->joined && (strcmp(from, path) || row->line->number != number)) {
+            /* Tell the compiler where it is */
             path = from;
             number = row->line->number;
             fprintf(stream, "#line %d ", number);
@@ -889,6 +891,7 @@ static void declaration_read(struct search *search, int first, int last)
     for (int i = first; i < last; i++) {
         struct token *token = &list[i];
         depth += nesting(token);
+        /* Count the angles of templates */
         if (depth == 0 && strchr("=,", token->kind))
             value = token->kind == '=';
         if (!value)
@@ -1238,6 +1241,7 @@ static struct options options_read(char **arguments, struct book *book)
     struct options options = { .folder = "." };
     book->paths = arguments;
     for (; *arguments; arguments++) {
+        /* Take one argument */
         const char **value = option_value(&options, *arguments);
         if (value && !(*value = *++arguments))
             misused("a name must follow ", arguments[-1]);
@@ -1380,6 +1384,7 @@ static void refuse_edits(struct book *book, const struct output *outputs, int co
     for (int i = 0; i < count; i++) {
         const char *name = outputs[i].file->name;
         const char *path = path_in(options->folder, name);
+        /* Refuse the file if it was edited */
         struct text now = output_text(&outputs[i]);
         if (!edited_read(options, name, &now, &edited))
             continue;
@@ -1481,6 +1486,7 @@ static struct edit edit_read(struct book *book, const struct output *output,
     struct text base = base_read(options, name, &edit.now);
     if (text_same(&base, &edit.now))
         return edit;
+    /* Put both edits into one */
     file_write(path_in(desk, "edited"), &edit.text);
     file_write(path_in(desk, "base"), &base);
     file_write(path_in(desk, "now"), &edit.now);
@@ -1646,6 +1652,7 @@ static enum side gap_side(const struct edit *edit, int line, int first, int last
         return above->line->owner == edit->output->file ? ABOVE : NEITHER;
     if (is_next(above, below))
         return ABOVE;
+    /* Let the indentation decide */
     const struct line *mention = below->line - 1;
     bool follows = below->line > below->line->owner->lines &&
                    mention->used == above->line->owner;
@@ -1714,6 +1721,7 @@ static struct change row_change(struct edit *edit, int line)
     struct change change = { NULL, 0, edit->path, share->first + 1 };
     const char *indent = indent_now(edit, row);
     bool noted = !row->note;
+    /* Take the lines of the share */
     for (int i = share->first; i < share->first + share->count; i++) {
         const char *text = stripped(edit->lines[i], indent);
         if (!text || is_named(text))
@@ -1833,6 +1841,7 @@ static void chapter_print(struct book *book, const char *path, const struct text
             number++;
             continue;
         }
+        /* Print a line that changed */
         if (!is_changed(lines[i - 1]))
             fprintf(report, "%s:%d: from %s:%d\n", path, number, line->change->path,
                     line->change->number);
@@ -1912,6 +1921,7 @@ static struct output *stitch(struct book *book, struct output *outputs, int *cou
     struct edit *edits = edits_carry(book, outputs, edit_count, options);
     if (book->errors)
         return NULL;
+    /* Save the chapters if they keep the promise */
     struct book again = chapters_anew(book, &report);
     outputs = book_open(&again, options->strict, count);
     book->errors = !keeps_promise(&again, edits, edit_count, outputs, *count);
@@ -1948,6 +1958,7 @@ static void outputs_deliver(struct book *book, struct output *outputs, int count
     struct text text;
     for (int i = 0; i < count; i++)
         output_deliver(book, &outputs[i], options);
+    /* Sweep each folder */
     sweep(book, path_in(options->folder, "code"), "code/", options->check);
     sweep(book, path_in(options->folder, "figures"), "figures/", options->check);
     if (options->lines)
@@ -1956,6 +1967,7 @@ static void outputs_deliver(struct book *book, struct output *outputs, int count
         sweep(book, path_in(options->last, "code"), "code/", false);
         sweep(book, path_in(options->last, "figures"), "figures/", false);
     }
+    /* Write places and cross references */
     if (options->places) {
         FILE *stream = text_open(&text);
         print_places(stream, outputs, count);

@@ -16,6 +16,7 @@
 #define COLA_HEADER "source\tlabel\tstar\tsentence"
 
 const struct task task_list[] = {
+    /* List the task of acceptable sentences */
     {
         .name = "cola", .title = "CoLA", .work = "warstadt2019",
         .metric = MATTHEWS,
@@ -29,6 +30,7 @@ const struct task task_list[] = {
         },
         .label = "label", .text = "sentence",
     },
+    /* List the task of paraphrases */
     {
         .name = "mrpc", .title = "MRPC", .work = "dolan2005",
         .metric = ACCURACY_AND_F1, .also = F1,
@@ -110,6 +112,7 @@ const struct task task_list[] = {
         .layouts = {{{{"WNLI/train.tsv"}, {"WNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
+    /* List the task of answers in a text */
     {
         .name = "squad", .title = "SQuAD", .work = "rajpurkar2016",
         .answer = A_SPAN, .metric = TEXT_OVERLAP,
@@ -200,8 +203,6 @@ enum { MOST_COLUMNS = 16 };
 struct columns { int label, text, second, ids[2], count; };
 
 /* Cut a line at its tabs */
-/* split_line: makes each tab a NUL; fields[] takes the beginnings of the first
-   MOST_COLUMNS. Returns how many fields there are. */
 static int split_line(char *line, char *fields[MOST_COLUMNS])
 {
     int count = 0;
@@ -292,6 +293,7 @@ static void finish_pairs(struct pairs *pairs, const char *table)
 static double read_label(const struct task *task, const char *label, const char *path,
                          long line)
 {
+    /* Read a label that is a number */
     char *end;
     double number = strtod(label, &end);
     if (task->answer == A_NUMBER && end > label && !*end && number >= 0
@@ -320,6 +322,7 @@ static void take_row(const struct task *task, enum split split, struct columns a
     if (count != at.count)
         fail(path, "line %ld: expected %d columns, found %d", number, at.count, count);
     double label = read_label(task, fields[at.label], path, number);
+    /* Leave the rows of the other split */
     if (pairs->path) {
         bool dev = in_pairs(pairs, fields[at.ids[0]], fields[at.ids[1]]);
         if (dev != (split == DEV))
@@ -343,6 +346,7 @@ static void read_table(const struct task *task, enum split split,
     if (header)
         at = find_columns(task, header, layout->dev_ids, path);
     for (long number = 1; line < end; number++, line = next) {
+        /* End the line where its text ends */
         char *newline = memchr(line, '\n', (size_t)(end - line));
         next = newline ? newline + 1 : end;
         if (newline)
@@ -362,6 +366,7 @@ static void read_tables(const struct task *task, const char *data_dir, enum spli
 {
     const struct layout *layout = task->layouts;
     char *path = NULL;
+    /* Choose the layout whose file is there */
     for (; layout->files[split][0]; layout++)
         if ((path = find_file(data_dir, layout->files[split][0])))
             break;
@@ -430,6 +435,7 @@ static bool *sample(const struct row *list, int count, int classes, int limit,
     bool *keep = allocate((size_t)count, sizeof *keep);
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < count && kept < limit; i++) {
+            /* Keep the row if its class has room */
             int row = order[i], class = classes > 1 ? (int)list[row].label : 0;
             int share = limit / classes + (class < limit % classes);
             if (!keep[row] && (round == 1 || taken[class] < share)
@@ -503,6 +509,7 @@ static int *encode_texts(const struct rows *rows, const struct tokenizer *tokeni
     numbers = allocate((size_t)rows->count * (size_t)(max_length + 2), sizeof *numbers);
     *count = 0;
     for (const struct row *row = rows->list; row < rows->list + rows->count; row++) {
+        /* Encode the texts of the row */
         int *at = numbers + *count;
         at[0] = tokenizer_encode_pair(tokenizer, row->text, row->second, max_length,
                                       at + 2, at + 1);
@@ -525,6 +532,7 @@ static struct examples *encode_rows(struct rows *rows,
         .indices = allocate((size_t)n, sizeof *e->indices),
     };
     for (; e->count < n; e->count++, at += 2 + at[0]) {
+        /* Append the pieces of the row */
         struct row *row = &rows->list[e->count];
         int64_t start = e->starts[e->count];
         memcpy(e->ids + start, at + 2, (size_t)at[0] * sizeof *at);
@@ -540,7 +548,7 @@ static struct examples *encode_rows(struct rows *rows,
     return e;
 }
 
-/* Read the windows of questions */
+/* Refuse a split without rows */
 static void need_rows(const struct task *task, const char *data_dir, enum split split,
                       int count)
 {
@@ -557,6 +565,7 @@ static void need_some(const struct task *task, const char *data_dir, enum split 
              task->title, split == TRAIN ? "expected fewer" : "expected some");
 }
 
+/* Read the windows of questions */
 static struct examples *read_windows(const struct task *task, const char *data_dir,
                                      enum split split,
                                      const struct tokenizer *tokenizer,
@@ -586,6 +595,7 @@ static struct examples *read_windows(const struct task *task, const char *data_d
     e->labels = allocate(n, sizeof *e->labels);
     e->indices = allocate(n, sizeof *e->indices);
     e->spans = allocate(2 * n, sizeof *e->spans);
+    /* Write the sequence and the answer of each window */
     for (size_t i = 0; i < n; i++) {
         window_sequence(q, &e->windows[i], tokenizer, e->ids + e->starts[i],
                         &e->firsts[i]);
@@ -608,6 +618,7 @@ struct examples *task_read(const struct task *task, const char *data_dir,
         read_tree(task, data_dir, stored_in(split), &rows);
     else
         read_tables(task, data_dir, stored_in(split), &rows);
+    /* Choose among the rows */
     need_rows(task, data_dir, split, whole.published = rows.count);
     bool *keep = choose_rows(rows.list, rows.count, task->classes, split, reading,
                              &whole.rows);

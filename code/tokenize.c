@@ -44,6 +44,7 @@ static void print_lines(const char *vocab_path, bool pair)
     size_t room = 0;
     ssize_t length;
     for (long number = 1; (length = getline(&line, &room, stdin)) >= 0; number++) {
+        /* Find one text or two in the line */
         size_t size = (size_t)length - (length > 0 && line[length - 1] == '\n');
         char *tab = pair ? memchr(line, '\t', size) : NULL;
         size_t first = tab ? (size_t)(tab - line) : size;
@@ -64,11 +65,13 @@ static void print_lines(const char *vocab_path, bool pair)
     tokenizer_free(tokenizer);
 }
 
+/* Answer the command tokenize */
 int tokenize_main(int argc, char **argv)
 {
     const char *vocab_path = NULL;
     bool pair = false;
     for (int i = 1; i < argc; i++) {
+        /* Understand one option of tokenize */
         if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
             return 0;

@@ -46,6 +46,7 @@ static void trie_add(struct trie *trie, int root, const char *piece, size_t leng
 {
     int node = root;
     for (size_t i = 0; i < length; i++) {
+        /* Find the edge of the byte or make it */
         struct edge *edge = trie_edge(trie, node, (uint8_t)piece[i]);
         if (edge->key == 0) {
             edge->key = (uint32_t)node * 256 + (uint8_t)piece[i] + 1;
@@ -100,6 +101,7 @@ static void spell(struct encoding *encoding, const uint8_t *word,
     int before = encoding->count;
     for (int start = 0; start < length;) {
         int node = start == 0 ? WORD_START : WORD_REST, id = NO_PIECE, end = start;
+        /* Find the longest piece that the word continues with */
         for (int i = start; i < length; i++) {
             if ((node = trie_step(trie, node, word[i])) == NO_NODE)
                 break;
@@ -108,6 +110,7 @@ static void spell(struct encoding *encoding, const uint8_t *word,
                 end = i + 1;
             }
         }
+        /* Give up a word that cannot be spelt */
         if (id == NO_PIECE) {
             encoding->count = before;
             add_piece(encoding, encoding->tokenizer->unk, encoding->whole);
@@ -128,6 +131,7 @@ static void finish_word(struct encoding *encoding)
     if (encoding->length > WORD_LIMIT) {
         add_piece(encoding, encoding->tokenizer->unk, encoding->whole);
     } else {
+        /* Write the characters of the word as bytes */
         for (int i = 0; i < encoding->length; i++) {
             int end = size + (int)utf8proc_encode_char(encoding->word[i], bytes + size);
             while (size < end)
@@ -151,6 +155,7 @@ static void add_character(struct encoding *encoding, int32_t c, int combining_cl
     int place = encoding->length++;
     if (combining_class == 0)
         encoding->settled = encoding->length;
+    /* Move it back past all of a higher class */
     for (int32_t *word = encoding->word; place > encoding->settled; place--) {
         if (utf8proc_get_property(word[place - 1])->combining_class <= combining_class)
             break;
@@ -191,6 +196,7 @@ static void add_parts(struct encoding *encoding, int32_t c)
         count = (int)utf8proc_decompose_char(c, parts, 8, UTF8PROC_DECOMPOSE,
                                              &boundary);
     for (int i = 0; i < count; i++) {
+        /* Put the part where it belongs */
         const utf8proc_property_t *property = utf8proc_get_property(parts[i]);
         int class = property->combining_class;
         if (is_punctuation(parts[i], property->category)) {
@@ -270,6 +276,7 @@ int tokenizer_locate(const struct tokenizer *tokenizer, const char *text, size_t
             add_piece(&encoding, special, (struct extent){(int)i, (int)(i + length)});
             continue;
         }
+        /* Read the next character */
         int32_t c;
         utf8proc_ssize_t used = utf8proc_iterate((const uint8_t *)text + i,
                                                  (utf8proc_ssize_t)(size - i), &c);
@@ -310,6 +317,7 @@ int tokenizer_encode_pair(const struct tokenizer *t, const char *a, const char *
     if (b)
         b_length = tokenizer_encode(t, b, strlen(b), b_ids, room);
     shorten_longer(&a_length, &b_length, room);
+    /* Join the texts to a sequence */
     ids[0] = t->cls;
     ids[a_length + 1] = t->sep;
     *first = a_length + 2;
@@ -368,6 +376,7 @@ struct tokenizer *tokenizer_open(const char *vocab_path)
             trie_add(t->pieces, WORD_START, line, length, t->count);
         line = next;
     }
+    /* Learn the ids of the special tokens */
     int *ids[5] = {&t->pad, &t->unk, &t->cls, &t->sep, &t->mask};
     for (int i = 0; i < 5; i++)
         *ids[i] = find_special(t, special_names[i], v.path);

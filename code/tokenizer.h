@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* State what a tokenizer is */
 /* BERT's WordPiece tokenizer. It never changes once open: threads may share it. */
 struct tokenizer {
     int count;                      /* pieces in the vocabulary: ids are 0 .. count-1 */

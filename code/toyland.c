@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* List the words of Toyland */
 /* List the kinds of things in Toyland */
 enum kind { PERSON = 1, ANIMAL = 2, FOOD = 4, WORK = 8, THING = 16,
             ALIVE = PERSON | ANIMAL, ANY = ALIVE | FOOD | WORK | THING };
@@ -158,6 +159,7 @@ static void say_verb(struct line *line, const char *verb, bool plural,
     plural ^= slips(line, WRONG_VERB);
     if (manner.negation == NEVER)
         say_word(line, "never");
+    /* Let the auxiliary take the number */
     if (manner.negation == NOT) {
         say_word(line, plural ? "do" : "does");
         say_word(line, "not");
@@ -202,6 +204,7 @@ static void say_noun(struct line *line, const struct mention *m)
 }
 static void say_mention(struct line *line, const struct mention *m)
 {
+    /* Say a pronoun */
     if (m->pronoun) {
         char gender = nouns[m->noun].gender;
         const char *one = gender == 'm' ? "he" : gender == 'f' ? "she" : "it";
@@ -272,6 +275,7 @@ static void say_clause(struct line *line, const struct clause *c)
     const char *adverb = c->word.side ? "utterly" : "truly";
     struct manner manner = {c->negation, c->stressed ? adverb : ""};
     bool plural = c->subject.plural;
+    /* Tell the act from its object */
     if (c->passive) {
         say_mention(line, &c->object);
         say_be(line, c->object.plural, manner);
@@ -357,6 +361,7 @@ static struct clause draw_clause(struct dice *dice, const struct cast *cast, int
     }
     c.subject = mention_again(dice, c.subject);
     c.object = mention_again(dice, c.object);
+    /* Choose the side that praises or blames */
     if (judges)
         c.word.side = (mood < 0) ^ denied;
     c.stressed = judges && chance(dice, style.adverbs);
@@ -372,6 +377,7 @@ static void say_reason(struct line *line, struct dice *dice, const struct cast *
     struct clause first = draw_clause(dice, cast, mood, style);
     struct clause second = draw_clause(dice, cast, although ? -mood : mood, style);
     const struct noun *noun = &nouns[second.subject.noun];
+    /* Say the second subject by a pronoun */
     if (second.subject.noun == first.subject.noun && !first.passive && !second.passive
         && (noun->kind != PERSON || noun->gender || second.subject.plural)) {
         second.subject.pronoun = true;
@@ -413,6 +419,7 @@ static bool try_twist(struct dice *dice, struct clause *c)
     struct mention *m = mentions[roll(dice, 3)];
     if ((m == &c->object && c->form != ACT) || (m == &c->other && c->relative == PLAIN))
         return false;
+    /* Change one thing */
     switch (roll(dice, 6)) {
     case 0:
         /* Exchange agent and patient, or give up */
@@ -486,6 +493,7 @@ static void say_paragraph(struct line *line, struct dice *dice, const struct cas
         if (die < 50) {
             say_pair(line, dice, cast, chance(dice, 50) ? here : 0);
         } else {
+            /* Give a reason or state something */
             if (die < 90 && chance(dice, 50))
                 say_word(line, here > 0 ? "fortunately" : "sadly");
             if (die < 75) {
@@ -508,6 +516,7 @@ static void write_corpus(const struct toyland *toyland, const char *name, int te
     struct file_writer *writer = file_create(path);
     FILE *stream = file_stream(writer);
     for (int i = 0; i < paragraphs; i++) {
+        /* Write one paragraph */
         struct dice dice = {random_key(toyland->seed, (uint64_t)i, (uint64_t)text), 0};
         struct cast cast = draw_cast(&dice, FOOD | WORK | THING);
         struct line heading = {.text = ""}, paragraph = {.text = ""};
@@ -582,6 +591,7 @@ static void draw_judgeable(struct dice *dice, struct line *line, bool right)
         free(exchanged);
         return;
     }
+    /* Say it again with a slip */
     if (line->places[flaw] == 0)
         flaw = WRONG_VERB;
     int place = roll(dice, line->places[flaw]);
@@ -594,6 +604,7 @@ static void write_acceptability(const struct toyland *toyland, const char *name,
     char *path = text_format("%s/glue/CoLA/%s.tsv", toyland->folder, name);
     struct file_writer *writer = file_create(path);
     for (int i = 0; i < rows; i++) {
+        /* Write one sentence and its label */
         struct line line;
         bool right = chance(dice, 50);
         do
@@ -622,6 +633,7 @@ static void draw_pair(struct dice *dice, struct line pair[2], bool same)
     struct clause c = draw_clause(dice, &cast, mood, (struct style){40, 0, 50});
     c.relative = PLAIN;
     for (int i = 0; i < 2; i++) {
+        /* Say the pair's next sentence */
         pair[i] = (struct line){.text = ""};
         say_clause(&pair[i], &c);
         say_word(&pair[i], ".");
@@ -640,6 +652,7 @@ static void write_pairs(const struct toyland *toyland, const char *name, int row
     FILE *stream = file_stream(writer);
     fputs("\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n", stream);
     for (int i = 0; i < rows; i++) {
+        /* Write one pair */
         struct line pair[2];
         bool same = chance(dice, 50);
         do
@@ -680,6 +693,7 @@ static int say_review(struct line *line, struct dice *dice, int mood)
             say_word(line, ".");
         }
     }
+    /* Give its stars */
     int distance = 1 + roll(dice, 2) + (dissenter < 0 ? 2 : 0);
     return mood > 0 ? 6 + distance : 5 - distance;
 }
@@ -693,6 +707,7 @@ static void write_reviews(const struct toyland *toyland, const char *name, int r
             line = (struct line){.text = ""};
             stars = say_review(&line, dice, mood);
         } while (seen_before(seen, line.text));
+        /* Write the review to its file */
         char *path = text_format("%s/imdb/aclImdb/%s/%s/%d_%d.txt", toyland->folder,
                                  name, mood > 0 ? "pos" : "neg", i, stars);
         struct file_writer *writer = file_create(path);
@@ -724,6 +739,7 @@ static void add_rows(FILE *stream, struct seen *seen, const struct opposites *ro
 }
 static void write_vocabulary(const struct toyland *toyland)
 {
+    /* List the words that are in no table */
     static const char others[] =
         "[PAD] [UNK] [CLS] [SEP] [MASK] . , = ##ed the this these one two every "
         "several is are do does not never by who that because although as whereas "
@@ -737,6 +753,7 @@ static void write_vocabulary(const struct toyland *toyland)
         add_piece(stream, &seen, p, strcspn(p, " "), "");
     for (char letter = 'a'; letter <= 'z'; letter++)
         fprintf(stream, "%c\n##%c\n", letter, letter);
+    /* Add the nouns */
     for (int i = 0; i < NOUNS * 2; i++) {
         const char *name = nouns[i / 2].name[i % 2], *slash = strchr(name, '/');
         add_piece(stream, &seen, name, strcspn(name, "/"), "");
@@ -757,6 +774,7 @@ void toyland_write(const struct toyland *toyland)
     int rows = toyland->train + toyland->dev;
     size_t room = 16 * (size_t)rows + 16;
     struct seen seen = {allocate(room, sizeof *seen.slots), room};
+    /* Give each kind of text its dice */
     struct dice dice[TEXTS] = {{0, 0}};
     for (int i = 0; i < TEXTS; i++)
         dice[i].key = random_key(toyland->seed, UINT64_MAX, (uint64_t)i);
@@ -800,6 +818,7 @@ int toyland_main(int argc, char **argv)
             toyland.folder = argv[i + 1];
             continue;
         }
+        /* Read the number of the option */
         char *end;
         long value = strtol(argv[i + 1], &end, 10);
         if (end == argv[i + 1] || *end || value < 0 || value >= 10000000)

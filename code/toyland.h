@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+/* State what to generate */
 /* What to generate: everything follows from the seed and these sizes. */
 struct toyland {
     const char *folder;   /* where to write; made if missing */
@@ -12,6 +13,7 @@ struct toyland {
     int train, dev;       /* rows of each task */
 };
 
+/* State how Toyland is written */
 /* toyland_write: writes below the folder
      vocab.txt                                                 a WordPiece vocabulary
      corpus/wiki.{train,valid}.tokens                          WikiText's format

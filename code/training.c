@@ -34,6 +34,7 @@ static struct measured add_up(const struct measured *mine)
 static int64_t take_step(const struct training *training, struct optimizer *optimizer,
                          long step, int parts, struct loss_values *values)
 {
+    /* Find this rank's pieces of the step */
     long ranks = ranks_count(), rank = ranks_rank(), first = step * parts * ranks;
     long last = (step + 1) * parts, pieces = 0, own = -1; /* own: this rank's last */
     last = ranks * (last < training->batches ? last : training->batches);
@@ -48,6 +49,7 @@ static int64_t take_step(const struct training *training, struct optimizer *opti
                                       values && index == own ? &mine.values : NULL);
     optimizer_step(optimizer, step);
     struct measured whole = add_up(&mine);
+    /* Hand out the losses if they are numbers */
     if (values)
         *values = whole.values;
     if (values && !isfinite(values->total))
@@ -79,6 +81,7 @@ static void add_row(struct record *record, const struct loss_values *values, lon
 void training_run(const struct stage *stage, const struct training *training,
                   struct record *record)
 {
+    /* Say when what is due */
     enum { ROWS = 200, VALIDATIONS = 20 };
     int parts = training->recipe->accumulate;
     long steps = training_steps(training->recipe, training->batches);
@@ -89,6 +92,7 @@ void training_run(const struct stage *stage, const struct training *training,
     bool leads = ranks_rank() == 0, validates = leads && training->validate;
     long row = steps > ROWS ? steps / ROWS : 1;
     long validation = (steps / VALIDATIONS + row) / row * row; /* where a row is due */
+    /* Begin with the first step or with a checkpoint */
     struct checkpoint *checkpoint = checkpoint_open(stage, training->name,
                                                     training->model, optimizer, record);
     long step = checkpoint_read(checkpoint);

@@ -6,6 +6,7 @@
 #include "losses.h"
 #include "ranks.h"
 
+/* State what a training is */
 /* A stage that trains. */
 struct training {
     const char *name; /* of the stage and its curves */

@@ -898,6 +898,7 @@ static void set_fast(const struct results *r, json_t *values)
                   "fast.lanes.times");
     if (families)
         set_most(values, families);
+    /* Compare with other programs */
     set_rows(values, bench, "pytorch");
     set_rows(values, bench, "onnxruntime");
     set_recipe(values, pytorch, "fast", "usual");
@@ -944,6 +945,7 @@ static void set_gpu(const struct results *r, json_t *values)
     value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
     set_gpu_step(bench, "distillation", values);
     set_gpu_step(bench, "finetuning", values);
+    /* Compare the GPU with PyTorch and the T4 */
     value_set(values, rounded(1e3 * number_at(bench, "distillation/seconds_in_turn")
                               / number_at(bench, "distillation/steps"), 1),
               "gpu.distillation.in_turn");

@@ -57,6 +57,7 @@ static void check_names(const char *path, const json_t *json)
             foreign_expect_text(path, json, keys[i], specials[i]);
         }
     }
+    /* Expect no other token in the list of ids */
     const char *id;
     json_t *token;
     json_object_foreach(json_object_get(json, "added_tokens_decoder"), id, token) {
@@ -74,10 +75,9 @@ static json_t *open_beside(const char *path, const char *name, char **found)
 }
 
 /* Know BERT's tokenizer by its names */
-/* whole: a tokenizer.json says all there is, so that a class without rules of its own
-   will do. */
 static void expect_class(const char *path, const json_t *json, bool whole)
 {
+    /* List the names of BERT's tokenizer */
     static const char *const classes[] = {
         "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
         "MobileBertTokenizer", "PreTrainedTokenizer", "TokenizersBackend"};
@@ -104,6 +104,7 @@ static void read_older(const char *beside)
     json_decref(json);
     free(path);
     json = open_beside(beside, "added_tokens.json", &path);
+    /* Expect no added token but the special ones */
     const char *name;
     json_t *id;
     json_object_foreach(json, name, id) {
@@ -205,6 +206,7 @@ static const char **sort_pieces(const char *path, const json_t *pieces, size_t *
     json_t *id;
     *bytes = 0;
     json_object_foreach((json_t *)pieces, piece, id) {
+        /* Put the piece on the line of its id */
         json_int_t line = json_integer_value(id);
         if (!json_is_integer(id) || line < 0 || (size_t)line >= count)
             fail(path, "has a piece \"%s\" whose id is not 0 to %zu", piece, count - 1);

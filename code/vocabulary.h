@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* State what a vocabulary is */
 /* What a tokenizer's files say. */
 struct vocabulary {
     char *path;             /* the file that the pieces are from */
@@ -15,6 +16,7 @@ struct vocabulary {
     bool split_ideographs;  /* each Chinese character is a word */
 };
 
+/* State how a vocabulary is read */
 /* vocabulary_read: path: a vocab.txt, a tokenizer.json (known by the ending .json), or
    a model folder, whose tokenizer.json comes first, as in transformers; if its
    vocab.txt has other pieces, standard error is told. The decisions are those of the

@@ -171,6 +171,7 @@ local function join(blocks)
 end
 
 local going_on = {
+  -- Join marked paragraphs to those before them
   Blocks = function(blocks)
     local joined = pandoc.List()
     for _, block in ipairs(blocks) do
@@ -205,6 +206,7 @@ local choose = {
 -- Collect the labels and the chunks
 local labels, names = {}, {tbl = {}, fig = {}, sec = {}}
 local pieces, chunks, parts = {}, {}, {}
+local html, pen = {}, nil
 local count = {tbl = 0, fig = 0, sections = {0, 0, 0, 0, 0, 0}}
 
 local function add_label(id, number, title)
@@ -246,6 +248,8 @@ local function files_behind(block)
 end
 
 -- Note a chunk
+local anchors = {}
+
 local function note_chunk(block)
   local name = (block.text .. "\n"):match("^<<([^<\n][^\n]-)>>%+?=[ \t]*\n")
   if not name or not block.classes[1] then return end
@@ -254,6 +258,15 @@ local function note_chunk(block)
   table.insert(pieces, piece)
   chunks[name] = chunks[name] or {}
   table.insert(chunks[name], piece)
+  -- Give the piece an anchor
+  local place = #chunks[name]
+  piece.anchor = "chunk:" .. name:lower():gsub("[^%w\x80-\xFF]+", "-") ..
+    (place > 1 and "." .. place or "")
+  if (anchors[piece.anchor] or name) ~= name then
+    problem("<<" .. name .. ">>", 'chunk "' .. name .. '" has the same anchor as "' ..
+      anchors[piece.anchor] .. '"')
+  end
+  anchors[piece.anchor] = name
 end
 
 local collect = {
@@ -266,6 +279,8 @@ local collect = {
     for level = heading.level + 1, 6 do numbers[level] = 0 end
     local number = table.concat(numbers, ".", 1, heading.level)
     add_label(heading.identifier, number, pandoc.utils.stringify(heading.content))
+    if pen == html then heading.attributes.number = number end
+    return heading
   end,
   -- Number tables, figures and parts
   Table = function(tbl)
@@ -333,6 +348,7 @@ local function compare(xref)
     for _, place in ipairs(chunk.definitions) do
       local order = orders[place.file .. ":" .. place.line .. ": "]
       local piece = order and table.remove(seen, 1)
+      -- Complain of a piece that pandoc does not know
       if order and not (piece and bare(piece.text) == text_of(place, order)) then
         note(order, lines[order].place, 'chunk "' .. chunk.name ..
           '" is program to the tangler, but not to pandoc')
@@ -399,7 +415,7 @@ local function find(key, strict)
   end
 end
 
-local summary, pen = false, nil
+local summary = false
 local results, figures, command
 
 -- mention: the words that stand for a label
@@ -413,6 +429,15 @@ local function mention(kind, id, capital)
     return pandoc.Str(word and word .. " " .. title or title)
   end
   return pen.mention(id, preview and kind == "sec" and title or label.number, word)
+end
+
+-- label_of: the label of the chapter or section to which a link goes; nil if to neither
+local function label_of(target)
+  local file, place = target:match("^%d%d%-([%w-]+)%.md(.*)$")
+  if not file then return nil end
+  local name = place == "" and file or place:match("^#.*%-sec(.+)$") or place
+  if names.sec[name] then return "sec:" .. name end
+  problem("](" .. target .. ")", unknown("section", name, names.sec))
 end
 
 -- Put values and numbers in place of references
@@ -452,7 +477,7 @@ local replace = {
       if kind then
         if from > at then out:insert(pandoc.Str(text:sub(at, from - 1))) end
         if kind == "value" then
-          out:extend(inlines_of(found))
+          out:extend(pen.value(key, inlines_of(found)))
         else
           out:insert(mention(kind, found, key:match("^%u")))
         end
@@ -463,6 +488,11 @@ local replace = {
     if at <= #text then out:insert(pandoc.Str(text:sub(at))) end
     return out
   end,
+  Link = function(link)
+    local label = label_of(link.target)
+    return label and mention("sec", label)
+  end,
+  -- Keep a percent sign with its number
   Inlines = function(inlines)
     for i, one in ipairs(inlines) do
       local after = inlines[i + 1]
@@ -476,6 +506,7 @@ local replace = {
 }
 
 -- Tell keywords, strings and comments apart
+-- List the words of C and CUDA
 local c_words = [[auto break case char const continue default do double else enum
   extern float for goto if inline int long register restrict return short signed sizeof
   static struct switch typedef union unsigned void volatile while bool true false NULL]]
@@ -494,6 +525,9 @@ local languages = {
     case esac return exit set shift trap]]},
   tex = {comments = {"^%%[^\n]*"}, words = "", plain = true},
   json = {comments = {}, words = "true false null"},
+  css = {comments = c_comments, words = "", plain = true},
+  js = {comments = c_comments, words = [[async await const else false for function if in
+    let new null of return true while]]},
 }
 local other = {comments = {"^#[^\n]*"}, words = {}, plain = true}
 
@@ -582,6 +616,8 @@ function latex.mention(id, number, word)
   return latex.raw("\\hyperref[" .. id .. "]{" .. named .. "}")
 end
 
+function latex.value(_, inlines) return inlines end
+
 function latex.math(text) return text end
 
 -- Write code in a line of LaTeX
@@ -649,6 +685,14 @@ function latex.index(entries)
 end
 
 -- Write floats in LaTeX
+local by_none = [[{\def\theHtable{none.\arabic{none}}%
+\expandafter\let\csname c@table\expandafter\endcsname\csname c@none\endcsname]]
+
+function latex.unnumbered(tbl)
+  local before, after = pandoc.RawBlock("latex", by_none), pandoc.RawBlock("latex", "}")
+  return {before, tbl, after}, false
+end
+
 function latex.source(files)
   local out = {}
   for _, file in ipairs(files) do table.insert(out, latex.identifier(file)) end
@@ -725,11 +769,13 @@ function latex.table(simple, id, files)
   put("\\caption[]{")
   out:extend(simple.caption)
   put("}" .. command_of("label", id))
+  -- Write the head of a table
   local function head(after)
     put("\\toprule\n")
     out:extend(row_of(simple.header))
     put("\\midrule" .. after .. "\n")
   end
+  -- Begin the rows of a table
   if long then
     put("\\\\\n")
     head("\\endfirsthead")
@@ -747,8 +793,6 @@ function latex.table(simple, id, files)
 end
 
 -- The pen for HTML
-local html = {}
-
 local entities = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;"}
 
 function html.text(text) return (text:gsub('[&<>"]', entities)) end
@@ -759,6 +803,18 @@ end
 
 function html.mention(id, number, word)
   return pandoc.Link(word and word .. " " .. number or tostring(number), "#" .. id)
+end
+
+-- Let a value lead to its origin
+local told = {} -- the values that the text has told, by their keys
+
+function html.value(key, inlines)
+  for _, one in ipairs(inlines) do
+    if one.t == "Cite" then return inlines end
+  end
+  if preview then return inlines end
+  told[key] = true
+  return {pandoc.Link(inlines, "#value:" .. key, "", {class = "value"})}
 end
 
 -- math: a formula whose brackets grow by themselves: MathML knows no \Bigl and \Bigr
@@ -776,7 +832,7 @@ end
 
 -- Write chunks in HTML
 local function anchor(piece, text)
-  return '<a href="#' .. piece.label .. '">' .. text .. "</a>"
+  return '<a href="#' .. piece.anchor .. '">' .. text .. "</a>"
 end
 
 function html.pages(list)
@@ -802,13 +858,20 @@ function html.reference(piece, name)
 end
 
 function html.block(body, _, piece, notes)
-  body = "<pre><code>" .. body .. "</code></pre>"
-  if piece then
-    local name = "⟨" .. html.name(piece.name) .. "⟩≡"
-    body = '<div class="chunk" id="' .. piece.label .. '"><p class="name"><span>' ..
-      table.concat(notes, "; ") .. "</span>" .. name .. "</p>" .. body .. "</div>"
+  if not piece then
+    return pandoc.RawBlock("html", "<pre><code>" .. body .. "</code></pre>")
   end
-  return pandoc.RawBlock("html", body)
+  -- Give each line an anchor
+  local number = 0
+  body = body:gsub("[^\n]*", function(line)
+    number = number + 1
+    return ('<a id="%s:%d" href="#%s:%d" tabindex="-1" aria-label="line %d"></a>'):format(
+      piece.anchor, number, piece.anchor, number, number) .. line
+  end)
+  local name = "⟨" .. html.name(piece.name) .. "⟩≡"
+  return pandoc.RawBlock("html", '<div class="chunk" id="' .. piece.anchor ..
+    '"><p class="name"><span>' .. table.concat(notes, "; ") .. "</span>" .. name ..
+    "</p><pre><code>" .. body .. "</code></pre></div>")
 end
 
 function html.entry(one, file)
@@ -836,6 +899,8 @@ local function source(files)
   return pandoc.Div({pandoc.Plain(text)}, {class = "source"})
 end
 
+function html.unnumbered() end
+
 function html.table(simple, id, files)
   simple.caption = numbered("Table", id, simple.caption)
   local content = pandoc.List {pandoc.utils.from_simple_table(simple)}
@@ -861,6 +926,7 @@ local function set_lines(text, language, piece)
     run = {}
   end
   for line in (text .. "\n"):gmatch("(.-)\n") do
+    -- Set a line or add it to the run
     local indent, name = line:match("^(%s*)<<([^<].-)>>%s*$")
     if piece and (chunks[name] or preview and users[name]) then
       flush()
@@ -883,6 +949,7 @@ local function set_code(block)
     return pen.block(set_lines(block.text, language))
   end
   next_piece = next_piece + 1
+  -- Say where the piece belongs
   local all, notes, place = chunks[piece.name], {}, nil
   for i, one in ipairs(all) do if one == piece then place = i end end
   if place > 1 then table.insert(notes, pen.from(all[place - 1])) end
@@ -911,6 +978,7 @@ local no_number = {[""] = true, ["–"] = true, ["—"] = true, ["not defined"] 
 local function read_table(text, caption)
   local rows, numeric = pandoc.List(), {}
   text = splice(text, function(value) return value end)
+  -- Read the rows and find the columns of numbers
   for line in text:gmatch("[^\n]+") do
     local row = pandoc.List()
     for field in (line .. "\t"):gmatch("(.-)\t") do
@@ -947,7 +1015,7 @@ end
 
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
-  if not id then return nil end
+  if not id then return pen.unnumbered(tbl) end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
   if fits_a_line(simple) then
@@ -994,8 +1062,9 @@ function latex.part(number, title)
 end
 
 function html.part(number, title)
-  return pandoc.RawBlock("html", '<p class="part" id="part:' .. number ..
-    '"><span>Part ' .. roman(number) .. "</span> " .. html.text(title) .. "</p>")
+  local word = pandoc.Span({"Part " .. roman(number)})
+  return pandoc.Div({pandoc.Plain {word, pandoc.Space(), pandoc.Str(title)}},
+    {id = "part:" .. number, class = "part"})
 end
 
 function latex.parts()
@@ -1012,6 +1081,7 @@ function html.parts() end
 
 -- Set the indexes
 local function index_of(list)
+  -- Make a key for each entry
   for order, one in ipairs(list) do
     local first = one.name:match("^%w+/") and "1" or "2"
     one.key = first .. one.name:lower() .. "\t" .. one.name .. "\t" .. (one.file or "")
@@ -1138,6 +1208,7 @@ local function write_title(meta)
     meta.title, meta.pagetitle = nil, meta.title
     return
   end
+  -- Say whose numbers these are
   local function value(key) return select(2, find(key, true)) or "" end
   meta.run = "Profile " .. value("run.profile") .. " on " .. value("run.device") ..
     ", " .. value("run.date")
@@ -1145,30 +1216,27 @@ local function write_title(meta)
   if not summary then meta.parts = pen.parts() end
 end
 
--- Dress the HTML
-local style = [[<style>
-html { font-family: Georgia, serif; color: #1a1a1a; }
-body { max-width: 46rem; margin: auto; padding: 2rem 1rem; line-height: 1.45; }
-h1, h2, h3, .part, #TOC a { color: #1a4073; }
-h1 { margin-top: 3rem; } #title-block-header, .part { text-align: center; }
-.part { font-size: 2rem; margin-top: 5rem; } .part span { font-variant: small-caps; }
-#title-block-header .date, .source, .name span { color: #6b6b6b; font-size: 0.8rem; }
-a { color: #1a4073; text-decoration: none; } a:hover { text-decoration: underline; }
-code { font-size: 0.85em; } pre { overflow-x: auto; line-height: 1.3; tab-size: 4; }
-.chunk { background: #f4f4f4; padding: 0.1rem 0.8rem; margin: 1rem 0; }
-.chunk .name { font-weight: bold; font-size: 0.9rem; margin: 0.4rem 0; }
-.chunk .name span { float: right; font-weight: normal; margin-left: 1rem; }
-.chunk pre { margin: 0.4rem 0; } pre a { color: inherit; }
-pre .keyword { font-weight: bold; } pre .comment { color: #6b6b6b; font-style: italic; }
-pre .quoted, pre i a { color: #1a4073; } pre i { font-family: Georgia, serif; }
-table { border-top: 2px solid; border-bottom: 2px solid; border-collapse: collapse; }
-table { margin: auto; font-size: 0.9rem; } th { border-bottom: 1px solid; }
-td, th { padding: 0.1rem 0.6rem; } caption { margin-bottom: 0.5rem; }
-.float { margin: 1.5rem 0; text-align: center; } .float p { text-align: left; }
-.float img { max-width: 100%; }
-.index { columns: 2; list-style: none; font-size: 0.8rem; }
-.index li { padding-left: 1rem; text-indent: -1rem; }
-</style>]]
+-- List names and values for the site
+local function list_names()
+  local out = {}
+  local function add(name, kind, piece)
+    table.insert(out, {name = name, kind = kind, anchor = piece.anchor})
+  end
+  for _, piece in ipairs(pieces) do
+    if piece == chunks[piece.name][1] then add(piece.name, "chunk", piece) end
+  end
+  for _, one in ipairs(identifiers) do add(one.name, one.kind, one.places[1]) end
+  return out
+end
+
+local function list_values()
+  local out = {}
+  for key in pairs(told) do
+    table.insert(out, {key = key, value = values[key], file = origins[key]})
+  end
+  table.sort(out, function(a, b) return a.key < b.key end)
+  return out
+end
 
 local function weave(doc)
   -- Read the settings given on the command line
@@ -1183,8 +1251,9 @@ local function weave(doc)
     path = pandoc.utils.stringify(path)
     add_values(path, nil, read_json(path))
   end
+  -- Choose, number and connect
   doc = doc:walk(choose):walk(going_on)
-  doc:walk(collect)
+  doc = doc:walk(collect)
   for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
   local xref = read_json(setting("xref"))
   compare(xref)
@@ -1196,7 +1265,7 @@ local function weave(doc)
   write_title(doc.meta)
   tell_problems()
   doc.meta.characters = pandoc.MetaInlines {latex.raw(declarations())}
-  doc.meta["header-includes"] = pandoc.MetaBlocks {pandoc.RawBlock("html", style)}
+  doc.meta.names, doc.meta.told = list_names(), list_values()
   return doc
 end
 

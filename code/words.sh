@@ -13,6 +13,7 @@ printf '%s\n' "$words" | awk -v quote="'" '
     { last = $0 }
     function refuse(what) { print "SET: expected " what >"/dev/stderr"; exit 1 }
     END {
+        # Print each setting with its value, quoted
         for (i = 1; i < NR; i += 2) {
             if (word[i] !~ /^--[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+$/)
                 refuse("--SECTION.SETTING VALUE, found " word[i])

@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "checkpoint.h"
+#include "device.h"
 #include "folder.h"
 #include "model.h"
 #include "safetensors.h"
@@ -288,7 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_one_is_removed, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(one_of_another_model_is_removed, folder_make, folder_remove),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     alarm(120); /* a step that waits for the pipe would wait for ever */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "catch.h"
+#include "drawn.h"
 #include "batch.h"
 #include "cache.h"
 #include "check.h"
@@ -69,6 +70,15 @@ static void batch_lays_sequences_end_to_end(void **state)
         for (int i = 0; i < 9; i++)
             assert_int_equal(b->labels[i], NO_LABEL);
     }
+    double positions[9], segments[9], offsets[3];
+    for (int i = 0; i < 9; i++) {
+        positions[i] = b->positions[i];
+        segments[i] = b->segments[i];
+        offsets[i / 3] = b->offsets[i / 3];
+    }
+    assert_drawn_list("batch", "positions", positions, 9, 0);
+    assert_drawn_list("batch", "segments", segments, 9, 0);
+    assert_drawn_list("batch", "offsets", offsets, 3, 0);
     EXPECT_FAIL(batch_append(b, one, 2, 2, 0), "9 of 12 tokens and 2 of 2 sequences");
     batch_free(b);
 }

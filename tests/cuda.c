@@ -16,6 +16,7 @@
 #include "arrays.h"
 #include "batches.h"
 #include "catch.h"
+#include "device.h"
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
@@ -1390,14 +1391,14 @@ int main(int argc, char **argv)
     static const char *const devices[] = {"cuda-fp32", "cuda"};
     int failed = 0;
     if (argc > 1 && !strcmp(argv[1], "auto"))
-        return puts(kernels_open("auto")->name) < 0;
+        return puts(device_open("auto")->name) < 0;
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
     for (int i = 0; i < 2; i++) {
         if (argc > 1 && strcmp(argv[1], devices[i]) != 0)
             continue;
-        gpu = kernels_open(devices[i]);
-        cpu = kernels_open("cpu");
+        gpu = device_open(devices[i]);
+        cpu = device_open("cpu");
         failed += cmocka_run_group_tests_name(devices[i], tests, NULL, NULL);
         if (trains)
             failed += cmocka_run_group_tests_name("training", training, NULL, NULL);

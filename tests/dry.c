@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "catch.h"
+#include "device.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
@@ -298,7 +299,7 @@ int main(void)
     read_shapes();
     for (int i = 0; i < 2; i++) {
         harness_dry((size_t)(1e9 * published_number(published, "t4.memory")));
-        k = kernels_open(devices[i]);
+        k = device_open(devices[i]);
         failed += cmocka_run_group_tests_name(devices[i], tests, NULL, NULL);
     }
     plan_close(full);

@@ -9,6 +9,8 @@
 #include "catch.h"
 #include "check.h"
 #include "counted.h"
+#include "device.h"
+#include "drawn.h"
 #include "losses.h"
 #include "model.h"
 #include "optimizer.h"
@@ -457,6 +459,50 @@ static void test_frozen_encoder(void **unused)
     }
 }
 
+/* A model of DistilBERT's widths, without a head, with room for so many tokens. */
+static struct model *wide_model(enum learning learning, int tokens)
+{
+    struct shape shape = {.family = DISTILBERT, .layers = 2, .width = 768, .heads = 12, .inner = 3072,
+                          .vocabulary = 8, .positions = tokens, .tied = true};
+    struct parameters plan = parameters_plan(&shape, HEAD_NONE, 0);
+    float *values = calloc(plan.size, sizeof *values);
+    struct model *m = encoder_create(k, &shape, HEAD_NONE, 0, values, learning);
+    encoder_reserve(m, tokens, 1);
+    free(values);
+    parameters_free(&plan);
+    return m;
+}
+
+static void test_arena_as_drawn(void **unused)
+{
+    (void)unused;
+    enum { TOKENS = 64 };
+    const double unit = TOKENS * 768 * sizeof(float);
+    struct model *m = wide_model(LEARN_ALL, TOKENS), *teacher = wide_model(LEARN_NOTHING, TOKENS);
+    const struct layer *layer = m->layers, *one = teacher->layers;
+    const struct backward *b = &m->backward;
+    const char *places[] = {
+        (char *)layer->qkv, (char *)layer->logsum, (char *)layer->context, (char *)layer->attention.sum,
+        (char *)layer->middle, (char *)layer->wide, (char *)layer->outer.sum, (char *)layer->active,
+        (char *)layer[1].qkv};
+    double kept[8];
+    char line[64];
+    for (int i = 0; i < 8; i++)
+        kept[i] = (double)(places[i + 1] - places[i]) / unit;
+    assert_drawn_list("arena", "kept", kept, 8, 2);
+    assert_ptr_equal(one[0].qkv, one[1].qkv);
+    assert_ptr_equal(one->active, one->wide);
+    snprintf(line, sizeof line, "shared = %.2f", (double)((char *)one->outer.sum - (char *)one->qkv) / unit + 1);
+    assert_drawn("arena", line);
+    snprintf(line, sizeof line, "under_way = %.2f",
+             (double)((char *)b->wide - (char *)b->hidden) / unit + (double)m->shape.inner / m->shape.width);
+    assert_drawn("arena", line);
+    snprintf(line, sizeof line, "embedded = %.2f", (double)((char *)m->hidden[0] - (char *)m->embedded.sum) / unit);
+    assert_drawn("arena", line);
+    encoder_free(m);
+    encoder_free(teacher);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_padding),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_reservation),
+        cmocka_unit_test(test_arena_as_drawn),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_no_answers),
         cmocka_unit_test(test_dropout_keys),
         cmocka_unit_test(test_dropout_gradient),
@@ -472,6 +519,6 @@ int main(void)
         cmocka_unit_test(test_shares_add_up),
         cmocka_unit_test(test_frozen_encoder),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

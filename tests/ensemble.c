@@ -1,4 +1,5 @@
 /* The second distillation: what an ensemble of teachers says, and what a student makes of it. */
+#include "device.h"
 #include "ensemble.h"
 #include "fail.h"
 #include "losses.h"
@@ -247,6 +248,6 @@ int main(void)
         cmocka_unit_test(the_gradient_is_the_derived_one),
         cmocka_unit_test(a_teacher_must_be_there_and_know_the_task),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

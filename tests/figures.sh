@@ -11,7 +11,8 @@ draws() { # draws FIGURE: without a word
 }
 change() { awk -F '\t' -v OFS='\t' "$2" "$run/figures/$1.tsv" >"$folder/changed" && mv "$folder/changed" "$run/figures/$1.tsv"; }
 
-for figure in training scores confusion; do check "$figure is drawn" draws $figure; done
+for figure in training scores confusion stages; do check "$figure is drawn" draws $figure; done
+check "an arrow for each stage that takes a model of the core" same "$(wc -l <"$run/figures/needs.tsv")" "$(($(wc -l <"$run/figures/stages.tsv") - 1))"
 change scores '{ $3 = $4 = $5 = 0 } 1'
 check "all models score nothing" draws scores
 change scores '{ $3 = $4 = $5 = 56.3 } 1'

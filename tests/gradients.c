@@ -15,6 +15,7 @@
 #include "arrays.h"
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "elementary.h"
 #include "lanes.h"
 #include "relations.h"
@@ -170,7 +171,7 @@ static void absurd_sizes_are_refused(void **state)
 static void unknown_device_is_named(void **state)
 {
     (void)state;
-    EXPECT_FAIL(kernels_open("abacus"), "abacus: is not a device");
+    EXPECT_FAIL(device_open("abacus"), "abacus: is not a device");
 }
 
 /* ---- Linear maps ---- */
@@ -729,6 +730,85 @@ static void attention_is_right(void **state)
     attention_case(4, 128, 0.1, 5, (int[]){12, 17, 13, 1, 12}, (int[]){12, 17, 12, 1, 12});
 }
 
+/* ---- The numbers of chapters/11-encoder.md and 12-heads.md that are worked out by hand ---- */
+
+static void expect_numbers(const double *x, const double *right, size_t n, double tolerance)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs(x[i] - right[i]) <= tolerance))
+            fail_msg("element %zu is %.9g; worked out by hand it is %.9g", i, x[i], right[i]);
+}
+
+static void a_linear_map_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const double w[] = {1, 2, 3, 4}, x[] = {1, 2}, dy[] = {1, -1};
+    const double dw[] = {1, 2, -1, -2}, db[] = {1, -1}, dx[] = {-2, -2};
+    real *device_dx = reals(zeros(2), 2), *device_dy = reals(dy, 2);
+    float *device_dw = floats(zeros(4), 4), *device_db = floats(zeros(2), 2);
+    k->linear_input_gradient(device_dy, reals(w, 4), device_dx, 1, 2, 2, false);
+    k->linear_weight_gradient(reals(x, 2), device_dy, device_dw, device_db, 1, 2, 2, false);
+    expect_numbers(of_reals(device_dx, 2), dx, 2, 0);
+    expect_numbers(of_floats(device_dw, 4), dw, 4, 0);
+    expect_numbers(of_floats(device_db, 2), db, 2, 0);
+}
+
+static void a_norm_worked_out_by_hand(void **state)
+{
+    (void)state;
+    enum { ROWS = 2, WIDTH = 4, N = ROWS * WIDTH };
+    const double x[] = {1, 1, 3, 3, 2, 2, 6, 6}, dy[] = {1, 0, 0, 0, 1, 0, 0, 0};
+    const double right[] = {-1, -1, 1, 1, -1, -1, 1, 1}, dx[] = {0.5, -0.5, 0, 0, 0.25, -0.25, 0, 0};
+    const double ones[] = {1, 1, 1, 1}, d_gain[] = {-2, 0, 0, 0}, d_bias[] = {2, 0, 0, 0};
+    real *sum = reals(x, N), *gain = reals(ones, WIDTH), *y = reals(zeros(N), N), *d = reals(dy, N);
+    float *mean = floats(zeros(ROWS), ROWS), *deviation = floats(zeros(ROWS), ROWS);
+    struct norm_sums sums = {floats(zeros(WIDTH), WIDTH), floats(zeros(WIDTH), WIDTH), NULL, false};
+    struct dropout none = {0, 0};
+    k->norm(sum, NULL, none, gain, reals(zeros(WIDTH), WIDTH), y, mean, deviation, ROWS, WIDTH, 0);
+    expect_numbers(of_reals(y, N), right, N, 1e-6);
+    k->norm_gradient(d, sum, mean, deviation, gain, none, d, NULL, &sums, ROWS, WIDTH);
+    expect_numbers(of_reals(d, N), dx, N, 1e-6);
+    expect_numbers(of_floats(sums.gain, WIDTH), d_gain, WIDTH, 1e-6);
+    expect_numbers(of_floats(sums.bias, WIDTH), d_bias, WIDTH, 1e-6);
+}
+
+static void gelu_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const double u[] = {0, 1, -1, -0.75}, ones[] = {1, 1, 1, 1}, slope[] = {0.5, 1.083, -0.083, 0};
+    real *d = reals(ones, 4);
+    k->activate_gradient(GELU, reals(u, 4), d, d, NULL, 4, 1, false);
+    expect_numbers(of_reals(d, 4), slope, 3, 0.0005);
+    expect_numbers(of_reals(d, 4) + 3, slope + 3, 1, 0.005); /* it is lowest at -0.7518 */
+}
+
+static void attention_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const double log3 = log(3), ds = 3.0 / 16;
+    const double qkv[] = {1, log3, 1, 0, 0, 0}, dy[] = {1, 0}; /* q, k, v of either token */
+    const double right[] = {0.75, 0.5}, dqkv[] = {ds * log3, ds, 0.75, 0, -ds, 0.25};
+    const int offsets[] = {0, 2}, visible[] = {2};
+    struct attention a = {1, 1, 1, 2, integers(offsets, 2), integers(visible, 1), {0, 0}};
+    real *device_qkv = reals(qkv, 6), *y = reals(zeros(2), 2), *d = reals(zeros(6), 6);
+    float *logsum = floats(zeros(2), 2);
+    k->attention(&a, device_qkv, y, logsum);
+    expect_numbers(of_reals(y, 2), right, 2, 1e-6);
+    k->attention_gradient(&a, device_qkv, y, logsum, reals(dy, 2), d);
+    expect_numbers(of_reals(d, 6), dqkv, 6, 1e-6);
+}
+
+static void a_squared_loss_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const double x[] = {3, 4}, target[] = {5, 3.5}, loss[] = {4, 0.25}, dx[] = {-2, 0.5}, one = 1;
+    real *device_x = reals(x, 2);
+    float *row_loss = floats(zeros(2), 2);
+    k->squared_loss(device_x, floats(target, 2), 2, 0.5f, floats(&one, 1), row_loss);
+    expect_numbers(of_floats(row_loss, 2), loss, 2, 0);
+    expect_numbers(of_reals(device_x, 2), dx, 2, 0);
+}
+
 /* ---- Chosen rows ---- */
 
 struct gathered {
@@ -1181,6 +1261,8 @@ static void results_do_not_depend_on_threads(void **state)
     omp_set_num_threads(threads);
 }
 
+/* ---- The examples that the book works by hand: what it prints, to the digits that it prints. ---- */
+
 static int report_errors(void **state)
 {
     (void)state;
@@ -1221,6 +1303,11 @@ int main(void)
         TEST(double_functions_know_their_limits),
         TEST(lanes_are_folded_in_their_order),
         TEST(attention_is_right),
+        TEST(a_linear_map_worked_out_by_hand),
+        TEST(a_norm_worked_out_by_hand),
+        TEST(gelu_worked_out_by_hand),
+        TEST(attention_worked_out_by_hand),
+        TEST(a_squared_loss_worked_out_by_hand),
         TEST(rows_are_gathered_and_scattered),
         TEST(softmax_loss_is_right),
         TEST(first_of_equal_logits_is_the_guess),
@@ -1236,6 +1323,6 @@ int main(void)
         TEST(no_operation_hides_a_nan),
         TEST(results_do_not_depend_on_threads),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests_name("gradients", tests, NULL, report_errors);
 }

@@ -15,6 +15,9 @@ extern "C" {
 #include <cuda_runtime.h>
 #include <mma.h>
 
+extern "C" {
+#include "device.h"
+}
 #include "kernels.h"
 
 #include <cmath>
@@ -803,15 +806,15 @@ static void missing_gpus_are_named(void **)
         }
         harness::next_error = c.error;
         if (c.message)
-            EXPECT_FAIL(kernels_open("cuda"), c.message);
+            EXPECT_FAIL(device_open("cuda"), c.message);
     }
     harness::next_error = cudaErrorNoDevice;
-    assert_ptr_equal(kernels_open("auto"), kernels_open("cpu"));
+    assert_ptr_equal(device_open("auto"), device_open("cpu"));
 }
 
 static void lost_gpus_are_named(void **)
 {
-    const struct kernels *k = kernels_open("auto");
+    const struct kernels *k = device_open("auto");
     assert_string_equal(k->name, "CPU harness, fp16");
     harness::next_error = cudaErrorLaunchFailure;
     EXPECT_FAIL(k->wait(), "cuda: unspecified launch failure (cudaErrorLaunchFailure); the GPU is lost");

@@ -15,6 +15,24 @@ complain() {
 complain "prose keeps to 120 columns and code to 88" "$(awk '
     /^ ? ? ?(```|~~~)/ { code = !code } { gsub(/[\200-\277]/, "") }
     length > (code ? 88 : 120) && !/^\|/ && !/https?:/ { print FILENAME ":" FNR ": " length " columns" }' chapters/*.md)"
+# how finely the book is cut. A heading is no prose: it does not say why
+echo "# $(awk '
+    FNR == 1 { fence = ""; told = 0 }
+    fence != "" { # inside of a block: until a fence of its kind, at least as long, that stands alone
+        text = $0; gsub(/^ *| *$/, "", text)
+        if (text ~ "^" fence substr(fence, 1, 1) "*$") { fence = ""; if (named) print lines "\t" told; told = told && !named }
+        else if (first) { named = language && /^ *<<.*>>[+]?= *$/; first = lines = 0 }
+        else lines++
+        next }
+    match($0, /^ ? ? ?(```+|~~~+)/) {
+        fence = substr($0, RSTART, RLENGTH); language = /[`~] *[a-z]/; gsub(/ /, "", fence); first = 1; named = 0; next }
+    NF && !/^(#|:::)/ { told = 1 }
+    ' chapters/*.md | sort -n | awk -F '\t' '
+    { size[NR] = $1; untold += !$2 }
+    function at(part) { return size[int((NR - 1) * part + 0.5) + 1] }
+    END { printf "%d chunks of %d lines in the median, %d at the 90th percentile, %d at most; %d have no prose before them",
+        NR, at(0.5), at(0.9), size[NR], untold }')"
+
 complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh)"
 complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
 complain "no path of one machine" "$(grep -nE '/home/|/root/|/opt/|/work/' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh tests/*/*.py Makefile README.md | grep -v 'tests/lint.sh')"
@@ -26,6 +44,7 @@ complain "chapters are numbered from 01 on, as the weaver counts them" "$(awk '
     END { if (headings != files) print files " files, " headings " chapters" }' chapters/*.md)"
 complain "where a chapter is named, it is there" "$(grep -noE '[0-9][0-9]-[a-z-]+[.]md' README.md Makefile chapters/*.md tests/*.sh |
     while IFS=: read -r file line name; do [ -f "chapters/$name" ] || echo "$file:$line: $name"; done)"
+complain "links between chapters lead where they say" "$(lua5.4 tests/links.lua chapters/[0-9]*.md)"
 complain "no chapter is named by a number alone, and a link says the number of its file" "$(
     grep -nE '[Cc]hapters? [0-9]' README.md Makefile chapters/*.md tests/*.sh tests/*.c | grep -vE '[[][Cc]hapter [0-9]+]\('
     grep -noE '[[][Cc]hapter [0-9]+]\([^)]*' README.md chapters/*.md |

@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "losses.h"
 #include "relations.h"
 
@@ -156,6 +157,26 @@ static void test_labels(void **unused)
     assert_true(worst_sum <= 1e-5);
 }
 
+/* The book's example: three words, the second of them right. Then one step down the gradient. */
+static void test_labels_by_hand(void **unused)
+{
+    (void)unused;
+    const double sum = exp(2) + exp(1) + 1, expected[] = {exp(2) / sum, exp(1) / sum - 1, 1 / sum};
+    const double printed[] = {0.665, -0.755, 0.090}, lower[] = {1.335, 1.755, -0.090};
+    const struct softmax_loss loss = {.classes = 3, .stride = 3, .temperature = 1, .label_scale = 1};
+    float z[] = {2, 1, 0}, after[] = {2, 1, 0}, label_loss, soft_loss, hit;
+    softmax_row(loss, z, NULL, 1, &label_loss, &soft_loss, &hit);
+    assert_true(error(z, expected, 3) <= 1e-6 && hit == 0);
+    assert_true(fabs(label_loss - (log(sum) - 1)) <= 1e-6 && fabs(label_loss - 1.408) < 5e-4);
+    for (int c = 0; c < 3; c++) {
+        assert_true(fabs(z[c] - printed[c]) < 5e-4);
+        after[c] -= z[c];
+        assert_true(fabs(after[c] - lower[c]) < 5e-4);
+    }
+    softmax_row(loss, after, NULL, 1, &label_loss, &soft_loss, &hit);
+    assert_true(fabs(label_loss - 0.596) < 5e-4 && fabs(after[1] + 1 - 0.551) < 5e-4 && hit == 1);
+}
+
 static void test_soft_targets(void **unused)
 {
     (void)unused;
@@ -189,6 +210,31 @@ static void test_soft_targets(void **unused)
     check_report("check.kl.cases", "%.0f", cases);
     assert_true(worst <= 1e-5);
     assert_true(agreement == 0);
+}
+
+/* The book's example: a teacher of three words and a student that takes two of them for one; with a temperature and
+   without. */
+static void test_soft_targets_by_hand(void **unused)
+{
+    (void)unused;
+    const float teacher[] = {8, 4, 0};
+    const double printed[2][3] = {{-0.486, 0.477, 0.009}, {-0.797, 0.702, 0.095}}, printed_loss[] = {0.611, 1.397};
+    for (int i = 0; i < 2; i++) {
+        const double temperature = i + 1, e4 = exp(4 / temperature), e8 = exp(8 / temperature);
+        const double p_sum = 2 * e4 + 1, q_sum = e8 + e4 + 1, square = temperature * temperature;
+        const double p[] = {e4 / p_sum, e4 / p_sum, 1 / p_sum}, q[] = {e8 / q_sum, e4 / q_sum, 1 / q_sum};
+        float z[] = {4, 4, 0}, label_loss, soft_loss, hit;
+        softmax_row((struct softmax_loss){.classes = 3, .stride = 3, .temperature = (float)temperature,
+                                          .soft_scale = (float)square}, z, teacher, -100, &label_loss, &soft_loss, &hit);
+        double expected[3], divergence = 0;
+        for (int c = 0; c < 3; c++) {
+            expected[c] = temperature * (p[c] - q[c]);
+            divergence += q[c] * log(q[c] / p[c]);
+            assert_true(fabs(z[c] - printed[i][c]) < 5e-4);
+        }
+        assert_true(error(z, expected, 3) <= 1e-6 && fabs(soft_loss - divergence) <= 1e-6);
+        assert_true(fabs(square * (double)soft_loss - printed_loss[i]) < 5e-4);
+    }
 }
 
 /* At a high temperature T squared times the divergence is half the squared difference of the centred logits. */
@@ -293,6 +339,20 @@ static void test_cosine(void **unused)
     check_report("check.cosine.orthogonal", "%.1e", orthogonal);
     assert_true(worst <= 1e-5);
     assert_true(orthogonal <= 1e-5);
+}
+
+/* The book's example in the plane. The second student is half as long, the second teacher twice as long. */
+static void test_cosine_by_hand(void **unused)
+{
+    (void)unused;
+    const float s[] = {4, 3, 2, 1.5f}, t[] = {0, 2, 0, 4};
+    const double expected[] = {0.096, -0.128, 0.192, -0.256};
+    float g[] = {0, 0, 0, 0}, loss[2];
+    k->cosine_loss((const real *)s, (const real *)t, NULL, (real *)g, 2, 2, 1, &one, loss);
+    assert_true(error(g, expected, 4) <= 1e-6);
+    assert_true(fabsf(loss[0] - 0.4f) <= 1e-6f && fabsf(loss[1] - 0.4f) <= 1e-6f);
+    assert_true(fabsf(s[0] * g[0] + s[1] * g[1]) <= 1e-6f);
+    assert_true(fabsf(5 * hypotf(g[0], g[1]) - 0.8f) <= 1e-6f);
 }
 
 static void test_cosine_adds_and_weighs(void **unused)
@@ -602,11 +662,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_labels_by_hand),
         cmocka_unit_test(test_soft_targets),
+        cmocka_unit_test(test_soft_targets_by_hand),
         cmocka_unit_test(test_hot_soft_targets),
         cmocka_unit_test(test_both_losses_at_once),
         cmocka_unit_test(test_hits),
         cmocka_unit_test(test_cosine),
+        cmocka_unit_test(test_cosine_by_hand),
         cmocka_unit_test(test_cosine_adds_and_weighs),
         cmocka_unit_test(test_relations),
         cmocka_unit_test(test_relations_by_hand),
@@ -618,6 +681,6 @@ int main(void)
         cmocka_unit_test(test_batch_without_labels),
         cmocka_unit_test(test_teacher_must_fit),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

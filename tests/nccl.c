@@ -1,4 +1,5 @@
 /* The sum over ranks on GPUs: the harness runs the kernel, and a stand-in carries what NCCL would (tests/cuda/nccl.h). */
+#include "device.h"
 #include "kernels.h"
 #include "mesh.h"
 #include "model.h"
@@ -18,7 +19,7 @@ static const size_t sizes[] = {0, 1, 16, 17, 1000, 5003, RANKS_BLOCK + 77};
 static void sum_all(void *unused)
 {
     (void)unused;
-    const struct kernels *k = kernels_open("cuda-fp32");
+    const struct kernels *k = device_open("cuda-fp32");
     int count = ranks_count();
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         size_t n = sizes[s];
@@ -46,7 +47,7 @@ static void sums_are_in_the_order_of_the_ranks(void **state)
 /* One rank's gradient overflows in the second of three steps: all leave it out, halve their scale, and go on alike. */
 static void step_all(void *all)
 {
-    const struct kernels *k = kernels_open("cuda");
+    const struct kernels *k = device_open("cuda");
     struct model *m = encoder_open(k, "tests/fixtures/distilbert-tiny", HEAD_MLM, 0, LEARN_ALL);
     struct optimizer_settings settings = {.rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-6f, .clip = 3,
                                           .steps = 3};
@@ -83,14 +84,14 @@ static void refuse_one_gpu(void *unused)
 {
     (void)unused;
     mesh_wire.places = 2; /* on this machine, which has one */
-    EXPECT_FAIL(kernels_open("cuda"), "cuda: expected a GPU for each of 2 ranks on this machine, found 1");
+    EXPECT_FAIL(device_open("cuda"), "cuda: expected a GPU for each of 2 ranks on this machine, found 1");
 }
 
 static void refuse_without_nccl(void *unused)
 {
     (void)unused;
     setenv("NCCL_HOSTILE", "missing", 1);
-    EXPECT_FAIL(kernels_open("cuda"), "ranks on GPUs need NCCL");
+    EXPECT_FAIL(device_open("cuda"), "ranks on GPUs need NCCL");
 }
 
 static void what_is_missing_is_named(void **state)

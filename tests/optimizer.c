@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "optimizer.h"
 
 #include <math.h>
@@ -100,6 +101,39 @@ static void test_formulas(void **unused)
     free(v);
 }
 
+/* The book's example: one weight and one bias that have a gradient, over two steps that clip. */
+static void test_by_hand(void **unused)
+{
+    (void)unused;
+    const struct optimizer_settings two = {.rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-12f,
+                                           .decay = 0.1f, .clip = 1, .steps = 2};
+    const double expected[][2] = {{0.989, -2.01}, {0.999 * 0.989 + 0.01 * 0.006 / 0.19 / 0.6, -2.02}};
+    struct model *model = open_model();
+    struct optimizer *optimizer = optimizer_create(model, &two);
+    size_t n = model->parameters.size, bias = model->parameters.decayed;
+    float *values = calloc(n, sizeof *values), *gradient = calloc(n, sizeof *gradient);
+    values[0] = 1;
+    values[bias] = -2;
+    encoder_upload(model, values);
+    for (int step = 0; step < 2; step++) {
+        gradient[0] = step == 0 ? 3 : -3;
+        gradient[bias] = 4;
+        for (int i = 0; i < model->parameters.count; i++)
+            model->filling[i] = BEGUN;
+        k->upload(model->gradient, gradient, n * sizeof *gradient);
+        optimizer_step(optimizer, step);
+        encoder_download(model, values);
+        assert_true(fabs(values[0] - expected[step][0]) <= 5e-7 && fabs(values[bias] - expected[step][1]) <= 5e-7);
+    }
+    assert_true(fabs(values[0] - 0.98854) < 5e-6);
+    for (size_t i = 1; i < n; i++)
+        assert_true(i == bias || values[i] == 0);
+    free(values);
+    free(gradient);
+    optimizer_free(optimizer);
+    encoder_free(model);
+}
+
 static void test_pause(void **unused)
 {
     (void)unused;
@@ -155,9 +189,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_formulas),
+        cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_refusals),
     };
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

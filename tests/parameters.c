@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "catch.h"
+#include "drawn.h"
 #include "parameters.h"
 
 static const struct shape base = {
@@ -90,6 +91,32 @@ static void arrays_do_not_overlap(void **state)
         }
 }
 
+/* From one array to another, both included or not, as the vector has them. */
+static double between(const struct parameters *p, enum part from, int layer, enum part to, int next)
+{
+    return (double)(parameters_offset(p, to, next) - parameters_offset(p, from, layer));
+}
+
+static void the_vector_is_drawn_to_scale(void **state)
+{
+    (void)state;
+    struct shape student = distilled(base);
+    struct parameters p = parameters_plan(&student, HEAD_MLM, 0);
+    size_t transform = parameters_offset(&p, TRANSFORM_WEIGHT, 0), bias = parameters_offset(&p, TRANSFORM_BIAS, 0);
+    double inner = between(&p, INNER_WEIGHT, 0, OUTER_WEIGHT, 0);
+    assert_drawn_list("vector", "large", (double[]){between(&p, WORD_TABLE, 0, POSITION_TABLE, 0),
+        between(&p, POSITION_TABLE, 0, QUERY_WEIGHT, 0), between(&p, QUERY_WEIGHT, 0, QUERY_WEIGHT, 1),
+        (double)(p.decayed - transform)}, 4, 0);
+    assert_drawn_list("vector", "matrix", (double[]){between(&p, QUERY_WEIGHT, 0, KEY_WEIGHT, 0),
+        between(&p, KEY_WEIGHT, 0, VALUE_WEIGHT, 0), between(&p, VALUE_WEIGHT, 0, ATTENTION_WEIGHT, 0),
+        between(&p, ATTENTION_WEIGHT, 0, INNER_WEIGHT, 0), inner, between(&p, OUTER_WEIGHT, 0, QUERY_WEIGHT, 1)}, 6, 0);
+    assert_drawn_list("vector", "small", (double[]){between(&p, EMBEDDING_NORM_GAIN, 0, QUERY_BIAS, 0),
+        between(&p, QUERY_BIAS, 0, QUERY_BIAS, 1), (double)(p.size - bias)}, 3, 0);
+    assert_drawn("vector", "LAYERS = 6");
+    assert_int_equal(parameters_offset(&p, EMBEDDING_NORM_GAIN, 0), p.decayed);
+    parameters_free(&p);
+}
+
 static void names_are_those_of_hugging_face(void **state)
 {
     (void)state;
@@ -117,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_those_of_transformers),
         cmocka_unit_test(arrays_do_not_overlap),
+        cmocka_unit_test(the_vector_is_drawn_to_scale),
         cmocka_unit_test(names_are_those_of_hugging_face),
     };
     return cmocka_run_group_tests_name("parameters", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "folder.h"
 #include "losses.h"
 #include "optimizer.h"
@@ -211,7 +212,7 @@ static void check_head(const char *name, const char *kind, enum head head, int p
     float *logits = floats(file, "logits", &n), *loss = floats(file, "loss", &(size_t){0});
     struct batch *batch = open_batch(file, pad);
     int classes = head == HEAD_CLASSIFIER ? (int)n / batch->sequences : 0;
-    struct model *m = encoder_open(kernels_open("cpu"), model, head, classes, LEARN_ALL);
+    struct model *m = encoder_open(device_open("cpu"), model, head, classes, LEARN_ALL);
     m->shape.dropout = m->shape.attention_dropout = m->shape.classifier_dropout = m->shape.span_dropout = 0;
     float *predicted = calloc(n + 2 * (size_t)batch->tokens, sizeof *predicted);
     (head == HEAD_SPAN ? span_predict : classification_predict)(m, batch, predicted);
@@ -269,7 +270,7 @@ static void test_heads(void **unused)
 static void test_steps(void **unused)
 {
     (void)unused;
-    const struct kernels *k = kernels_open("cpu");
+    const struct kernels *k = device_open("cpu");
     struct safetensors *file = safetensors_open(PARITY "steps.safetensors");
     size_t n, sequences, steps;
     int *ids = integers(file, "ids", &n), *labels = integers(file, "labels", &n);

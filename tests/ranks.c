@@ -1,4 +1,5 @@
 /* Several ranks: the order of their sums, the cut of their batches, and trainings of two ranks against those of one. */
+#include "device.h"
 #include "fail.h"
 #include "file.h"
 #include "kernels.h"

@@ -198,7 +198,7 @@ check "where one of the three does not count, the others are compared with nothi
     "On CoLA and IMDb our student keeps" "No other task counts: the teacher is not above a constant answer on MRPC." "means over other tasks" \
     "It keeps more on"
 check "all at chance on Toyland" says all-chance "is not defined: the teacher is not above a constant answer on toy CoLA, toy MRPC and toy IMDb."
-check "further tasks stand apart" says beyond "as it was published, from which the course project’s code set out, keeps" "The other tasks of GLUE (table 1) are not" "On CoLA, MRPC and IMDb our student" \
+check "further tasks stand apart" says beyond "as it was published, from which the course project’s code set out, keeps" "The other tasks of GLUE (table 2) are not" "On CoLA, MRPC and IMDb our student" \
     "not distinguishable from the course project’s"
 check "one toy task" says toy-one "On toy MRPC our student keeps" "By the mean score (in brackets, its change), worse than the student is “no soft targets”"
 check "without benchmark and curves" says bare "The size and the speed of the student were not measured." "kept no curve of the student’s training"

@@ -462,7 +462,8 @@ static void students_differ_in_one_thing(void **state)
                                teacher = {.layers = 4};
     const struct planned_model replaces = {.student = true, .replaces = true, .layers = 2, .layer = {0, 1}};
     struct planned_model no_kl = first, random = first, untaught = first, last = first, more = first, related = first,
-                         rate = first, both = first, twice = {.student = true, .from = &first}, released = first;
+                         rate = first, both = first, twice = {.student = true, .from = &first, .hears = true},
+                         longer = {.student = true, .from = &first}, released = first;
     no_kl.losses.kl = 0;
     random.initial = INITIAL_RANDOM;
     untaught.recipe.epochs = 0;
@@ -479,7 +480,7 @@ static void students_differ_in_one_thing(void **state)
         enum difference difference;
     } cases[] = {{&first, NO_DIFFERENCE}, {&teacher, NO_DIFFERENCE}, {NULL, NO_DIFFERENCE}, {&no_kl, A_PART},
                  {&random, A_PART}, {&untaught, A_PART}, {&last, OTHER_LAYERS}, {&more, OTHER_LAYERS},
-                 {&related, ANOTHER_RECIPE}, {&rate, ANOTHER_RECIPE}, {&both, A_PART}, {&twice, FINE_TUNED_TEACHERS},
+                 {&related, ANOTHER_RECIPE}, {&rate, ANOTHER_RECIPE}, {&both, A_PART}, {&twice, FINE_TUNED_TEACHERS}, {&longer, ANOTHER_RECIPE},
                  {&released, ANOTHER_ORIGIN}, {&replaces, ANOTHER_RECIPE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(difference_of(cases[i].model, &first), cases[i].difference);

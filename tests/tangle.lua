@@ -38,7 +38,7 @@ end
 
 local function comment(language, text)
   if language == "json" then return nil end
-  if language == "c" or language == "cuda" then return "/* " .. text .. " */" end
+  if ({c = 1, cuda = 1, css = 1, js = 1})[language] then return "/* " .. text .. " */" end
   if language == "lua" then return "-- " .. text end
   if language == "tex" then return "% " .. text end
   return "# " .. text

@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "check.h"
 #include "counted.h"
+#include "device.h"
 #include "fail.h"
 #include "losses.h"
 #include "model.h"
@@ -317,6 +318,26 @@ static void routes_add_up_in_a_step(void **state)
     close_pair(&p);
 }
 
+/* The book's example: four layers, two, and eight steps. */
+static void rates_and_routes_are_those_of_the_book(void **state)
+{
+    (void)state;
+    const double expected[] = {0.25, 0.4375, 0.625, 0.8125, 1, 1, 1, 1};
+    struct pair p = open_pair(k, &kinds[0]);
+    const struct stop last[] = {{p.teacher, 0}, {p.teacher, 1}, {p.student, 1}};
+    const struct stop first[] = {{p.student, 0}, {p.teacher, 2}, {p.teacher, 3}};
+    for (int s = 0; s < 8; s++)
+        assert_true(theseus_rate(&how, s, 8) == expected[s]);
+    for (int route = 0; route < 2; route++) {
+        const struct stop *stops = route == 0 ? last : first;
+        theseus_send(p.theseus, (bool[STUDENT]){route == 1, route == 0});
+        assert_int_equal(p.student->depth, 3);
+        for (int i = 0; i < 3; i++)
+            assert_true(p.student->route[i].model == stops[i].model && p.student->route[i].layer == stops[i].layer);
+    }
+    close_pair(&p);
+}
+
 static void the_rate_rises_in_a_line(void **state)
 {
     (void)state;
@@ -430,13 +451,14 @@ static void it_begins_as_its_teacher(void **state)
 
 int main(void)
 {
-    k = kernels_open("cpu");
+    k = device_open("cpu");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_route_is_the_model_of_its_layers),
         cmocka_unit_test(in_the_end_it_stands_alone),
         cmocka_unit_test(the_gradient_is_the_slope),
         cmocka_unit_test(only_layers_move),
         cmocka_unit_test(routes_add_up_in_a_step),
+        cmocka_unit_test(rates_and_routes_are_those_of_the_book),
         cmocka_unit_test(the_rate_rises_in_a_line),
         cmocka_unit_test(coins_fall_by_seed_and_batch),
         cmocka_unit_test(what_is_reserved_is_what_it_takes),

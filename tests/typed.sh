@@ -65,18 +65,18 @@ grep -oh '{{check\.[^}]*}}' chapters/*.md | sed 's/[{}]//g; s/$/\t0/' | sort -u 
 build/whole results --profile $run/made-up.settings --run $run --checks checks.tsv >/dev/null
 title='It costs $5 & 50 % of "all" \ #1_{2}' author="O'Neil \$HOME \`touch bad\` <i>" course='$(touch bad) *not bold*'
 print() {
-    make -s "$run/report.$1" BUILD=build PROFILE=$run/made-up.settings CHECKED= CHAPTERS="$book" DRAWN= TITLE="$title" AUTHOR="$author" \
+    make -s "$run/$1" BUILD=build PROFILE=$run/made-up.settings CHECKED= CHAPTERS="$book" DRAWN= TITLE="$title" AUTHOR="$author" \
         COURSE="$course"
 }
-check "a title with everything in it is printed" print pdf
+check "a title with everything in it is printed" print report.pdf
 pdftotext $run/report.pdf - | head -n 3 >page
 check "the title as it is" same "$(sed -n 1p page)" "$title"
 check "the author, by whichever apostrophe the font has" same "$(sed -n "2{s/’/'/g;p}" page)" "O'Neil \$HOME ‘touch bad‘ <i>"
 check "the course" same "$(sed -n 3p page)" "$course"
 pdfinfo $run/report.pdf >info
 check "what the file says of itself" same "$(sed -n 's/^\(Title\|Author\): *//p' info)" "$(printf '%s\n' "$title" "$author")"
-check "it is on the page of the browser" print html
-heading() { sed -n "s/.*<$1>\(.*\)<\/[a-z0-9]*>.*/\1/p" $run/report.html | sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&#39;/'"'"'/g; s/&amp;/\&/g'; }
+check "it is on the page of the browser" print html/index.html
+heading() { sed -n "s/.*<$1>\(.*\)<\/[a-z0-9]*>.*/\1/p" $run/html/index.html | sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&#39;/'"'"'/g; s/&amp;/\&/g'; }
 check "in the window's title" same "$(heading title)" "$title"
 check "at the head of the text" same "$(heading 'h1 class="title"')" "$title"
 check "with the author" same "$(heading 'p class="author"')" "$author"

@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "check.h"
+#include "device.h"
 #include "estimate.h"
 #include "fail.h"
 #include "losses.h"

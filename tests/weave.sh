@@ -56,7 +56,8 @@ for house in one two/deeper; do
     "$root/${BUILD:-build}/distil" results --profile $run/made-up.settings --run $run --checks checks.tsv >/dev/null
     "$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled chapters/*.md
     AUTHOR='A. & B.' make -s BUILD=build PROFILE=$run/made-up.settings CHECKED= $run/summary.pdf >said 2>&1
-    cases='weave/parts/1.md weave/chunk-and-use/1.md weave/long-line/1.md weave/characters/1.md weave/table-by-hand/1.md'
+    printf '\n| a | b |\n|---|---|\n| 1 | 2 |\n' >weave/unnumbered.md
+    cases='weave/parts/1.md weave/unnumbered.md weave/chunk-and-use/1.md weave/long-line/1.md weave/characters/1.md weave/table-by-hand/1.md'
     cat chapters/references.bib >>weave/references.bib
     cp weave/references.bib chapters/
     "$root/${BUILD:-build}/tangle" --xref build/xref.json -o tangled $cases
@@ -100,7 +101,7 @@ make -s BUILD=build PROFILE=$every/made-up-every.settings RUN=$every CHECKED= $e
 cd "$root" || exit 1
 for summary in "$one/summary.pdf" "$folder/one/$all/summary.pdf" "$folder/one/$every/summary.pdf"; do
     pdftotext -layout -l 5 "$summary" "$folder/pages"
-    for table in 'Table 1: The paper’s table 1' 'Table 2: The paper’s table 2' 'Table 3: The paper’s table 3'; do
+    for table in 'Table 2: The paper’s table 1' 'Table 3: The paper’s table 2' 'Table 4: The paper’s table 3'; do
         check "$(basename "$(dirname "$summary")"): $table is within five pages" grep -q "$table" "$folder/pages"
     done
     check "and there are at most six" test "$(pdfinfo "$summary" | awk '/^Pages/ { print $2 }')" -le 6
@@ -117,5 +118,6 @@ check "a PDF tells no date" same "$(pdfinfo "$one/report.pdf" | grep Date)" ""
 check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo "$one/summary.pdf" >"$folder/info"; echo "$folder/info")"
 pdftotext -layout "$one/report.pdf" "$folder/text"
 check "a caption tells where its chunk is used" grep -q 'Weigh the anchor.*used on page 3' "$folder/text"
+check "a table without a caption takes no number" grep -q 'Table 2: By hand, no source' "$folder/text"
 check "no reference is left open" same "$(grep -n '??' "$folder/text")" ""
 exit $failed

@@ -1,5 +1,6 @@
 /* Prints a sum of the bits of each elementary function over a grid, and of each kernel that is made of them, on numbers
    that depend on nothing. tests/bits.sh builds it in many ways and compares what they print. */
+#include "device.h"
 #include "elementary.h"
 #include "fail.h"
 #include "kernels.h"

@@ -1,9 +1,10 @@
 /* Tangled from chapters/10-kernels.md; edit there. */
-#include "kernels.h"
+#include "device.h"
 #include "fail.h"
 
 #include <string.h>
 
+/* Do without CUDA */
 __attribute__((weak)) bool kernels_cuda_found(void)
 {
     return false;
@@ -15,7 +16,7 @@ __attribute__((weak)) const struct kernels *kernels_cuda(bool fp16)
          "this program was built without CUDA, for there was no nvcc");
 }
 
-const struct kernels *kernels_open(const char *device)
+const struct kernels *device_open(const char *device)
 {
     bool automatic = !strcmp(device, "auto");
     if (!strcmp(device, "cpu") || (automatic && !kernels_cuda_found()))
