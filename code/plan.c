@@ -82,6 +82,7 @@ static const struct field toyland_fields[] = {
 };
 static const struct group run_group = GROUP(run_fields),
                           toyland_group = GROUP(toyland_fields);
+
 static const struct field source_fields[] = {
     {"title", IDLE_TEXT, 0, NULL, true},
     {"source", TEXT, IN(source), NULL, true},
@@ -229,6 +230,7 @@ static void each_name(const struct settings *s, const char *sections, const char
     for (const char *at = list ? list->value : ""; *at;) {
         size_t length = strcspn(at, " ");
         char *name = text_format("%.*s", (int)length, at);
+        /* Refuse a name that is no plain word */
         for (const char *c = name; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("-_", *c)) {
                 char *where = settings_where(list);
@@ -253,6 +255,7 @@ static void add_to_corpus(void *context, const char *name)
     const struct text_listing *listing = context;
     struct corpus_settings *corpus = listing->corpus;
     const struct task *task = task_find(name);
+    /* Refuse a task that is no text of its own */
     bool fits = !task->of && corpus->task_count < MOST_TEXTS;
     for (int i = 0; i < corpus->task_count; i++)
         fits &= corpus->tasks[i].task != task;
@@ -299,6 +302,7 @@ static const struct kind {
     {"teacher", {&source_group, &scratch_group, &recipe_group, &pad_group,
                  &text_group}},
     {"head", {&recipe_group, &pad_group, &text_group}},
+    /* List what a student's section and a task's may hold */
     {"distill", {&student_group, &layer_group, &title_group, &folder_group,
                  &relation_group, &recipe_group, &pad_group, &text_group}},
     {"finetune", {&list_group, &task_group, &held_group, &stride_group,
@@ -362,6 +366,7 @@ static void read_teacher(struct plan *plan)
         read_group(s, "teacher", scratch_group, plan);
     read_texts(s, plan->scratch ? "teacher" : "head", &plan->recipe, &plan->corpus);
 }
+
 static void read_student(const struct plan *plan, const char *name,
                          struct planned_model *model)
 {
@@ -374,9 +379,11 @@ static void read_student(const struct plan *plan, const char *name,
         read_group(s, sections, relation_group, model);
     model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
     read_texts(s, sections, &model->recipe, &model->corpus);
+    /* Note whether its texts are its own */
     model->own_texts = settings_find(s, name, "train")
                        || settings_find(s, name, "validation")
                        || settings_find(s, name, "tasks");
+    /* Read the seeds of its distillations */
     model->seeds = settings_find(s, sections, "seeds")
                        ? settings_list(s, sections, "seeds", model->seed, MOST_SEEDS)
                        : 0;
@@ -394,6 +401,7 @@ static void read_replacing(const struct plan *plan, const char *name,
     model->replaces = true;
     model->layers = settings_list(s, sections, "layers", model->layer, MAX_PAIRS);
     read_group(s, name, replacing_group, model);
+    /* Refuse a student that cannot replace layers */
     if (!(r->rate >= 0 && r->rate <= 1 && r->share >= 0 && r->share <= 1))
         fail(name, "expected replacing-rate and replacing-share from 0 to 1, found %g "
              "and %g", r->rate, r->share);
@@ -415,11 +423,13 @@ static void add_model(struct plan *plan, const char *name)
     model->title = title ? title->value : name;
     if (!model->student)
         return;
+    /* Read the tier of a student */
     char *sections = text_format("%s distill", name);
     if (settings_find(s, sections, "tier"))
         model->tier = (enum tier)settings_choice(
             s, sections, "tier", "core seeds students ablations glue squad extended");
     free(sections);
+    /* Read what a student is made with */
     if (settings_find(s, name, "replacing-rate"))
         read_replacing(plan, name, model);
     else if (!settings_find(s, name, "from"))
@@ -434,6 +444,7 @@ static void join_models(struct plan *plan)
         if (!from)
             continue;
         model->from = plan_model(plan, from->value);
+        /* Refuse to begin as what is not distilled once */
         if (!model->from || !model->from->student || model->from->recipe.batch == 0) {
             char *where = settings_where(from);
             fail(where, "[%s] from: expected a student that is distilled once, found "
@@ -478,6 +489,7 @@ static void add_to_task(void *context, const char *name)
              "with a title for each, found none for \"%s\"", task->task->name, name);
     if (plan_asks(task, model))
         return;
+    /* Put the model in its place by rank */
     int at = task->model_count++;
     for (; at > 0 && task->models[at - 1]->rank > model->rank; at--) {
         task->models[at] = task->models[at - 1];
@@ -509,16 +521,19 @@ static void add_task(void *context, const char *name)
 {
     struct plan *plan = context;
     const struct settings *s = plan->settings;
+    /* Make room for one more task */
     size_t room = (size_t)(plan->task_count + 1) * sizeof *plan->tasks;
     plan->tasks = realloc(plan->tasks, room);
     if (!plan->tasks)
         fail(name, "is one task too many for memory");
     struct planned_task *task = &plan->tasks[plan->task_count++];
     *task = (struct planned_task){.task = task_find(name)};
+    /* Refuse a task without a training set */
     if (task->task->of)
         fail(settings_path(s), "[finetune] tasks: %s has no training set; it is "
              "predicted along with %s", name, task->task->of);
     char *sections = text_format("%s finetune", name);
+    /* Read how a task is trained and examined */
     read_group(s, sections, task_group, task);
     read_group(s, sections, held_group, task);
     if (task->task->answer == A_SPAN)
@@ -641,6 +656,7 @@ struct teaching plan_teaching(const struct plan *plan, const struct planned_task
     read_group(plan->settings, sections, teacher_group, &teaching);
     if (teaching.teachers)
         read_group(plan->settings, sections, teaching_group, &teaching);
+    /* Refuse what cannot be heard */
     if (teaching.teachers
         && !(teaching.soft >= 0 && teaching.soft <= 1 && teaching.temperature > 0))
         fail(model, "expected soft from 0 to 1 and temperature above 0");
@@ -750,6 +766,7 @@ static void add_finetuning(struct plan *plan, const struct planned_task *task, i
                   .name = text_format("finetune-%s-%s-%d", task->task->name,
                                       model->name, seed),
                   .distillation = d, .tier = place ? later(tier, TIER_SEEDS) : tier});
+    /* Say which stages a fine-tuning needs */
     int heard = plan_teaching(plan, task, model->name).teachers;
     plan_recipe(plan, task, model->name);
     check_teachers(plan, task, model, heard ? heard : model->replaces);
@@ -798,6 +815,7 @@ static void order_stages(struct plan *plan)
                 places[i] = at;
                 sorted[at++] = plan->stages[i];
             }
+    /* Number what they need anew */
     for (int i = 0; i < at; i++)
         for (int n = 0; n < sorted[i].need_count; n++)
             sorted[i].needs[n] = places[sorted[i].needs[n]];
@@ -915,6 +933,7 @@ static void go_through_task(const struct plan *plan, const struct planned_task *
     const struct planned_model *planned = plan_model(plan, model);
     if (task->task->answer == A_SPAN)
         go_through(s, sections, stride_group, use, context);
+    /* Go through what the model has of its own */
     go_through(s, is_undistilled(planned) ? heard : sections, recipe_group, use,
                context);
     if (planned && planned->replaces)

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+/* State how a model is trained */
 /* How a model is trained. */
 struct recipe {
     double epochs;
@@ -56,15 +57,14 @@ struct replacing {
     double share; /* of the steps, after which it is 1 */
 };
 
-/* The teacher or a student. A student that is distilled twice begins as another one,
-   `from`, and has no recipe of its own; nor has one that replaces the layers of
-   fine-tuned teachers, which is not distilled at all. */
+/* The teacher or a student. */
 struct planned_model {
     const char *name, *title;        /* "student-random", "student, random start" */
     int rank;                        /* its place in tables, from 0 */
     enum tier tier;
     bool student;
     bool asked;                      /* some task is fine-tuned from it */
+    /* Say as what a student begins */
     const struct planned_model *from; /* NULL: none */
     bool hears;                      /* teachers of its tasks, being from another */
     bool replaces;                   /* layers of a fine-tuned teacher, in this way: */
@@ -72,6 +72,7 @@ struct planned_model {
     enum initial initial;
     const char *folder;              /* of INITIAL_FOLDER, below the data folder */
     int layers, layer[MAX_PAIRS];    /* the teacher's that it takes over, from 0 */
+    /* Say from what a student learns */
     struct loss_settings losses;     /* but its pairs of layers */
     bool copied_layers;              /* the cosine compares each with its origin */
     struct recipe recipe;
@@ -121,6 +122,7 @@ struct planned_stage {
 /* State what a plan is */
 struct plan {
     struct settings *settings;           /* owned */
+    /* Hold the settings of the run */
     int jobs;                            /* stages side by side */
     double checkpoint, weave;            /* seconds between two; 0: none */
     const char *device;
@@ -128,6 +130,7 @@ struct plan {
     bool toyland, extended;
     uint64_t seed;                       /* of the teacher and its corpus */
     int paragraphs, train, dev;          /* of Toyland */
+    /* Hold what the teacher is made from */
     const char *source, *vocabulary;     /* of the teacher */
     bool scratch;                        /* it is trained from scratch: */
     struct shape shape;                  /* all but the number of pieces */
