@@ -26,6 +26,7 @@ static double time_products(const struct kernels *k, int rows, int width, int in
     real *x = k->allocate((size_t)rows * (size_t)width * k->real_size);
     real *w = k->allocate((size_t)width * (size_t)inner * k->real_size);
     real *y = k->allocate((size_t)rows * (size_t)inner * k->real_size);
+    /* Time products for a moment */
     double best = INFINITY, first = omp_get_wtime(), began = first;
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
@@ -53,6 +54,7 @@ static struct machine describe(const struct kernels *k, const struct shape *shap
                                 .gemm = rate, .other = rate / 8, .bandwidth = 8e9,
                                 .launch = 2e-6};
     }
+    /* Describe the T4 that is not here */
     static const char path[] = "chapters/published.json";
     json_error_t error;
     json_t *figures = json_load_file(path, 0, &error);
@@ -71,6 +73,7 @@ static double tokens_of(const struct stage *stage, const char *words, long limit
     double bytes = 0;
     for (const char *word = words; *word; word += strspn(word, " |")) {
         size_t length = strcspn(word, " |");
+        /* Add the bytes of the files that a word stands for */
         char *pattern = text_format("%s/%.*s", stage->data, (int)length, word);
         glob_t files = {0};
         struct stat status;
@@ -148,11 +151,13 @@ static struct text_load train_load(const struct stage *stage,
     double tokens[MOST_TEXTS + 1], all = 0, sequences = 0;
     int length[MOST_TEXTS + 1], count = 0;
     bool alone = corpus->task_count == 0;
+    /* Count the tokens of the files */
     if (*corpus->train || alone) {
         length[0] = (corpus->length * 6 + 9) / 10;
         tokens[count++] =
             tokens_of(stage, corpus->train, alone ? corpus->train_tokens : 0);
     }
+    /* Count the tokens of the tasks */
     for (int i = 0; i < corpus->task_count; i++) {
         const struct task_text *text = &corpus->tasks[i];
         double rows = rows_of(stage->plan, text->task, text->held_back);
@@ -169,8 +174,7 @@ static struct text_load train_load(const struct stage *stage,
 }
 
 /* Imagine one step of each kind */
-/* A batch of rows of one length, with every seventh word hidden, which is about as many
-   as are. */
+/* A batch of rows of one length. */
 static struct batch *imagined_batch(int rows, int length)
 {
     struct batch *batch = batch_create(rows * length, rows);
@@ -195,6 +199,7 @@ static double counted_seconds(void)
     return seconds;
 }
 
+
 static void answer(struct model *model, const struct batch *batch)
 {
     (model->head == HEAD_SPAN ? span_step : classification_step)(model, batch, 0, 1,
@@ -208,6 +213,7 @@ static double imagine_step(struct model *model, struct model *master,
     struct optimizer *optimizer = optimizer_create(model, &any_rate);
     struct batch *batch = imagined_batch(rows, length);
     watch_clear();
+    /* Take the step that the model is made for */
     if (losses)
         distillation_step(model, master, batch, losses, 0, 1, NULL);
     else if (model->head == HEAD_MLM)
@@ -234,6 +240,7 @@ static double imagine_replacing(struct model *student, struct model *teacher,
     struct optimizer *optimizer = optimizer_create(student, &any_rate);
     struct batch *batch = imagined_batch(rows, length);
     watch_clear();
+    /* Take steps from the first to the last */
     for (int step = 0; step < STEPS; step++) {
         theseus_draw(theseus, step);
         answer(student, batch);
@@ -350,12 +357,14 @@ double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
     c.k = watch_open(NULL, &machine);
     for (int i = 0; i < plan->stage_count; i++) {
         const struct planned_stage *s = &plan->stages[i];
+        /* Take the seconds of a stage like it */
         for (int j = 0; j < i && counted[i] == 0; j++) {
             const struct planned_stage *other = &plan->stages[j];
             if (other->kind == s->kind && other->model == s->model
                 && other->task == s->task)
                 counted[i] = counted[j];
         }
+        /* Count the stage if there is none */
         if (counted[i] == 0)
             counted[i] = s->kind == PRETRAIN  ? count_teacher(&c)
                          : s->kind == DISTILL ? count_student(&c, s->model)
@@ -387,11 +396,13 @@ struct forecast forecast_left(const struct forecast_row *rows, int count,
 {
     struct forecast f = {0};
     double took[4] = {0}, expected[4] = {0}; /* of each kind, and of all */
+    /* Learn the pace of each kind of stage */
     for (int i = 0; i < count; i++)
         if (rows[i].taken >= 0) {
             took[rows[i].kind] += rows[i].taken, took[3] += rows[i].taken;
             expected[rows[i].kind] += rows[i].counted, expected[3] += rows[i].counted;
         }
+    /* Add up what there is and what is left */
     for (int i = 0; i < count; i++) {
         if (rows[i].tier < from || rows[i].tier > until)
             continue;
@@ -461,6 +472,7 @@ int left_main(int argc, char **argv)
     struct forecast_row *rows =
         grid ? read_rows(grid, stage.run, stage.keys, &jobs) : NULL;
     for (int i = 0; grid && i < grid->rows; i++)
+        /* Say where the run stands at a stage */
         if (!strcmp(rows[i].name, stage.name)) {
             struct forecast f = forecast_left(rows, grid->rows, TIER_CORE, TIERS - 1);
             char *left = about_text(f.left / jobs);

@@ -4,6 +4,7 @@
 
 #include "stage.h"
 
+/* State what is counted of a plan */
 /* forecast_count: the seconds that each stage of the plan would take, as counted:
    [stage_count], for the caller to free. teacher: its folder, or "scratch". On a
    processor they are counted for this one, whose products are timed for a moment; on a
@@ -14,6 +15,7 @@ double *forecast_count(const struct stage *stage, const char *teacher, bool t4);
    there. */
 struct shape forecast_teacher(const struct stage *stage, const char *teacher);
 
+/* State what is left of a run */
 /* A stage that shall run. */
 struct forecast_row {
     char *name;
@@ -41,6 +43,7 @@ void forecast_look(struct forecast_row *row, const char *run, const char *keys);
 struct forecast forecast_left(const struct forecast_row *rows, int count,
                               enum tier from, enum tier until);
 
+/* State how a forecast is kept and told */
 /* forecast_write: puts the rows, and how many stages run side by side, into a table.
    left_main: the command `distil left`; argv[0] is "left". It reads them again. */
 void forecast_write(const char *path, const struct forecast_row *rows, int count,
