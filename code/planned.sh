@@ -10,6 +10,7 @@ if [ -z "$DRY" ]; then
     "$@" --keys "$keys" --make >"$plan.new" && mv "$plan.new" "$plan" || exit
     exec $MAKE PLAN="$plan" $goals
 fi
+# Reach the goals and leave nothing
 [ -x "$1" ] || {
     echo "what follows is for 'distil plan' to say"
     exit 0

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Say how a plan is asked for */
 static const char usage[] =
     "usage: distil plan --profile FILE --run DIR --data DIR [--keys DIR]\n"
     "                   [--until TIER]\n"
@@ -112,6 +113,7 @@ static void write_command(FILE *stream, const struct rules *rules,
     char *distilled = plan_distilled(s->model, s->distillation),
          *model = s->model->replaces ? kept_folder(rules, s)
                                      : model_folder(rules, s->model, s->distillation);
+    /* Write the kind of a stage and its own options */
     if (s->kind == PRETRAIN) {
         fprintf(stream, "pretrain%s --teacher ", options);
         write_quoted(stream, rules->teacher, make);
@@ -123,6 +125,7 @@ static void write_command(FILE *stream, const struct rules *rules,
         write_quoted(stream, model, make);
     }
     free(model);
+    /* Write where a teacher is kept */
     if (s->kept) {
         model = kept_folder(rules, s);
         fprintf(stream, " --out %s", model);
@@ -189,6 +192,7 @@ static void write_data(FILE *stream, const struct rules *rules)
                 (int)plan->seed, plan->paragraphs, plan->train, plan->dev);
         return;
     }
+    /* Ask for what the stages read */
     fputs("$(FIND)", stream);
     write_teacher_wants(stream, rules);
     bool corpus_wanted = false;
@@ -234,6 +238,7 @@ static char *sum_engine(void)
     size_t size;
     FILE *stream = open_memstream(&text, &size);
     glob_t files = {0};
+    /* Find the files of the code */
     int faults = glob("code/*.[ch]", 0, NULL, &files);
     faults |= glob("code/*.cu", GLOB_APPEND, NULL, &files);
     if (faults)
@@ -304,6 +309,7 @@ static void write_teacher(FILE *stream, const struct rules *rules)
         write_data_key(stream, rules, "teacher");
         return;
     }
+    /* Write the sums of the teacher's files */
     for (int i = 0; i < 3; i++) {
         char *path = text_format("%s/%s", rules->teacher, names[i]);
         if (file_exists(path))
@@ -323,12 +329,14 @@ static void write_from(FILE *stream, const struct rules *rules,
     if (s->kind == DISTILL)
         fprintf(stream, "[distill] seed = %d\n", s->seed);
     fputs(rules->engine, stream);
+    /* Write the sums of the stage's own files */
     for (const char *end = ".c\0.h\0"; *end; end += strlen(end) + 1) {
         char *path = text_format("code/%s%s", own[s->kind], end);
         if (file_exists(path))
             write_sum(stream, path);
         free(path);
     }
+    /* Write the keys of the data that it reads */
     if (s->kind == PRETRAIN)
         write_teacher(stream, rules);
     else if (s->kind == FINETUNE)
@@ -357,7 +365,7 @@ static void put_keys(struct rules *rules)
 }
 
 /* Write the key of the benchmark */
-static void put_other_keys(const struct rules *rules)
+static void put_bench_key(const struct rules *rules)
 {
     static const char *const files[] = {
         "code/bench.c", "code/estimate.c", "code/watch.c", "code/distill.c",
@@ -366,9 +374,10 @@ static void put_other_keys(const struct rules *rules)
     char *text;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
+    /* Write how the teacher is fine-tuned on each task */
     for (int t = 0; t < plan->task_count; t++) {
         if (lacks(rules, plan->tasks[t].task->name))
-            continue; /* so that it is measured anew when it comes */
+            continue;
         char *lines = plan_hashed(plan, FINETUNE, "teacher", plan->tasks[t].task->name);
         fputs(lines, stream);
         free(lines);
@@ -380,7 +389,15 @@ static void put_other_keys(const struct rules *rules)
     fclose(stream);
     put_key(rules, "bench", text);
     free(text);
-    stream = open_memstream(&text, &size);
+}
+
+/* Write the key of Toyland */
+static void put_toyland_key(const struct rules *rules)
+{
+    const struct plan *plan = rules->plan;
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
     fprintf(stream, "[toyland] %d %d %d %d\n", (int)plan->seed, plan->paragraphs,
             plan->train, plan->dev);
     fputs(rules->engine, stream);
@@ -419,9 +436,11 @@ static void write_rules(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
     bool tiers[TIERS] = {false};
+    /* Find the tiers that have something to run */
     for (int i = 0; i < plan->stage_count; i++)
         tiers[plan->stages[i].tier] |= !rules->left_out[i]
                                        && plan->stages[i].tier <= rules->last;
+    /* Name the numbers and the tiers of the run */
     fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nWEAVE := %g\n"
             "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs,
             plan->weave, rules->due);
@@ -518,6 +537,7 @@ static void print_plan(const struct rules *rules)
                                           TIERS - 1, &count);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
         print_tier(rules, rows, count, tier);
+    /* Say what the whole will take */
     struct forecast f = forecast_left(rows, count, TIER_CORE, rules->last);
     char *left = about_text(f.left / rules->plan->jobs);
     printf("plan: %d of %d stages are done; about %s left, %s\n", f.done, f.stages,
@@ -553,19 +573,23 @@ int plan_main(int argc, char **argv)
     struct rules rules = {.stage = &stage, .plan = stage.plan,
                           .teacher = find_teacher(&stage),
                           .last = plan_tier(stage.until)};
+    /* Learn which data are missing */
     char *missing = text_format("%s/missing", stage.keys ? stage.keys : "");
     rules.missing = file_exists(missing) ? file_text(missing, NULL)
                                          : text_format("%s", "");
     rules.left_out = allocate((size_t)stage.plan->stage_count, sizeof *rules.left_out);
     leave_out(&rules);
+    /* Count and keep what make will ask for */
     bool keeps = stage.make && stage.keys;
     if (keeps || !(stage.make || stage.settings || stage.list))
         rules.counted = forecast_count(&stage, rules.teacher, false);
     if (keeps) {
         put_keys(&rules);
-        put_other_keys(&rules);
+        put_bench_key(&rules);
+        put_toyland_key(&rules);
         keep_forecast(&rules);
     }
+    /* Print the form that was asked for */
     if (stage.settings)
         settings_print(stage.plan->settings, stdout, true);
     else if (stage.make)

@@ -7,6 +7,7 @@
 set -u
 jobs=$1 seconds=$2
 shift 2
+# Compute the results and weave them
 tell() {
     $MAKE results || exit
     [ "$seconds" = never ] || $MAKE weave.alone || exit
@@ -16,6 +17,7 @@ began=$(date +%s)
 for tier; do
     $MAKE -j"$jobs" "$tier.tier" || exit
     shift
+    # Tell what there is if it took some time
     [ $# -gt 0 ] && [ "$seconds" != never ] &&
         [ $(($(date +%s) - began)) -ge "$seconds" ] || continue
     tell
