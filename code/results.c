@@ -26,6 +26,7 @@ static json_t *merge_settings(const struct run *run)
     json_object_foreach(run->stages, stage, record) {
         json_object_update(settings, json_object_get(record, "settings"));
     }
+    /* Take the lists of the plan as they are now */
     for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
         for (size_t j = 0; j < sizeof lists / sizeof *lists; j++) {
             const char *name = say("%s.%s", now->section, now->key);
@@ -40,6 +41,7 @@ static json_t *task_json(const struct findings *findings, const struct sheet *sh
 {
     json_t *scores = json_object(), *medians = json_object();
     const char *task = sheet->task->name;
+    /* Take the scores and the median of each model */
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
         const char *model = a->model->name;
@@ -57,9 +59,11 @@ static json_t *task_json(const struct findings *findings, const struct sheet *sh
                      "teacher_above", findings_above(findings, sheet), "scores",
                      scores, "median", medians);
 }
+
 static json_t *retention_json(const struct findings *findings, const char *model)
 {
     json_t *tasks = json_object(), *counted = json_array();
+    /* Take the retentions that are known and the tasks that count */
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
         if (f->quantity == RETENTION && f->sheet && f->is.known
@@ -83,6 +87,7 @@ static void put_models(const struct findings *findings, json_t *summary)
 {
     json_t *student = retention_json(findings, "student"), *students = json_object(),
            *ablations = json_object();
+    /* Take the other students and the ablations */
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
         const char *name = f->model ? f->model->name : "";
@@ -99,6 +104,7 @@ static void put_models(const struct findings *findings, json_t *summary)
     json_object_set_new(summary, "students", students);
     json_object_set_new(summary, "ablations", ablations);
 }
+
 /* {path in the run's folder: sum}; NULL where no bits are promised. */
 static json_t *promised_sums(const struct run *run)
 {
@@ -113,12 +119,14 @@ static json_t *promised_sums(const struct run *run)
     }
     return sums;
 }
+
 static json_t *make_summary(const struct results *r)
 {
     struct words all_cuts = values_cuts(r->run);
     const char *name;
     json_t *record, *seconds = json_object(), *data = json_object(),
                     *tasks = json_object(), *cuts = json_array();
+    /* Gather data, seconds, cuts and tasks */
     json_object_foreach(r->run->stages, name, record) {
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
@@ -170,6 +178,7 @@ void results_free(struct results *results)
     run_close(results->run);
     forget();
 }
+
 static void write_json(const char *folder, const char *name, const json_t *object)
 {
     struct file_writer *writer = file_create(say("%s/%s", folder, name));
@@ -219,6 +228,7 @@ static json_t *read_pairs(const char *path)
     }
     return pairs;
 }
+
 static json_t *gather(const struct stage *stage)
 {
     const char *slash = strrchr(stage->run, '/'), *key,
@@ -227,6 +237,7 @@ static json_t *gather(const struct stage *stage)
                   *measured = read_pairs(stage->checks),
                   *missing = read_pairs(stage->keys ? say("%s/missing", stage->keys)
                                                     : NULL);
+    /* Tell what was measured from what is missing */
     json_object_foreach(measured, key, text) {
         const char *prefix = strncmp(key, "check.", 6) ? "check." : "";
         json_object_set(checks, say("%s%s", prefix, key), text);

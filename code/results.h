@@ -5,6 +5,7 @@
 #include "findings.h"
 #include "verdicts.h"
 
+/* Hold what is computed of a run */
 /* All that is computed of a run. given: what else it is computed from, as results.json
    has it (chapter "From a run to its report"); settings: what its stages used,
    {"SECTION.KEY": value}. */
@@ -16,6 +17,7 @@ struct results {
     json_t *settings, *summary, *values;
 };
 
+/* State how results are computed and written */
 /* results_compute: computes it from the predictions of the run in a folder, as far as
    the run has come. folder, plan and given stay the caller's. Fails, naming the file,
    if there are no predictions or one is malformed. The caller frees it with

@@ -49,14 +49,17 @@ static const char *part(char letter, const struct row *row)
     default: return claimed_change(row->model->name);
     }
 }
+
 /* Writes a row, and returns true, if there are all values that it depends on. */
 static bool write_template(const char *template, const struct row *row,
                            const json_t *values, FILE *stream)
 {
     const char *text = "", *line = "";
+    /* Put in what the row is about */
     for (const char *at; (at = strchr(template, '%')); template = at + 2)
         text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
     text = say("%s%s", text, template);
+    /* Put in the values */
     for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
         bool asked = open[1] == '?';
         const char *key = open + 1 + asked,
@@ -161,6 +164,7 @@ static void write_table(const struct table *table, const struct results *r,
         }
     }
 }
+
 static void write_claim_row(const struct task *task, const char *course,
                             const struct results *r, FILE *stream)
 {
@@ -178,12 +182,14 @@ static void write_claim(const struct results *r, FILE *stream)
     const char *mean = value_get(r->values, "retention.mean.student");
     write_row(stream, "", "paper: BERT", "DistilBERT", "kept", "course: teacher",
               "student", "kept", "ours: teacher", "student", "kept");
+    /* Write the rows of the three tasks */
     for (const struct task *task = task_list; task->name; task++)
         if (task->headline)
             write_claim_row(task, "\t{{course.%t.teacher}}\t{{course.%t.student}}"
                                   "\t{{course.ratio.%t}}", r, stream);
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
               "{{course.retention}}", "", "", known && !three ? "–" : mean);
+    /* Write the rows of further tasks */
     for (int i = 0; i < r->run->count; i++)
         if (r->run->sheets[i].shown && !r->run->sheets[i].task->headline)
             write_claim_row(r->run->sheets[i].task, "\t–\t–\t–", r, stream);
@@ -191,10 +197,12 @@ static void write_claim(const struct results *r, FILE *stream)
         write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
                   mean);
 }
+
 static void write_scores(const struct results *r, FILE *stream)
 {
     const char *head = "Model", *constant = "a constant answer", *scores = "%M";
     struct row row = {.model = NULL};
+    /* Give each task that is shown a column */
     for (int i = 0; i < r->run->count; i++) {
         const struct sheet *sheet = &r->run->sheets[i];
         const char *task = sheet->task->name;
@@ -207,6 +215,7 @@ static void write_scores(const struct results *r, FILE *stream)
     write_row(stream, head, "Mean", "Retention, %");
     write_template(say("%s\t–\t–", constant), &row, r->values, stream);
     scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
+    /* Write the rows of those that a claim is about */
     for (int i = 0; i < r->run->model_count; i++) {
         row.model = r->run->models[i];
         enum difference it = difference_of(row.model,
@@ -389,6 +398,7 @@ static void write_seeds(const struct results *r, FILE *stream)
         const struct answers *a = &run->answers[i];
         struct words collapsed = {NULL, 0};
         const char *row = say("%s\t%s", a->sheet->title, a->model->title);
+        /* Give each seed its cell */
         for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
             int k = 0;
             while (k < a->seeds && a->seed[k] != seed)
@@ -400,6 +410,7 @@ static void write_seeds(const struct results *r, FILE *stream)
         write_row(stream, row, collapsed.count ? words_said(&collapsed) : "none");
     }
 }
+
 static void write_confusions(const struct results *r, FILE *stream)
 {
     write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
@@ -414,12 +425,14 @@ static void write_confusions(const struct results *r, FILE *stream)
         }
     }
 }
+
 /* The row of the stages of the same kind as one, if it is the first of them. */
 static void write_group(const struct run *run, const struct planned_stage *first,
                         FILE *stream)
 {
     double steps = 0, tokens = 0, seconds = 0, memory = 0, threads = 0;
     int runs = 0;
+    /* Add up the stages of one kind */
     for (int i = 0; i < run->plan->stage_count; i++) {
         const struct planned_stage *stage = &run->plan->stages[i];
         const json_t *record = json_object_get(run->stages, stage->name);
@@ -443,6 +456,7 @@ static void write_group(const struct run *run, const struct planned_stage *first
               rounded(threads, 0), memory > 0 ? significant(1e-9 * memory) : "–",
               duration_said(seconds));
 }
+
 static void write_stages(const struct results *r, FILE *stream)
 {
     const struct plan *plan = r->run->plan;
@@ -463,6 +477,7 @@ static void write_data(const struct results *r, FILE *stream)
         fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
     }
 }
+
 static void write_settings(const struct results *r, FILE *stream)
 {
     struct words cells = {NULL, 0};
@@ -492,6 +507,7 @@ static void plot_losses(const struct results *r, FILE *stream)
     fprintf(stream, "step\tmlm\tkl\tcosine%s\taccuracy\n",
             related ? "\trelations" : "");
     int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
+    /* Write the means of neighbouring rows */
     for (int point = 0; point < points; point++) {
         int first = (int)((long)curve->rows * point / points);
         int end = (int)((long)curve->rows * (point + 1) / points);
@@ -502,6 +518,7 @@ static void plot_losses(const struct results *r, FILE *stream)
         fputc('\n', stream);
     }
 }
+
 /* The number of a model of the run in the figures; 0: it is not drawn. */
 static int number_of(const struct results *r, const struct planned_model *model)
 {
@@ -522,6 +539,7 @@ static void plot_accuracy(const struct results *r, FILE *stream)
                                              "teacher");
     double last_step = 0;
     for (int i = 0; i < r->run->model_count; i++) {
+        /* Plot the accuracy of a student */
         const struct planned_model *model = r->run->models[i];
         struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
                                        "-validation");
@@ -537,6 +555,7 @@ static void plot_accuracy(const struct results *r, FILE *stream)
         if (rows > 0)
             fputs("\n\n", stream);
     }
+    /* Plot the accuracy of the teacher */
     for (int end = 0; level->is.known && end < 2; end++)
         fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step,
                 level->is.value);
@@ -612,6 +631,7 @@ static int typical_seed(const struct answers *a)
             nearest = seed;
     return nearest;
 }
+
 static void plot_matrix(int task, int model, const struct answers *a, FILE *stream)
 {
     const double *predictions = a->predictions[typical_seed(a)];
@@ -661,12 +681,14 @@ static int compare_kept(const void *a, const void *b)
     double x = f->is.value, y = g->is.value;
     return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
+
 static void plot_kept(const struct results *r, FILE *stream)
 {
     const struct findings *all = r->findings;
     const struct planned_model *first = plan_model(r->run->plan, "student");
     const struct finding *kept[all->count + 1];
     int count = 0;
+    /* Choose the students of which both are known */
     for (int i = 0; i < all->count; i++)
         if (all->list[i].quantity == RETENTION && !all->list[i].sheet
             && findings_drawn(all, all->list[i].model))
@@ -676,6 +698,7 @@ static void plot_kept(const struct results *r, FILE *stream)
     write_row(stream, "difference",
               say("minutes of training on %s", value_get(r->values, "run.device")),
               "retention", "low", "high", "student");
+    /* Write the point of each student */
     for (int i = 0; i < count; i++) {
         const struct planned_model *model = kept[i]->model;
         const struct estimate e = kept[i]->is,
@@ -686,6 +709,7 @@ static void plot_kept(const struct results *r, FILE *stream)
                 finding_said(kept[i]), title_short(model));
     }
 }
+
 static void plot_claimed(const struct results *r, FILE *stream)
 {
     write_row(stream, "retention", "whose");
@@ -711,6 +735,7 @@ static struct spot *spots_of(const struct plan *plan, int *count)
         struct spot *spot = &spots[*count];
         if (stage->tier != TIER_CORE)
             break;
+        /* Stand the stage below all that it needs */
         for (int i = 0; i < stage->need_count; i++)
             if (spots[stage->needs[i]].level >= spot->level)
                 spot->level = spots[stage->needs[i]].level + 1;

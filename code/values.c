@@ -54,6 +54,7 @@ void words_shorten(struct words *words, int most)
         words_add(words, say("%d more", more));
     }
 }
+
 /* Joins them, with `last` before the last one. */
 static const char *join(struct words *words, const char *between, const char *last)
 {
@@ -162,6 +163,7 @@ static const char *quantity_said(enum quantity quantity, double value)
     int decimals = quantities[quantity].decimals;
     return decimals == SIGNIFICANT ? significant(shown) : rounded(shown, decimals);
 }
+
 const char *finding_said(const struct finding *f)
 {
     return f->is.known ? quantity_said(f->quantity, f->is.value)
@@ -220,6 +222,7 @@ static void set_flat(json_t *values, const json_t *json, const char *key)
     else if (json_is_string(json))
         value_put(values, key, json_string_value(json));
 }
+
 static void set_stages(const struct run *run, json_t *values)
 {
     const char *name, *date = "";
@@ -239,6 +242,7 @@ static void set_stages(const struct run *run, json_t *values)
     value_set(values, words_said(&devices), "run.device");
     value_set(values, duration_said(seconds), "time.total");
 }
+
 static void set_provenance(const struct results *r, json_t *values)
 {
     struct words longer = {NULL, 0};
@@ -252,6 +256,7 @@ static void set_provenance(const struct results *r, json_t *values)
     set_flat(values, json_object_get(r->given, "versions"), "version");
     set_flat(values, json_object_get(r->given, "checks"), "");
     set_flat(values, r->settings, "setting");
+    /* Name the settings that no table has room for */
     json_object_foreach(r->settings, key, value) {
         if (json_string_length(value) > SHORT_SETTING)
             words_add(&longer, say("%s = %s", key, json_string_value(value)));
@@ -316,6 +321,7 @@ static void set_models(const struct results *r, json_t *values)
                *origin = "of an origin that was not recorded";
     struct words layers = {NULL, 0};
     double millions = 1e-6 * number_at(teacher, "tokens");
+    /* Say where the teacher is from and what it read */
     for (int i = 0; i < 3; i++)
         origin = strcmp(origins[i][0], beginning) ? origin : origins[i][1];
     value_set(values, origin, "teacher.origin");
@@ -325,10 +331,12 @@ static void set_models(const struct results *r, json_t *values)
               "teacher.minutes");
     set_shape(r->run, "teacher", values);
     set_shape(r->run, "student", values);
+    /* Say which layers the student began as */
     for (int i = 0; student && i < student->layers; i++)
         words_add(&layers, say("%d", student->layer[i]));
     value_set(values, numbered("layer", &layers), "student.from");
 }
+
 /* The setting of a section that some stage used, or else that of the general one; NULL
    if neither is recorded. */
 static const char *used_setting(const json_t *settings, const char *section,
@@ -345,6 +353,7 @@ static const char *task_settings(const struct results *r, const char *key,
 {
     const char *first = NULL;
     struct words others = {NULL, 0};
+    /* Find the first setting and those that differ */
     for (int i = 0; i < r->run->count; i++) {
         const struct sheet *sheet = &r->run->sheets[i];
         const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
@@ -358,12 +367,14 @@ static const char *task_settings(const struct results *r, const char *key,
     return others.count ? say("%s (%s)", general, words_joined(&others, ", "))
                         : general;
 }
+
 /* "CoLA [@warstadt2019] is scored by Matthews correlation; MRPC and QQP by the mean of
    …" */
 static const char *metrics_said(const struct run *run)
 {
     struct words clauses = {NULL, 0};
     for (enum metric metric = ACCURACY; metric <= TEXT_EXACT; metric++) {
+        /* Say how the tasks of one metric are scored */
         struct words tasks = {NULL, 0};
         for (int i = 0; i < run->count; i++) {
             const struct task *task = run->sheets[i].task;
@@ -428,6 +439,7 @@ static void set_cuts(const struct results *r, json_t *values)
     }
     set_words(values, "unavailable", unavailable, ALL, " ");
 }
+
 /* Whether a fine-tuning has left its answers to a task. */
 static bool answered(const struct run *run, const struct planned_stage *stage,
                      const struct task *task)
@@ -446,10 +458,12 @@ static void set_missing(const struct results *r, json_t *values)
     const struct planned_stage *end = plan->stages + plan->stage_count;
     enum tier reached = TIER_CORE;
     struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
+    /* Find the tier that the run has reached */
     for (const struct planned_stage *s = plan->stages; s < end; s++)
         if (s->kind == FINETUNE && s->tier > reached
             && answered(r->run, s, s->task->task))
             reached = s->tier;
+    /* Tell what is missing from what is to come */
     for (const struct planned_stage *s = plan->stages; s < end; s++) {
         words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
         for (const struct task *task = task_list; task->name; task++)
@@ -469,6 +483,7 @@ static void set_seeds(const struct results *r, json_t *values)
     const struct answers *longest = &r->run->answers[0];
     struct words seeds = {NULL, 0};
     int least = MOST_SEEDS, distillations = 1;
+    /* Count the starts of both kinds */
     for (int i = 0; i < r->run->count; i++)
         if (r->run->sheets[i].seeds < least)
             least = r->run->sheets[i].seeds;
@@ -483,6 +498,7 @@ static void set_seeds(const struct results *r, json_t *values)
     for (int k = 0; k < most; k++)
         words_add(&seeds, say("%d", longest->seed[k]));
     const char *range = least == most ? "" : say("%d to ", least);
+    /* Set how many starts there were */
     value_set(values, numbered("seed", &seeds), "seeds");
     value_set(values, say("%s%d", range, most), "seeds.count");
     value_set(values, say("%s%s", range, count_said(most, "random start")),
@@ -492,11 +508,13 @@ static void set_seeds(const struct results *r, json_t *values)
     value_set(values, count_said(distillations, "random start"),
               "distillations.starts");
 }
+
 static void set_collapsed(const struct results *r, json_t *values)
 {
     struct words all = {NULL, 0}, touched = {NULL, 0};
     int count = 0;
     for (int i = 0; i < r->run->answer_count; i++) {
+        /* Name the collapsed fine-tunings of a row */
         const struct answers *a = &r->run->answers[i];
         const char *whose = say("of the %s on %s", a->model->title, a->sheet->title);
         struct words seeds = {NULL, 0};
@@ -512,6 +530,7 @@ static void set_collapsed(const struct results *r, json_t *values)
     bool one = touched.count == 1;
     value_flag(values, count > 0, "collapsed.known");
     value_flag(values, touched.count > 0, "collapsed.touched");
+    /* Say what collapsed and which medians are made of it */
     words_shorten(&all, MOST_COLLAPSED);
     words_shorten(&touched, MOST_COLLAPSED);
     value_set(values, say("%s gave every row the same answer: %s",
@@ -530,6 +549,7 @@ static const char *left_out(const struct findings *findings, const char *model)
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
     struct words clauses = {NULL, 0};
     for (enum reason why = NO_TEACHER; why <= NOT_ABOVE; why++) {
+        /* Say which tasks one reason leaves out */
         struct words titles = {NULL, 0};
         for (int i = 0; i < findings->count; i++) {
             const struct finding *f = &findings->list[i];
@@ -562,6 +582,7 @@ const char *retention_said(const struct findings *findings, const char *model)
     return say("keeps %s %% of its teacher's score (95 %% interval %s)",
                finding_said(mean), finding_interval(mean));
 }
+
 static void set_retention(const struct findings *findings, const char *model,
                           json_t *values)
 {
@@ -570,6 +591,7 @@ static void set_retention(const struct findings *findings, const char *model,
     bool taught = strcmp(model, "student") || findings->student == TAUGHT,
          comparable = taught && findings_three(findings, model);
     struct words counted = {NULL, 0};
+    /* Find where most and where least is kept */
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
         if (!finding_counts(f, model))
@@ -593,6 +615,7 @@ static void set_retention(const struct findings *findings, const char *model,
     value_set(values, words_said(&counted), "retention.%s.tasks", model);
     value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
     value_set(values, left_out(findings, model), "retention.%s.left-out", model);
+    /* Hold the mean against each claim */
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim->quantity == RETENTION)
             value_set(values, comparable ? estimate_against(&mean->is, claim->published)
@@ -607,12 +630,14 @@ static void set_retentions(const struct results *r, json_t *values)
         if (r->run->models[i]->student)
             set_retention(r->findings, r->run->models[i]->name, values);
 }
+
 const char *title_short(const struct planned_model *model)
 {
     const char *student = "student, ";
     bool other = !strncmp(model->title, student, strlen(student));
     return model->title + (other ? strlen(student) : 0);
 }
+
 static int compare_changes(const void *a, const void *b)
 {
     const struct finding *f = *(const struct finding *const *)a,
@@ -620,6 +645,7 @@ static int compare_changes(const void *a, const void *b)
     double x = fabs(f->is.value), y = fabs(g->is.value);
     return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
+
 /* "“no cosine” (−1.3)", "“both ends” (+2.4)"; of what is not decided the name alone. */
 static const char *changed_said(const struct finding *f)
 {
@@ -628,6 +654,7 @@ static const char *changed_said(const struct finding *f)
     return verdict_costs(&f->is) == UNDECIDED
                ? name : say("%s (%s%s)", name, sign, rounded(f->is.value, 1));
 }
+
 const char *changes_said(const struct finding *const *changes, int count)
 {
     static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
@@ -640,6 +667,7 @@ const char *changes_said(const struct finding *const *changes, int count)
     memcpy(sorted, changes, sizeof sorted);
     qsort(sorted, (size_t)count, sizeof *sorted, compare_changes);
     for (int i = 0; i < 3; i++) {
+        /* Say which changes have one verdict */
         struct words which = {NULL, 0};
         for (int k = 0; k < count; k++)
             if (verdict_costs(&sorted[k]->is) == order[i])
@@ -654,6 +682,7 @@ const char *changes_said(const struct finding *const *changes, int count)
     }
     return words_joined(&clauses, "; ");
 }
+
 static void set_kind(const struct results *r, enum difference kind, const char *key,
                      json_t *values)
 {
@@ -664,6 +693,7 @@ static void set_kind(const struct results *r, enum difference kind, const char *
         const struct finding *f = &r->findings->list[i];
         if (f->quantity != CHANGE || difference_of(f->model, first) != kind)
             continue;
+        /* Set what is said of the student with that change */
         enum verdict verdict = verdict_costs(&f->is);
         better += verdict == FAIL;
         alike += verdict == UNDECIDED;
@@ -681,6 +711,7 @@ static void set_kind(const struct results *r, enum difference kind, const char *
     if (count > 0)
         value_set(values, changes_said(changes, count), "ablation.%s.sentence", key);
 }
+
 static void set_ablations(const struct results *r, json_t *values)
 {
     static const char *const keys[DIFFERENCES] = {
@@ -691,6 +722,7 @@ static void set_ablations(const struct results *r, json_t *values)
     for (enum difference kind = A_PART; kind < DIFFERENCES; kind++)
         set_kind(r, kind, keys[kind], values);
 }
+
 const char *hour_said(const struct finding *most, int count, const char *best)
 {
     return count == 0 ? "No student of half the layers took at most an hour"
@@ -699,11 +731,13 @@ const char *hour_said(const struct finding *most, int count, const char *best)
                             count_said(count, "student"), best, finding_said(most),
                             finding_interval(most), count);
 }
+
 static void set_more_kept(const struct results *r, json_t *values)
 {
     const struct finding *most = finding_of(r->findings, MOST_KEPT, NULL, NULL);
     const char *best = "";
     int count = 0, drawn = 0;
+    /* Find the best of those that took at most an hour */
     for (int i = 0; i < r->run->model_count; i++) {
         const struct planned_model *model = r->run->models[i];
         const struct finding *kept = finding_of(r->findings, RETENTION, NULL,
@@ -722,6 +756,7 @@ static void set_more_kept(const struct results *r, json_t *values)
     if (asked)
         value_set(values, hour_said(most, count, best), "more.sentence");
 }
+
 static void set_training(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
@@ -746,6 +781,7 @@ static void set_more(const struct finding *f, const char *key, const char *more,
                                   : "at a speed that was not measured",
               "%s.student.sentence", key);
 }
+
 static void set_speed(const struct results *r, json_t *values)
 {
     const struct finding *size = finding_of(r->findings, SMALLER, NULL, "student");
@@ -758,6 +794,7 @@ static void set_speed(const struct results *r, json_t *values)
              "faster", "slower", values);
     set_more(finding_of(r->findings, FASTER_ALL, NULL, "student"), "faster.all",
              "faster", "slower", values);
+    /* Say which rows the pass went over */
     value_set(values, !title ? "rows that were not recorded"
                       : say("%sthe %s rows of %s's development set",
                             all > taken ? say("%s of ", rounded(taken, 0)) : "",
@@ -765,6 +802,7 @@ static void set_speed(const struct results *r, json_t *values)
     set_flat(values, r->run->bench, "bench");
     json_object_del(values, "bench.sum");
 }
+
 static void set_held_back(const struct results *r, json_t *values)
 {
     const struct plan *plan = r->run->plan;
@@ -778,11 +816,13 @@ static void set_held_back(const struct results *r, json_t *values)
     value_flag(values, rehearsal, "held-back.scored");
     value_set(values, rounded(rows, 0), "held-back.rows");
 }
+
 static void set_kinds(const struct results *r, json_t *values)
 {
     const struct run *run = r->run;
     bool others = false, confusion = false, students = false;
     struct words above = {NULL, 0};
+    /* Look at what each task has */
     for (int i = 0; i < run->count; i++) {
         const struct sheet *sheet = &run->sheets[i];
         others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
@@ -790,12 +830,14 @@ static void set_kinds(const struct results *r, json_t *values)
         if (findings_above(r->findings, sheet))
             words_add(&above, sheet->title);
     }
+    /* Look at which models there are */
     for (int i = 0; i < run->model_count; i++) {
         const char *model = run->models[i]->name;
         if (findings_beyond(r->findings, model))
             value_flag(values, true, "glue.beyond.%s", model);
         students |= run->models[i]->student && strcmp(model, "student");
     }
+    /* Say where the teacher is above a constant answer */
     int count = above.count;
     const char *which = words_said(&above);
     value_set(values, count == 0                       ? "none of the tasks"
