@@ -1,4 +1,5 @@
 /* Tangled from chapters/41-kernels-cuda.md; edit there. */
+/* Include what the GPU's table needs */
 #include "kernels.h"
 
 extern "C" {
@@ -63,6 +64,7 @@ static void check(cudaError_t error)
         return;
     case cudaErrorNoDevice:
         fail("cuda", "there is no GPU here that CUDA can use");
+    /* Say whether the driver is missing or too old */
     case cudaErrorInsufficientDriver:
         cudaDriverGetVersion(&driver);
         cudaRuntimeGetVersion(&runtime);
@@ -73,6 +75,7 @@ static void check(cudaError_t error)
     case cudaErrorMemoryAllocation:
         fail("cuda",
              "the GPU's memory is full; expected that no other program uses it");
+    /* Say for which GPU to build */
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorInvalidDeviceFunction:
         fail("cuda", "this GPU is none that the program was built for; "
@@ -345,6 +348,7 @@ static void *allocate_cuda(size_t bytes)
         arena.last = arena.used;
         arena.used += rounded;
     } else {
+        /* Ask the driver for memory of its own */
         cudaError_t error = rounded < bytes ? cudaErrorMemoryAllocation
                                             : cudaMalloc(&memory, rounded);
         if (error == cudaErrorMemoryAllocation) {
@@ -472,6 +476,7 @@ template <class T, int N_, int SUMS_ = 1> struct elements {
     struct fetched {
         neighbours<T, N> x[SUMS];
     };
+    /* Fetch a matrix's numbers for a group of columns */
     __device__ struct fetched fetch(int row, int column) const
     {
         struct fetched f;
@@ -480,6 +485,7 @@ template <class T, int N_, int SUMS_ = 1> struct elements {
                                                  + column);
         return f;
     }
+    /* Take what was fetched of a matrix for the summands */
     __device__ void use(const struct fetched &f, int, int, float v[SUMS][N]) const
     {
         for (int s = 0; s < SUMS; s++)
@@ -499,6 +505,7 @@ template <class Value>
 static __device__ void sum_rows(Value value, int begin, int end, int width,
                                 const struct column_sums<Value::SUMS> &totals)
 {
+    /* Find a thread's place in the strip */
     const int N = Value::N, SUMS = Value::SUMS, AHEAD = Value::AHEAD, strip = N * WARP;
     __shared__ float sums[LINES][SUMS * strip];
     int lane = threadIdx.x, line = threadIdx.y, number = line * WARP + lane;
@@ -518,6 +525,7 @@ static __device__ void sum_rows(Value value, int begin, int end, int width,
                         sum[s][j] += v[s][j];
             }
     }
+    /* Leave a line's sums for the others */
     for (int s = 0; s < SUMS; s++)
         for (int j = 0; j < N; j++)
             sums[line][s * strip + N * lane + j] = sum[s][j];
@@ -614,6 +622,7 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
 {
     struct plan plan = {};
     plan.bias = p->bias;
+    /* Describe the product to the library */
     cublasOperation_t op_a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
@@ -622,6 +631,7 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
                                          &op_a, sizeof op_a));
     check(lt.MatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB,
                                          &op_b, sizeof op_b));
+    /* Have the bias added on the way out */
     if (p->bias) {
         check(lt.MatmulDescSetAttribute(
             plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
@@ -629,6 +639,7 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                              &some_bias, sizeof some_bias));
     }
+    /* Describe the arrays to the library */
     check(lt.MatrixLayoutCreate(&plan.a, p->in, p->transpose_a ? p->k : p->m,
                                      p->transpose_a ? p->m : p->k, p->lda));
     check(lt.MatrixLayoutCreate(&plan.b, p->in, p->transpose_b ? p->n : p->k,
@@ -643,12 +654,14 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     uint32_t alignments[] = {in, in, out, out};
     uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     check(lt.MatmulPreferenceCreate(&preference));
+    /* Limit the algorithm's memory and its freedom */
     check(lt.MatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES,
         sizeof WORKSPACE_BYTES));
     check(lt.MatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
         sizeof reduction));
+    /* Say how the arrays are aligned */
     static const cublasLtMatmulPreferenceAttributes_t arrays[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -681,6 +694,7 @@ static __global__ void small_product_kernel(struct product p, const In *a,
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) / LANES;
     if (at >= (size_t)p.m * p.n)
         return;
+    /* Find a row of op(A) and a column of op(B) */
     int i = at % p.m, j = at / p.m;
     size_t step_a = p.transpose_a ? 1 : p.lda, step_b = p.transpose_b ? p.ldb : 1;
     a += p.transpose_a ? (size_t)i * p.lda : i;
@@ -692,6 +706,7 @@ static __global__ void small_product_kernel(struct product p, const In *a,
         sum = warp_sum(sum);
     if (threadIdx.x % LANES != 0)
         return;
+    /* Store an element of the product */
     Out *to = &d[(size_t)j * p.ldd + i];
     sum += bias ? widen(bias[i]) : 0.0f;
     narrow(p.accumulate ? sum + widen(*to) : sum, to);
@@ -755,6 +770,7 @@ template <class In, class Out>
 static void multiply(struct product p, const void *a, const void *b, const void *bias,
                      void *d)
 {
+    /* See what the arrays are like */
     p.in = data_type<In>();
     p.out = data_type<Out>();
     p.bias = bias != NULL;
@@ -817,13 +833,16 @@ static __global__ void embed_kernel(const int *ids, const int *positions,
                                     const T *places, const T *types, T *y, int rows,
                                     int width)
 {
+    /* Take a row, if there is one for the warp */
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
+    /* Find a token's rows in the tables */
     const T *word = words + (size_t)ids[row] * width;
     const T *place = places + (size_t)positions[row] * width;
     const T *type = types ? types + (size_t)segments[row] * width : NULL;
     for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
+        /* Add four columns of a token's rows */
         float sum[4], v[4];
         read4(word, k, width, sum);
         read4(place, k, width, v);
@@ -854,6 +873,7 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
 {
     __shared__ float sums[LINES][STRIP];
     int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.y * STRIP + 4 * lane;
+    /* Add up the gradients of a line's tokens */
     float sum[4] = {0, 0, 0, 0};
     for (int i = lookup.start[blockIdx.x] + line; i < lookup.start[blockIdx.x + 1];
          i += LINES) {
@@ -867,6 +887,7 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
     __syncthreads();
     if (line != 0)
         return;
+    /* Add the lines to the table's row */
     float *row = table + (size_t)lookup.id[blockIdx.x] * width;
     float total[4];
     read4(row, column, width, total);
@@ -909,16 +930,19 @@ norm_kernel(T *x, const T *residual, struct dropout dropout, const T *gain,
             float epsilon)
 {
     const int SPAN = GROUPS * N * WARP, start = N * threadIdx.x;
+    /* Take a row, if there is one for the warp */
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
     bool kept = (mean || width > SPAN) && (residual || dropout.rate > 0);
     neighbours<T, N> v[GROUPS], r[GROUPS], w[GROUPS], b[GROUPS];
+    /* Add up the row, and find its mean */
     float sum = 0, squares = 0;
     int span = 0, at = start;
     do {
         /* Drop, add the residual, and store the sum */
+        /* Fetch all that the row needs */
         fetch(x + first, at, width, v);
         fetch(gain, at, width, w);
         fetch(bias, at, width, b);
@@ -941,6 +965,7 @@ norm_kernel(T *x, const T *residual, struct dropout dropout, const T *gain,
     float mu = warp_sum(sum) / width;
     if (width > SPAN)
         __syncwarp(); /* the last group, another lane's, has been written */
+    /* Find the deviation from the mean */
     for (at = start; at < width; at += SPAN) {
         if (width > SPAN)
             fetch(x + first, at, width, v);
@@ -964,6 +989,7 @@ norm_kernel(T *x, const T *residual, struct dropout dropout, const T *gain,
             *(neighbours<T, N> *)(y + first + k) = out;
         }
     }
+    /* Leave mean and deviation for the gradient */
     if (mean && threadIdx.x == 0) {
         mean[row] = mu;
         deviation[row] = delta;
@@ -992,6 +1018,7 @@ static __global__ void norm_means_kernel(const T *dy, const T *x, const float *m
                                          struct row_means *means, int rows, int width)
 {
     const int SPAN = GROUPS * N * WARP;
+    /* Take a row, if there is one for the warp */
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
@@ -1002,6 +1029,7 @@ static __global__ void norm_means_kernel(const T *dy, const T *x, const float *m
         fetch(dy + first, at, width, dv);
         fetch(x + first, at, width, v);
         fetch(gain, at, width, w);
+        /* Add to a row's sums of g and of gh */
         FOR_GROUPS
             for (int j = 0; j < N; j++) {
                 float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
@@ -1029,6 +1057,7 @@ template <class T, int N_> struct normed_gradient {
         float mean, deviation;
         struct row_means means;
     };
+    /* Fetch what a norm's gradient is made of */
     __device__ struct fetched fetch(int row, int column) const
     {
         size_t at = (size_t)row * width + column;
@@ -1042,6 +1071,7 @@ template <class T, int N_> struct normed_gradient {
     {
         size_t at = (size_t)row * width + column;
         neighbours<T, N> sum, dense, w = *(const neighbours<T, N> *)(gain + column);
+        /* Find the summands, and the gradient of the sum */
         for (int j = 0; j < N; j++) {
             float h = (widen(f.x.x[j]) - f.mean) * f.deviation, d = widen(f.dy.x[j]);
             float g = d * widen(w.x[j]);
@@ -1053,9 +1083,10 @@ template <class T, int N_> struct normed_gradient {
         *(neighbours<T, N> *)(dsum + at) = sum;
         if (dx)
             drop<N>(dropout, at, v[2]);
+        /* Round the gradient that is summed for the bias */
         for (int j = 0; j < N; j++) {
             narrow(v[2][j], &dense.x[j]);
-            v[2][j] = widen(dense.x[j]); /* as whoever reads it will find it */
+            v[2][j] = widen(dense.x[j]);
         }
         if (dx)
             *(neighbours<T, N> *)(dx + at) = dense;
@@ -1132,12 +1163,14 @@ template <class T, int N_> struct bent_gradient {
     struct fetched {
         neighbours<T, N> x, dy;
     };
+    /* Fetch what a slope is made of */
     __device__ struct fetched fetch(int row, int column) const
     {
         size_t at = (size_t)row * width + column;
         return {*(const neighbours<T, N> *)(x + at),
                 *(const neighbours<T, N> *)(dy + at)};
     }
+    /* Multiply by the slope, and write the gradient */
     __device__ void use(const struct fetched &got, int row, int column,
                         float v[SUMS][N]) const
     {
@@ -1863,6 +1896,7 @@ template <class T>
 static __global__ void move_rows_kernel(const T *x, const int *from, const int *to,
                                         T *y, int rows, int width)
 {
+    /* Take a row, if there is one for the warp */
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
@@ -1968,6 +2002,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
                     const float *loss_scale, float *label_loss, float *soft_loss,
                     float *hit)
 {
+    /* See what the row is compared with */
     int row = blockIdx.x, label = labels ? labels[row] : -1;
     bool hard = label >= 0, soft = teacher && (!soft_weight || soft_weight[row] > 0);
     T *z = student + (size_t)row * loss.stride;
@@ -1975,6 +2010,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     float right = hard ? widen(z[label]) : 0.0f, v[N], u[N] = {};
     float tempered = LOG2_E / loss.temperature, divergence = 0, beaten = 0;
     struct denominators dz = {-INFINITY, 0, 0}, dt = dz;
+    /* Read the row once, for its denominators */
     for (int c = N * threadIdx.x; c < loss.classes; c += N * LOSS_THREADS) {
         load_logits<N>(z, c, loss.classes, v);
         if (soft)
@@ -1983,7 +2019,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
         if (soft)
             add_logits<N>(u, tempered, false, true, &dt);
     }
-    dz = add_threads(dz, tempered); /* and everybody has read the logit of the label */
+    dz = add_threads(dz, tempered);
     if (soft)
         dt = add_threads(dt, tempered);
     float label_scale = loss.label_scale * *loss_scale;
@@ -1995,12 +2031,14 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
         load_logits<N>(z, c, loss.classes, v);
         if (soft)
             load_logits<N>(t, c, loss.classes, u);
+        /* Add what the label pulls at */
         if (hard)
             for (int j = 0; j < N; j++) {
                 g[j] = label_scale * (exp2f((v[j] - dz.largest) * LOG2_E - dz.sum)
                                       - (c + j == label ? 1.0f : 0.0f));
                 beaten += c + j < label ? v[j] >= right : c + j > label && v[j] > right;
             }
+        /* Add what the soft targets pull at */
         if (soft)
             for (int j = 0; j < N; j++) {
                 float log_p = (v[j] - dz.largest) * tempered - dz.soft_sum;
@@ -2015,6 +2053,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     }
     divergence = block_sum(divergence);
     beaten = block_sum(beaten);
+    /* Leave the row's losses */
     if (threadIdx.x == 0) {
         right = right == -INFINITY ? LEAST_LOGIT : right;
         label_loss[row] = hard ? dz.sum / LOG2_E + (dz.largest - right) : 0.0f;
@@ -2044,11 +2083,13 @@ static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
                                           int width, float scale,
                                           const float *loss_scale, float *row_loss)
 {
+    /* Take a row, if there is one for the warp */
     int row = blockIdx.x * ROWS + threadIdx.y;
     if (row >= rows)
         return;
     size_t first = (size_t)row * width;
     float w = weight ? weight[row] : 1.0f, s[4], t[4], g[4], ss = 0, tt = 0, st = 0;
+    /* Add up the three products of a row */
     for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
         read4(student + first, k, width, s);
         read4(teacher + first, k, width, t);
@@ -2058,12 +2099,14 @@ static __global__ void cosine_loss_kernel(const T *student, const T *teacher,
             st += s[j] * t[j];
         }
     }
+    /* Find the lengths and the cosine */
     ss = warp_sum(ss);
     tt = warp_sum(tt);
     float inverse_s = ss > 0 ? 1 / sqrtf(ss) : 0,
           inverse_t = tt > 0 ? 1 / sqrtf(tt) : 0;
     float c = warp_sum(st) * inverse_s * inverse_t;
     float factor = -scale * *loss_scale * w * inverse_s;
+    /* Add the gradient of the cosine */
     for (int k = 4 * threadIdx.x; k < width; k += 4 * WARP) {
         read4(student + first, k, width, s);
         read4(teacher + first, k, width, t);
@@ -2131,6 +2174,7 @@ template <class T> struct head_rows {
     int stride, depth; /* stride: elements from one row to the next */
     float scale;       /* log2(e) / sqrt(depth) */
 
+    /* Score two rows of a head */
     __device__ float score(int i, int j) const
     {
         const T *left = x + (size_t)i * stride, *right = x + (size_t)j * stride;
@@ -2179,6 +2223,7 @@ template <class T> struct relation_launch {
 struct relation_sums {
     float largest, sum, weighted;
 
+    /* Add a score to a row's sums */
     __device__ void add(float score, float apart)
     {
         float before = largest;
@@ -2188,6 +2233,7 @@ struct relation_sums {
         weighted = weighted * old + part * apart;
     }
 
+    /* Put the sums of a warp's lanes together */
     /* add_lanes: puts the sums of a warp's lanes together; any: this one has some. */
     __device__ void add_lanes(bool any)
     {
@@ -2209,6 +2255,7 @@ static __global__ void relation_sums_kernel(struct relation_launch<T> r)
         return;
     size_t slot = r.slot(sequence, row, kind);
     for (int head = 0; head < r.heads && row < keys; head++) {
+        /* Sum up a row's scores in one head */
         head_rows<T> s = r.student.rows(token, kind, r.first + head);
         head_rows<T> t = r.teacher.rows(token, kind, r.first + head);
         struct relation_sums p = {-INFINITY, 0, 0}, q = p;
@@ -2235,6 +2282,7 @@ template <class T>
 static __global__ void relation_gradient_kernel(struct relation_launch<T> r, T *dqkv,
                                                 float scale, const float *loss_scale)
 {
+    /* Find the warp's row, kind, head and columns */
     int row = blockIdx.x * ROWS + threadIdx.y, lane = threadIdx.x;
     int sequence = blockIdx.z, keys = r.relation.visible[sequence];
     int token = r.relation.offsets[sequence], kind = blockIdx.y % 3;
@@ -2256,12 +2304,14 @@ static __global__ void relation_gradient_kernel(struct relation_launch<T> r, T *
             float q = exp2f(taught - log_q) + exp2f(taught - r.teacher.logs[theirs]);
             g = p - q;
         }
+        /* Add the partners' rows, each by its number */
         for (int j = first; j < keys && j < first + WARP; j++) {
             float other = __shfl_sync(ALL, g, j - first);
             if (column < s.depth)
                 sum += other * widen(s.x[(size_t)j * s.stride + column]);
         }
     }
+    /* Add to the gradient of the row */
     if (column < s.depth) {
         T *to = dqkv + (s.x - r.student.qkv) + (size_t)row * s.stride + column;
         narrow(widen(*to) + scale * *loss_scale * sum, to);
@@ -2350,6 +2400,7 @@ static __global__ void decide_kernel(float *state, float clip, bool moving)
     state[SKIPPED] += !good;
     if (!moving)
         return;
+    /* Move the scale for the next step */
     state[GOOD_STEPS] = good ? state[GOOD_STEPS] + 1 : 0.0f;
     if (!good)
         state[LOSS_SCALE] = fmaxf(state[LOSS_SCALE] / 2, 1.0f);
@@ -2377,17 +2428,20 @@ static __global__ void adamw_kernel(struct adamw a, const float *state, float *m
     read4(gradient, at, n, g);
     read4(m, at, n, mean);
     read4(v, at, n, square);
+    /* Correct for the steps that were left out */
     float shrink = 1 - a.rate * a.decay, t = a.t - state[SKIPPED];
     bool all = state[SKIPPED] == 0; /* steps were taken */
     float correction1 = all ? a.correction1 : 1 - powf(a.beta1, t);
     float correction2 = all ? a.correction2 : 1 - powf(a.beta2, t);
     float step = a.rate / correction1, root = 1 / sqrtf(correction2);
+    /* Step four parameters */
     for (int j = 0; j < 4; j++) {
         float x = factor * g[j];
         mean[j] = a.beta1 * mean[j] + (1 - a.beta1) * x;
         square[j] = a.beta2 * square[j] + (1 - a.beta2) * x * x;
         w[j] = shrink * w[j] - step * mean[j] / (sqrtf(square[j]) * root + a.epsilon);
     }
+    /* Write the parameters and their moments */
     write4(master, at, n, w);
     write4(m, at, n, mean);
     write4(v, at, n, square);
@@ -2439,6 +2493,7 @@ static void sum_block_cuda(float *x, size_t n)
 {
     int rank = ranks_rank(), count = ranks_count();
     size_t begin = ranks_slice(n, rank), own = ranks_slice(n, rank + 1) - begin;
+    /* Get this rank's slice from all others */
     check(nccl.GroupStart());
     for (int k = 1; k < count; k++) {
         int to = (rank + k) % count, from = (rank + count - k) % count;
@@ -2448,6 +2503,7 @@ static void sum_block_cuda(float *x, size_t n)
     check(nccl.GroupEnd());
     LAUNCH(add_slices_kernel, blocks_for(own, 4 * THREADS), THREADS, scratch, count,
            rank, x + begin, own);
+    /* Give the slice's sum to all others */
     check(nccl.GroupStart());
     for (int k = 1; k < count; k++) {
         int to = (rank + k) % count, from = (rank + count - k) % count;
@@ -2507,6 +2563,7 @@ static void open_device(void)
     if (stream)
         return;
     int count, least, most;
+    /* Choose this process's GPU */
     check(cudaGetDeviceCount(&count));
     if (count == 0)
         check(cudaErrorNoDevice);
@@ -2516,11 +2573,13 @@ static void open_device(void)
     check(cudaSetDevice(own));
     check(cudaGetDeviceProperties(&device, own));
     check(cudaDeviceGetStreamPriorityRange(&least, &most));
+    /* Open one lane, or two */
     lanes[0] = open_lane(least);
     if (device.multiProcessorCount > MANY_PROCESSORS)
         lanes[1] = open_lane(most);
     enter(&lanes[0]);
     check(lt.Create(&blas));
+    /* Pin the ring of uploads */
     check(cudaMallocHost((void **)&ring.memory, SLOTS * SLOT_BYTES));
     for (size_t i = 0; i < SLOTS; i++)
         check(cudaEventCreateWithFlags(&ring.left[i], cudaEventDisableTiming));
