@@ -162,14 +162,17 @@ static void add_parts(struct parameters *plan, const struct shape *shape,
             columns = (size_t)parameters_room(p.columns);
         plan->size = p.offset + rows * columns;
         plan->list[plan->count++] = p;
+        plan->place[layer][part] = plan->count;
     }
 }
 
 struct parameters parameters_plan(const struct shape *shape, enum head head,
                                   int classes)
 {
-    struct parameters plan = {0};
-    plan.list = allocate((size_t)(shape->layers + 1) * PARTS, sizeof *plan.list);
+    struct parameters plan = {.layers = shape->layers};
+    size_t layers = (size_t)shape->layers + 1; /* a model without layers has a first */
+    plan.list = allocate(layers * PARTS, sizeof *plan.list);
+    plan.place = allocate(layers, sizeof *plan.place);
     for (int pass = 0; pass < 2; pass++) {
         bool matrix = pass == 0;
         int first = QUERY_WEIGHT, after = TRANSFORM_WEIGHT; /* the parts of a layer */
@@ -187,6 +190,7 @@ struct parameters parameters_plan(const struct shape *shape, enum head head,
 void parameters_free(struct parameters *parameters)
 {
     free(parameters->list);
+    free(parameters->place);
     *parameters = (struct parameters){0};
 }
 
@@ -199,10 +203,9 @@ bool part_in_layer(enum part part)
 const struct parameter *parameters_find(const struct parameters *parameters,
                                         enum part part, int layer)
 {
-    for (int i = 0; i < parameters->count; i++)
-        if (parameters->list[i].part == part && parameters->list[i].layer == layer)
-            return &parameters->list[i];
-    return NULL;
+    bool there = layer >= 0 && layer <= parameters->layers;
+    int place = there ? parameters->place[layer][part] : 0;
+    return place > 0 ? &parameters->list[place - 1] : NULL;
 }
 
 size_t parameters_offset(const struct parameters *parameters, enum part part,

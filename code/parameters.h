@@ -69,7 +69,8 @@ struct parameter {
    vectors, each in the order embeddings, layer after layer, head. */
 struct parameters {
     struct parameter *list;
-    int count;
+    int count, layers;
+    int (*place)[PARTS]; /* [layers + 1] of a layer's part, from 1, in list; 0: none */
     size_t size;         /* length of the vector, in floats, with gaps */
     size_t decayed;      /* its first floats, the matrices, take weight decay */
 };

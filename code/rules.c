@@ -8,6 +8,7 @@
 #include "room.h"
 #include "sum.h"
 
+#include <ctype.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,11 +225,60 @@ static bool is_apart(const char *path)
     return false;
 }
 
+/* How many bytes of white space and comments begin here. */
+static size_t gap(const char *text)
+{
+    size_t n = 0;
+    for (;;)
+        if (isspace((unsigned char)text[n])) {
+            n++;
+        } else if (!strncmp(text + n, "//", 2)) {
+            n += strcspn(text + n, "\n");
+        } else if (!strncmp(text + n, "/*", 2)) {
+            const char *end = strstr(text + n + 2, "*/");
+            n = end ? (size_t)(end - text) + 2 : strlen(text);
+        } else {
+            return n;
+        }
+}
+
+/* How many bytes of a program belong together here: those of a literal, or one. */
+static size_t piece(const char *text)
+{
+    size_t n = 1;
+    if (*text != '"' && *text != '\'')
+        return 1;
+    while (text[n] && text[n] != *text)
+        n += text[n] == '\\' && text[n + 1] ? 2 : 1;
+    return text[n] ? n + 1 : n;
+}
+
+static struct sum sum_program(const char *path)
+{
+    char *text = file_text(path, NULL), *to = text;
+    for (const char *at = text; *at;) {
+        size_t left_out = gap(at), kept = piece(at + left_out);
+        if (left_out > 0)
+            *to++ = memchr(at, '\n', left_out) ? '\n' : ' ';
+        if (!at[left_out])
+            break;
+        memmove(to, at + left_out, kept);
+        to += kept;
+        at += left_out + kept;
+    }
+    struct sum sum = sum_bytes(text, (size_t)(to - text));
+    free(text);
+    return sum;
+}
+
 enum { KEY_DIGITS = 16 };
 
 static void write_sum(FILE *stream, const char *path)
 {
-    fprintf(stream, "%s %.*s\n", path, KEY_DIGITS, sum_file(path).digits);
+    const char *end = strrchr(path, '.');
+    bool program = !strcmp(end, ".c") || !strcmp(end, ".h") || !strcmp(end, ".cu");
+    struct sum sum = program ? sum_program(path) : sum_file(path);
+    fprintf(stream, "%s %.*s\n", path, KEY_DIGITS, sum.digits);
 }
 
 /* The lines of all code that is not apart. The caller frees them. */

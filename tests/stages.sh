@@ -23,6 +23,19 @@ mark
 check "the experiment runs again" experiment
 check "nothing is due then" same "$(trained)" ""
 
+# key: what the first stage would be made from, if code/encoder.c were as SED leaves it
+key() {
+    cp code/encoder.c "$folder/encoder.c" && sed -i "$1" code/encoder.c && mkdir -p "$folder/keys" &&
+        build/distil plan --profile tiny.settings --run results/tiny --data build/tiny/data --keys "$folder/keys" --make >/dev/null
+    cp "$folder/encoder.c" code/encoder.c
+    cat "$folder/keys/teacher.key"
+}
+words=$(key '')
+check "a chunk of another name trains nothing, nor a comment that is gone, nor another indentation" \
+    same "$(key 's:/\* .* \*/$:/* Another */:') $(key 's:/\*.*\*/::; s:^ *::') $(key 's:^/\* .* \*/$:&\n// "more:')" "$words $words $words"
+check "another word does, if only between quotes" sh -c '[ "$1" != "$2" ] && [ "$1" != "$3" ]' - "$words" \
+    "$(key '0,/ 0;/s// 1;/')" "$(key '0,/"[a-z]/s//" &/')"
+
 sed -i '/^\[student-alone\]/,/^kl/s/^kl = .*/kl = 0.25/' tiny.settings
 mark
 check "the experiment runs with another weight in one student's loss" experiment
