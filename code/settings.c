@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Hold settings in memory */
 struct settings {
     char *path;
     struct setting *list; /* owns its texts */
@@ -33,6 +34,7 @@ static struct setting *find(const struct settings *settings, const char *section
     return NULL;
 }
 
+/* Refuse a negative number */
 char *settings_where(const struct setting *s)
 {
     return s->path ? text_format("%s:%d", s->path, s->line)
@@ -56,6 +58,7 @@ static void set(struct settings *settings, const char *section, const char *key,
     refuse_negative(&(struct setting){section, key, value, path, line});
     struct setting *s = find(settings, section, strlen(section), key);
     if (!s) {
+        /* Append a setting without a value */
         size_t room = (size_t)(settings->count + 1) * sizeof *settings->list;
         settings->list = realloc(settings->list, room);
         if (!settings->list)
@@ -71,11 +74,13 @@ static void set(struct settings *settings, const char *section, const char *key,
     s->line = line;
 }
 
+/* Add a section */
 static void add_section(struct settings *settings, const char *section)
 {
     for (int i = 0; i < settings->section_count; i++)
         if (!strcmp(settings->sections[i], section))
             return;
+    /* Append the section */
     size_t room = (size_t)(settings->section_count + 1) * sizeof *settings->sections;
     char **sections = realloc(settings->sections, room);
     if (!sections)
@@ -115,6 +120,7 @@ static void read_line(struct reader *reader, char *text)
     text = trim(text);
     char *equals = strchr(text, '='), *end = text + strlen(text);
     if (*text == '[' && end[-1] == ']') {
+        /* Enter the section of a heading */
         end[-1] = '\0';
         reader->section = text + 1;
         add_section(reader->settings, reader->section);
@@ -151,6 +157,7 @@ static void assign(struct reader *reader, char *text, char *equals)
     }
     if (!*section)
         fail(where, "\"%s\" stands before the first [section]", key);
+    /* Set the key of this line */
     struct setting *old = find(settings, section, strlen(section), key);
     if (old && old->path && !strcmp(old->path, reader->path))
         fail(where, "\"%s\" is given twice in [%s]", key, section);
@@ -181,6 +188,7 @@ struct settings *settings_open(const char *path)
     return settings;
 }
 
+/* Close the settings */
 void settings_close(struct settings *settings)
 {
     for (int i = 0; i < settings->count; i++) {
@@ -200,6 +208,7 @@ void settings_close(struct settings *settings)
 /* Override a setting */
 void settings_override(struct settings *settings, const char *name, const char *value)
 {
+    /* Refuse a value that no profile can hold */
     if (value[strcspn(value, "#\n")])
         fail(name, "expected a value as in a profile, on one line and without #, found "
              "\"%s\"", value);
@@ -299,6 +308,7 @@ int settings_list(const struct settings *settings, const char *sections,
     int count = 0;
     char *end;
     for (const char *text = s->value; *text; text = end + strspn(end, " "), count++) {
+        /* Read one number of the list */
         long value = strtol(text, &end, 10);
         if (end == text || (*end && *end != ' ') || value < 0 || value > 1000000
             || count == room)
