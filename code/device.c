@@ -28,3 +28,10 @@ const struct kernels *device_open(const char *device)
     fail(device,
          "is not a device of this program; expected cpu, cuda, cuda-fp32 or auto");
 }
+
+/* Say whether a device is elsewhere */
+bool device_away(const char *device)
+{
+    bool named = !strcmp(device, "cuda") || !strcmp(device, "cuda-fp32");
+    return named && !kernels_cuda_found();
+}

@@ -349,10 +349,11 @@ struct shape forecast_teacher(const struct stage *stage, const char *teacher)
 double *forecast_count(const struct stage *stage, const char *teacher, bool t4)
 {
     const struct plan *plan = stage->plan;
+    bool away = t4 || device_away(plan->device);
     double *counted = allocate((size_t)plan->stage_count, sizeof *counted);
     struct counting c = {.stage = stage};
     find_shape(&c, teacher);
-    struct machine machine = describe(t4 ? NULL : stage_kernels(stage), &c.teacher,
+    struct machine machine = describe(away ? NULL : stage_kernels(stage), &c.teacher,
                                       plan->jobs);
     c.k = watch_open(NULL, &machine);
     for (int i = 0; i < plan->stage_count; i++) {

@@ -564,7 +564,8 @@ static void print_tier(const struct rules *rules, const struct forecast_row *row
 
 static void print_t4(const struct rules *rules)
 {
-    if (!strcmp(rules->plan->device, "cpu")
+    const char *device = rules->plan->device;
+    if (!strcmp(device, "cpu") || device_away(device)
         || stage_kernels(rules->stage) != kernels_cpu())
         return;
     int count;
