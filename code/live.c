@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+/* Say how the command for the page is called */
 static const char usage[] =
     "usage: distil live --profile FILE --run DIR --out DIR --name STAGES\n\n"
     "Writes what a run has come to so far into the folder --out: state.html, a piece\n"
@@ -74,7 +75,6 @@ static int likeness(const char *a, const char *b)
     return words;
 }
 
-
 /* The seconds that a stage will take; NAN if there is none like it. */
 static double guess(const struct looks *looks, const char *name)
 {
@@ -106,6 +106,7 @@ static char *rest_text(const struct looks *looks)
             left += fmax(0, seconds - (isnan(l->begun) ? 0 : l->begun));
     }
     left /= looks->begun > 1 ? looks->begun : 1;
+    /* Say the seconds that are left in a unit of their size */
     bool hours = left >= 5400, minutes = left >= 90;
     double number = hours ? left / 3600 : minutes ? left / 60 : left;
     if (number < 1)
@@ -144,7 +145,6 @@ static struct grid *read_curve(const struct looks *looks, const char *name,
     return grid;
 }
 
-
 /* The columns of a curve, which are separated by spaces, as a block. */
 static void write_block(FILE *stream, const char *name, const struct grid *curve,
                         const char *columns)
@@ -180,13 +180,14 @@ static void write_losses(const struct looks *looks, const struct look *const *sh
             continue;
         if (!speed)
             speed = open_table(out, "speed");
+        write_block(file_stream(speed), shown[i]->name, curve,
+                    "step tokens_per_second");
+        /* Write the table of one loss */
         char *table = text_format("loss-%s", shown[i]->name);
         struct file_writer *loss = open_table(out, table);
         write_block(file_stream(loss), "loss", curve,
                     grid_has(curve, "relations") ? "step loss mlm kl cosine relations"
                                                  : "step loss mlm kl cosine");
-        write_block(file_stream(speed), shown[i]->name, curve,
-                    "step tokens_per_second");
         file_commit(loss);
         free(table);
         free(curve);
@@ -236,6 +237,7 @@ static struct scores gather(const struct looks *looks, const struct plan *plan)
         json_t *name = json_object_get(l->record, "model");
         const struct planned_model *model =
             name ? plan_model(plan, json_string_value(name)) : NULL;
+        /* Take the scores of one record */
         json_t *values = json_object_get(l->record, "scores");
         for (int task = 0; model && task < tasks; task++) {
             json_t *value = json_object_get(values, task_list[task].name);
@@ -254,7 +256,6 @@ static int score_order(const void *a, const void *b)
     return rank ? rank : one->task - other->task;
 }
 
-
 /* How many scores, from the first of a model on, are that model's. */
 static int of_model(const struct scores *scores, int first)
 {
@@ -263,7 +264,6 @@ static int of_model(const struct scores *scores, int first)
         end++;
     return end - first;
 }
-
 
 /* The column of a task among those that have a score; −1 if it has none. */
 static int column_of(const struct scores *scores, int task)
@@ -290,7 +290,6 @@ static void write_points(FILE *stream, const char *name, const struct scores *sc
                 task_list[s->task].title, s->value);
 }
 
-
 static void plot_scores(const struct scores *scores, const char *out)
 {
     if (scores->count == 0)
@@ -316,7 +315,6 @@ static void write_cell(FILE *page, const struct score *list, int count, int task
         fprintf(page, "%.1f <small>%d</small>", measure_median(values, seeds), seeds);
     free(values);
 }
-
 
 static void write_scores(FILE *page, const struct scores *scores)
 {
@@ -390,6 +388,7 @@ int live_main(int argc, char **argv)
     struct file_writer *page = file_create(path);
     write_page(&looks, &scores, file_stream(page));
     file_commit(page);
+    /* Forget what was seen of a run */
     for (int i = 0; i < looks.count; i++)
         json_decref(looks.list[i].record);
     free(looks.list);

@@ -46,6 +46,7 @@ static void note(enum kernel_family family, struct charge charge, double began)
         inner->wait();
         tally->seconds += now() - began;
     }
+    /* Add the time on the machine that was described */
     if (machine.bandwidth > 0) {
         double work = charge.work / (family == GEMM ? machine.gemm : machine.other);
         double traffic = charge.bytes / machine.bandwidth;
@@ -128,6 +129,13 @@ static void watch_upload(void *device, const void *host, size_t bytes)
     PASS(MEMORY, 0, (double)bytes, upload(device, host, bytes));
 }
 
+static void watch_download(void *host, const void *device, size_t bytes)
+{
+    if (!inner)
+        memset(host, 0, bytes);
+    PASS(MEMORY, 0, (double)bytes, download(host, device, bytes));
+}
+
 static void watch_aside(void)
 {
     if (inner)
@@ -144,13 +152,6 @@ static void watch_meet(void)
 {
     if (inner)
         inner->meet();
-}
-
-static void watch_download(void *host, const void *device, size_t bytes)
-{
-    if (!inner)
-        memset(host, 0, bytes);
-    PASS(MEMORY, 0, (double)bytes, download(host, device, bytes));
 }
 
 static void watch_zero(void *memory, size_t bytes)
@@ -400,6 +401,7 @@ static void watch_relation_loss(const struct attention *relation, const real *qk
     const int *visible = kept(relation->visible);
     double w = relation->width, t = teacher_width, pairs = 0, charged = 0;
     double tokens = kept(relation->offsets)[relation->sequences];
+    /* Count the pairs that are related */
     for (int s = 0; s < relation->sequences; s++) {
         pairs += (double)visible[s] * visible[s];
         charged += visible[s] * ceil(visible[s] / (double)GPU_TILE) * GPU_TILE;
@@ -457,6 +459,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
     static struct kernels table;
     inner = who;
     machine = whose ? *whose : (struct machine){0};
+    /* Forget the watching before */
     for (int i = 0; i < list_count; i++)
         free(lists[i].ints);
     list_count = 0;

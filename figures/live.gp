@@ -17,6 +17,7 @@ do for [panel in panels] {
     set yrange [0:*]
     set xtics 0, tick(last)
     set xrange [0:last > 0 ? last : 1]
+    # Draw what the panel is about
     if (panel[1:5] eq "loss-") {
         # Draw the terms of a loss
         array term = ["loss", "masked words", "soft targets", "cosine", "relations"]
