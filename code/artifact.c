@@ -212,6 +212,7 @@ static const char licence[] = "https://spdx.org/licenses/MIT";
 static json_t *start_graph(const struct artifact *a, json_t *parts)
 {
     char *about = description(a);
+    /* Describe the package, its licence and its author */
     json_t *graph = json_pack(
         "[{s:s, s:s, s:o, s:o}, {s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o},"
         " {s:s, s:s, s:s}, {s:s, s:s, s:s}]",
@@ -240,6 +241,7 @@ static void put_crate(struct artifact *a)
     json_array_append_new(graph, json_pack("{s:s, s:s, s:s}", "@id", "SHA256SUMS",
                                            "@type", "File", "encodingFormat",
                                            format_of("SHA256SUMS")));
+    /* Write the description */
     json_t *crate = json_pack("{s:[s, {s:s}], s:o}", "@context",
                               "https://w3id.org/ro/crate/1.1/context", "sha256",
                               "https://schema.org/sha256", "@graph", graph);
@@ -296,6 +298,7 @@ int artifact_main(int argc, char **argv)
     free(values);
     free(given);
     expect_finished(&a);
+    /* Put in what the records name */
     const char *name;
     json_t *sum;
     json_object_foreach(files, name, sum) {

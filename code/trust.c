@@ -131,6 +131,7 @@ static char *due_reason(const char *path, const char *key, const char *kept)
         reason = text_format("%s is to be kept", kept);
     else
         reason = trust_fault(run, files, true);
+    /* Hold the stage to what it began with */
     json_t *from = json_object_get(record, "from");
     if (!reason && json_object_size(from) > 0) {
         json_t *left = all_left(run);

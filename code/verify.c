@@ -9,6 +9,7 @@
 #include "trust.h"
 #include "verdicts.h"
 
+/* Include what verifying needs of the system */
 #include <dirent.h>
 #include <glob.h>
 #include <math.h>
@@ -57,6 +58,7 @@ static void hold_record(struct trial *t, const char *name)
     char *fault = trust_fault(t->folder, files, t->weights);
     if (fault)
         refuse(t, name, "%s", fault);
+    /* Put the record and its files onto the list */
     json_object_update(t->files, files);
     json_object_set_new(t->files, name, json_string(sum_file(path).digits));
     if (json_object_get(record, "from"))
@@ -111,6 +113,7 @@ static void hold_stages(struct trial *t, const struct plan *plan)
     if (file_exists(bench))
         hold_record(t, "bench.json");
     free(bench);
+    /* Hold the stages to each other */
     const char *name;
     json_t *from;
     json_object_foreach(t->from, name, from) {
@@ -167,6 +170,7 @@ static char *difference(const json_t *stated, const json_t *found, const char *p
     if (json_is_object(stated) && json_is_object(found))
         return member_difference(stated, found, path);
     if (json_is_array(stated) && json_array_size(stated) == json_array_size(found)) {
+        /* Find the first of a list that differs */
         char *fault = NULL;
         for (size_t i = 0; !fault && i < json_array_size(stated); i++) {
             char *at = text_format("%s.%zu", path, i);
@@ -241,6 +245,7 @@ static void hold_results(const struct trial *t, struct results *results,
             where = text_format("%s", name);
     }
     remove_again(again);
+    /* Refuse the run for the file that differs */
     if (fault && *t->code && code && strcmp(code, t->code))
         refuse(t, where, "%s by this code, %s, and the run is of %s", fault, t->code,
                code);
@@ -285,6 +290,7 @@ json_t *verify_run(const char *folder, bool weights, const char *code)
     struct results results = results_compute(folder, plan, given);
     t.scores = count_scores(results.run);
     hold_results(&t, &results, given);
+    /* Say what was found to be as it should */
     printf("%d stages, %zu files: as recorded\n%d scores, %zu tables: as computed "
            "again from the predictions\n",
            t.stages, json_object_size(t.files), t.scores, json_object_size(files) - 4);
@@ -330,6 +336,7 @@ static void expect_described(const struct trial *t, const json_t *sums)
     json_t *crate = run_json(path), *graph = json_object_get(crate, "@graph");
     size_t described = 0;
     for (size_t i = 0; i < json_array_size(graph); i++) {
+        /* Hold one of its entities to the list */
         json_t *entity = json_array_get(graph, i);
         const char *id = json_string_value(json_object_get(entity, "@id"));
         json_t *sum = json_object_get(entity, "sha256");
@@ -356,6 +363,7 @@ static void expect_all(const struct trial *t, const json_t *sums, const char *be
     for (struct dirent *entry; stream && (entry = readdir(stream));) {
         char *name = text_format("%s%s", below, entry->d_name),
              *path = text_format("%s%s", folder, entry->d_name);
+        /* Refuse what the list does not have */
         struct stat status;
         bool self = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")
                     || !strcmp(name, "SHA256SUMS");
