@@ -274,6 +274,7 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
         if (!optional || f->quantity == claim->quantity)
             judge(claim, findings, &verdicts->claims);
     }
+    /* Hold the run against committed ones */
     json_object_foreach((json_t *)references, name, reference) {
         const char *difference = name_difference(summary, reference);
         compare_runs(findings, summary, name, reference, difference,
