@@ -89,6 +89,7 @@ static void put_citation(struct artifact *a)
 {
     char *title = quoted(a->stage->title), *author = quoted(author_of(a)),
          *version = quoted(value(a, "run.code"));
+    /* Put the citation into the folder */
     put_text(a, "CITATION.cff",
              text_format("cff-version: 1.2.0\n"
                          "message: If you use these results, please cite them so.\n"
@@ -187,6 +188,7 @@ static void add_entities(const json_t *texts, const char *type, const char *pref
 static void add_action(const struct artifact *a, const json_t *summary, json_t *graph)
 {
     json_t *tools = json_array(), *objects = json_array();
+    /* List what the run was made with and from */
     json_t *program = json_pack("{s:O}", "distil", json_object_get(a->given, "code"));
     add_entities(program, "SoftwareApplication", "software", "version", graph, tools);
     add_entities(json_object_get(a->given, "versions"), "SoftwareApplication",
@@ -195,6 +197,7 @@ static void add_action(const struct artifact *a, const json_t *summary, json_t *
     add_entities(json_object_get(summary, "data"), "CreativeWork", "data", "sha256",
                  graph, objects);
     char *name = text_format("make report PROFILE=%s", value(a, "run.profile"));
+    /* Add the action to the graph */
     json_array_append_new(
         graph, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:[o, o, o]}", "@id",
                          "#run", "@type", "CreateAction", "name", name, "endTime",
@@ -212,6 +215,7 @@ static const char licence[] = "https://spdx.org/licenses/MIT";
 static json_t *start_graph(const struct artifact *a, json_t *parts)
 {
     char *about = description(a);
+    /* Start the graph with its root */
     json_t *graph = json_pack(
         "[{s:s, s:s, s:o, s:o}, {s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o},"
         " {s:s, s:s, s:s}, {s:s, s:s, s:s}]",
@@ -236,10 +240,12 @@ static void put_crate(struct artifact *a)
     json_t *summary = run_json(path);
     add_action(a, summary, graph);
     add_files(a, graph, parts);
+    /* Add the list of sums without a sum of its own */
     json_array_append_new(parts, link_to("SHA256SUMS"));
     json_array_append_new(graph, json_pack("{s:s, s:s, s:s}", "@id", "SHA256SUMS",
                                            "@type", "File", "encodingFormat",
                                            format_of("SHA256SUMS")));
+    /* Put the graph into the folder */
     json_t *crate = json_pack("{s:[s, {s:s}], s:o}", "@context",
                               "https://w3id.org/ro/crate/1.1/context", "sha256",
                               "https://schema.org/sha256", "@graph", graph);
@@ -270,6 +276,7 @@ static void put_sums(struct artifact *a)
         names[count++] = name;
     }
     qsort(names, count, sizeof *names, text_order);
+    /* Write a line for each of these names */
     char *path = text_format("%s/SHA256SUMS", a->stage->out);
     struct file_writer *writer = file_create(path);
     for (size_t i = 0; i < count; i++)
@@ -296,6 +303,7 @@ int artifact_main(int argc, char **argv)
     free(values);
     free(given);
     expect_finished(&a);
+    /* Fill the folder */
     const char *name;
     json_t *sum;
     json_object_foreach(files, name, sum) {

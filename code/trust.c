@@ -35,6 +35,7 @@ char *trust_fault(const char *folder, const json_t *sums, bool weights)
     json_object_foreach((json_t *)sums, name, sum) {
         if (*name == '/' || strstr(name, ".."))
             return text_format("%s leads out of the folder", name);
+        /* Hold one file to its sum */
         char *path = text_format("%s/%s", folder, name);
         const char *fault = file_fault(path, json_string_value(sum));
         if (!weights && trust_is_weights(name) && !file_exists(path))
@@ -123,6 +124,7 @@ static char *due_reason(const char *path, const char *key, const char *kept)
     const char *made_from = json_string_value(json_object_get(record, "key"));
     json_t *files = json_object_get(record, "files");
     char *run = run_of(path), *reason = NULL;
+    /* Look for a reason in the record and its files */
     if (made_from && strcmp(made_from, key))
         reason = text_format("its record has another key");
     else if (!sealed || !made_from)
@@ -131,6 +133,7 @@ static char *due_reason(const char *path, const char *key, const char *kept)
         reason = text_format("%s is to be kept", kept);
     else
         reason = trust_fault(run, files, true);
+    /* Look for a reason in what the stage began with */
     json_t *from = json_object_get(record, "from");
     if (!reason && json_object_size(from) > 0) {
         json_t *left = all_left(run);

@@ -33,6 +33,7 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 
 /* State what was claimed */
 const struct claim claims[] = {
+    /* Claim that the student keeps so much */
     {"paper", "the student keeps %s %% (the paper)", RETENTION, "student", REACHES,
      97, 0, "paper.retention", 9, 0.287},
     {"course", "the student keeps %s %% (the course project)", RETENTION, "student",
@@ -41,12 +42,15 @@ const struct claim claims[] = {
      "student-released", REACHES, 97, 0, "paper.retention", 9, 0.287},
     {"course", "the released student keeps %s %% (the course project)",
      RETENTION, "student-released", REACHES, 94.35, 2, "course.retention", 3, 1},
+    /* Claim that an hour is enough */
     {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT,
      NULL, REACHES, 97, 0, "paper.retention", 9, 0.287},
+    /* Claim that the student is smaller and faster */
     {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student", REACHES,
      40, 0, "paper.smaller", 0, 0},
     {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
      REACHES, 60, 0, "paper.faster", 0, 0},
+    /* Claim that each term is worth something */
     {"term.student-no-kl", "soft targets help (the paper: %s without)", CHANGE,
      "student-no-kl", COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
     {"term.student-no-cosine", "the cosine helps (the paper: %s without)", CHANGE,
@@ -108,10 +112,12 @@ static const char *objection(const struct claim *claim, const struct findings *f
 static const char *reason(const struct claim *claim, const struct finding *f,
                           double bound, enum verdict verdict)
 {
+    /* List why there may be no interval */
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
         [NO_PARTS] = "the benchmark kept no parts",
         [NO_STUDENT] = "no small student took an hour or less"};
+    /* List the reasons of the rules */
     static const char *const reasons[][3] = {
         [REACHES] = {"the bound lies inside", "lies wholly at or above",
                      "lies wholly below"},
@@ -136,6 +142,7 @@ static void judge(const struct claim *claim, const struct findings *findings,
     if (!against)
         j.verdict = claim->rule == COSTS ? verdict_costs(&f->is)
                                          : verdict_reaches(&f->is, bound);
+    /* Put the judgement into words */
     j.name = claim->quantity == RETENTION
                  ? say("retention.%s.%s", claim->model, claim->name) : claim->name;
     j.claim = say(claim->title, rounded(claim->published, claim->decimals));
@@ -158,6 +165,7 @@ static const char *name_difference(const json_t *a, const json_t *b)
         json_t *here, *there;
         json_object_foreach(json_object_get(a, *part), key, here) {
             there = json_object_get(json_object_get(b, *part), key);
+            /* See whether the setting is free */
             bool free_one = !strncmp(key, "run.", 4);
             for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
                 free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
@@ -229,6 +237,7 @@ static const char *compare_bits(const json_t *summary, const char *run,
         return NULL;
     if (difference)
         return say("not compared with the committed run %s: %s", run, difference);
+    /* Count the files that differ */
     json_object_foreach(sums, path, sum) {
         there = json_object_get(theirs, path);
         compared += there != NULL;
@@ -237,6 +246,7 @@ static const char *compare_bits(const json_t *summary, const char *run,
         others++;
         first = first ? first : path;
     }
+    /* Say whether the runs are identical */
     if (first)
         return say("not identical to the committed run %s: of %d models and "
                    "predictions compared, %d %s, first %s",
@@ -264,6 +274,7 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
         if (!optional || f->quantity == claim->quantity)
             judge(claim, findings, &verdicts->claims);
     }
+    /* Hold the run against committed ones */
     json_object_foreach((json_t *)references, name, reference) {
         const char *difference = name_difference(summary, reference);
         compare_runs(findings, summary, name, reference, difference,
@@ -300,6 +311,7 @@ const char *verdicts_said(const char *what, const int counts[3], bool toyland)
     int all = counts[UNDECIDED] + counts[PASS] + counts[FAIL];
     struct words parts = {NULL, 0};
     for (int i = 0; i < 3; i++) {
+        /* Say how many have this verdict */
         int count = counts[order[i]];
         const char *verb = verbs[order[i]][count != 1],
                    *where = toyland && order[i] != UNDECIDED ? " on Toyland" : "",
@@ -402,6 +414,7 @@ void verdicts_print(const char *folder)
     if (!file_exists(path))
         fail(path, "expected the verdicts of a finished run; make verify finishes one");
     json_t *verdicts = run_json(path), *counts = json_object_get(verdicts, "counts");
+    /* Print whose verdicts they are */
     printf("profile %s on %s, finished on %s\n%s\n",
            json_string_value(json_object_get(verdicts, "profile")),
            json_string_value(json_object_get(verdicts, "device")),
@@ -411,6 +424,7 @@ void verdicts_print(const char *folder)
     if (bits && *bits)
         printf("%s\n", bits);
     for (int i = 0; i < 2; i++) {
+        /* Print one of the lists */
         struct grid *grid =
             kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
         if (grid->rows > 0)

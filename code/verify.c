@@ -57,6 +57,7 @@ static void hold_record(struct trial *t, const char *name)
     char *fault = trust_fault(t->folder, files, t->weights);
     if (fault)
         refuse(t, name, "%s", fault);
+    /* Put the files of the record onto the list */
     json_object_update(t->files, files);
     json_object_set_new(t->files, name, json_string(sum_file(path).digits));
     if (json_object_get(record, "from"))
@@ -77,9 +78,7 @@ static void refuse_stray(const struct trial *t, char *name)
     free(name);
 }
 
-/* The same of all that may be a stage's: its curves, which grow before it has left a
-   record and are not taken then; and predictions, also of a task that is examined with
-   its own. */
+/* The same of all that may be a stage's: its curves, and predictions. */
 static void refuse_strays(const struct trial *t, const struct planned_stage *stage)
 {
     char *record = text_format("stages/%s.json", stage->name);
@@ -88,6 +87,7 @@ static void refuse_strays(const struct trial *t, const struct planned_stage *sta
         refuse_stray(t, text_format("curves/%s-validation", stage->name));
     }
     free(record);
+    /* Refuse predictions that no stage has left */
     const char *trained = stage->kind == FINETUNE ? stage->task->task->name : "";
     for (const struct task *task = task_list; task->name; task++)
         if (!strcmp(task->name, trained) || (task->of && !strcmp(task->of, trained)))
@@ -107,10 +107,12 @@ static void hold_stages(struct trial *t, const struct plan *plan)
         free(name);
         free(path);
     }
+    /* Hold the benchmark to its record */
     char *bench = text_format("%s/bench.json", t->folder);
     if (file_exists(bench))
         hold_record(t, "bench.json");
     free(bench);
+    /* Hold the stages to what they were made from */
     const char *name;
     json_t *from;
     json_object_foreach(t->from, name, from) {
@@ -167,6 +169,7 @@ static char *difference(const json_t *stated, const json_t *found, const char *p
     if (json_is_object(stated) && json_is_object(found))
         return member_difference(stated, found, path);
     if (json_is_array(stated) && json_array_size(stated) == json_array_size(found)) {
+        /* Find an element that differs */
         char *fault = NULL;
         for (size_t i = 0; !fault && i < json_array_size(stated); i++) {
             char *at = text_format("%s.%zu", path, i);
@@ -177,6 +180,7 @@ static char *difference(const json_t *stated, const json_t *found, const char *p
     }
     if (json_equal(stated, found))
         return NULL;
+    /* Say which two values differ */
     char *a = value_text(stated), *b = value_text(found);
     char *text = text_format("%s is %s, but %s comes out", path, a, b);
     free(a);
@@ -235,12 +239,14 @@ static void hold_results(const struct trial *t, struct results *results,
     if (!mkdtemp(again))
         fail(again, "cannot be made a folder");
     results_write(results, again);
+    /* Find the first file of the results that differs */
     json_object_foreach(json_object_get(given, "files"), name, sum) {
         if (!fault && strcmp(name, "run.settings")
             && (fault = file_difference(t, again, name)))
             where = text_format("%s", name);
     }
     remove_again(again);
+    /* Refuse the run for a file that differs */
     if (fault && *t->code && code && strcmp(code, t->code))
         refuse(t, where, "%s by this code, %s, and the run is of %s", fault, t->code,
                code);
@@ -282,6 +288,7 @@ json_t *verify_run(const char *folder, bool weights, const char *code)
     json_t *given = run_json(path), *files = json_object_get(given, "files");
     struct plan *plan = plan_open(settings_open(profile));
     hold_stages(&t, plan);
+    /* Hold the numbers to what comes out of the predictions */
     struct results results = results_compute(folder, plan, given);
     t.scores = count_scores(results.run);
     hold_results(&t, &results, given);
@@ -307,6 +314,7 @@ static json_t *read_sums(const char *path)
     for (char *line = text, *next; *line; line = next) {
         next = line + strcspn(line, "\n");
         number++;
+        /* Take sum and name from a line */
         bool whole = *next == '\n' && strspn(line, "0123456789abcdef") == SUM_DIGITS
                      && !strncmp(line + SUM_DIGITS, "  ", 2);
         if (!whole)
@@ -330,6 +338,7 @@ static void expect_described(const struct trial *t, const json_t *sums)
     json_t *crate = run_json(path), *graph = json_object_get(crate, "@graph");
     size_t described = 0;
     for (size_t i = 0; i < json_array_size(graph); i++) {
+        /* Hold an entity to the list */
         json_t *entity = json_array_get(graph, i);
         const char *id = json_string_value(json_object_get(entity, "@id"));
         json_t *sum = json_object_get(entity, "sha256");
@@ -339,7 +348,7 @@ static void expect_described(const struct trial *t, const json_t *sums)
             refuse(t, name, "has another sum of %s than SHA256SUMS", id);
         described++;
     }
-    if (described + 1 != json_object_size(sums)) /* it does not describe itself */
+    if (described + 1 != json_object_size(sums))
         refuse(t, name, "describes %zu files of %zu", described,
                json_object_size(sums) - 1);
     json_decref(crate);
@@ -356,6 +365,7 @@ static void expect_all(const struct trial *t, const json_t *sums, const char *be
     for (struct dirent *entry; stream && (entry = readdir(stream));) {
         char *name = text_format("%s%s", below, entry->d_name),
              *path = text_format("%s%s", folder, entry->d_name);
+        /* Look for an entry in the list */
         struct stat status;
         bool self = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")
                     || !strcmp(name, "SHA256SUMS");
@@ -374,6 +384,7 @@ static void expect_all(const struct trial *t, const json_t *sums, const char *be
     free(folder);
 }
 
+/* Hold a folder to its list */
 /* Holds a folder to its SHA256SUMS. */
 static void hold_list(struct trial *t)
 {
