@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Hash what a list depends on */
 uint64_t cache_hash(uint64_t hash, const void *bytes, size_t size)
 {
     const uint8_t *byte = bytes;
@@ -16,6 +17,7 @@ uint64_t cache_hash(uint64_t hash, const void *bytes, size_t size)
     return hash;
 }
 
+/* Name the file of a key */
 static char *cache_path(uint64_t key)
 {
     const char *folder = getenv("DISTIL_CACHE");
@@ -28,6 +30,7 @@ int *cache_read(uint64_t key, int64_t *count)
     char *path = cache_path(key);
     int *numbers = NULL;
     if (path && file_exists(path)) {
+        /* Read the numbers, unless they are damaged */
         size_t size;
         char *bytes = file_read(path, &size);
         uint64_t hash = 0;

@@ -69,6 +69,7 @@ archives() {
 # Sum up a file or a folder
 # sum FILE: puts its SHA-256 into $sum, and into $new whether it was not known before
 sum() {
+    # Note what the disk knows of it
     if [ -d "$1" ]; then
         state=$(find -L "$1" -type f -printf '%P %s %T@ %C@ %i\n' | sort | sha256sum)
     else
@@ -81,6 +82,7 @@ sum() {
     new=no
     [ -z "$sum" ] || return 0
     new=yes
+    # Take its sum anew
     if [ -d "$1" ]; then
         sum=$(cd "$1" && find -L . -type f | sort | tr '\n' '\0' | xargs -0 sha256sum |
             sha256sum | cut -c 1-64)
@@ -155,12 +157,14 @@ download() {
     while [ $attempt -lt 20 ]; do
         attempt=$((attempt + 1))
         before=$(bytes "$partial")
+        # Ask the home for the rest of the file
         http=$(curl --fail --location $quiet --connect-timeout 5 --speed-limit 1 \
             --speed-time "$patience" --continue-at - --output "$partial" \
             --dump-header "$work/headers" --write-out '%{http_code}' "$1" </dev/null)
         status=$?
         [ $status != 0 ] || return 0
         after=$(bytes "$partial")
+        # See whether another attempt is worth it
         if [ "$before" -gt 0 ] && { [ $status = 33 ] || [ "$http" = 416 ]; }; then
             rm -f "$partial"
             ranges=no
@@ -268,12 +272,14 @@ spellings() {
 # look PLACE FILE: puts where the file is into $found, and the sum of what it is made
 # from into $sum
 look() {
+    # Take it as it is, or compressed
     for name in $(spellings "$2"); do
         found=$1/$name
         [ -e "$found" ] && check "$found" "$2" "$1" && return
         [ -f "$found.xz" ] && check "$found.xz" "$2.xz" "$1" &&
             derive expand "$found.xz" "$2" && found=$made && return
     done
+    # Take it from an archive
     for archive in $(archives "$2"); do
         for name in $(spellings "$archive"); do
             [ -f "$1/$name" ] && check "$1/$name" "$archive" "$1" &&
@@ -284,6 +290,7 @@ look() {
             say "$1/$name: expected $2 in it"
         done
     done
+    # Join it from a folder
     folder=$(facts "$2" joins)
     [ -n "$folder" ] && look "$1" $folder && derive join_lines "$found" "$2" &&
         found=$made
@@ -425,6 +432,7 @@ forget() {
 
 lay_out() {
     cut -f 2- "$work/plan" | sort -u >"$work/view"
+    # Make the folder anew if a file is another
     if ! cmp -s "$work/view" "$view.list"; then
         rm -rf "$view.partial" "$view.list"
         mkdir -p "$view.partial"
@@ -436,6 +444,7 @@ lay_out() {
         mv "$view.partial" "$view"
         cp "$work/view" "$view.list"
     fi
+    # Write the keys of the labels, and of all
     for label in $(cut -f 1 "$work/plan" | sort -u); do
         awk -F '\t' -v label="$label" '$1 == label { print $3, $2 }' "$work/plan" |
             sort -u >"$keys/data-$label.key.new"

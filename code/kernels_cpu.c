@@ -936,13 +936,16 @@ const struct kernels *kernels_cpu(void)
 {
     static char name[32];
     static const struct kernels table = {
+        /* Tell how the CPU counts */
         .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
         .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
+        /* Enter how the CPU keeps memory */
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,
         .aside = in_turn_cpu, .back = in_turn_cpu, .meet = in_turn_cpu,
         .to_real = to_real_cpu, .to_float = to_float_cpu,
+        /* Enter the operations of a layer */
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
         .linear_weight_gradient = linear_weight_gradient_cpu,
         .settles = settles_cpu, .settle = settle_cpu,
@@ -953,6 +956,7 @@ const struct kernels *kernels_cpu(void)
         .add = add_cpu,
         .attention = attention_cpu, .attention_gradient = attention_gradient_cpu,
         .gather = gather_cpu, .scatter = scatter_cpu,
+        /* Enter the losses and the optimiser */
         .softmax_loss = softmax_loss_cpu, .cosine_loss = cosine_loss_cpu,
         .relation_loss = relation_loss_cpu,
         .squared_loss = squared_loss_cpu, .sum = sum_cpu,

@@ -1834,8 +1834,9 @@ static void chapter_print(struct book *book, const char *path, const struct text
     for (int i = 1; (end = strchr(here, '\n')); here = end + 1, i++) {
         int length = (int)(end - here) - (end > here && end[-1] == '\r');
         const struct line *line = lines[i];
-        if (!line) /* the last such line above a chunk's is its header */
+        if (!line)
             fence = (int)strspn(here, " ");
+        /* Copy a line that did not change */
         if (!is_changed(line)) {
             fprintf(stream, "%.*s", (int)(end + 1 - here), here);
             number++;

@@ -524,6 +524,7 @@ static struct examples *encode_rows(struct rows *rows,
     int64_t count, n = rows->count;
     int *numbers = encode_texts(rows, tokenizer, max_length, &count), *at = numbers;
     struct examples *e = allocate(1, sizeof *e);
+    /* Make room for the examples */
     *e = (struct examples){
         .starts = allocate((size_t)n + 1, sizeof *e->starts),
         .ids = allocate((size_t)(count - 2 * n), sizeof *e->ids),
@@ -575,6 +576,7 @@ static struct examples *read_windows(const struct task *task, const char *data_d
     struct examples *e = allocate(1, sizeof *e);
     struct questions *q = e->questions = questions_read(path);
     free(path);
+    /* Keep a sample of the questions */
     need_rows(task, data_dir, split, q->count);
     e->published = q->count;
     bool *keep = choose_rows(NULL, q->count, 1, split, reading, &e->rows);

@@ -36,6 +36,7 @@ struct task {
     int classes;                   /* 1 for a number, 0 for a span */
     double most;                   /* the largest number; the least is 0 */
     const char *names[3];          /* [classes] in the column, or a tree's folders */
+    /* Say where a task's rows are found */
     int rows[2];                   /* [split] as published; 0: not known */
     struct layout layouts[3];      /* of a table: the first found is read; last empty */
     bool torn;                     /* lines of too few columns are left out */

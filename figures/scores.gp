@@ -60,7 +60,7 @@ do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
     set xrange [low - 0.05 * (high - low):high + 0.05 * (high - low)]
     set yrange [models + 0.6:0.4]
     space = tick(high - low)
-    wide = space < 1 || across > 3 # decimals, or numbers in a narrow panel
+    wide = space < 1 || across > 3
     set xtics wide ? tick(2 * (high - low)) : space
     # Draw a panel of scores
     set x2range [low:high]

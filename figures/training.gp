@@ -52,14 +52,16 @@ set lmargin at screen left(terms)
 set rmargin at screen right(terms)
 set title "guessed right, " . percent
 set yrange [*:*]
+# Note the colour of each model
 array number[models]
 do for [i = 1:models] {
-    stats accuracy index i - 1 using 3 nooutput # before there is a range to be out of
+    stats accuracy index i - 1 using 3 nooutput
     number[i] = STATS_min
 }
 stats accuracy using 2 nooutput
 set yrange [0:STATS_max > 0 ? 1.05 * STATS_max : 1]
 set ytics 0, tick(STATS_max)
+# Draw a line for each model
 dash(i) = number[i] == 1 ? 2 : number[i] < 10 ? 1 : 3
 plot for [i = 1:models] accuracy index i - 1 using 1:2 with lines \
          linetype number[i] dashtype dash(i)

@@ -15,23 +15,30 @@ complain() {
 complain "prose keeps to 120 columns and code to 88" "$(awk '
     /^ ? ? ?(```|~~~)/ { code = !code } { gsub(/[\200-\277]/, "") }
     length > (code ? 88 : 120) && !/^\|/ && !/https?:/ { print FILENAME ":" FNR ": " length " columns" }' chapters/*.md)"
-# how finely the book is cut. A heading is no prose: it does not say why
-echo "# $(awk '
+# how finely the book is cut: a line for each chunk, of its lines, whether prose stands before it, its place and its name.
+# A heading is no prose: it does not say why
+chunks=$(awk '
     FNR == 1 { fence = ""; told = 0 }
     fence != "" { # inside of a block: until a fence of its kind, at least as long, that stands alone
         text = $0; gsub(/^ *| *$/, "", text)
-        if (text ~ "^" fence substr(fence, 1, 1) "*$") { fence = ""; if (named) print lines "\t" told; told = told && !named }
-        else if (first) { named = language && /^ *<<.*>>[+]?= *$/; first = lines = 0 }
+        if (text ~ "^" fence substr(fence, 1, 1) "*$") {
+            fence = ""; if (named) print lines "\t" told "\t" place "\t" name; told = told && !named }
+        else if (first) {
+            named = language && /^ *<<.*>>[+]?= *$/; first = lines = 0; place = FILENAME ":" FNR
+            name = text; gsub(/^<<|>>[+]?=$/, "", name) }
         else lines++
         next }
     match($0, /^ ? ? ?(```+|~~~+)/) {
         fence = substr($0, RSTART, RLENGTH); language = /[`~] *[a-z]/; gsub(/ /, "", fence); first = 1; named = 0; next }
-    NF && !/^(#|:::)/ { told = 1 }
-    ' chapters/*.md | sort -n | awk -F '\t' '
-    { size[NR] = $1; untold += !$2 }
+    NF && !/^(#|:::)/ { told = 1 }' chapters/*.md)
+echo "# $(echo "$chunks" | sort -n | awk -F '\t' '
+    { size[NR] = $1 }
     function at(part) { return size[int((NR - 1) * part + 0.5) + 1] }
-    END { printf "%d chunks of %d lines in the median, %d at the 90th percentile, %d at most; %d have no prose before them",
-        NR, at(0.5), at(0.9), size[NR], untold }')"
+    END { printf "%d chunks of %d lines in the median, %d at the 90th percentile, %d at most",
+        NR, at(0.5), at(0.9), size[NR] }')"
+complain "a chunk is one step, with its reason before it" "$(echo "$chunks" | awk -F '\t' '
+    !$2 { print $3 ": " $4 ": no prose before it" }
+    $1 > 40 { print $3 ": " $4 ": " $1 " lines, more than 40" }')"
 
 complain "no line ends in white space" "$(grep -nE '[ 	]+$' chapters/*.md Makefile README.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh)"
 complain "nothing is marked as left to do" "$(grep -nE 'TODO|FIXME|XXX[^X]' chapters/*.md tests/*.c tests/*.cc tests/cuda/*.h tests/*.sh Makefile | grep -v 'lint.sh\|XXXXXX')"
