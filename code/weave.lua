@@ -662,6 +662,7 @@ end
 
 function latex.block(body, long, piece, notes)
   local kind = long and "broken" or "code"
+  body = body:gsub("^\n+", "")
   body = "\\begin{" .. kind .. "}\n" .. body .. "\n\\end{" .. kind .. "}"
   if piece then
     notes = table.concat(notes, "; ")
