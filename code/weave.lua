@@ -644,13 +644,13 @@ local function list_labels(list)
   return table.concat(out, ",")
 end
 
-function latex.pages(list) return command_of("namedpages", list_labels(list)) end
+function latex.numbers(list) return command_of("chunknumbers", list_labels(list)) end
 
-function latex.from(piece) return "continued from " .. latex.pages {piece} end
+function latex.from(piece) return "continued from " .. latex.numbers {piece} end
 
-function latex.on(piece) return "continued on " .. latex.pages {piece} end
+function latex.on(piece) return "continued in " .. latex.numbers {piece} end
 
-function latex.used(list) return "used on " .. latex.pages(list) end
+function latex.used(list) return "used in " .. latex.numbers(list) end
 
 function latex.link(piece, text)
   return command_of("codelink", piece.label, latex.text(text))

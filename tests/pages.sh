@@ -20,7 +20,7 @@ stranded() { lua5.4 "$root/tests/pages.lua" <"$1" | tee found; ! grep -v '^#' fo
 check "nothing that heads a text stands at a page's foot" stranded pages.xml
 check "that is said of many headings and names" grep -q '^# [0-9]\{3,\} headings, [0-9]\{4,\} names of chunks' found
 # the same pages, each cut below its first name of a chunk, and each below its first heading of a section
-awk '/<page / { foot = 0 } /<text / && foot { next } { print } />⟩≡</ { foot = 1 }' pages.xml >cut.xml
+awk '/<page / { foot = 0 } /<text / && foot { next } { print } />≡</ { foot = 1 }' pages.xml >cut.xml
 check "a name at the foot is found" eval '! stranded cut.xml >/dev/null && grep -q "name at the foot" found'
 awk '/<fontspec .*size="18".*Bold" color="#[^0]/ { match($0, / id="[0-9]*"/); font = substr($0, RSTART + 5, RLENGTH - 6) }
     /<page / { foot = 0 } /<text / && foot { next } { print } font && $0 ~ " font=\"" font "\">" { foot = 1 }' pages.xml >cut.xml
