@@ -1,5 +1,5 @@
 # The whole book, of a run that never happened: no heading and no name of a chunk stands at a page's foot without what it
-# heads, and tables and figures have the same numbers in the PDF and on the site.
+# heads, tables and figures have the same numbers in the PDF and on the site, and the index of concepts leads somewhere.
 set -u
 . tests/check.sh
 run=results/made-up-full
@@ -37,5 +37,13 @@ for kind in tbl:Table fig:Figure; do
     check "each ${kind%:*}: counts from 1 on without a gap" same "$(sed -n "s/^${kind%:*}:.*\t//p" in-pdf | sort -n | xargs)" "$(seq "$counted" | xargs)"
     check "and no other takes a number" same "$(sed -n "s/.*<b>${kind#*:} \([0-9]*\):.*/\1/p" pages.xml | xargs)" "$(seq "$counted" | xargs)"
 done
+
+# concepts: those of a list that have a place in both, by the numbers of their first places
+book=build/made-up-full/weave/book
+sed -n 's/^\\entry{\(concept:[0-9]*\)}.*/\1/p' $book.tex | sort >entries
+sed -n 's/^\\newlabel{\(concept:[0-9]*\)}{{.*/\1/p' $book.aux | sort >labels
+check "the index of concepts has some sixty entries at least" test "$(wc -l <entries)" -ge 60
+check "each is a place in the PDF" same "$(comm -23 entries labels)" ""
+check "and on the site" same "$(grep -c '^<li>.*#concept:' $run/html/indexes.html)" "$(wc -l <entries)"
 cd "$root" || exit 1
 exit $failed
