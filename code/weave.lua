@@ -928,7 +928,9 @@ function html.concept(place) return pandoc.Span({}, {id = place.anchor}) end
 
 local function concept_entry(one)
   local out = {one.title}
-  for _, place in ipairs(one.places) do table.insert(out, anchor(place, place.section)) end
+  for _, place in ipairs(one.places) do
+    table.insert(out, anchor(place, place.section))
+  end
   return "<li>" .. table.concat(out, ", ") .. "</li>"
 end
 
@@ -1074,7 +1076,14 @@ end
 
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
-  if not id then return pen.unnumbered(tbl) end
+  if not id then
+    -- Refuse a caption without a label
+    local text = pandoc.utils.stringify(caption)
+    if text ~= "" then
+      problem(": " .. text:match("^%S+ ?%S*"), "this caption has no label, as in {#tbl:NAME}")
+    end
+    return pen.unnumbered(tbl)
+  end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
   if fits_a_line(simple) then
