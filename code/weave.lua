@@ -231,6 +231,13 @@ local function split_caption(tbl)
   return id, caption
 end
 
+-- Refuse a caption without a label
+local function refuse_caption(text)
+  if text == "" then return end
+  problem(": " .. text:match("^%S+ ?%S*"),
+    "this caption has no label, as in {#tbl:NAME}")
+end
+
 -- List the files behind a table
 -- files_behind: the files whose values a block uses, in the order of their names
 local function files_behind(block)
@@ -328,7 +335,7 @@ local collect = {
   -- Number tables, figures and parts
   Table = function(tbl)
     local id, caption = split_caption(tbl)
-    if not id then return end
+    if not id then return refuse_caption(pandoc.utils.stringify(caption)) end
     count.tbl = count.tbl + 1
     add_label(id, count.tbl, pandoc.utils.stringify(caption))
     labels[id].files = files_behind(tbl)
@@ -1076,14 +1083,7 @@ end
 
 local function set_table(tbl)
   local id, caption = split_caption(tbl)
-  if not id then
-    -- Refuse a caption without a label
-    local text = pandoc.utils.stringify(caption)
-    if text ~= "" then
-      problem(": " .. text:match("^%S+ ?%S*"), "this caption has no label, as in {#tbl:NAME}")
-    end
-    return pen.unnumbered(tbl)
-  end
+  if not id then return pen.unnumbered(tbl) end
   local simple = pandoc.utils.to_simple_table(tbl)
   simple.caption = caption
   if fits_a_line(simple) then
