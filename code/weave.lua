@@ -231,6 +231,13 @@ local function split_caption(tbl)
   return id, caption
 end
 
+-- Refuse a caption without a label
+local function refuse_caption(text)
+  if text == "" then return end
+  problem(": " .. text:match("^%S+ ?%S*"),
+    "this caption has no label, as in {#tbl:NAME}")
+end
+
 -- List the files behind a table
 -- files_behind: the files whose values a block uses, in the order of their names
 local function files_behind(block)
@@ -269,6 +276,48 @@ local function note_chunk(block)
   anchors[piece.anchor] = name
 end
 
+-- Note where a concept is explained
+local concepts, concept_of, section, places_marked = {}, {}, "", 0
+
+local function read_concepts(div)
+  if div.classes[1] ~= "concept-index" then return end
+  local list = pandoc.utils.stringify(div.content):gsub("%s+", " ")
+  for entry in list:gmatch("[^,]+") do
+    local name, form = entry:match("^%s*(.-)%s*%((.-)%)%s*$")
+    name = name or entry:match("^%s*(.-)%s*$")
+    local one = {name = name, places = {}, users = {}}
+    table.insert(concepts, one)
+    concept_of[(form or name):lower()] = one
+  end
+end
+
+-- Mark a place of a concept
+local function note_concept(words)
+  local text = pandoc.utils.stringify(words.content):lower():gsub("[.,:]$", "")
+  local one = concept_of[text]
+  if not one then return nil end
+  places_marked = places_marked + 1
+  local place = {label = "concept:" .. places_marked, section = section}
+  table.insert(one.places, place)
+  place.anchor = "concept:" .. one.name:lower():gsub("[^%w\x80-\xFF]+", "-") ..
+    (#one.places > 1 and "." .. #one.places or "")
+  return {pen.concept(place), words}, false
+end
+
+-- Complain of a concept that is explained nowhere
+local function check_concepts()
+  local inside = false
+  for order, line in ipairs(lines) do
+    inside = (inside or line.text:match("^::: *concept%-index")) and line.text ~= ":::"
+    for _, one in ipairs(inside and concepts or {}) do
+      if #one.places == 0 and line.text:find(one.name, 1, true) then
+        note(order, line.place, 'concept "' .. one.name ..
+          '" is explained nowhere: no chapter has it in italics or in bold')
+      end
+    end
+  end
+end
+
 local collect = {
   traverse = "topdown",
   -- Number headings
@@ -280,12 +329,13 @@ local collect = {
     local number = table.concat(numbers, ".", 1, heading.level)
     add_label(heading.identifier, number, pandoc.utils.stringify(heading.content))
     if pen == html then heading.attributes.number = number end
+    section = number
     return heading
   end,
   -- Number tables, figures and parts
   Table = function(tbl)
     local id, caption = split_caption(tbl)
-    if not id then return end
+    if not id then return refuse_caption(pandoc.utils.stringify(caption)) end
     count.tbl = count.tbl + 1
     add_label(id, count.tbl, pandoc.utils.stringify(caption))
     labels[id].files = files_behind(tbl)
@@ -302,6 +352,8 @@ local collect = {
   CodeBlock = function(block)
     note_chunk(block)
   end,
+  Emph = function(words) return note_concept(words) end,
+  Strong = function(words) return note_concept(words) end,
 }
 
 -- Learn the titles of other chapters
@@ -644,13 +696,13 @@ local function list_labels(list)
   return table.concat(out, ",")
 end
 
-function latex.pages(list) return command_of("namedpages", list_labels(list)) end
+function latex.numbers(list) return command_of("chunknumbers", list_labels(list)) end
 
-function latex.from(piece) return "continued from " .. latex.pages {piece} end
+function latex.from(piece) return "continued from " .. latex.numbers {piece} end
 
-function latex.on(piece) return "continued on " .. latex.pages {piece} end
+function latex.on(piece) return "continued in " .. latex.numbers {piece} end
 
-function latex.used(list) return "used on " .. latex.pages(list) end
+function latex.used(list) return "used in " .. latex.numbers(list) end
 
 function latex.link(piece, text)
   return command_of("codelink", piece.label, latex.text(text))
@@ -662,6 +714,7 @@ end
 
 function latex.block(body, long, piece, notes)
   local kind = long and "broken" or "code"
+  body = body:gsub("^\n+", "")
   body = "\\begin{" .. kind .. "}\n" .. body .. "\n\\end{" .. kind .. "}"
   if piece then
     notes = table.concat(notes, "; ")
@@ -682,6 +735,10 @@ function latex.index(entries)
   table.insert(entries, 1, "\\begin{entries}")
   table.insert(entries, "\\end{entries}")
   return pandoc.RawBlock("latex", table.concat(entries, "\n"))
+end
+
+function latex.concept(place)
+  return latex.raw("\\leavevmode\\phantomsection" .. command_of("label", place.label))
 end
 
 -- Write floats in LaTeX
@@ -874,7 +931,18 @@ function html.block(body, _, piece, notes)
     "</p><pre><code>" .. body .. "</code></pre></div>")
 end
 
+function html.concept(place) return pandoc.Span({}, {id = place.anchor}) end
+
+local function concept_entry(one)
+  local out = {one.title}
+  for _, place in ipairs(one.places) do
+    table.insert(out, anchor(place, place.section))
+  end
+  return "<li>" .. table.concat(out, ", ") .. "</li>"
+end
+
 function html.entry(one, file)
+  if one.concept then return concept_entry(one) end
   return "<li>" .. anchor(one.places[1], one.title) ..
     (file and " in " .. html.text(file) or "") ..
     (#one.users > 0 and ", " .. html.used(one.users) or "") .. "</li>"
@@ -1116,6 +1184,15 @@ local function index_of_identifiers()
   return index_of(identifiers)
 end
 
+local function index_of_concepts()
+  local explained = {}
+  for _, one in ipairs(concepts) do
+    one.title, one.concept = pen.text(one.name), true
+    if one.places[1] then table.insert(explained, one) end
+  end
+  return index_of(explained)
+end
+
 -- Find a way to set every character
 local symbols = {
   ["−"] = "-", ["×"] = "\\times", ["÷"] = "\\div", ["±"] = "\\pm", ["·"] = "\\cdot",
@@ -1166,6 +1243,7 @@ local set = {
     if class == "part" then return set_part(div) end
     if class == "chunk-index" then return index_of_chunks() end
     if class == "identifier-index" then return index_of_identifiers() end
+    if class == "concept-index" then return index_of_concepts() end
   end,
 }
 
@@ -1226,6 +1304,9 @@ local function list_names()
     if piece == chunks[piece.name][1] then add(piece.name, "chunk", piece) end
   end
   for _, one in ipairs(identifiers) do add(one.name, one.kind, one.places[1]) end
+  for _, one in ipairs(concepts) do
+    if one.places[1] then add(one.name, "concept", one.places[1]) end
+  end
   return out
 end
 
@@ -1253,7 +1334,9 @@ local function weave(doc)
   end
   -- Choose, number and connect
   doc = doc:walk(choose):walk(going_on)
+  doc:walk {Div = read_concepts}
   doc = doc:walk(collect)
+  if not preview then check_concepts() end
   for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
   local xref = read_json(setting("xref"))
   compare(xref)

@@ -117,7 +117,7 @@ check "and so has a book of chunks" cmp "$one/report.pdf" "$two/report.pdf"
 check "a PDF tells no date" same "$(pdfinfo "$one/report.pdf" | grep Date)" ""
 check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo "$one/summary.pdf" >"$folder/info"; echo "$folder/info")"
 pdftotext -layout "$one/report.pdf" "$folder/text"
-check "a caption tells where its chunk is used" grep -q 'Weigh the anchor.*used on page 3' "$folder/text"
+check "the line of a chunk's name tells where it is used" grep -q 'Weigh the anchor.*used in 3' "$folder/text"
 check "a table without a caption takes no number" grep -q 'Table 2: By hand, no source' "$folder/text"
 check "no reference is left open" same "$(grep -n '??' "$folder/text")" ""
 exit $failed
