@@ -247,6 +247,20 @@ local function files_behind(block)
   return list
 end
 
+-- Tell a caption from what a figure shows
+-- split_alt: the caption of a table or figure, and in words what the figure shows
+local function split_alt(div)
+  local caption, alt = pandoc.List(), ""
+  for _, block in ipairs(div.content) do
+    if block.t == "Div" and block.classes[1] == "alt" then
+      alt = pandoc.utils.stringify(block)
+    else
+      caption:insert(block)
+    end
+  end
+  return caption, alt
+end
+
 -- Note a chunk
 local anchors = {}
 
@@ -294,7 +308,7 @@ local collect = {
     local kind = ({table = "tbl", figure = "fig"})[div.classes[1]]
     if kind then
       count[kind] = count[kind] + 1
-      add_label(div.identifier, count[kind], pandoc.utils.stringify(div.content))
+      add_label(div.identifier, count[kind], pandoc.utils.stringify(split_alt(div)))
     elseif div.classes[1] == "part" then
       table.insert(parts, pandoc.utils.stringify(div.content))
     end
@@ -700,9 +714,20 @@ function latex.source(files)
   return command_of("source", latex.identifier(command) .. ": " .. list)
 end
 
-function latex.figure(path, caption, id, files)
+-- utf16: text as the hexadecimal digits of UTF-16, big end first
+local function utf16(text)
+  local out = {}
+  for _, code in utf8.codes(text) do
+    local rest = code - 0x10000
+    table.insert(out, code < 0x10000 and ("%04X"):format(code) or
+      ("%04X%04X"):format(0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF)))
+  end
+  return table.concat(out)
+end
+
+function latex.figure(path, caption, id, files, alt)
   local begin = "\\begin{figure}[htbp]\\centering\n" ..
-    command_of("includegraphics", path) .. "\n"
+    command_of("showpicture", path, utf16(alt)) .. "\n"
   local source = files and latex.source(files) or ""
   local last = command_of("label", id) .. source .. "\n\\end{figure}"
   local out = pandoc.List {latex.raw(begin .. "\\caption[]{")}
@@ -908,8 +933,8 @@ function html.table(simple, id, files)
   return pandoc.Div(content, {id = id, class = "float"})
 end
 
-function html.figure(path, caption, id, files)
-  local image = pandoc.Plain {pandoc.Image({}, path .. ".svg")}
+function html.figure(path, caption, id, files, alt)
+  local image = pandoc.Plain {pandoc.Image({pandoc.Str(alt)}, path .. ".svg")}
   local text = pandoc.Para(numbered("Figure", id, caption))
   local content = pandoc.List {image, text}
   if files then content:insert(source(files)) end
@@ -1041,8 +1066,13 @@ local function set_figure(div)
     files = {script, results .. "/" .. data}
     needed(files[2], div.identifier)
   end
-  local caption = pandoc.utils.blocks_to_inlines(div.content)
-  return pen.figure(figures .. "/" .. name, caption, div.identifier, files)
+  local caption, alt = split_alt(div)
+  if alt == "" then
+    problem("#" .. div.identifier, "a figure without a block ::: alt, its text alternative")
+  end
+  local path = figures .. "/" .. name
+  return pen.figure(path, pandoc.utils.blocks_to_inlines(caption), div.identifier, files,
+    alt)
 end
 
 -- Set parts and indexes

@@ -25,6 +25,10 @@ static int anchor_weigh(int chain);
 
 ::: {.figure #fig:sine script=figures/sine.gp}
 A curve.
+
+::: alt
+A sine.
+:::
 :::
 
 ```c
