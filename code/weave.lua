@@ -189,10 +189,44 @@ local going_on = {
   end,
 }
 
+-- Leave out what a committed run has not
+local committed, lacking = nil, {} -- committed: the folder of such a run
+
+-- lacks: whether a block is a table or figure for which the run has no file
+local function lacks(div)
+  local folder = ({table = "/tables/", figure = "/"})[div.classes[1]]
+  local file = div.attributes.file or div.attributes.data
+  if not committed or not folder or not file or read(committed .. folder .. file) then
+    return false
+  end
+  lacking[div.identifier] = true
+  return true
+end
+
+-- Leave mentions out that stand in brackets
+local leave_out = {
+  Inlines = function(inlines)
+    local out = pandoc.List()
+    for _, one in ipairs(inlines) do
+      local text, before = one.t == "Str" and one.text or "", out[#out]
+      local id, rest = text:match("^%({{(%a+:[%w_-]+)}}%)(.*)$")
+      if lacking[id] then
+        if before and (before.t == "Space" or before.t == "SoftBreak") then
+          out:remove()
+        end
+        one = pandoc.Str(rest)
+      end
+      out:insert(one)
+    end
+    return out
+  end,
+}
+
 -- Choose the paragraphs that apply
 local choose = {
   traverse = "topdown",
   Div = function(div)
+    if lacks(div) then return {} end
     if div.classes[1] ~= "when" then return nil end
     for key, words in pairs(div.attributes) do
       local met = false
@@ -261,6 +295,14 @@ local function split_alt(div)
   return caption, alt
 end
 
+-- Note the file of a table or figure
+local function note_file(div)
+  local file, label = div.attributes.file, labels[div.identifier]
+  local script = (div.attributes.script or ""):match("([^/]+)%.gp$")
+  if not label then return end
+  label.file = file and "tables/" .. file or script and script .. ".svg"
+end
+
 -- Note a chunk
 local anchors = {}
 
@@ -309,6 +351,7 @@ local collect = {
     if kind then
       count[kind] = count[kind] + 1
       add_label(div.identifier, count[kind], pandoc.utils.stringify(split_alt(div)))
+      note_file(div)
     elseif div.classes[1] == "part" then
       table.insert(parts, pandoc.utils.stringify(div.content))
     end
@@ -430,7 +473,7 @@ local function find(key, strict)
 end
 
 local summary = false
-local results, figures, command
+local results, figures, command, home
 
 -- mention: the words that stand for a label
 local function mention(kind, id, capital)
@@ -438,6 +481,10 @@ local function mention(kind, id, capital)
   if word and capital then word = word:gsub("^%l", string.upper) end
   local apart = summary and label.part > 1
   local title = "“" .. label.title:match("^[^.]*") .. "”"
+  -- Lead out of a report that stands alone
+  if apart and home and label.file then
+    return pandoc.Link(word .. " " .. title, label.file)
+  end
   if apart or label.elsewhere then
     title = title .. (apart and " of the full report" or "")
     return pandoc.Str(word and word .. " " .. title or title)
@@ -504,7 +551,9 @@ local replace = {
   end,
   Link = function(link)
     local label = label_of(link.target)
-    return label and mention("sec", label)
+    if not label or not home then return label and mention("sec", label) end
+    link.target = home .. link.target
+    return link
   end,
   -- Keep a percent sign with its number
   Inlines = function(inlines)
@@ -1068,11 +1117,11 @@ local function set_figure(div)
   end
   local caption, alt = split_alt(div)
   if alt == "" then
-    problem("#" .. div.identifier, "a figure without a block ::: alt, its text alternative")
+    problem("#" .. div.identifier,
+      "a figure without a block ::: alt, its text alternative")
   end
-  local path = figures .. "/" .. name
-  return pen.figure(path, pandoc.utils.blocks_to_inlines(caption), div.identifier, files,
-    alt)
+  caption = pandoc.utils.blocks_to_inlines(caption)
+  return pen.figure(figures .. "/" .. name, caption, div.identifier, files, alt)
 end
 
 -- Set parts and indexes
@@ -1274,7 +1323,9 @@ local function weave(doc)
 
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
+  home = doc.meta.home and setting("home")
   summary, preview = doc.meta.summary ~= nil, doc.meta.preview ~= nil
+  committed = doc.meta.committed and results
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
@@ -1282,7 +1333,7 @@ local function weave(doc)
     add_values(path, nil, read_json(path))
   end
   -- Choose, number and connect
-  doc = doc:walk(choose):walk(going_on)
+  doc = doc:walk(choose):walk(leave_out):walk(going_on)
   doc = doc:walk(collect)
   for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
   local xref = read_json(setting("xref"))
