@@ -20,6 +20,7 @@ local function escape(text) return (text:gsub('[&<>"]', entities)) end
 local boxes = {
   traverse = "topdown",
   Table = function(tbl) return pandoc.Div({tbl}, {class = "wide"}), false end,
+  Image = function(image) return pandoc.Span({image}, {class = "wide"}), false end,
   Math = function(math)
     if math.mathtype ~= "DisplayMath" then return nil end
     return pandoc.Span({math}, {class = "wide"}), false

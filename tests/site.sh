@@ -101,6 +101,12 @@ check "every link arrives" follow
 check "there are such links" grep -q ' href="second.html#sec:deep">2.1</a>' first.html
 check "no name is on a page twice" same "$(for page in *.html; do grep -o ' id="[^"]*"' "$page" | sort | uniq -d; done)" ""
 check "nothing is fetched" same "$(grep -nE '(src|href)="(https?:)?//|url\(|@import|fetch\(|import ' ./*.html site.css site.js)" ""
+check "each text stands out from each ground, in light and in dark" lua5.4 "$root/tests/contrast.lua" site.css
+sed 's/#5e5e5e/#787878/' site.css >"$folder/pale.css"
+check "one that does not is told" eval '! lua5.4 "$root/tests/contrast.lua" "$folder/pale.css"'
+sed 's/color: inherit/color: #777777/' site.css >"$folder/loose.css"
+check "and a colour that has no pair" eval '! lua5.4 "$root/tests/contrast.lua" "$folder/loose.css"'
+check "a picture has words and a box that scrolls" grep -q '<span class="wide"><img src="./sine.svg" alt="A sine." />' first.html
 check "a line has an address" grep -q 'id="chunk:haul-it-look:3" href="#chunk:haul-it-look:3"' first.html
 check "previous and next" same "$(grep -oE 'rel="(prev|next)"' first.html | xargs)" "rel=prev rel=next"
 check "the page itself is marked among the chapters" grep -q '<a href="second.html" aria-current="page">2 The second</a>' second.html
