@@ -58,6 +58,13 @@ $$ x^2. $$
 
 : A table by hand. {#tbl:hand}
 
+| keys | formula | stages | files |
+|:--|:--|:--|:--|
+| `run.`, `other.` | counted (chapter {{sec:first}}) | `count-*` | `counts/` |
+| `run.score` | weighed | none | `scales/` |
+
+: Where each number is from. {#tbl:origins}
+
 ```gnuplot
 <<figures/sine.gp>>=
 load "figures/style.gp"
@@ -113,9 +120,12 @@ check "the page itself is marked among the chapters" grep -q '<a href="second.ht
 check "the search has the identifiers" grep -qF '["anchor_weigh","function","first.html#chunk:haul-it-look",""]' search.js
 check "the chunks" grep -qF '["Haul \u0022it\u0022 & look","chunk","first.html#chunk:haul-it-look",""]' search.js
 check "and the text" grep -q '"2.1 Deep down","section","second.html#sec:deep","Behind chapter [0-9]*, where nobody looks for marlinspikes' search.js
-check "a value says where it is from" grep -qF '<code>run.score</code></td><td><code>run/values.json</code>' values.html
+check "a value says where it is from" grep -qF '<code>run.score</code></td><td>weighed</td><td>none</td><td><code>run/values.json</code>, <code>scales/</code></td>' values.html
 check "and who tells it" grep -qF '<a href="index.html">A &amp; B</a>, <a href="second.html">The second</a>' values.html
 cd "$folder" || exit 1
+sed -i 's/`run\.[a-z]*`/`elsewhere.`/' 2.md
+made_not() { ! made && grep -q 'run.score is of no kind in the table of origins' said; }
+check "a value that no row fits is refused" made_not
 before=$(cat run/html/* | sha256sum)
 echo '{' >run/values.json
 check "a site that cannot be made" eval '! made'
