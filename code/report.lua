@@ -144,7 +144,8 @@ local function report(doc)
     Image = picture_of, Span = function(span) return span.content end}
   local whole = pandoc.Pandoc(beginning(meta, home) .. doc.blocks)
   local options = pandoc.WriterOptions {wrap_text = "wrap-none"}
-  return pandoc.Pandoc {pandoc.RawBlock("html", pandoc.write(whole, "gfm", options))}
+  local text = pandoc.write(whole, "gfm", options)
+  return pandoc.Pandoc({pandoc.RawBlock("html", text)}, meta)
 end
 
 return {{Pandoc = report}}
