@@ -136,13 +136,13 @@ local function cell_of(cell)
 end
 
 -- origins_of: what the table says, by the beginnings of keys; empty if there is none
-local function origins_of(pages)
+local function origins_of(pages, command)
   local origins = {}
   local function read_rows(tbl)
     for _, row in ipairs(tbl.bodies[1].body) do
       local keys, formula, stages, files = table.unpack(row.cells)
-      local origin = {formula = cell_of(formula), stages = cell_of(stages),
-        files = cell_of(files)}
+      local origin = {formula = cell_of(formula), files = cell_of(files),
+        stages = cell_of(stages) .. ", by <code>" .. escape(command) .. "</code>"}
       pandoc.Div(keys.contents):walk {Code = function(code)
         origins[code.text] = origin
       end}
@@ -181,7 +181,8 @@ local function row_of(one, origin, tellers)
 end
 
 local function values_page(meta, pages)
-  local tellers, origins, rows = tellers_of(pages), origins_of(pages), {}
+  local command = pandoc.utils.stringify(meta.command)
+  local tellers, origins, rows = tellers_of(pages), origins_of(pages, command), {}
   for _, one in ipairs(meta.told or {}) do
     local origin = origin_of(origins, one, pandoc.utils.stringify(meta.results))
     table.insert(rows, row_of(one, origin, tellers[one.key] or {}))

@@ -120,7 +120,7 @@ check "the page itself is marked among the chapters" grep -q '<a href="second.ht
 check "the search has the identifiers" grep -qF '["anchor_weigh","function","first.html#chunk:haul-it-look",""]' search.js
 check "the chunks" grep -qF '["Haul \u0022it\u0022 & look","chunk","first.html#chunk:haul-it-look",""]' search.js
 check "and the text" grep -q '"2.1 Deep down","section","second.html#sec:deep","Behind chapter [0-9]*, where nobody looks for marlinspikes' search.js
-check "a value says where it is from" grep -qF '<code>run.score</code></td><td>weighed</td><td>none</td><td><code>run/values.json</code>, <code>scales/</code></td>' values.html
+check "a value says where it is from" grep -qF '<code>run.score</code></td><td>weighed</td><td>none, by <code>make report PROFILE=made-up</code></td><td><code>run/values.json</code>, <code>scales/</code></td>' values.html
 check "and who tells it" grep -qF '<a href="index.html">A &amp; B</a>, <a href="second.html">The second</a>' values.html
 cd "$folder" || exit 1
 sed -i 's/`run\.[a-z]*`/`elsewhere.`/' 2.md
