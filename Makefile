@@ -80,7 +80,7 @@ export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache
 # to it (chapters/49-start.md). What is done then is the target with .alone behind its name.
 RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
-BUILDING := tangle stitch build compile check
+BUILDING := tangle stitch build compile check reference
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
 alone     = $(if $(DRY),,$(placed) $(1:%=sh code/lock.sh %))
 # what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapters/65-writing.md)
@@ -97,7 +97,7 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test live preview room bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live preview room beside bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 $(RUNNING) $(BUILDING) $(PACKING):
 	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
 
@@ -344,8 +344,9 @@ $(WORK)/checks.tsv: $(CHECKED)
 
 export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
+COMMAND = make report PROFILE=$(NAME)
 FILTER = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
-    -M values=chapters/published.json -M results=$(RUN) -M command='make report PROFILE=$(NAME)'
+    -M values=chapters/published.json -M results=$(RUN) -M command='$(COMMAND)' $(COMMITTED:%=-M committed=%)
 PANDOC = $(FILTER) -M values=$(RUN)/values.json -M xref=$(BUILD)/xref.json
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
 SITE   = code/site.lua code/site.css code/site.js
@@ -441,6 +442,27 @@ $(RUN)/html/index.html: $(WOVEN) $(SITE) $(DRAWN:%=$(WORK)/weave/%.svg)
 	$(Q)$(PANDOC) -t html5 --mathml --lua-filter code/site.lua -M folder=$(@D).new -M figures=. -o $(@D).new/index.html $(CHAPTERS)
 	$(Q)rm -rf $(@D) && mv $(@D).new $(@D)
 	@echo "html: $@"
+
+# Reports of committed runs, beside them: of all in results/reference that have what a report needs, of which its sentences
+# came last (chapters/67-site.md). Only figures that are shown are drawn.
+REPORTED = $(patsubst %/values.json,%,$(shell grep -l '"verdicts.sentence"' results/reference/*/values.json))
+
+reference.alone: tangle.alone ## weave report.md and summary.pdf of each run in results/reference, from what is committed there
+	$(Q)sh code/ready.sh book $(BUILD)/ready
+	$(Q)set -e; for run in $(REPORTED); do name=$${run##*/}; profile=$$(ls $$run/*.settings 2>/dev/null || echo $${name%-*}); \
+	    $(MAKE) RUN=$$run NAME=$$name WORK=$(BUILD)/reference/$$name COMMITTED=yes COMMAND="make report PROFILE=$$profile" \
+	        TITLE='DistilBERT, reproduced' AUTHOR= COURSE= $$run/report.sums; done
+
+$(WORK)/weave/report.md: $(WOVEN) code/report.lua
+	$(Q)$(PANDOC) -t html5 --lua-filter code/report.lua -M summary=true -M figures=. -M home=../../../chapters/ -o $@.new $(CHAPTERS) && $(whole)
+
+$(RUN)/report.sums: $(WORK)/weave/report.md FORCE
+	$(Q)$(MAKE) DRAWN="$$(grep -oE '[a-z]+[.]svg' $< | sort -u | sed 's/[.]svg//' | xargs)" beside
+
+beside: $(RUN)/summary.pdf $(DRAWN:%=$(WORK)/weave/%.svg)
+	$(Q)rm -f $(RUN)/*.svg && cp $(DRAWN:%=$(WORK)/weave/%.svg) $(WORK)/weave/report.md $(RUN)
+	$(Q)sh code/woven.sh $(RUN) >$(WORK)/report.sums && mv $(WORK)/report.sums $(RUN)
+	@echo "reference: $(RUN)/report.md"
 
 # Tests -------------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ if [ "$1" = book ]; then
         gnuplot-lua-tikz) continue ;; # which gnuplot makes
         lmodern) package=lmodern ;;
         tikz) package=texlive-pictures ;;
-        adjustbox | framed | fvextra | needspace | newunicodechar | placeins | standalone.*)
+        accsupp | adjustbox | framed | fvextra | needspace | newunicodechar | placeins | \
+            standalone.*)
             package=texlive-latex-extra ;;
         *) package=texlive-latex-recommended ;;
         esac

@@ -20,6 +20,7 @@ local function escape(text) return (text:gsub('[&<>"]', entities)) end
 local boxes = {
   traverse = "topdown",
   Table = function(tbl) return pandoc.Div({tbl}, {class = "wide"}), false end,
+  Image = function(image) return pandoc.Span({image}, {class = "wide"}), false end,
   Math = function(math)
     if math.mathtype ~= "DisplayMath" then return nil end
     return pandoc.Span({math}, {class = "wide"}), false
@@ -129,19 +130,65 @@ local function tellers_of(pages)
   return tellers
 end
 
+-- Read where each kind of value is from
+local function cell_of(cell)
+  return (write(cell.contents):gsub("^<p>(.*)</p>$", "%1"))
+end
+
+-- origins_of: what the table says, by the beginnings of keys; empty if there is none
+local function origins_of(pages, command)
+  local origins = {}
+  local function read_rows(tbl)
+    for _, row in ipairs(tbl.bodies[1].body) do
+      local keys, formula, stages, files = table.unpack(row.cells)
+      local origin = {formula = cell_of(formula), files = cell_of(files),
+        stages = cell_of(stages) .. ", by <code>" .. escape(command) .. "</code>"}
+      pandoc.Div(keys.contents):walk {Code = function(code)
+        origins[code.text] = origin
+      end}
+    end
+  end
+  -- Find the table of origins
+  for _, page in ipairs(pages) do
+    pandoc.Div(page.blocks):walk {Div = function(div)
+      if div.identifier == "tbl:origins" then div:walk {Table = read_rows} end
+    end}
+  end
+  return origins
+end
+
+-- Find where a value is from
+local function origin_of(origins, one, folder)
+  local best, published = nil, one.file:sub(1, #folder) ~= folder
+  for beginning in pairs(origins) do
+    local fits = one.key:sub(1, #beginning) == beginning
+    if fits and #beginning > #(best or "") then best = beginning end
+  end
+  if published then return {formula = "published", stages = ""} end
+  if next(origins) and not best then
+    error("site: " .. one.key .. " is of no kind in the table of origins", 0)
+  end
+  return origins[best] or {formula = "", stages = ""}
+end
+
 -- Write the row of a value
-local function row_of(one, tellers)
-  return ('<tr id="value:%s"><td>%s</td><td><code>%s</code></td><td><code>%s</code>' ..
-    "</td><td>%s</td></tr>"):format(one.key, escape(one.value), escape(one.key),
-    escape(one.file), table.concat(tellers, ", "))
+local function row_of(one, origin, tellers)
+  local cells = {escape(one.value), "<code>" .. escape(one.key) .. "</code>",
+    origin.formula, origin.stages, "<code>" .. escape(one.file) .. "</code>" ..
+    (origin.files and ", " .. origin.files or ""), table.concat(tellers, ", ")}
+  return '<tr id="value:' .. one.key .. '"><td>' .. table.concat(cells, "</td><td>") ..
+    "</td></tr>"
 end
 
 local function values_page(meta, pages)
-  local tellers, rows = tellers_of(pages), {}
+  local command = pandoc.utils.stringify(meta.command)
+  local tellers, origins, rows = tellers_of(pages), origins_of(pages, command), {}
   for _, one in ipairs(meta.told or {}) do
-    table.insert(rows, row_of(one, tellers[one.key] or {}))
+    local origin = origin_of(origins, one, pandoc.utils.stringify(meta.results))
+    table.insert(rows, row_of(one, origin, tellers[one.key] or {}))
   end
-  local head = "<thead><tr><th>value</th><th>key</th><th>file</th><th>told in</th></tr>"
+  local head = "<thead><tr><th>value</th><th>key</th><th>formula</th><th>stages</th>" ..
+    "<th>files</th><th>told in</th></tr>"
   return {file = "values.html", title = "Values", blocks = pandoc.List {
     -- Say who writes the values
     pandoc.Header(1, "Values", {id = "values"}),

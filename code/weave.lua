@@ -189,10 +189,44 @@ local going_on = {
   end,
 }
 
+-- Leave out what a committed run has not
+local committed, lacking = nil, {} -- committed: the folder of such a run
+
+-- lacks: whether a block is a table or figure for which the run has no file
+local function lacks(div)
+  local folder = ({table = "/tables/", figure = "/"})[div.classes[1]]
+  local file = div.attributes.file or div.attributes.data
+  if not committed or not folder or not file or read(committed .. folder .. file) then
+    return false
+  end
+  lacking[div.identifier] = true
+  return true
+end
+
+-- Leave mentions out that stand in brackets
+local leave_out = {
+  Inlines = function(inlines)
+    local out = pandoc.List()
+    for _, one in ipairs(inlines) do
+      local text, before = one.t == "Str" and one.text or "", out[#out]
+      local id, rest = text:match("^%({{(%a+:[%w_-]+)}}%)(.*)$")
+      if lacking[id] then
+        if before and (before.t == "Space" or before.t == "SoftBreak") then
+          out:remove()
+        end
+        one = pandoc.Str(rest)
+      end
+      out:insert(one)
+    end
+    return out
+  end,
+}
+
 -- Choose the paragraphs that apply
 local choose = {
   traverse = "topdown",
   Div = function(div)
+    if lacks(div) then return {} end
     if div.classes[1] ~= "when" then return nil end
     for key, words in pairs(div.attributes) do
       local met = false
@@ -247,6 +281,28 @@ local function files_behind(block)
   return list
 end
 
+-- Tell a caption from what a figure shows
+-- split_alt: the caption of a table or figure, and in words what the figure shows
+local function split_alt(div)
+  local caption, alt = pandoc.List(), ""
+  for _, block in ipairs(div.content) do
+    if block.t == "Div" and block.classes[1] == "alt" then
+      alt = pandoc.utils.stringify(block)
+    else
+      caption:insert(block)
+    end
+  end
+  return caption, alt
+end
+
+-- Note the file of a table or figure
+local function note_file(div)
+  local file, label = div.attributes.file, labels[div.identifier]
+  local script = (div.attributes.script or ""):match("([^/]+)%.gp$")
+  if not label then return end
+  label.file = file and "tables/" .. file or script and script .. ".svg"
+end
+
 -- Note a chunk
 local anchors = {}
 
@@ -294,7 +350,8 @@ local collect = {
     local kind = ({table = "tbl", figure = "fig"})[div.classes[1]]
     if kind then
       count[kind] = count[kind] + 1
-      add_label(div.identifier, count[kind], pandoc.utils.stringify(div.content))
+      add_label(div.identifier, count[kind], pandoc.utils.stringify(split_alt(div)))
+      note_file(div)
     elseif div.classes[1] == "part" then
       table.insert(parts, pandoc.utils.stringify(div.content))
     end
@@ -416,7 +473,7 @@ local function find(key, strict)
 end
 
 local summary = false
-local results, figures, command
+local results, figures, command, home
 
 -- mention: the words that stand for a label
 local function mention(kind, id, capital)
@@ -424,6 +481,10 @@ local function mention(kind, id, capital)
   if word and capital then word = word:gsub("^%l", string.upper) end
   local apart = summary and label.part > 1
   local title = "“" .. label.title:match("^[^.]*") .. "”"
+  -- Lead out of a report that stands alone
+  if apart and home and label.file then
+    return pandoc.Link(word .. " " .. title, label.file)
+  end
   if apart or label.elsewhere then
     title = title .. (apart and " of the full report" or "")
     return pandoc.Str(word and word .. " " .. title or title)
@@ -490,7 +551,9 @@ local replace = {
   end,
   Link = function(link)
     local label = label_of(link.target)
-    return label and mention("sec", label)
+    if not label or not home then return label and mention("sec", label) end
+    link.target = home .. link.target
+    return link
   end,
   -- Keep a percent sign with its number
   Inlines = function(inlines)
@@ -700,9 +763,20 @@ function latex.source(files)
   return command_of("source", latex.identifier(command) .. ": " .. list)
 end
 
-function latex.figure(path, caption, id, files)
+-- utf16: text as the hexadecimal digits of UTF-16, big end first
+local function utf16(text)
+  local out = {}
+  for _, code in utf8.codes(text) do
+    local rest = code - 0x10000
+    table.insert(out, code < 0x10000 and ("%04X"):format(code) or
+      ("%04X%04X"):format(0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF)))
+  end
+  return table.concat(out)
+end
+
+function latex.figure(path, caption, id, files, alt)
   local begin = "\\begin{figure}[htbp]\\centering\n" ..
-    command_of("includegraphics", path) .. "\n"
+    command_of("showpicture", path, utf16(alt)) .. "\n"
   local source = files and latex.source(files) or ""
   local last = command_of("label", id) .. source .. "\n\\end{figure}"
   local out = pandoc.List {latex.raw(begin .. "\\caption[]{")}
@@ -908,8 +982,8 @@ function html.table(simple, id, files)
   return pandoc.Div(content, {id = id, class = "float"})
 end
 
-function html.figure(path, caption, id, files)
-  local image = pandoc.Plain {pandoc.Image({}, path .. ".svg")}
+function html.figure(path, caption, id, files, alt)
+  local image = pandoc.Plain {pandoc.Image({pandoc.Str(alt)}, path .. ".svg")}
   local text = pandoc.Para(numbered("Figure", id, caption))
   local content = pandoc.List {image, text}
   if files then content:insert(source(files)) end
@@ -1041,8 +1115,13 @@ local function set_figure(div)
     files = {script, results .. "/" .. data}
     needed(files[2], div.identifier)
   end
-  local caption = pandoc.utils.blocks_to_inlines(div.content)
-  return pen.figure(figures .. "/" .. name, caption, div.identifier, files)
+  local caption, alt = split_alt(div)
+  if alt == "" then
+    problem("#" .. div.identifier,
+      "a figure without a block ::: alt, its text alternative")
+  end
+  caption = pandoc.utils.blocks_to_inlines(caption)
+  return pen.figure(figures .. "/" .. name, caption, div.identifier, files, alt)
 end
 
 -- Set parts and indexes
@@ -1244,7 +1323,9 @@ local function weave(doc)
 
   pen = FORMAT:match("html") and html or latex
   results, figures, command = setting("results"), setting("figures"), setting("command")
+  home = doc.meta.home and setting("home")
   summary, preview = doc.meta.summary ~= nil, doc.meta.preview ~= nil
+  committed = doc.meta.committed and results
   -- Read what the chapters may refer to
   for _, path in ipairs(PANDOC_STATE.input_files) do read_lines(path) end
   for _, path in ipairs(doc.meta.values) do
@@ -1252,7 +1333,7 @@ local function weave(doc)
     add_values(path, nil, read_json(path))
   end
   -- Choose, number and connect
-  doc = doc:walk(choose):walk(going_on)
+  doc = doc:walk(choose):walk(leave_out):walk(going_on)
   doc = doc:walk(collect)
   for path in setting("preview"):gmatch("%S+") do learn_titles(path) end
   local xref = read_json(setting("xref"))

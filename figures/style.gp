@@ -3,7 +3,7 @@ if (!exists("width")) { width = 14.6 }
 if (!exists("height")) { height = 5 }
 paper = terminal eq "tikz"
 options = paper ? sprintf(" font '\\footnotesize' size %gcm,%gcm", width, height) \
-    : sprintf(" font 'serif,12' size %d,%d", 50 * width, 50 * height)
+    : sprintf(" font 'serif,12' background 'white' size %d,%d", 50 * width, 50 * height)
 eval "set terminal " . terminal . options
 set output output
 percent = paper ? "\\%" : "%"

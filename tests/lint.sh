@@ -50,6 +50,14 @@ complain "no chapter is named by a number alone, and a link says the number of i
     grep -noE '[[][Cc]hapter [0-9]+]\([^)]*' README.md chapters/*.md |
         awk '{ match($0, /hapter [0-9]+/); text = substr($0, RSTART + 7, RLENGTH - 7)
             if (!match($0, /[0-9][0-9]-[a-z-]+[.]md/) || substr($0, RSTART, 2) + 0 != text + 0) print }')"
+# the table in the appendix has the beginnings of keys in its first column
+complain "every value of a run has a row that says where it is from" "$(
+    sed -n 's/^  "\([a-z0-9]*\)": {.*/\1./p' chapters/published.json >build/beginnings
+    sed -n '/^| keys /,/^$/s/^| \(`[^|]*\) |.*/\1/p' chapters/68-reproducibility.md | grep -oE '[a-z.-]+' >>build/beginnings
+    awk 'FNR == 1 { code = 0 } /^ ? ? ?(```|~~~)/ { code = !code; next } code { next } { gsub(/`[^`]*`/, "") }
+        { while (match($0, /[{][{][a-z][a-z0-9.-]*[}][}]/)) { print FILENAME, substr($0, RSTART + 2, RLENGTH - 4); $0 = substr($0, RSTART + RLENGTH) } }
+    ' chapters/*.md | sort -u | grep -v ' n$' |
+    awk 'NR == FNR { begin[$1]; next } { for (b in begin) if (index($2, b) == 1) next; print $1 ": " $2 }' build/beginnings -)"
 complain "code/ is what the chapters say" "$(lua5.4 tests/tangle.lua -o build/lint chapters/*.md && for f in code figures; do
     [ ! -d build/lint/$f ] || diff -rq build/lint/$f $f; done)"
 complain "a checkout has the bytes that were committed, even where lines end in two" "$(git -c core.autocrlf=true archive HEAD |

@@ -36,6 +36,10 @@ A table of a run. With more.
 
 ::: {.figure #fig:sine script=figures/sine.gp}
 A curve. With more.
+
+::: alt
+A sine.
+:::
 :::
 
 ```c

@@ -25,6 +25,10 @@ static int anchor_weigh(int chain);
 
 ::: {.figure #fig:sine script=figures/sine.gp}
 A curve.
+
+::: alt
+A sine.
+:::
 :::
 
 ```c
@@ -53,6 +57,13 @@ $$ x^2. $$
 | 1 | {{run.score}} |
 
 : A table by hand. {#tbl:hand}
+
+| keys | formula | stages | files |
+|:--|:--|:--|:--|
+| `run.`, `other.` | counted (chapter {{sec:first}}) | `count-*` | `counts/` |
+| `run.score` | weighed | none | `scales/` |
+
+: Where each number is from. {#tbl:origins}
 
 ```gnuplot
 <<figures/sine.gp>>=
@@ -97,15 +108,24 @@ check "every link arrives" follow
 check "there are such links" grep -q ' href="second.html#sec:deep">2.1</a>' first.html
 check "no name is on a page twice" same "$(for page in *.html; do grep -o ' id="[^"]*"' "$page" | sort | uniq -d; done)" ""
 check "nothing is fetched" same "$(grep -nE '(src|href)="(https?:)?//|url\(|@import|fetch\(|import ' ./*.html site.css site.js)" ""
+check "each text stands out from each ground, in light and in dark" lua5.4 "$root/tests/contrast.lua" site.css
+sed 's/#5e5e5e/#787878/' site.css >"$folder/pale.css"
+check "one that does not is told" eval '! lua5.4 "$root/tests/contrast.lua" "$folder/pale.css"'
+sed 's/color: inherit/color: #777777/' site.css >"$folder/loose.css"
+check "and a colour that has no pair" eval '! lua5.4 "$root/tests/contrast.lua" "$folder/loose.css"'
+check "a picture has words and a box that scrolls" grep -q '<span class="wide"><img src="./sine.svg" alt="A sine." />' first.html
 check "a line has an address" grep -q 'id="chunk:haul-it-look:3" href="#chunk:haul-it-look:3"' first.html
 check "previous and next" same "$(grep -oE 'rel="(prev|next)"' first.html | xargs)" "rel=prev rel=next"
 check "the page itself is marked among the chapters" grep -q '<a href="second.html" aria-current="page">2 The second</a>' second.html
 check "the search has the identifiers" grep -qF '["anchor_weigh","function","first.html#chunk:haul-it-look",""]' search.js
 check "the chunks" grep -qF '["Haul \u0022it\u0022 & look","chunk","first.html#chunk:haul-it-look",""]' search.js
 check "and the text" grep -q '"2.1 Deep down","section","second.html#sec:deep","Behind chapter [0-9]*, where nobody looks for marlinspikes' search.js
-check "a value says where it is from" grep -qF '<code>run.score</code></td><td><code>run/values.json</code>' values.html
+check "a value says where it is from" grep -qF '<code>run.score</code></td><td>weighed</td><td>none, by <code>make report PROFILE=made-up</code></td><td><code>run/values.json</code>, <code>scales/</code></td>' values.html
 check "and who tells it" grep -qF '<a href="index.html">A &amp; B</a>, <a href="second.html">The second</a>' values.html
 cd "$folder" || exit 1
+sed -i 's/`run\.[a-z]*`/`elsewhere.`/' 2.md
+made_not() { ! made && grep -q 'run.score is of no kind in the table of origins' said; }
+check "a value that no row fits is refused" made_not
 before=$(cat run/html/* | sha256sum)
 echo '{' >run/values.json
 check "a site that cannot be made" eval '! made'

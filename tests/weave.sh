@@ -22,7 +22,7 @@ for case in tests/weave/*/; do
     [ "$name" != run ] || continue
     cd "$folder/weave/$name" || exit 1
     ln -s ../run ../*.json ../references.bib ../template.tex .
-    weave $(cat arguments 2>/dev/null || echo '-t latex') >"$folder/$name.out"
+    weave $(sed "s:@:$root/:" arguments 2>/dev/null || echo '-t latex') >"$folder/$name.out"
     check "$name" diff -u "$root/$case/expected" "$folder/$name.out"
     cd "$root" || exit 1
 done
