@@ -63,7 +63,7 @@ do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
     space = tick(high - low)
     wide = space < 1 || across > 3 # decimals, or numbers in a narrow panel
     set xtics wide ? tick(2 * (high - low)) : space
-    set xlabel "score, " . percent offset 0, 0.6
+    set xlabel "score, " . percent offset 0, 0.45
     # Draw a panel of scores
     set x2range [low:high]
     set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"
@@ -85,7 +85,7 @@ if (timed) {
     set lmargin at screen 0.80
     set rmargin at screen 0.99
     set title "seconds a pass" offset 0, -1.1
-    set xlabel "millions of parameters" offset 0, 0.6
+    set xlabel "millions of parameters" offset 0, 0.45
     set format y
     set grid noxtics ytics
     set ytics scale 0.6

@@ -27,7 +27,7 @@ tick(end) = end <= 0 ? 1 : (power = 10.0 ** floor(log10(end)), \
 # Leave room for the panels
 set tmargin at screen 1 - 0.62 / height
 set bmargin at screen (1.01 + 0.38 * lines) / height
-set xlabel "step" offset 0, 0.6
+set xlabel "step" offset 0, 0.45
 stats losses every ::1 using 1 nooutput
 last = STATS_max
 terms = STATS_columns - 2 # between the step and the accuracy
