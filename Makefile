@@ -405,8 +405,8 @@ $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-
 	    { grep -A 4 '^!' $*.new/$*.log >&2; exit 1; }
 	$(Q)mv $(@D)/$*.new/$*.pdf $@
 
-$(WORK)/weave/book.tex: $(WOVEN) code/book.tex
-	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@.new $(CHAPTERS) && $(whole)
+$(WORK)/weave/book.tex: $(WOVEN) code/book.tex code/works.lua
+	$(Q)$(PANDOC) --lua-filter code/works.lua -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@.new $(CHAPTERS) && $(whole)
 
 $(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
 	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@.new $(CHAPTERS) && $(whole)

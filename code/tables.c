@@ -45,9 +45,21 @@ static const char *part(char letter, const struct row *row)
     case 'm': return row->model->name;
     case 'M': return row->model->title;
     case 'p': return task->glue ? "1" : "2";
-    case 'n': return task->answer == A_SPAN ? "f1" : task->name;
+    case 'n':
+        return task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded";
     default: return claimed_change(row->model->name);
     }
+}
+
+/* A template without its bar, and in a run of Toyland without what is behind it. */
+static const char *part_for(const char *template, const json_t *values)
+{
+    const char *bar = strchr(template, '|');
+    if (!bar)
+        return template;
+    bool toyland = !strcmp(value_get(values, "run.data"), "toyland");
+    return say("%.*s%s", (int)(bar - template), template,
+               toyland ? bar + strcspn(bar, "\n") : bar + 1);
 }
 
 /* Writes a row, and returns true, if there are all values that it depends on. */
@@ -55,6 +67,9 @@ static bool write_template(const char *template, const struct row *row,
                            const json_t *values, FILE *stream)
 {
     const char *text = "", *line = "";
+    template = part_for(template, values);
+    if (!*template)
+        return false;
     /* Put in what the row is about */
     for (const char *at; (at = strchr(template, '%')); template = at + 2)
         text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
@@ -96,14 +111,15 @@ static const struct table {
     {"glue",
      "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
      PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
-     {{"<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>\t<glue.mrpc.%m>"
+     {{"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
+       "\t<glue.mrpc.%m>"
        "\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>\t<glue.stsb.%m>"
        "\t<glue.wnli.%m>"}}},
-    {"squad", "Model\tIMDb\tSQuAD, exact match\tSQuAD, F1\n"
-     PAPER2("BERT", "{{paper.table2.bert.imdb}}", "bert")
-     PAPER2("DistilBERT", "{{paper.table2.distilbert.imdb}}", "distilbert")
+    {"squad", "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
+     PAPER2("BERT", "{{paper.table2.bert.rounded}}", "bert")
+     PAPER2("DistilBERT", "{{paper.table2.distilbert.rounded}}", "distilbert")
      PAPER2("DistilBERT (D)", "–", "distilled"),
-     {{"<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
+     {{"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
     {"speed", "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
      PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
      PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
@@ -111,19 +127,20 @@ static const struct table {
       {"<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
        "\t<times.all.%m>"}}},
     /* Declare the tables of retention and ablations */
-    {"retention", "Model\tTask\tA constant answer\tTeacher\tStudent\tRetention, %"
-     "\t95 % interval\n",
+    {"retention", "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
+     "\tretention, %: value\tretention, %: 95 % interval\n",
      {{"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
        "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>",
        "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
-    {"ablation", "Student\tMasked words, %\tMean score\tChange\t95 % interval"
-     "\tPaper's change\n",
+    {"ablation", "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
+     "\tmean score, %: 95 % interval|\tGLUE score: paper's change\n",
      {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
-       "\t<score.mean.student>\t\t\t"},
+       "\t<score.mean.student>\t\t|\t"},
       {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>\t%c"}}},
-    {"students", "Student\tMasked words, %\tChange\t95 % interval\tRetention, %"
-     "\t95 % interval\tMinutes\n",
+       "\t<ablation.%m.interval>|\t%c"}}},
+    {"students", "Student\tMasked words, %\tmean score, %: change"
+     "\tmean score, %: 95 % interval\tretention, %: value"
+     "\tretention, %: 95 % interval\tMinutes\n",
      {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
        "\t<retention.mean.student>\t<retention.mean.student.interval>"
        "\t<minutes.student>"},
@@ -153,7 +170,7 @@ static bool write_rows(const char *template, const struct planned_model *model,
 static void write_table(const struct table *table, const struct results *r,
                         FILE *stream)
 {
-    fputs(table->head, stream);
+    fputs(part_for(table->head, r->values), stream);
     for (int group = 0; group < 2 && table->groups[group][0]; group++) {
         const char *const *templates = table->groups[group];
         int models = strstr(templates[0], "%m") ? r->run->plan->model_count : 1;
@@ -171,7 +188,7 @@ static void write_claim_row(const struct task *task, const char *course,
     struct row row = {.task = task, .title = task->title};
     write_template(say("%s%s%s", "%T\t{{paper.table%p.bert.%n}}"
                        "\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}", course,
-                       "\t<score.%t.teacher>\t<score.%t.student>"
+                       "|\t<score.%t.teacher>\t<score.%t.student>"
                        "\t<retention.%t.student>"), &row, r->values, stream);
 }
 
@@ -180,20 +197,23 @@ static void write_claim(const struct results *r, FILE *stream)
     bool three = findings_three(r->findings, "student"),
          known = finding_of(r->findings, RETENTION, NULL, "student")->is.known;
     const char *mean = value_get(r->values, "retention.mean.student");
-    write_row(stream, "", "paper: BERT", "DistilBERT", "kept", "course: teacher",
-              "student", "kept", "ours: teacher", "student", "kept");
+    const char *ours = r->run->plan->toyland ? NULL : "";
+    write_row(stream, "Task", "paper: BERT", "paper: DistilBERT", "paper: kept",
+              "course project: teacher", "course project: student",
+              "course project: kept", ours ? "this run: teacher" : NULL,
+              "this run: student", "this run: kept");
     /* Write the rows of the three tasks */
     for (const struct task *task = task_list; task->name; task++)
         if (task->headline)
             write_claim_row(task, "\t{{course.%t.teacher}}\t{{course.%t.student}}"
                                   "\t{{course.ratio.%t}}", r, stream);
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
-              "{{course.retention}}", "", "", known && !three ? "–" : mean);
+              "{{course.retention}}", ours, "", known && !three ? "–" : mean);
     /* Write the rows of further tasks */
-    for (int i = 0; i < r->run->count; i++)
+    for (int i = 0; ours && i < r->run->count; i++)
         if (r->run->sheets[i].shown && !r->run->sheets[i].task->headline)
             write_claim_row(r->run->sheets[i].task, "\t–\t–\t–", r, stream);
-    if (known && !three)
+    if (ours && known && !three)
         write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
                   mean);
 }
@@ -207,14 +227,16 @@ static void write_scores(const struct results *r, FILE *stream)
         const struct sheet *sheet = &r->run->sheets[i];
         const char *task = sheet->task->name;
         if (sheet->shown) {
-            head = say("%s\t%s", head, sheet->title);
+            head = say("%s\tscore, %%: %s", head, sheet->title);
             constant = say("%s\t<constant.%s>", constant, task);
             scores = say("%s\t<score.%s.%%m.spread>", scores, task);
         }
     }
-    write_row(stream, head, "Mean", "Retention, %");
-    write_template(say("%s\t–\t–", constant), &row, r->values, stream);
-    scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>", scores);
+    write_row(stream, head, "score, %: mean", "retention, %: mean",
+              "retention, %: 95 % interval");
+    write_template(say("%s\t–\t–\t–", constant), &row, r->values, stream);
+    scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>"
+                 "\t<retention.mean.%%m.interval>", scores);
     /* Write the rows of those that a claim is about */
     for (int i = 0; i < r->run->model_count; i++) {
         row.model = r->run->models[i];

@@ -589,7 +589,8 @@ static void set_retention(const struct findings *findings, const char *model,
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
                          *most = NULL, *least = NULL;
     bool taught = strcmp(model, "student") || findings->student == TAUGHT,
-         comparable = taught && findings_three(findings, model);
+         comparable = taught && findings_three(findings, model)
+                      && !findings->run->plan->toyland;
     struct words counted = {NULL, 0};
     /* Find where most and where least is kept */
     for (int i = 0; i < findings->count; i++) {

@@ -883,15 +883,80 @@ local function letters_of(simple)
 end
 
 local function size_of(simple, long)
-  local large = long and letters_of(simple) or #simple.rows
-  if large > (long and 100 or 13) then return "\\scriptsize" end
-  return large > (long and 75 or 12) and "\\footnotesize" or nil
+  local letters = letters_of(simple)
+  if long and letters > 100 then return "\\scriptsize" end
+  local small = letters > 75 or not long and #simple.rows > 12
+  return small and "\\footnotesize" or nil
+end
+
+-- Let wide columns break into lines
+local function break_wide(simple)
+  local widest, room, shared = {}, 113 - 3 * #simple.header, 0
+  for _, width in ipairs(simple.widths) do
+    if width > 0 then return end
+  end
+  -- Measure the columns, and those of sentences
+  for column, align in ipairs(simple.aligns) do
+    local most, words = 0, false
+    for _, row in ipairs({simple.header, table.unpack(simple.rows)}) do
+      local text = pandoc.utils.stringify(row[column] or {})
+      most = math.max(most, utf8.len(text))
+      words = words or text:find("%S+ %S+ %S+") ~= nil
+    end
+    if align == "AlignLeft" and words and most > 20 then
+      widest[column], shared = most, shared + most
+    else
+      room = room - most
+    end
+  end
+  if room >= shared then return end
+  for column, letters in pairs(widest) do
+    simple.widths[column] = (room / shared * letters + 3) / 110
+  end
+end
+
+-- Find the groups of columns
+-- groups_of: the groups of a table's columns; their heads keep what is behind the colon
+local function groups_of(header)
+  local groups = {}
+  for column, blocks in ipairs(header) do
+    local name, rest = pandoc.utils.stringify(blocks):match("^(.-): (.+)$")
+    local last = groups[#groups]
+    if name and last and last.name == name and last.to == column - 1 then
+      last.to = column
+    elseif name then
+      table.insert(groups, {name = name, from = column, to = column})
+    end
+    if name then header[column] = {pandoc.Plain(pandoc.Str(rest))} end
+  end
+  return groups
+end
+
+-- Write a head of two rows
+local function groups_row(header)
+  local groups, cells, rules, column = groups_of(header), {}, "", 1
+  for _, group in ipairs(groups) do
+    while column < group.from do
+      table.insert(cells, "")
+      column = column + 1
+    end
+    -- Span the columns of a group
+    local name = pandoc.write(pandoc.Pandoc {pandoc.Plain(pandoc.Str(group.name))}, "latex")
+    table.insert(cells, ("\\multicolumn{%d}{c}{%s}"):format(group.to - column + 1,
+      name:gsub("%s+$", "")))
+    rules = rules .. ("\\cmidrule(lr){%d-%d}"):format(group.from, group.to)
+    column = group.to + 1
+  end
+  for _ = column, #header do table.insert(cells, "") end
+  return #groups > 0 and table.concat(cells, " & ") .. " \\\\\n" .. rules .. "\n" or ""
 end
 
 -- Put the parts of a table together
 function latex.table(simple, id, files)
   local long, out = #simple.rows > 45, pandoc.List()
   local source = files and latex.source(files) or ""
+  local groups = groups_row(simple.header)
+  if not long then break_wide(simple) end
   local begin = "{" .. columns_of(simple) .. "}\n"
   local function put(text) out:insert(latex.raw(text)) end
   local size = size_of(simple, long)
@@ -902,7 +967,7 @@ function latex.table(simple, id, files)
   put("}" .. command_of("label", id))
   -- Write the head of a table
   local function head(after)
-    put("\\toprule\n")
+    put("\\toprule\n" .. groups)
     out:extend(row_of(simple.header))
     put("\\midrule" .. after .. "\n")
   end
@@ -1045,7 +1110,25 @@ function html.unnumbered() end
 
 function html.table(simple, id, files)
   simple.caption = numbered("Table", id, simple.caption)
-  local content = pandoc.List {pandoc.utils.from_simple_table(simple)}
+  local groups = home and {} or groups_of(simple.header)
+  local tbl = pandoc.utils.from_simple_table(simple)
+  -- Put the groups of columns above their heads
+  if #groups > 0 then
+    local cells, column = {}, 1
+    local function span(text, columns)
+      local blocks = {pandoc.Plain(pandoc.Str(text))}
+      if columns == 0 then return end
+      table.insert(cells, pandoc.Cell(blocks, "AlignCenter", 1, columns))
+      column = column + columns
+    end
+    for _, group in ipairs(groups) do
+      span("", group.from - column)
+      span(group.name, group.to - group.from + 1)
+    end
+    span("", #simple.header - column + 1)
+    tbl.head.rows:insert(1, pandoc.Row(cells))
+  end
+  local content = pandoc.List {tbl}
   if files then content:insert(source(files)) end
   return pandoc.Div(content, {id = id, class = "float"})
 end
@@ -1113,7 +1196,9 @@ local function needed(path, id)
 end
 
 -- Read a table of tab-separated text
-local function cell(text) return {pandoc.Plain {pandoc.Str(text)}} end
+local function cell(text)
+  return {pandoc.Plain {pandoc.Str((text:gsub(" ×", "\u{A0}×")))}}
+end
 
 local no_number = {[""] = true, ["–"] = true, ["—"] = true, ["not defined"] = true}
 

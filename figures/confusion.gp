@@ -32,7 +32,7 @@ set bmargin at screen 0.10 / bands
 set xrange [-0.6:2.7 * 2 * across - 1.1]
 set yrange [1.8 - 3.8 * bands:1.8]
 set cbrange [0:1]
-set palette defined (0 "#ffffff", 1 "#8fb2d9")
+set palette defined (0 "#ffffff", 1 "#a6a6a6")
 do for [b = 0:bands - 1] {
     set label "is 0" at -0.75, -3.8 * b right
     set label "is 1" at -0.75, -1 - 3.8 * b right
@@ -45,6 +45,6 @@ plot confusion every ::1 using (x($1, $2, $3)):(y($1, -$4)):(0.5):(0.5):5 \
      confusion every ::1 using (x($1, $2, $3)):(y($1, -$4)):6 with labels, \
      classes using (x($1, 0.5, 0.5)):(y($1, 1.45)):2 with labels, \
      for [m = 0:1] classes using (x($1, m, 0.5)):(y($1, 0.85)):(model[m + 1]) \
-         with labels, \
+         with labels textcolor linetype m + 1, \
      for [p = 0:1] for [m = 0:1] classes \
          using (x($1, m, p)):(y($1, -1.75)):(sprintf("%d", p)) with labels

@@ -30,10 +30,11 @@ do for [i = 1:4] {
     angle = atan2(s_y[i], s_x[i]) * 180 / pi
     set object circle at 0, 0 size length_s arc [angle - 20:angle + 20] nowedge \
         fillstyle empty border linecolor rgb "#8c8c8c"
-    set arrow from 0, 0 to s_x[i], s_y[i] linetype 1
-    set arrow from s_x[i], s_y[i] to s_x[i] + 8 * turn_x, s_y[i] + 8 * turn_y linetype 2
+    set arrow from 0, 0 to s_x[i], s_y[i] linetype 2
+    set arrow from s_x[i], s_y[i] to s_x[i] + 8 * turn_x, s_y[i] + 8 * turn_y \
+        linecolor rgb STROKE linewidth 1.2
 }
-set arrow from 0, 0 to 0, 2 linewidth 3 linecolor rgb "#000000"
+set arrow from 0, 0 to 0, 2 linetype 1 linewidth 3
 # Name the vectors of the example
 eval note(-0.35, 1.9, "t")
 eval note(5.2, 3, "s = (4, 3)")

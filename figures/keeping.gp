@@ -55,12 +55,12 @@ if (STATS_max > 5 * STATS_min) {
 }
 space = high - low < 1 ? 1 : high - low
 bottom = low - 0.04 * space
-top = high + 0.04 * space
+top = high + (levels > 0 ? 0.1 : 0.04) * space
 set yrange [bottom:top]
-set ylabel "retention, " . percent offset 0.5, 0
+set ylabel "retention, " . percent offset -0.3, 0
 set xlabel axis offset 0, 0.4
 set key off
-set lmargin at screen 0.09
+set lmargin at screen 0.1
 set rmargin at screen 0.64
 set tmargin at screen 1 - 0.15 / height
 set bmargin at screen 0.95 / height
@@ -79,18 +79,20 @@ do for [i = students:1:-1] {
 }
 do for [i = 1:students] {
     set arrow i from minutes[i], share[i] to graph 1.03, first place[i] nohead \
-        linecolor rgb "#bbbbbb" linewidth 0.5 back
+        linecolor rgb GUIDE linewidth 0.5 back
     set label i name[i] at graph 1.04, first place[i]
 }
 # Draw the levels of what was claimed
 do for [i = 1:levels] {
     set arrow students + i from graph 0, first level[i] to graph 1, first level[i] \
-        nohead dashtype 2 linecolor rgb "#444444"
+        nohead dashtype 2 linecolor rgb published(whose[i])
     set label students + i sprintf("%s: %g ", whose[i], level[i]) . percent \
-        at graph 0.01, first level[i] offset 0, (i == 1 ? 0.5 : -0.5)
+        at graph 0.01, first level[i] offset 0, (i == 1 ? 0.6 : -0.6) \
+        textcolor rgb published(whose[i])
 }
 # Draw what is kept
 # no difference, a part, other layers, fine-tuned teachers, another recipe
-array look[5] = [2, 2, 3, 5, 1]
+array form[5] = [5, 5, 9, 13, 7]
 plot for [i = 1:students] kept every ::i::i using 2:3:4:5 with yerrorbars \
-         linetype look[kind[i] + 1] linewidth 0.7 pointsize 0.9
+         linetype (kind[i] == 0 ? 2 : 3) pointtype form[kind[i] + 1] \
+         linewidth 0.7 pointsize 0.9

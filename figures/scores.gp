@@ -32,6 +32,7 @@ do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
         # Draw the names of the models
         unset border
         unset tics
+        unset xlabel
         set yrange [models + 0.6:0.4]
         set lmargin at screen 0
         set rmargin at screen 0.22
@@ -62,19 +63,20 @@ do for [i = panels - 1:0:-1] { # the first band last: the times go on in it
     space = tick(high - low)
     wide = space < 1 || across > 3
     set xtics wide ? tick(2 * (high - low)) : space
+    set xlabel "score, " . percent offset 0, 0.45
     # Draw a panel of scores
     set x2range [low:high]
     set x2tics scale 0 offset 0, -0.5 textcolor rgb "black"
     if (answered) {
-        set arrow 1 from student, graph 0 to student, graph 1 nohead dashtype 3 \
-            linecolor rgb "#d95f02"
+        set arrow 1 from student, graph 0 to student, graph 1 nohead linetype 2 \
+            linewidth 1 dashtype 3
     }
     plot tasks every ::i::i using ((low + high) / 2):(1):x2ticlabels(2) with dots \
              axes x2y1 linecolor rgb "#ffffff", \
          for [m = 1:models] scores using ($1 == i && $2 == m ? $3 : NaN):2:4:5 \
-             with xerrorbars linetype m pointsize 0.7, \
-         seeds using ($1 == i ? $3 : NaN):($2 + 0.3) with points pointtype 7 \
-             pointsize 0.2 linecolor rgb "#777777"
+             with xerrorbars linetype m dashtype 1 linewidth 1.5 pointsize 0.7, \
+         for [m = 1:models] seeds using ($1 == i && $2 == m ? $3 : NaN):($2 + 0.34) \
+             with points linetype m pointtype 7 pointsize 0.3
     unset arrow
     unset x2tics
 }
@@ -83,7 +85,7 @@ if (timed) {
     set lmargin at screen 0.80
     set rmargin at screen 0.99
     set title "seconds a pass" offset 0, -1.1
-    set xlabel "millions of parameters" offset 0, 0.5
+    set xlabel "millions of parameters" offset 0, 0.45
     set format y
     set grid noxtics ytics
     set ytics scale 0.6
@@ -99,8 +101,11 @@ if (timed) {
     highest = STATS_max > first_highest ? STATS_max : first_highest
     set yrange [0:1.3 * highest]
     set ytics 0, tick(highest)
-    plot speed every ::1 using 2:3 with points linetype 1, \
-         speed every ::1 using 2:4 with points linetype 2, \
+    hue(name) = name eq "teacher" ? 1 : name eq "student" ? 2 : 3
+    plot speed every ::1 using 2:3:(hue(strcol(1))) with points pointtype 7 \
+             linecolor variable, \
+         speed every ::1 using 2:4:(hue(strcol(1))) with points pointtype 5 \
+             linecolor variable, \
          speed every ::1 using 2:($3 > $4 ? $3 : $4):1 with labels offset 0, 0.9
 }
 unset multiplot

@@ -12,20 +12,15 @@ set tics nomirror scale 0.6
 set grid ytics linecolor rgb "#dddddd" linetype 1 linewidth 0.5
 set key above left horizontal samplen 2 height 0.3
 set datafile separator "\t"
-# Choose colours that stay apart
+# Give each meaning a colour
 set linetype 1 linecolor rgb "#1a4073" linewidth 2 pointtype 7
 set linetype 2 linecolor rgb "#d95f02" linewidth 2 pointtype 5
-set linetype 3 linecolor rgb "#2a8f5b" linewidth 2 pointtype 9
-set linetype 4 linecolor rgb "#56b4e9" linewidth 2 pointtype 11
-set linetype 5 linecolor rgb "#8e5ea2" linewidth 2 pointtype 13
-set linetype 6 linecolor rgb "#888888" linewidth 2 pointtype 6
-set linetype 7 linecolor rgb "#a6761d" linewidth 2 pointtype 8
-set linetype 8 linecolor rgb "#e7298a" linewidth 2 pointtype 10
-set linetype 9 linecolor rgb "#444444" linewidth 2 pointtype 12
-set linetype 10 linecolor rgb "#1a4073" linewidth 2 dashtype 3 pointtype 7
-set linetype 11 linecolor rgb "#d95f02" linewidth 2 dashtype 3 pointtype 5
-set linetype 12 linecolor rgb "#2a8f5b" linewidth 2 dashtype 3 pointtype 9
-set linetype 13 linecolor rgb "#56b4e9" linewidth 2 dashtype 3 pointtype 11
-set linetype 14 linecolor rgb "#8e5ea2" linewidth 2 dashtype 3 pointtype 13
-set linetype 15 linecolor rgb "#888888" linewidth 2 dashtype 3 pointtype 6
-set linetype 16 linecolor rgb "#a6761d" linewidth 2 dashtype 3 pointtype 8
+array green = ["#14663a", "#2f9e63", "#79c79a"]
+array shape = [9, 11, 13, 6, 8, 10, 12, 4]
+do for [i = 0:29] {
+    set linetype 3 + i linecolor rgb green[i % 3 + 1] linewidth 2 \
+        dashtype i % 3 + 1 pointtype shape[i % 8 + 1]
+}
+published(whose) = whose eq "paper" ? 0x7b4ea3 : 0x8a5a00 # else the course project
+GUIDE = 0xbbbbbb
+STROKE = 0x333333

@@ -119,5 +119,8 @@ check "its author is the command line's" grep -q '^Author: *A. & B.$' "$(pdfinfo
 pdftotext -layout "$one/report.pdf" "$folder/text"
 check "the line of a chunk's name tells where it is used" grep -q 'Weigh the anchor.*used in 3' "$folder/text"
 check "a table without a caption takes no number" grep -q 'Table 2: By hand, no source' "$folder/text"
+printf 'One [@sanh2019].\n\n::: {#refs}\n:::\n\nTwo [@sun2019] [@sanh2019].\n' | pandoc -t latex --citeproc -M bibliography=chapters/references.bib \
+    --lua-filter code/works.lua | grep -oE '^(Sanh|Sun), |label.works.' | xargs >"$folder/works"
+check "what the report does not cite is at the end of the book" same "$(cat "$folder/works")" "Sanh, label{works} Sun,"
 check "no reference is left open" same "$(grep -n '??' "$folder/text")" ""
 exit $failed
