@@ -54,8 +54,7 @@ check "and its end" says "distill-student: [distill] kl = 5, was 4"
 rm results/tiny/stages/finetune-cola-student-1.json
 check "what was interrupted is due" says "finetune-cola-student-1: it was not finished"
 chapter=$(echo chapters/*-fine-tuning.md)
-sed -i 's/one step/a step/; s/^    float rate = /    float  rate = /' code/finetune.c "$chapter"
-sed -i '0,/^#include "fail.h"/s//#include "fail.h" \/* again *\//' "$chapter"
+sed -i '0,/^#include "fail.h"/s//&\n&/' "$chapter"
 check "code is named with its chapter" says "finetune-cola-student-1: code/finetune.c has changed, $chapter"
 sed -i 's/^train = 60/train = 61/' tiny.settings
 check "so are data" says "finetune-cola-student-1: the data of cola have changed"
