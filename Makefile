@@ -164,7 +164,7 @@ build.alone: tangle.alone ## compile the trainer
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
+	$(Q)$(MAKE) -j$(CORES) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -189,7 +189,7 @@ newest=$$($(NVCC) -E -x cu /dev/null -o /dev/null 2>&1 | sed -n 's/.*gcc version
     "g++ $$($(CXX) -dumpfullversion): install g++-$$newest (or older), or say NVCC= to leave CUDA out" >&2; exit 1; }
 endef
 
-$(DISTIL): $(OBJECTS) $(CUDA_OBJECT)
+$(DISTIL): $(CUDA_OBJECT) $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS) -fopenmp -o $@.new $^ $(LIBS) $(MPI_LIBS) $(if $(CUDA_OBJECT),$(CUDA_LIBS)) && $(whole)
 	@$(if $(NVCC),:,echo "build: no nvcc here, so CUDA is left out")
 
@@ -275,7 +275,7 @@ tiers: room
 	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(WEAVE) $(TIERS)
 
 results: $(RUN)/bench.json
-	$(Q)$(call alone,$(BUILD)) $(MAKE) -s $(WORK)/checks.tsv
+	$(Q)$(call alone,$(BUILD)) $(MAKE) -s -j$(CORES) $(WORK)/checks.tsv
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
 	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)

@@ -37,7 +37,7 @@ char *file_read(const char *path, size_t *size)
     FILE *stream = open_without_waiting(path);
     if (!stream)
         fail(path, "cannot be opened: %s", strerror(errno));
-    size_t room = 1 << 16, length = 0;
+    size_t room = 1 << 12, length = 0;
     char *bytes = allocate(room + 1, 1);
     /* Read to the end */
     for (size_t got; (got = fread(bytes + length, 1, room - length, stream)) > 0;) {

@@ -341,7 +341,8 @@ static void norm_cpu(real *x, const real *residual, struct dropout dropout,
         if (dropout.rate > 0)
             drop(dropout, (uint64_t)i * width, row, row, width);
         const float *rest = residual ? in(residual) + (size_t)i * width : NULL;
-        for (int k = 0; rest && k < width; k++)
+        #pragma omp simd
+        for (int k = 0; k < (rest ? width : 0); k++)
             row[k] += rest[k];
         /* Measure a row's mean and deviation */
         float mu = lanes_sum(row, width) / (float)width;

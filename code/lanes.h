@@ -3,6 +3,7 @@
 #define LANES_H
 
 #include <math.h>
+#include <string.h>
 
 /* The running sums of one sum. */
 enum { LANES = 16 };
@@ -10,14 +11,20 @@ enum { LANES = 16 };
 /* lanes_fold: the sum of the lanes, lane l + 8 to lane l first, then l + 4, l + 2,
    l + 1. */
 /* Fold the lanes */
+typedef float eight_lanes __attribute__((vector_size(32)));
+typedef float four_lanes __attribute__((vector_size(16)));
+
 static inline float lanes_fold(const float lanes[LANES])
 {
-    float eight[8], four[4];
-    for (int l = 0; l < 8; l++)
-        eight[l] = lanes[l] + lanes[l + 8];
-    for (int l = 0; l < 4; l++)
-        four[l] = eight[l] + eight[l + 4];
-    return (four[0] + four[2]) + (four[1] + four[3]);
+    eight_lanes low, high;
+    memcpy(&low, lanes, sizeof low);
+    memcpy(&high, lanes + 8, sizeof high);
+    low += high;
+    four_lanes first, last;
+    memcpy(&first, &low, sizeof first);
+    memcpy(&last, (const char *)&low + sizeof first, sizeof last);
+    first += last;
+    return (first[0] + first[2]) + (first[1] + first[3]);
 }
 
 /* lanes_sum: x[0] + ... + x[n - 1]; 0 if n is 0. Element i goes to lane i % LANES. */

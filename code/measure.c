@@ -76,13 +76,17 @@ static double score_resample(const struct scoring *s, uint64_t life)
     const struct tries *tries = s->tries;
     size_t rows = (size_t)tries->rows, seeds = (size_t)(s->families * tries->seeds);
     uint64_t key = random_key(BOOTSTRAP_SEED, life, s->place);
+    uint64_t *bits = allocate(rows, sizeof *bits);
     int *row = allocate(rows, sizeof *row), *seed = allocate(seeds, sizeof *seed);
     double *labels = allocate(rows, sizeof *labels),
            *predictions = allocate(rows, sizeof *predictions),
            *scores = allocate(seeds, sizeof *scores);
     /* Draw the rows of one life */
+    #pragma omp simd
+    for (size_t i = 0; i < rows; i++)
+        bits[i] = random_bits(key, i);
     for (size_t i = 0; i < rows; i++) {
-        row[i] = (int)random_below(key, i, rows);
+        row[i] = (int)(bits[i] % rows); /* as random_below has it */
         labels[i] = tries->labels[row[i]];
     }
     int drawn = draw_seeds(s, life, seed);
@@ -93,6 +97,7 @@ static double score_resample(const struct scoring *s, uint64_t life)
         scores[k] = metric_score(s->metric, labels, predictions, tries->rows);
     }
     double median = measure_median(scores, drawn);
+    free(bits);
     free(row);
     free(seed);
     free(labels);

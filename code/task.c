@@ -264,19 +264,18 @@ static struct pairs read_pairs(char *path)
     pairs.lines = allocate(size, sizeof *pairs.lines);
     for (char *line = strtok(pairs.text, "\r\n"); line; line = strtok(NULL, "\r\n"))
         pairs.lines[pairs.count++] = line;
+    qsort(pairs.lines, (size_t)pairs.count, sizeof *pairs.lines, text_order);
     return pairs;
 }
 /* in_pairs: whether the two ids are a pair of the list. */
 static bool in_pairs(struct pairs *pairs, const char *a, const char *b)
 {
-    size_t length = strlen(a);
-    for (int i = 0; i < pairs->count; i++)
-        if (strncmp(pairs->lines[i], a, length) == 0 && pairs->lines[i][length] == '\t'
-            && strcmp(pairs->lines[i] + length + 1, b) == 0) {
-            pairs->found++;
-            return true;
-        }
-    return false;
+    char *line = text_format("%s\t%s", a, b);
+    bool found = bsearch(&line, pairs->lines, (size_t)pairs->count,
+                         sizeof *pairs->lines, text_order);
+    free(line);
+    pairs->found += found;
+    return found;
 }
 
 static void finish_pairs(struct pairs *pairs, const char *table)
