@@ -504,21 +504,35 @@ static int room_for(int keys)
     return (keys + LANES - 1) / LANES * LANES;
 }
 
-/* softmax: turns a row of n products into probabilities; they are scores once they are
-   scaled. row[room_for(n)]. Returns the scores' log sum exp. */
-static float softmax(float *row, int n, float scale)
+/* softmax: turns p[n, room_for(keys)], of which each row begins with the products of so
+   many keys, into probabilities; products are scores once they are scaled. logsum[i *
+   heads]: log sum exp of row i's scores. */
+static void softmax(float *p, int n, int keys, float scale, float *logsum, int heads)
 {
-    for (; n % LANES > 0; n++)
-        row[n] = -INFINITY;
-    float largest = lanes_max(row, n);
-    #pragma omp simd
-    for (int j = 0; j < n; j++)
-        row[j] = exponential(scale * (row[j] - largest));
-    float sum = lanes_sum(row, n), share = 1 / sum;
-    #pragma omp simd
-    for (int j = 0; j < n; j++)
-        row[j] *= share;
-    return scale * largest + (float)logarithm(sum);
+    int room = room_for(keys);
+    /* Find the largest product of each row */
+    for (int i = 0; i < n; i++) {
+        float *row = p + (size_t)i * room;
+        for (int j = keys; j < room; j++)
+            row[j] = -INFINITY;
+        logsum[(size_t)i * heads] = lanes_max(row, room);
+    }
+    /* Compute the exponentials of all rows */
+    for (int i = 0; i < n; i++) {
+        float *row = p + (size_t)i * room, largest = logsum[(size_t)i * heads];
+        #pragma omp simd
+        for (int j = 0; j < room; j++)
+            row[j] = exponential(scale * (row[j] - largest));
+    }
+    /* Divide each row by its sum */
+    for (int i = 0; i < n; i++) {
+        float *row = p + (size_t)i * room, *kept = logsum + (size_t)i * heads;
+        float sum = lanes_sum(row, room), share = 1 / sum;
+        #pragma omp simd
+        for (int j = 0; j < room; j++)
+            row[j] *= share;
+        *kept = scale * *kept + (float)logarithm(sum);
+    }
 }
 
 static void attention_cpu(const struct attention *a, const real *qkv, real *y,
@@ -538,13 +552,12 @@ static void attention_cpu(const struct attention *a, const real *qkv, real *y,
             const float *q = in(qkv) + task.qkv, *k = q + a->width, *v = k + a->width;
             product(nothing, rows_of(q, stride), columns_of(k, stride), p, (size_t)room,
                     n, depth, keys);
-            /* Turn a row of scores into probabilities */
-            for (int i = 0; i < n; i++) {
+            softmax(p, n, keys, scale, logsum + task.row, a->heads);
+            /* Drop probabilities */
+            for (int i = 0; i < n && a->dropout.rate > 0; i++) {
                 size_t row = task.row + (size_t)i * a->heads;
                 float *score = p + (size_t)i * room;
-                logsum[row] = softmax(score, keys, scale);
-                if (a->dropout.rate > 0)
-                    drop(a->dropout, row * 65536, score, score, keys);
+                drop(a->dropout, row * 65536, score, score, keys);
             }
             product(nothing, rows_of(p, room), rows_of(v, stride), out(y) + task.y,
                     (size_t)a->width, n, keys, depth);

@@ -273,7 +273,8 @@ struct grid {
     float *c;
     size_t stride;
     int rows, inner, columns; /* of the product */
-    int down, wide;           /* blocks from top to bottom, columns of one */
+    int down;                 /* blocks from top to bottom */
+    int high, wide;           /* rows and columns of one */
     int step;                 /* columns that are prepared together */
 };
 
@@ -296,8 +297,8 @@ static void multiply_columns(const struct grid *g, int i, int high, int j, int w
 /* Multiplies the block of that number, counted down the columns of the grid. */
 static void multiply_number(const struct grid *g, int number)
 {
-    int i = number % g->down * BLOCK_ROWS, j = number / g->down * g->wide;
-    int high = g->rows - i < BLOCK_ROWS ? g->rows - i : BLOCK_ROWS;
+    int i = number % g->down * g->high, j = number / g->down * g->wide;
+    int high = g->rows - i < g->high ? g->rows - i : g->high;
     int end = g->columns - j < g->wide ? g->columns : j + g->wide;
     for (; j < end; j += g->step)
         multiply_columns(g, i, high, j, end - j < g->step ? end - j : g->step,
@@ -313,17 +314,38 @@ static int threads_for(int rows, int inner, int columns)
     return alone ? 1 : omp_get_max_threads();
 }
 
+/* How many pieces of a size there are in n. */
+static int pieces(int n, int size)
+{
+    return (n + size - 1) / size;
+}
+
+/* How large the pieces are if n is cut into so many, in whole units. */
+static int even(int n, int count, int unit)
+{
+    return pieces(pieces(n, count), unit) * unit;
+}
+
 static void multiply(struct grid *g)
 {
+    if (g->rows == 0 || g->columns == 0)
+        return;
     int threads = threads_for(g->rows, g->inner, g->columns);
     /* Cut the product for so many threads */
-    int parts = (threads > 1 ? 2 * threads : 1) * PANEL;
-    bool few = g->rows <= FEW_ROWS && g->columns > 0;
-    few = few && (g->b.right != 1 || g->b.across);
-    g->down = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    int wanted = threads > 1 ? 2 * threads : 1;
+    bool few = g->rows <= FEW_ROWS && (g->b.right != 1 || g->b.across);
     g->step = few ? PANEL : BLOCK_COLUMNS;
-    g->wide = few ? (g->columns + parts - 1) / parts * PANEL : BLOCK_COLUMNS;
-    int count = g->down * ((g->columns + g->wide - 1) / g->wide);
+    g->wide = few ? even(g->columns, wanted, PANEL)
+                  : even(g->columns, pieces(g->columns, BLOCK_COLUMNS), PANEL);
+    int across = pieces(g->columns, g->wide);
+    /* Cut the rows */
+    int times = pieces(g->rows, BLOCK_ROWS), most = pieces(g->rows, 2 * TILE_ROWS);
+    int threaded = pieces(wanted, across);
+    if (!few && threads > 1 && threaded > times)
+        times = threaded < most ? threaded : most;
+    g->high = even(g->rows, times, TILE_ROWS);
+    g->down = pieces(g->rows, g->high);
+    int count = g->down * across;
     if (threads == 1) {
         for (int number = 0; number < count; number++)
             multiply_number(g, number);
@@ -365,7 +387,7 @@ void product(struct matrix s, struct matrix a, struct matrix b, float *c,
              size_t stride, int rows, int inner, int columns)
 {
     if (in_order || b.across || (double)rows * inner * columns < LARGE) {
-        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0});
+        multiply(&(struct grid){s, a, b, c, stride, rows, inner, columns, 0, 0, 0, 0});
         return;
     }
     /* Have OpenBLAS multiply */
