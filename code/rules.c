@@ -25,8 +25,8 @@ static const char usage[] =
     "  --make      prints rules of make instead\n"
     "  --list      prints a line for each stage instead: its name and its command\n"
     "  --settings  prints all settings instead, each with the place it is from\n"
-    "  --room      prints instead how many bytes the models and checkpoints of the run\n"
-    "              will take on the disk beside those that are there; fails if the\n"
+    "  --room      prints instead how many bytes of the disk the models and their\n"
+    "              checkpoints will take beside those that are there; fails if the\n"
     "              memory is too small for one of the stages, or for all that run at\n"
     "              once, unless they are launched elsewhere: --launched\n";
 
