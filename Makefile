@@ -29,7 +29,7 @@ WAIT     ?=
 # DATA_DIR  a folder that holds the data sets; make data says what it wants, and downloads what is not there
 # DATA_MIRROR  a first home for all downloads, http://… or file:///…, laid out like data/
 # EXTENDED  1 adds the models that the profile lists as extended
-# UNTIL     the last tier to run: core, seeds, students, ablations, glue, squad or extended; make plan says what they have
+# UNTIL     the last tier to run, as make plan calls them
 # TEACHER   a model folder, or scratch; by default the profile's
 # CORPUS    what a teacher from scratch learns to read, below the data folder; by default the profile's corpus:
 #           CORPUS="enwiki/*.txt imdb/unsup.txt wikitext-2-raw/wiki.train.raw|wikitext-2/wiki.train.tokens"
@@ -52,6 +52,8 @@ WAIT     ?=
 $(foreach v,PROFILE TEACHER TITLE AUTHOR COURSE CORPUS SET DATA_DIR DATA_MIRROR ARTIFACT LAUNCH,\
     $(if $(filter file,$(origin $(v))),,$(eval override $(v) := $$(value $(v)))))
 quoted   = '$(subst ','\'',$(1))'
+option   = $(if $(2),--$(1) $(call quoted,$(2)))
+export TITLE AUTHOR COURSE DATA_DIR DATA_MIRROR LAUNCH
 # $(call plain,WHAT,VALUE): the value, where it goes into names of files and targets: none may mean something to a shell
 MEANING := ; & | < > ( ) ` ' " \ * ? [ ] { } ! $$ \#
 plain    = $(if $(strip $(foreach c,$(MEANING),$(findstring $(c),$(2)))),$(error $(1): expected plain words or numbers, found $(2)))$(2)
@@ -63,6 +65,7 @@ ifeq ($(origin DISTIL_GPU),undefined)
 export DISTIL_GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 endif
 GPU := $(DISTIL_GPU)
+CHOSEN = @echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, ($(or $(GPU),no CUDA GPU is here)))"
 Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
@@ -78,7 +81,7 @@ export DISTIL_CACHE := $(call path,BUILD,$(BUILD))/tokens/$(shell cat code/cache
 
 # Whoever writes into a run's folder has it alone, and so has whoever changes what all runs share, the build; lock.sh sees
 # to it (chapters/49-start.md). What is done then is the target with .alone behind its name.
-RUNNING  := report $(if $(ARTIFACT),,verify) artifact bench weave html data plan
+RUNNING  := report verify artifact bench weave html data plan
 PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle stitch build compile check reference
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
@@ -97,9 +100,10 @@ DEPS_RANKS := libopenmpi-dev openmpi-bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps test live preview room beside bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
+.PHONY: help deps test live preview beside data.planned bench.planned gpu-stages tiers results sanitized valgrind clean FORCE $(RUNNING) $(BUILDING) $(PACKING)
 $(RUNNING) $(BUILDING) $(PACKING):
-	$(Q)$(call alone,$(if $(filter $@,$(RUNNING) $(PACKING)),$(RUN)) $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
+	$(Q)$(call alone,$(if $(filter $@,$(filter-out $(ARTIFACT:%=verify),$(RUNNING)) $(PACKING)),$(RUN)) \
+	    $(if $(filter $@,$(BUILDING) $(PACKING)),$(BUILD))) $(MAKE) $@.alone
 
 # commands that are given together are run one after the other, whatever -j says: make deps report
 $(if $(and $(filter 0,$(MAKELEVEL)),$(word 2,$(filter-out $(BUILD)/%,$(MAKECMDGOALS)))),$(eval .NOTPARALLEL:))
@@ -121,7 +125,7 @@ deps: ## install what is missing, by apt-get; safe to repeat
 # comes first: without it a changed header would be missed.
 whole    = mv $@.new $@
 compiled = -MMD -MP -MT $@ -MF $@.d.new -o $@.new
-included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new
+included = sed 's:$(NUMBERED)/:code/:g' $@.d.new >$@.d.part && mv $@.d.part $(basename $@).d && rm $@.d.new && $(whole)
 
 # A product and a sum are one step only where the program says so (chapters/20-kernels-cpu.md); and clang shall not mind a
 # loop that it cannot vectorise.
@@ -164,7 +168,7 @@ build.alone: tangle.alone ## compile the trainer
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
 	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
-	$(Q)$(MAKE) -j$(CORES) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
+	$(Q)$(MAKE) -j$$(nproc) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
 
 COMMA := ,
 # The GPU's kernels, where nvcc is. CUDA_ARCH may name several architectures; each brings its PTX along.
@@ -196,7 +200,7 @@ $(DISTIL): $(CUDA_OBJECT) $(OBJECTS)
 # An object depends on code/, which knows no line numbers of the book: prose that moves lines recompiles nothing.
 $(BUILD)/%.o: code/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) $(compiled) -c $(NUMBERED)/$*.c && $(included) && $(whole)
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) $(compiled) -c $(NUMBERED)/$*.c && $(included)
 
 $(BUILD)/kernels_cuda.o: code/kernels_cuda.cu code/kernels.h code/random.h code/elementary.h code/fail.h
 	@mkdir -p $(@D)
@@ -218,105 +222,80 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 KEYS     := $(WORK)/keys
-CORES    := $(shell nproc)
-# the words of SET, each quoted for the shell, and what other variables stand for
-WORDS    := $(if $(SET),$(shell sh code/words.sh $(call quoted,$(SET)))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error SET is not of that form)))
-WORDS    += $(EXTENDED:%=--run.extended %) $(JOBS:%=--run.jobs %) $(if $(TEACHER),--teacher.source $(call quoted,$(TEACHER))) \
-    $(if $(CORPUS),--teacher.train $(call quoted,$(CORPUS)))
-COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(WORDS)
-PLANNING  = $(DISTIL) plan $(COMMON) $(UNTIL:%=--until %)
-# $(call planned,GOAL): has make go by the rules that the plan has now
-planned   = MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK)/plan.mk $(KEYS) '$(1)' $(PLANNING)
+OVERRIDES := $(if $(strip $(SET)),$(or $(shell sh code/words.sh $(call quoted,$(SET))),$(error SET is not of that form)))
+OVERRIDES += $(call option,run.extended,$(EXTENDED)) $(call option,run.jobs,$(JOBS)) \
+    $(call option,teacher.source,$(TEACHER)) $(call option,teacher.train,$(CORPUS))
+COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(OVERRIDES)
+PLANNING  = $(DISTIL) plan $(COMMON) --keys $(KEYS) $(call option,until,$(UNTIL))
+# $(call planned,GOAL): has make see to the data, and then reach the goal, by the rules that the plan has now
+planned   = +$(Q)MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK) '$(1)' $(PLANNING)
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
-	$(Q)$(PLANNING) --keys $(KEYS)
+	$(Q)$(PLANNING)
 
 data.alone: build ## make ready the data that the profile needs: DATA_DIR, or downloads into data/
-	+$(Q)$(call planned,$(KEYS)/data.key)
-
-# $(call on_data,GOAL): the same, once the data are there
-define on_data
-	+$(Q)$(call planned,$(KEYS)/data.key)
-	+$(Q)$(call planned,$(1))
-endef
-
-# all tiers that are due, and what comes of them
-define finish_run
-	@echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, ($(if $(GPU),a CUDA GPU is here: $(GPU),no CUDA GPU is here)))"
-	$(if $(LAUNCH),$(Q)LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh launcher)
-$(on_data)
-endef
+	$(call planned)
 
 report.alone: build ## run the experiments that are due, tier by tier, and weave results/PROFILE/report.pdf after each
 	$(Q)sh code/ready.sh book $(WORK)/ready # hours before it is needed
-	$(call finish_run,tiers)
+	$(CHOSEN)
+	$(call planned,tiers)
 
 ifndef PLAN
 $(RUN)/stages/%.json: build FORCE
-	+$(Q)$(call planned,$@)
+	$(call planned,$@)
 else
-include $(PLAN)
-
-# How the plan's rules have data generated, or found, fetched and unpacked (chapters/30-data.md); and how they have a stage
-# run, by several processes perhaps (chapters/40-several-ranks.md), unless its record has its key
+include $(PLAN) # which has the data generated, or found, fetched and unpacked, and the stages run, in these words:
 GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
-FIND     = $(Q)DATA_DIR=$(call quoted,$(DATA_DIR)) DATA_MIRROR=$(call quoted,$(DATA_MIRROR)) DATA_DERIVED=$(BUILD)/data \
-    sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
-THREADS := $(shell expr $(CORES) / $(JOBS) '|' 1)
+FIND     = $(Q)DATA_DERIVED=$(BUILD)/data sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
 RANKED   = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
-STAGE    = $(Q)OMP_NUM_THREADS=$(THREADS) RANKED='$(RANKED)' LAUNCH=$(call quoted,$(LAUNCH)) sh code/due.sh run $@ $(KEYS)/$(@F:.json=.key) $(DISTIL)
-OPTIONS  = $(COMMON) --resume --key $$(cat $(KEYS)/$(@F:.json=.key)) $(if $(filter-out 1,$(JOBS)),--lines)
+STAGE    = $(Q)OMP_NUM_THREADS=$$(expr $$(nproc) / $(JOBS) '|' 1) RANKED='$(RANKED)' \
+    sh code/due.sh run $@ $(KEYS) $(DISTIL)
 
-room:
-	$(Q)$(if $(filter-out 0,$(DUE)),$(PLANNING) --keys $(KEYS) && sh code/room.sh $(RUN) $(DATA) $(BUILD)/tokens $(DUE) $(DISTIL) room \
-	    $(COMMON) --teacher $(TEACHER_PATH) $(UNTIL:%=--until %) $(if $(LAUNCH),--launched),:)
-
-tiers: room
-	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(WEAVE) $(TIERS)
-
-results: $(RUN)/bench.json
-	$(Q)$(call alone,$(BUILD)) $(MAKE) -s -j$(CORES) $(WORK)/checks.tsv
-	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
-	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $(CODE_KEY) --keys $(KEYS) $(WORDS)
-endif
-
-# The benchmark -----------------------------------------------------------------------------------------------------
-# It has the machine to itself, so it is not one of the stages that run side by side.
-
-PYTHON ?= python3
-
-bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
-	$(call on_data,bench.planned)
-
-ifdef PLAN
-BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings --published chapters/published.json
-
-$(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
-	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS)/bench.key $(BENCH) --key $$(cat $(KEYS)/bench.key) >/dev/null
-
-bench.planned: $(RUN)/stages/distill-student.json
-	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; \
-	"$$@" $(BENCH)
+tiers:
+	$(if $(DUE),$(Q)$(PLANNING) && sh code/room.sh $(RUN) $(DATA) $(DUE) $(PLANNING) --room $(if $(LAUNCH),--launched))
+	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(REPORTS) $(TIERS)
 endif
 
 # What comes of a run -----------------------------------------------------------------------------------------------
 
+CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
+PYTHON  ?= python3
+
+ifdef PLAN
+results: $(RUN)/bench.json
+	$(Q)$(call alone,$(BUILD)) $(MAKE) -s -j$$(nproc) $(WORK)/checks.tsv
+	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
+	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
+	    --key $(CODE_KEY) --keys $(KEYS) $(OVERRIDES)
+
+# the benchmark has the machine to itself, so it is not one of the stages that run side by side
+BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings \
+    --published chapters/published.json
+
+$(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
+	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS) $(BENCH) >/dev/null
+
+bench.planned: $(RUN)/stages/distill-student.json
+	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || \
+	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; "$$@" $(BENCH)
+endif
+
+bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
+	$(call planned,bench.planned)
+
 # a page of what has come so far; it takes no lock
 live: ## keep results/PROFILE/live.html, a page that draws the run while it goes on
 	$(Q)[ -x $(DISTIL) ] || { echo "live: expected a program at $(DISTIL); make build makes it" >&2; exit 1; }
-	$(Q)$(placed) sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --make | sed -n 's/^[a-z]*[.]tier: //p' | xargs -n 1 basename -s .json)
+	$(Q)$(placed) sh code/live.sh $(RUN) $(DISTIL) $(SETTINGS) $$($(PLANNING) --list | cut -d ' ' -f 1)
 
-CODE_KEY = $$(cat $(sort $(wildcard code/*.[ch] code/*.cu)) | sha256sum | cut -c1-16)
-
-ifeq ($(ARTIFACT),)
 verify.alone: build ## run the experiments that are due, then say for each claim PASS, FAIL or not decided; or check ARTIFACT=FILE
-	$(call finish_run,tiers WEAVE=never)
-	$(Q)$(DISTIL) verify --key $(CODE_KEY) --run $(RUN)
-else
-verify: build
-	$(Q)sh code/unpacked.sh $(call quoted,$(ARTIFACT)) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
-endif
+	$(if $(ARTIFACT),,$(CHOSEN))
+	$(if $(ARTIFACT),,$(call planned,tiers))
+	$(Q)sh code/unpacked.sh $(call quoted,$(or $(ARTIFACT),$(RUN))) $(BUILD)/unpacked $(DISTIL) verify --key $(CODE_KEY) --run
+
+# who only wants to know what a run says has nothing woven
+verify.alone: export REPORTS := never
 
 artifact.alone: build ## pack the finished run for a grader, without its models: results/PROFILE/artifact.tar.xz
 	$(Q)[ -f $(RUN)/results.json ] || { echo "artifact: $(RUN) has no results; 'make report PROFILE=$(PROFILE)' makes them" >&2; exit 1; }
@@ -342,14 +321,12 @@ $(WORK)/checks.tsv: $(CHECKED)
 # pandoc makes LaTeX or HTML of the chapters, through the filter code/weave.lua; three passes of pdflatex make the PDF, and a
 # fourth where pages moved in the third.
 
-export TITLE AUTHOR COURSE
 DRAWN  = $(patsubst figures/%.gp,%,$(filter-out figures/style.gp figures/live.gp,$(sort $(wildcard figures/*.gp))))
 COMMAND = make report PROFILE=$(NAME)
 FILTER = pandoc --preserve-tabs --wrap=none --lua-filter code/weave.lua --citeproc -M link-citations=true -M bibliography=chapters/references.bib \
     -M values=chapters/published.json -M results=$(RUN) -M command='$(COMMAND)' $(COMMITTED:%=-M committed=%)
 PANDOC = $(FILTER) -M values=$(RUN)/values.json -M xref=$(BUILD)/xref.json
 WOVEN  = $(CHAPTERS) $(WORK)/weave/key code/weave.lua chapters/references.bib chapters/published.json
-SITE   = code/site.lua code/site.css code/site.js
 
 # results are what `distil results` left, by the sums in results.json; committed ones have no such record
 define sound_results
@@ -358,13 +335,12 @@ define sound_results
 	    (cd $(RUN) && sha256sum --strict --quiet -c -) || { echo "$(basename $@): $(RUN) is damaged; 'make report PROFILE=$(PROFILE)' mends it" >&2; exit 1; }
 endef
 
-# a PDF that is not the one that was set is set again
-set_again = [ ! -f $(RUN)/$(1) ] || [ ! -f $(WORK)/weave/$(1).sum ] || sha256sum <$(RUN)/$(1) | cmp -s - $(WORK)/weave/$(1).sum || { echo "$(basename $@): $(RUN)/$(1) is not as it was set" >&2; rm $(RUN)/$(1); }
-
 weave.alone: tangle ## set results/PROFILE/report.pdf and summary.pdf anew from the results that are there
 	$(sound_results)
 	$(Q)sh code/ready.sh book $(WORK)/ready
-	$(Q)$(foreach f,report.pdf summary.pdf,$(call set_again,$(f));)
+	$(Q)for f in report.pdf summary.pdf; do [ ! -f $(RUN)/$$f ] || [ ! -f $(WORK)/weave/$$f.sum ] || \
+	    sha256sum <$(RUN)/$$f | cmp -s - $(WORK)/weave/$$f.sum || \
+	    { echo "$(basename $@): $(RUN)/$$f is not as it was set" >&2; rm $(RUN)/$$f; }; done
 	$(Q)$(MAKE) -j2 $(RUN)/report.pdf $(RUN)/summary.pdf
 
 html.alone: tangle ## the same as a site: results/PROFILE/html/index.html and a page for each chapter
@@ -405,39 +381,28 @@ $(WORK)/weave/%.pdf: $(WORK)/weave/%.tikz code/figure.tex $(WORK)/weave/gnuplot-
 	    { grep -A 4 '^!' $*.new/$*.log >&2; exit 1; }
 	$(Q)mv $(@D)/$*.new/$*.pdf $@
 
-$(WORK)/weave/book.tex: $(WOVEN) code/book.tex code/works.lua
-	$(Q)$(PANDOC) --lua-filter code/works.lua -t latex --top-level-division=chapter --template code/book.tex -M figures=. -o $@.new $(CHAPTERS) && $(whole)
-
-$(WORK)/weave/summary.tex: $(WOVEN) code/book.tex
-	$(Q)$(PANDOC) -t latex --top-level-division=chapter --template code/book.tex -M figures=. -M summary=true -o $@.new $(CHAPTERS) && $(whole)
+$(WORK)/weave/report.tex: EDITION = --lua-filter code/works.lua
+$(WORK)/weave/summary.tex: EDITION = -M summary=true
+$(WORK)/weave/report.tex $(WORK)/weave/summary.tex: $(WOVEN) code/book.tex code/works.lua
+	$(Q)$(PANDOC) $(EDITION) -t latex --top-level-division=chapter --template code/book.tex -M figures=. \
+	    -o $@.new $(CHAPTERS) && $(whole)
 
 # neither the time nor the folder of the run may show in a PDF
 PDFLATEX = SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 max_print_line=1000 pdflatex -interaction=nonstopmode -halt-on-error
 
-# $(call typeset,NAME): the passes, and what its log complains of: references, characters, lines of code that are too long
-define typeset
-cd $(WORK)/weave && rm -f $(1).aux $(1).toc $(1).out && for pass in -draftmode -draftmode '' moved; do \
-    if [ "$$pass" = moved ]; then grep -q 'Label(s) may have changed' $(1).log || break; pass=; fi; \
-    $(PDFLATEX) $$pass $(1).tex >$(1).txt || { echo "weave: $(WORK)/weave/$(1).log has the error:" >&2; grep -A 6 '^!' $(1).log >&2; exit 1; }; done; \
-awk -v book=$(1) '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
-    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 } \
-    /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $(1).log >&2
-endef
-
-put_pdf = sha256sum <$(WORK)/weave/$(1).pdf >$(WORK)/weave/$(@F).sum && cp $(WORK)/weave/$(1).pdf $@.new && $(whole)
-
-$(RUN)/report.pdf: $(WORK)/weave/book.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
-	$(Q)$(call typeset,book)
-	$(Q)$(call put_pdf,book)
-	@echo "weave: $@"
-
-$(RUN)/summary.pdf: $(WORK)/weave/summary.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
-	$(Q)$(call typeset,summary)
-	$(Q)$(call put_pdf,summary)
+# the passes, and what the log complains of: references, characters, lines of code that are too long
+$(RUN)/report.pdf $(RUN)/summary.pdf: $(RUN)/%.pdf: $(WORK)/weave/%.tex $(DRAWN:%=$(WORK)/weave/%.pdf)
+	$(Q)cd $(WORK)/weave && rm -f $*.aux $*.toc $*.out && for pass in -draftmode -draftmode '' moved; do \
+	    if [ "$$pass" = moved ]; then grep -q 'Label(s) may have changed' $*.log || break; pass=; fi; \
+	    $(PDFLATEX) $$pass $*.tex >$*.txt || { echo "weave: $(WORK)/weave/$*.log has the error:" >&2; grep -A 6 '^!' $*.log >&2; exit 1; }; done; \
+	awk -v book=$* '/^LaTeX Warning: (Reference|Label|Citation|There were)|Missing character/ { print "weave: " book ": " $$0 } \
+	    /^Overfull .hbox/ { box = $$0; getline; if (/lmtt\/[a-z]+\/[a-z]+\/8 /) print "weave: " book ": " box ": " $$0 } \
+	    /^Output written on summary.pdf/ { gsub(/[^0-9 ]/, ""); if ($$1 > 6) print "weave: the summary has " $$1 " pages; it should have six" }' $*.log >&2
+	$(Q)sha256sum <$(WORK)/weave/$*.pdf >$(WORK)/weave/$*.pdf.sum && cp $(WORK)/weave/$*.pdf $@.new && $(whole)
 	@echo "weave: $@"
 
 # the folder is written anew and then takes the place of the old one
-$(RUN)/html/index.html: $(WOVEN) $(SITE) $(DRAWN:%=$(WORK)/weave/%.svg)
+$(RUN)/html/index.html: $(WOVEN) code/site.lua code/site.css code/site.js $(DRAWN:%=$(WORK)/weave/%.svg)
 	$(Q)rm -rf $(@D).new && mkdir $(@D).new && cp code/site.css code/site.js $(DRAWN:%=$(WORK)/weave/%.svg) $(@D).new
 	$(Q)$(PANDOC) -t html5 --mathml --lua-filter code/site.lua -M folder=$(@D).new -M figures=. -o $(@D).new/index.html $(CHAPTERS)
 	$(Q)rm -rf $(@D) && mv $(@D).new $(@D)
@@ -472,15 +437,14 @@ TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/catch.c,$(sort 
 
 # $(call link_test,OPTIONS): where catch.o is linked, catch.c is not, though a list from an older edition may name it
 link_test = $(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) $(filter-out $(BUILD)/fail.o $(BUILD)/main.o $(if $(filter %/catch.o,$^),tests/catch.c),$(filter tests/%.c %.o,$^)) -lcmocka $(LIBS) $(MPI_LIBS) $(1) && \
-    $(included) && $(whole)
+    $(included)
 CAUGHT = $(BUILD)/tests/catch.o $(OBJECTS)
 
 $(BUILD)/tests/catch.o: tests/catch.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) -c $< && $(included) && $(whole)
+	$(Q)$(CC) $(CFLAGS) $(STANDARD) -Icode -Itests $(compiled) -c $< && $(included)
 
 $(BUILD)/tests/%: tests/%.c $(CAUGHT)
-	@mkdir -p $(@D)
 	$(Q)$(call link_test)
 
 # The GPU's kernels on the CPU, by the harness in tests/cuda: no CUDA is needed. -fPIC: a block's shared memory is a thread's
@@ -488,43 +452,34 @@ $(BUILD)/tests/%: tests/%.c $(CAUGHT)
 HARNESS = $(CXX) $(CFLAGS) -fPIC -std=c++17 -Wall -Wextra -Werror -Wno-clobbered -Wno-unknown-pragmas -U_FORTIFY_SOURCE -ftrivial-auto-var-init=pattern \
     -Itests/cuda -Icode -Itests $(compiled) -c
 
-$(BUILD)/tests/cuda-harness.o: code/kernels_cuda.cu
-	@mkdir -p $(@D)
-	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu && $(included) && $(whole)
+# The same under watch for races: before each access the compiler has a function of the harness called; no library of
+# the sanitizer's is linked.
+$(BUILD)/tests/cuda-races.o $(BUILD)/tests/harness-tests-races.o: \
+    HARNESS += -O2 -g -fsanitize=thread --param tsan-instrument-func-entry-exit=0
 
-$(BUILD)/tests/harness-tests.o: tests/harness.cc
+$(BUILD)/tests/cuda-harness.o $(BUILD)/tests/cuda-races.o: code/kernels_cuda.cu
 	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $< && $(included) && $(whole)
+	$(Q)$(HARNESS) -x c++ $(NUMBERED)/kernels_cuda.cu && $(included)
+
+$(BUILD)/tests/harness-tests.o $(BUILD)/tests/harness-tests-races.o: tests/harness.cc
+	@mkdir -p $(@D)
+	$(Q)$(HARNESS) $< && $(included)
 
 $(BUILD)/tests/cuda $(BUILD)/tests/dry $(BUILD)/tests/nccl: $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/cuda-harness.o $(CAUGHT)
 	$(Q)$(call link_test,-lstdc++)
 
-$(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o tests/catch.c $(OBJECTS)
-	$(Q)$(call link_test,-lstdc++)
-
-# The same under watch for races: before each access the compiler has a function of the harness called; no library of
-# the sanitizer's is linked.
-RACES = -O2 -g -fsanitize=thread --param tsan-instrument-func-entry-exit=0
-
-$(BUILD)/tests/cuda-races.o: code/kernels_cuda.cu
-	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $(RACES) -x c++ $(NUMBERED)/kernels_cuda.cu && $(included) && $(whole)
-
-$(BUILD)/tests/harness-tests-races.o: tests/harness.cc
-	@mkdir -p $(@D)
-	$(Q)$(HARNESS) $(RACES) $< && $(included) && $(whole)
-
 $(BUILD)/tests/races: tests/cuda.c $(BUILD)/tests/cuda-races.o $(CAUGHT)
 	$(Q)$(call link_test,-DRACES -lstdc++)
 
-$(BUILD)/tests/harness-races: $(BUILD)/tests/harness-tests-races.o $(BUILD)/tests/cuda-races.o tests/catch.c $(OBJECTS)
+$(BUILD)/tests/harness: $(BUILD)/tests/harness-tests.o $(BUILD)/tests/cuda-harness.o
+$(BUILD)/tests/harness-races: $(BUILD)/tests/harness-tests-races.o $(BUILD)/tests/cuda-races.o
+$(BUILD)/tests/harness $(BUILD)/tests/harness-races: tests/catch.c $(OBJECTS)
 	$(Q)$(call link_test,-lstdc++)
 
 # Where there is a GPU, the same tests on it; tests/gpu.sh runs them.
 GPU_TESTS = $(if $(GPU),$(if $(NVCC),$(BUILD)/tests/cuda-gpu))
 
 $(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
-	@mkdir -p $(@D)
 	$(Q)$(call link_test,$(CUDA_LIBS))
 
 test: build ## run every test
@@ -536,29 +491,26 @@ test: build ## run every test
 # nothing left to train.
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
-LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data $(WORDS) \
-    --teacher.source $(if $(ELSEWHERE),teacher,$(patsubst $(DATA)/%,%,$(subst ',,$(TEACHER_PATH))))
+# a teacher that is not among the data travels as one that is
+LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data --keys $(KEYS) $(OVERRIDES) \
+    $(if $(OWN_TEACHER),--teacher.source teacher)
 
 gpu-plan.alone: build
-	$(Q)$(MAKE) data.alone
-	+$(Q)$(call planned,gpu-stages)
+	$(call planned,gpu-stages)
 
 ifdef PLAN
-# a teacher that is not among the data travels as one that is
-ELSEWHERE = $(filter-out scratch $(DATA)/%,$(subst ',,$(TEACHER_PATH)))
-
 gpu-stages:
 	$(Q)rm -rf $(GPU_DAY) && mkdir -p $(addprefix $(GPU_DAY)/,build/tests settings stages keys/$(NAME))
 	$(Q)cp $(KEYS)/*.key $(GPU_DAY)/keys/$(NAME) && cp -rL $(DATA) $(GPU_DAY)/data
-	$(Q)$(if $(ELSEWHERE),cp -rL $(TEACHER_PATH) $(GPU_DAY)/data/teacher)
+	$(Q)$(if $(OWN_TEACHER),cp -rL $(OWN_TEACHER) $(GPU_DAY)/data/teacher)
 	$(Q)$(LISTED) --list >$(GPU_DAY)/stages/$(NAME)
 	$(Q)$(LISTED) --settings >$(GPU_DAY)/settings/$(NAME).settings
 endif
 
 gpu-bundle.alone: gpu-plan.alone ## pack what a machine with a GPU, but without make, needs for PROFILE: build/gpu.tar.xz
-	$(Q)$(MAKE) -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
+	$(Q)$(MAKE) -j$$(nproc) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' compile.alone
 	$(Q)$(MAKE) $(PORTABLE) BUILD=$(BUILD)/portable CUDA_ARCH='75 90' $(BUILD)/portable/tests/cuda-gpu
-	$(Q)$(MAKE) -j$(CORES) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
+	$(Q)$(MAKE) -j$$(nproc) $(PORTABLE) BUILD=$(BUILD)/portable-ptx CUDA_ARCH=75-ptx $(BUILD)/portable-ptx/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/distil $(BUILD)/portable/distil
 	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu $(BUILD)/portable/tests/cuda-gpu
 	$(Q)strip -o $(GPU_DAY)/build/tests/cuda-gpu-ptx $(BUILD)/portable-ptx/tests/cuda-gpu

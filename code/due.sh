@@ -1,11 +1,12 @@
 # Tangled from chapters/48-stages.md; edit there.
-# usage: sh code/due.sh run RECORD KEY PROGRAM ARGUMENT...
+# usage: sh code/due.sh run RECORD KEYS PROGRAM ARGUMENT...
 #        sh code/due.sh launcher
 #        sh code/due.sh launched PROGRAM ARGUMENT...
 #        sh code/due.sh objects BUILD COMPILER CUDA_COMPILER
-# run: has PROGRAM make RECORD, unless RECORD was made from KEY and all that it tells of
-# is there; says why. What the variable LAUNCH holds stands before the command then, and
-# behind that RANKED: what has ranks do it together.
+# run: has PROGRAM make RECORD, unless RECORD was made from the key of its name in the
+# folder KEYS, and all that it tells of is there; says why. The command is told the key.
+# What the variable LAUNCH holds stands before it, and behind that RANKED: what has
+# ranks do it together.
 # launcher: sees that the program is here which LAUNCH names.
 # launched: runs PROGRAM, on whichever machine, with the processors that it was given.
 # objects: removes from BUILD what was compiled from other code or by another compiler,
@@ -79,7 +80,8 @@ find_launcher() {
 case $1 in
 run)
     # Run a stage if it is due
-    record=$2 key=$3 from=${2%.json}.from kept= before=
+    record=$2 keys=$3 from=${2%.json}.from name=$(basename "$2" .json) kept= before=
+    key=$keys/$name.key
     shift 3
     for word; do
         [ "$before" != --out ] || kept=$word
@@ -87,7 +89,8 @@ run)
     done
     why=$(reason "$1")
     [ -n "$why" ] || exit 0
-    trainer=$1 name=$(basename "$record" .json)
+    trainer=$1
+    set -- "$@" --key "$(cat "$key")"
     # Put the launcher before the command
     if [ -n "${LAUNCH:-}" ]; then
         find_launcher
@@ -98,7 +101,7 @@ run)
         set -- ${RANKED:-} "$@"
     fi
     echo "due: $name: $why" >&2
-    "$trainer" left --run "${record%/stages/*}" --keys "$(dirname "$key")" --name "$name" |
+    "$trainer" left --run "${record%/stages/*}" --keys "$keys" --name "$name" |
         sed 's/^/plan: /' >&2
     mkdir -p "$(dirname "$record")"
     rm -f "$record"

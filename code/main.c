@@ -16,7 +16,6 @@ int left_main(int argc, char **argv);
 int live_main(int argc, char **argv);
 int pretrain_main(int argc, char **argv);
 int results_main(int argc, char **argv);
-int room_main(int argc, char **argv);
 int tokenize_main(int argc, char **argv);
 int toyland_main(int argc, char **argv);
 int verdicts_main(int argc, char **argv);
@@ -36,7 +35,6 @@ static const struct command {
     {"evaluate", evaluate_main, "predict a task's development set with a fine-tuned model"},
     {"plan", plan_main, "print the stages of a run, or the rules by which make runs them"},
     {"left", left_main, "say before a stage how much of its run is left"},
-    {"room", room_main, "say how much of the disk a run will take; see that it fits"},
     {"results", results_main, "compute scores, retention, tables and values from a run"},
     {"verdicts", verdicts_main, "print what a run says of each claim: PASS or FAIL"},
     {"verify", verify_main, "hold a run to its own records, and compute its numbers again"},

@@ -600,9 +600,17 @@ enum tier plan_tier(const char *name)
     for (enum tier tier = TIER_CORE; name && tier < TIERS; tier++)
         if (!strcmp(tier_names[tier], name))
             return tier;
-    if (name)
-        fail("UNTIL", "expected core, seeds, students, ablations, glue, squad or "
-             "extended, found \"%s\"", name);
+    if (name) {
+        /* Refuse a tier that is none */
+        char *known = text_format("%s", tier_names[TIER_CORE]);
+        for (enum tier tier = TIER_CORE + 1; tier < TIERS; tier++) {
+            char *longer = text_format("%s%s%s", known, tier + 1 < TIERS ? ", " : " or ",
+                                       tier_names[tier]);
+            free(known);
+            known = longer;
+        }
+        fail("UNTIL", "expected %s, found \"%s\"", known, name);
+    }
     return TIERS - 1;
 }
 

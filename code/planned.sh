@@ -1,20 +1,24 @@
 # Tangled from chapters/46-rules.md; edit there.
-# usage: MAKE=COMMAND DRY= sh code/planned.sh PLAN KEYS GOALS PROGRAM plan OPTION...
-# Has the program write rules of make into the file PLAN, and keys into the folder KEYS,
-# and make reach the GOALS by them. DRY: not empty: leaves nothing.
+# usage: MAKE=COMMAND DRY= LAUNCH= sh code/planned.sh WORK GOAL PROGRAM plan OPTION...
+# Has the program write rules of make into WORK/plan.mk, and keys into WORK/keys, and
+# make have the data by them; and once more, for make to reach the GOAL. LAUNCH: what
+# stages will be launched with; DRY: not empty: leaves nothing.
 set -u
-plan=$1 keys=$2 goals=$3
-shift 3
-if [ -z "$DRY" ]; then
-    mkdir -p "$keys" || exit
-    "$@" --keys "$keys" --make >"$plan.new" && mv "$plan.new" "$plan" || exit
-    exec $MAKE PLAN="$plan" $goals
-fi
-# Reach the goals and leave nothing
-[ -x "$1" ] || {
-    echo "what follows is for 'distil plan' to say"
-    exit 0
+work=$1 goal=$2
+shift 2
+sh code/due.sh launcher || exit
+[ -z "$DRY" ] || {
+    # Have rules that leave nothing
+    [ -x "$1" ] || {
+        echo "what follows is for 'distil plan' to say"
+        exit 0
+    }
+    work=$(mktemp -d) || exit
+    trap 'rm -rf "$work"' EXIT
 }
-plan=$(mktemp) || exit
-trap 'rm -f "$plan"' EXIT
-"$@" --make >"$plan" && $MAKE PLAN="$plan" $goals
+mkdir -p "$work/keys" || exit
+for step in data.planned $goal; do
+    "$@" --keys "$work/keys" --make >"$work/plan.new" &&
+        mv "$work/plan.new" "$work/plan.mk" &&
+        $MAKE PLAN="$work/plan.mk" "$step" || exit
+done

@@ -15,14 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Say how the room is asked for */
-static const char usage[] =
-    "usage: distil room --profile FILE --run DIR --data DIR --teacher DIR\n"
-    "                   [--until TIER] [--launched] [--SECTION.SETTING VALUE …]\n\n"
-    "Prints how many bytes the models and checkpoints of a run will take on the\n"
-    "disk beside those that are there. Fails if the memory is too small for one of\n"
-    "the stages, or, unless they are launched elsewhere, for all that run at once.\n";
-
 /* Add up what a run takes */
 struct room {
     const struct stage *stage;
@@ -59,7 +51,7 @@ static int corpus_tokens(const struct recipe *recipe,
     return recipe->batch * length;
 }
 
-static void add_teacher(struct room *room)
+static void add_teacher(struct room *room, const char *folder)
 {
     const struct stage *stage = room->stage;
     const struct plan *plan = stage->plan;
@@ -74,12 +66,12 @@ static void add_teacher(struct room *room)
         room->memory = in_training(room, &room->teacher, HEAD_MLM, 0, LEARN_ALL, tokens,
                                    plan->recipe.batch);
     } else {
-        char *config = text_format("%s/config.json", stage->teacher);
+        char *config = text_format("%s/config.json", folder);
         if (!file_exists(config))
             fail(plan->source, "expected a model folder there or below %s; give "
                  "TEACHER=FOLDER or TEACHER=scratch", stage->data);
         free(config);
-        room->teacher = model_shape(stage->teacher);
+        room->teacher = model_shape(folder);
     }
 }
 
@@ -174,16 +166,13 @@ size_t room_disk(const struct stage *stage, const struct shape *teacher,
 }
 
 /* Say how much room a run takes */
-int room_main(int argc, char **argv)
+size_t room_needed(const struct stage *stage, const char *teacher, enum tier last)
 {
-    struct stage stage = stage_open(argc, argv, usage,
-                                    "--profile --run --data --teacher");
-    struct room room = {.stage = &stage, .kernels = stage_kernels(&stage),
-                        .together = stage.launched ? 1 : stage.plan->jobs};
-    const struct plan *plan = stage.plan;
-    enum tier last = plan_tier(stage.until);
+    const struct plan *plan = stage->plan;
+    struct room room = {.stage = stage, .kernels = stage_kernels(stage),
+                        .together = stage->launched ? 1 : plan->jobs};
     /* Go through teacher, students and tasks */
-    add_teacher(&room);
+    add_teacher(&room, teacher);
     long count = 0;
     for (int i = 0; i < plan->stage_count; i++)
         count += plan->stages[i].kind == DISTILL && plan->stages[i].tier <= last;
@@ -198,7 +187,5 @@ int room_main(int argc, char **argv)
         if (plan->stages[i].model->replaces && plan->stages[i].tier <= last)
             add_replacing(&room, &plan->stages[i]);
     room.kernels->reserve(room.memory, "lower [run] jobs, or batches and lengths");
-    printf("%zu\n", room_disk(&stage, &room.teacher, last));
-    stage_close(&stage);
-    return 0;
+    return room_disk(stage, &room.teacher, last);
 }

@@ -10,7 +10,9 @@
 size_t room_disk(const struct stage *stage, const struct shape *teacher,
                  enum tier last);
 
-/* room_main: the command `distil room`; argv[0] is "room". */
-int room_main(int argc, char **argv);
+/* room_needed: the same, when the data are there. Fails if the memory is too small for
+   one of those stages, or, unless they are launched elsewhere, for all that run at
+   once. teacher: its folder, or "scratch". */
+size_t room_needed(const struct stage *stage, const char *teacher, enum tier last);
 
 #endif

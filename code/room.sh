@@ -1,10 +1,11 @@
 # Tangled from chapters/49-start.md; edit there.
-# usage: sh code/room.sh RUN DATA CACHE RECORDS COMMAND...
+# usage: DISTIL_CACHE=FOLDER sh code/room.sh RUN DATA RECORDS COMMAND...
 # Refuses a run for which the disk is too small: COMMAND prints the bytes of its models,
-# RECORDS stages leave theirs in RUN, and the texts in DATA their pieces in CACHE.
+# RECORDS stages leave theirs in RUN, and the texts in DATA their pieces in a folder
+# beside those of other editions of the code.
 set -u
-run=$1 data=$2 cache=$3 records=$4
-shift 4
+run=$1 data=$2 records=$3 cache=${DISTIL_CACHE%/*}
+shift 3
 models=$("$@") || exit 1
 mkdir -p "$run" "$cache"
 # Count the kilobytes of results and of pieces

@@ -17,15 +17,18 @@
 /* Say how a plan is asked for */
 static const char usage[] =
     "usage: distil plan --profile FILE --run DIR --data DIR [--keys DIR]\n"
-    "                   [--until TIER]\n"
-    "                   [--make | --list | --settings] [--SECTION.SETTING VALUE …]\n\n"
+    "                   [--until TIER] [--make | --list | --settings | --room]\n"
+    "                   [--launched] [--SECTION.SETTING VALUE …]\n\n"
     "Prints the stages of a run, by tiers, and which of them are done.\n\n"
     "  --keys DIR  has the keys of the data, and with --make gets those of the stages\n"
-    "  --until     the last tier that shall run: core, seeds, students, ablations,\n"
-    "              glue, squad or extended; by default the last there is\n"
+    "  --until     the last tier that shall run; by default the last there is\n"
     "  --make      prints rules of make instead\n"
     "  --list      prints a line for each stage instead: its name and its command\n"
-    "  --settings  prints all settings instead, each with the place it is from\n";
+    "  --settings  prints all settings instead, each with the place it is from\n"
+    "  --room      prints instead how many bytes of the disk the models and their\n"
+    "              checkpoints will take beside those that are there; fails if the\n"
+    "              memory is too small for one of the stages, or for all that run at\n"
+    "              once, unless they are launched elsewhere: --launched\n";
 
 /* Know what the rules are made from */
 struct rules {
@@ -110,7 +113,9 @@ static char *kept_folder(const struct rules *rules, const struct planned_stage *
 static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
-    const char *options = make ? " $(OPTIONS)" : "";
+    const char *options = !make                  ? ""
+                          : rules->plan->jobs > 1 ? " $(COMMON) --resume --lines"
+                                                  : " $(COMMON) --resume";
     char *distilled = plan_distilled(s->model, s->distillation),
          *model = s->model->replaces ? kept_folder(rules, s)
                                      : model_folder(rules, s->model, s->distillation);
@@ -129,7 +134,8 @@ static void write_command(FILE *stream, const struct rules *rules,
     /* Write where a teacher is kept */
     if (s->kept) {
         model = kept_folder(rules, s);
-        fprintf(stream, " --out %s", model);
+        fputs(" --out ", stream);
+        write_quoted(stream, model, make);
         free(model);
     }
     free(distilled);
@@ -187,7 +193,7 @@ static void write_student_wants(FILE *stream, const struct planned_model *studen
 static void write_data(FILE *stream, const struct rules *rules)
 {
     const struct plan *plan = rules->plan;
-    fputs("\n$(KEYS)/data.key: FORCE\n\t", stream);
+    fputs("\ndata.planned:\n\t", stream);
     if (plan->toyland) {
         fprintf(stream, "$(GENERATE) --seed %d --paragraphs %d --train %d --dev %d\n",
                 (int)plan->seed, plan->paragraphs, plan->train, plan->dev);
@@ -491,15 +497,16 @@ static void write_rules(FILE *stream, const struct rules *rules)
         tiers[plan->stages[i].tier] |= !rules->left_out[i]
                                        && plan->stages[i].tier <= rules->last;
     /* Name the numbers and the tiers of the run */
-    fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nWEAVE := %g\n"
-            "DUE := %d\nTIERS :=", settings_path(plan->settings), plan->jobs,
+    fprintf(stream, "# What `distil plan --make` says of %s.\nJOBS := %d\nREPORTS ?= %g\n"
+            "DUE := %.0d\nTIERS :=", settings_path(plan->settings), plan->jobs,
             plan->weave, rules->due);
     for (enum tier tier = TIER_CORE; tier < TIERS; tier++)
         if (tiers[tier])
             fprintf(stream, " %s", tier_names[tier]);
     /* Name the folders of the teacher */
-    fputs("\nTEACHER_PATH := ", stream);
-    write_quoted(stream, rules->teacher, true);
+    fputs("\nOWN_TEACHER := ", stream);
+    if (!plan->scratch && !strcmp(rules->teacher, plan->source))
+        write_quoted(stream, rules->teacher, true);
     char *model = model_folder(rules, &plan->models[0], 0);
     fputs("\nTEACHER_MODEL := ", stream);
     write_quoted(stream, model, true);
@@ -518,7 +525,7 @@ static void write_list(FILE *stream, const struct rules *rules)
 {
     for (int i = 0; i < rules->plan->stage_count; i++) {
         const struct planned_stage *s = &rules->plan->stages[i];
-        if (rules->left_out[i])
+        if (rules->left_out[i] || s->tier > rules->last)
             continue;
         fprintf(stream, "%s ", s->name);
         write_command(stream, rules, s, false);
@@ -626,13 +633,13 @@ int plan_main(int argc, char **argv)
                           .last = plan_tier(stage.until)};
     /* Learn which data are missing */
     char *missing = text_format("%s/missing", stage.keys ? stage.keys : "");
-    rules.missing = file_exists(missing) ? file_text(missing, NULL)
-                                         : text_format("%s", "");
+    bool told = stage.keys && file_exists(missing);
+    rules.missing = told ? file_text(missing, NULL) : text_format("%s", "");
     rules.left_out = allocate((size_t)stage.plan->stage_count, sizeof *rules.left_out);
     leave_out(&rules);
     /* Count and keep what make will ask for */
     bool keeps = stage.make && stage.keys;
-    if (keeps || !(stage.make || stage.settings || stage.list))
+    if (keeps || !(stage.make || stage.settings || stage.list || stage.room))
         rules.counted = forecast_count(&stage, rules.teacher, false);
     if (keeps) {
         put_keys(&rules);
@@ -647,6 +654,8 @@ int plan_main(int argc, char **argv)
         write_rules(stdout, &rules);
     else if (stage.list)
         write_list(stdout, &rules);
+    else if (stage.room)
+        printf("%zu\n", room_needed(&stage, rules.teacher, rules.last));
     else
         print_plan(&rules);
     free(rules.counted);

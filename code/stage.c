@@ -68,6 +68,7 @@ static bool *flag_option(struct stage *stage, const char *option)
            : !strcmp(option, "--make")     ? &stage->make
            : !strcmp(option, "--list")     ? &stage->list
            : !strcmp(option, "--settings") ? &stage->settings
+           : !strcmp(option, "--room")     ? &stage->room
                                            : NULL;
 }
 

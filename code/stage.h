@@ -36,7 +36,7 @@ struct stage {
     bool resume;               /* go on from the checkpoint, if it has the same key */
     bool lines;                /* progress as plain lines, not as a bar */
     bool launched;             /* each stage has a device of its own */
-    bool make, list, settings; /* in which form to print the plan */
+    bool make, list, settings, room; /* in which form to print the plan */
 };
 
 /* Say how a command line is read */

@@ -20,6 +20,7 @@ printf '%s\n' "$words" | awk -v quote="'" '
             if (i + 1 == NR)
                 refuse("a value after " word[i])
             gsub(quote, quote "\\" quote quote, word[i + 1])
-            print word[i], quote word[i + 1] quote
+            all = all word[i] " " quote word[i + 1] quote "\n"
         }
+        printf "%s", all
     }'

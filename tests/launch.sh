@@ -29,7 +29,7 @@ due() { # due LAUNCH [ARGUMENT …]: the stage, as make runs it
     echo old >"$folder/stages/teacher.json"
     LAUNCH=$1 && shift
     export LAUNCH
-    OMP_NUM_THREADS=7 SLURM_CPUS_PER_TASK=9 exec sh code/due.sh run "$folder/stages/teacher.json" "$folder/teacher.key" \
+    OMP_NUM_THREADS=7 SLURM_CPUS_PER_TASK=9 exec sh code/due.sh run "$folder/stages/teacher.json" "$folder" \
         "$folder/program" "$@" >"$folder/said" 2>&1
 }
 launch() { (due "$@") || { cat "$folder/said"; return 1; }; }
@@ -40,7 +40,7 @@ check "a launcher that is not there is refused" refused "nowhere -n1" "expected 
 check "so is one behind variables" refused "ONE=1 TWO='2 3' ./nowhere" "expected a program, found ./nowhere, which is not here"
 check "and a quote that does not end" refused "srun -J 'one" "expected a closing quote on the same line, found srun -J 'one"
 
-told() { launch "$1" train "two  words" && same "$(sed 1d "$folder/told")" "$(printf '%s\n' "$2" train "two  words")"; }
+told() { launch "$1" train "two  words" && same "$(sed 1d "$folder/told")" "$(printf '%s\n' "$2" train "two  words" --key key)"; }
 check "a launcher runs the stage" told "nice -n 1" ""
 check "blanks are no launcher" told " " ""
 check "a variable before it arrives" told "TOLD=\"it's  a \$value; \`here\`\" nice" "it's  a \$value; \`here\`"

@@ -30,7 +30,7 @@ check "and so is a heading" eval '! stranded cut.xml >/dev/null && grep -q "head
 numbers() { cat "$@" | tr '\n' ' ' | grep -oE '<div id="(tbl|fig):[^"]*"|<strong>(Table|Figure) [0-9]+[.]</strong>' |
     sed 's/<div id="//; s/"//; s/<strong>[a-zA-Z]* //; s/[.]<.*//' | paste - - | sort; }
 numbers $run/html/*.html >on-site
-sed -n 's/^\\newlabel{\(\(tbl\|fig\):[^}]*\)}{{\([0-9]*\)}.*/\1\t\3/p' build/made-up-full/weave/book.aux | sort >in-pdf
+sed -n 's/^\\newlabel{\(\(tbl\|fig\):[^}]*\)}{{\([0-9]*\)}.*/\1\t\3/p' build/made-up-full/weave/report.aux | sort >in-pdf
 check "tables and figures have the same numbers in the PDF and on the site" diff in-pdf on-site
 for kind in tbl:Table fig:Figure; do
     counted=$(grep -c "^${kind%:*}:" in-pdf)
@@ -39,7 +39,7 @@ for kind in tbl:Table fig:Figure; do
 done
 
 # concepts: those of a list that have a place in both, by the numbers of their first places
-book=build/made-up-full/weave/book
+book=build/made-up-full/weave/report
 sed -n 's/^\\entry{\(concept:[0-9]*\)}.*/\1/p' $book.tex | sort >entries
 sed -n 's/^\\newlabel{\(concept:[0-9]*\)}{{.*/\1/p' $book.aux | sort >labels
 check "the index of concepts has some sixty entries at least" test "$(wc -l <entries)" -ge 60

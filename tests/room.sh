@@ -21,7 +21,7 @@ on_disk() { # on_disk KILOBYTES [ARGUMENT…]: the experiment where so many are 
     shift
     (export FREE="$free" PATH="$PWD/bin:$PATH" && experiment "$@")
 }
-room() { build/distil room --profile tiny.settings --run results/tiny --data build/tiny/data --teacher scratch "$@"; }
+room() { build/distil plan --room --profile tiny.settings --run results/tiny --data build/tiny/data "$@"; }
 full() { ! on_disk 20000 && grep -q '^room: results/tiny: this run needs [0-9]* MB more on the disk, and 20 MB are free$' said && ! grep '^due' said; }
 check "a run that would fill the disk is refused before any stage" full
 before=$(room --run.extended 1)

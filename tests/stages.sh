@@ -79,6 +79,9 @@ listed() { build/distil plan --profile own.settings --run results/own --data dat
 extended() { build/distil plan --profile own.settings --run results/own --data data --make --run.extended 1 | sed -n 's/.*stages.finetune-imdb-\(.*\)-1.json:.*/\1/p' | sort | xargs; }
 check "a task that lists only extended models has those of all" same "$(listed)" "student student-alone teacher"
 check "and its own extended ones" same "$(extended)" "student student-alone student-twice teacher"
+quoted() { build/distil plan --profile own.settings --run "it's a run" --data data --list --run.extended 1 |
+    grep "^finetune-cola-teacher-1 .* --out 'it'.''s a run/teachers/cola-1'$"; }
+check "a folder of any name is quoted" quoted
 check "a task that lists only models has no extended ones" same "$(sed -i 's/^extended = student-twice$/models = teacher/' own.settings
     extended)" teacher
 refused() { ! make verify BUILD=build PROFILE=tiny.settings NVCC= CHECKED= "$@" >"$folder/said" 2>&1 && grep -qF "$message" "$folder/said" &&

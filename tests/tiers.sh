@@ -14,6 +14,8 @@ check "a plan can be had before there is anything" made plan
 check "it has the tiers with their stages" same "$(awk '/ stages, / { print $1, $2 }' said | xargs)" "core 8 seeds 6 ablations 7"
 check "and says how long all of it takes" grep -qE '^plan: 0 of 21 stages are done; about [0-9.]+ (s|min|h) left, as counted$' said
 check "and how much it leaves on the disk" grep -qE '^plan: [0-9]+ MB more on the disk for models and checkpoints$' said
+check "a run on a GPU can be planned where there is none" made plan SET="--run.device cuda --run.bits any"
+check "and be handed on to a machine that has one" made gpu-plan SET="--run.device cuda --run.bits any"
 check "an unknown tier is refused" eval '! made verify UNTIL=first && grep -q "UNTIL: expected core, seeds, .* found \"first\"" said && test "$(records)" = 0'
 check "a run ends where it is told to" made verify UNTIL=core
 check "that is the core" same "$(find results/tiny/stages -name '*.json' | sed 's:.*/::; s:\.json$::' | LC_ALL=C sort | xargs)" \
@@ -21,7 +23,7 @@ check "that is the core" same "$(find results/tiny/stages -name '*.json' | sed '
 check "it began with its plan" sh -c 'grep -n "^core \|^due: teacher\|^plan: results/tiny takes up to" said | sed "s/:.*//" | sort -nc'
 check "each stage says where the run stands" grep -qE '^plan: core, 2 of 8 stages done, about [0-9.]+ (s|min) left$' said
 check "what it has is judged" grep -q '^8 claims are held' said
-room() { build/distil room --profile tiny.settings --run results/tiny --data build/tiny/data --teacher scratch "$@"; }
+room() { build/distil plan --room --profile tiny.settings --run results/tiny --data build/tiny/data "$@"; }
 check "what is to come in further tiers needs no room before" test "$(room --until core)" -lt "$(room)"
 check "the plan knows what is done, and goes by what it took" eval 'made plan && grep -q "^plan: 8 of 21 stages are done; about .* left, by what those took$" said'
 
@@ -35,7 +37,7 @@ END
 cat >bin/pdflatex <<END
 #!/bin/sh
 for tex; do :; done
-case \$tex in book.tex | summary.tex) ;; *) exec $(command -v pdflatex) "\$@" ;; esac
+case \$tex in report.tex | summary.tex) ;; *) exec $(command -v pdflatex) "\$@" ;; esac
 echo "\$tex \$(ls '$PWD/results/tiny/stages'/*.json | wc -l)" >>'$PWD/set'
 : >"\${tex%.tex}.log"
 echo "\$(ls '$PWD/results/tiny/stages'/*.json | wc -l)" >"\${tex%.tex}.pdf"
@@ -44,13 +46,13 @@ chmod +x bin/pandoc bin/pdflatex
 reported() { (PATH=$PWD/bin:$PATH && made report DRAWN= "$@"); }
 check "the rest is run" reported SET="--run.weave 0"
 check "nothing of the core again" eval '! grep "^due: teacher\|^due: distill-student:" said'
-check "a report was set after each tier" same "$(grep '^book' set | sort -u | cut -d ' ' -f 2 | sort -n | xargs)" "8 14 21"
+check "a report was set after each tier" same "$(grep '^report' set | sort -u | cut -d ' ' -f 2 | sort -n | xargs)" "8 14 21"
 check "the last one is of all" grep -qx 21 results/tiny/report.pdf
 rm -r results build/tiny set
 cp tiny.settings whole.settings
 sed 's/^tasks = .*/tasks = cola/' whole.settings >tiny.settings
 check "tiers of a few seconds" reported
-check "are worth one report" same "$(grep '^book' set | sort -u | cut -d ' ' -f 2 | xargs)" 9
+check "are worth one report" same "$(grep '^report' set | sort -u | cut -d ' ' -f 2 | xargs)" 9
 
 # a task that cannot be had costs its own rows; the next make asks again
 build/distil toyland --out away --seed 3 --paragraphs 60 --train 60 --dev 40
