@@ -468,6 +468,8 @@ static void write_rule(FILE *stream, const struct rules *rules,
                        const struct planned_stage *s)
 {
     const char *run = rules->stage->run;
+    if (s->kind == PRETRAIN)
+        fprintf(stream, "\n%s/stages/%s.json: override JOBS := 1", run, s->name);
     fprintf(stream, "\n%s/stages/%s.json:", run, s->name);
     for (int n = 0; n < s->need_count; n++)
         fprintf(stream, " %s/stages/%s.json", run,
