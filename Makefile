@@ -65,7 +65,7 @@ ifeq ($(origin DISTIL_GPU),undefined)
 export DISTIL_GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 endif
 GPU := $(DISTIL_GPU)
-CHOSEN = @echo "$(basename $@): profile $(NAME)$(if $(filter override,$(origin PROFILE)),, ($(or $(GPU),no CUDA GPU is here)))"
+CHOSEN = @echo "$(basename $@): profile $(NAME)$(if $(filter file,$(origin PROFILE)), ($(or $(GPU),no CUDA GPU is here)))"
 Q   := $(if $(filter 1,$(V)),,@)
 
 # every program sorts, counts and compares alike, wherever its user lives; make itself has to be asked to, by $(sort)
