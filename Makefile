@@ -417,6 +417,8 @@ reference.alone: tangle.alone ## weave report.md and summary.pdf of each run in 
 	$(Q)set -e; for run in $(REPORTED); do name=$${run##*/}; profile=$$(ls $$run/*.settings 2>/dev/null || echo $${name%-*}); \
 	    $(MAKE) RUN=$$run NAME=$$name WORK=$(BUILD)/reference/$$name COMMITTED=yes COMMAND="make report PROFILE=$$profile" \
 	        TITLE='DistilBERT, reproduced' AUTHOR= COURSE= $$run/report.sums; done
+	$(Q)pdftoppm -f 4 -singlefile -scale-to-x 640 -scale-to-y -1 -png \
+	    $$(sed -n 's/.*(\(results[^)]*summary.pdf\)).*/\1/p' README.md | head -n 1) results/reference/page
 
 $(WORK)/weave/report.md: $(WOVEN) code/report.lua
 	$(Q)$(PANDOC) -t html5 --lua-filter code/report.lua -M summary=true -M figures=. -M home=../../../chapters/ -o $@.new $(CHAPTERS) && $(whole)

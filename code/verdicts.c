@@ -80,6 +80,22 @@ double claim_tolerance(const struct claim *claim)
            * sqrt(2 * claim->quiet * squares / count / claim->tasks);
 }
 
+/* Tell claims about English from others */
+/* claimed_of_english: is the published figure one of scores? */
+static bool claimed_of_english(const struct claim *claim)
+{
+    return claim->quantity == RETENTION || claim->quantity == MOST_KEPT
+           || claim->quantity == CHANGE;
+}
+
+static const char *claim_said(const struct claim *claim, bool toyland)
+{
+    const char *title = say(claim->title, rounded(claim->published, claim->decimals));
+    if (toyland && claim->quantity == CHANGE)
+        return say("%.*s", (int)strcspn(title, "(") - 1, title);
+    return title;
+}
+
 /* Judge a claim */
 static void note(struct judgements *judgements, struct judgement judgement)
 {
@@ -130,8 +146,20 @@ static const char *reason(const struct claim *claim, const struct finding *f,
     return say("%s%s", reasons[claim->rule][verdict],
                verdict == UNDECIDED ? more_needed(&f->is, bound) : "");
 }
+static const char *claim_named(const struct claim *claim)
+{
+    return claim->quantity == RETENTION
+               ? say("retention.%s.%s", claim->model, claim->name) : claim->name;
+}
+static void pass_over(const struct claim *claim, struct judgements *list)
+{
+    note(list, (struct judgement){.name = claim_named(claim), .of = claim,
+                                  .claim = claim_said(claim, true), .asked = "–",
+                                  .verdict = NOT_JUDGED,
+                                  .why = "a claim about English"});
+}
 static void judge(const struct claim *claim, const struct findings *findings,
-                  struct judgements *list)
+                  bool toyland, struct judgements *list)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
     const char *against = objection(claim, findings);
@@ -143,9 +171,8 @@ static void judge(const struct claim *claim, const struct findings *findings,
         j.verdict = claim->rule == COSTS ? verdict_costs(&f->is)
                                          : verdict_reaches(&f->is, bound);
     /* Put the judgement into words */
-    j.name = claim->quantity == RETENTION
-                 ? say("retention.%s.%s", claim->model, claim->name) : claim->name;
-    j.claim = say(claim->title, rounded(claim->published, claim->decimals));
+    j.name = claim_named(claim);
+    j.claim = claim_said(claim, toyland);
     j.asked = claim->rule == COSTS
                   ? "below 0"
                   : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
@@ -271,8 +298,12 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
         const struct finding *f = finding_of(findings, claim->quantity, NULL,
                                              claim->model);
         bool optional = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
-        if (!optional || f->quantity == claim->quantity)
-            judge(claim, findings, &verdicts->claims);
+        if (optional && f->quantity != claim->quantity)
+            continue;
+        if (toyland && claim->rule == REACHES && claimed_of_english(claim))
+            pass_over(claim, &verdicts->claims);
+        else
+            judge(claim, findings, toyland, &verdicts->claims);
     }
     /* Hold the run against committed ones */
     json_object_foreach((json_t *)references, name, reference) {
@@ -297,13 +328,13 @@ void verdicts_free(struct verdicts *verdicts)
 /* Put the verdicts into a sentence */
 static const char *about(bool toyland)
 {
-    return toyland ? "For demonstration, claims about English are held against "
-                     "Toyland, a generated language: no verdict here confirms or "
-                     "refutes them."
+    return toyland ? "Toyland is a generated language: what is claimed of English is "
+                     "not judged here, and what a part of the recipe is worth is said "
+                     "of Toyland alone."
                    : "The claims are held against real text.";
 }
 
-const char *verdicts_said(const char *what, const int counts[3], bool toyland)
+const char *verdicts_said(const char *what, const int counts[4], bool toyland)
 {
     static const char *const verbs[3][2] = {
         {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
@@ -321,17 +352,21 @@ const char *verdicts_said(const char *what, const int counts[3], bool toyland)
                                   ? "none is decided"
                                   : say("%s %s%s", who, verb, where));
     }
-    return say("%s %s%s held against %s%s%s",
+    /* Say how many are not judged */
+    int apart = counts[NOT_JUDGED];
+    const char *passed_over = apart == 0 ? "" : say("; %d %s about English, and not judged",
+                                                    apart, apart == 1 ? "is" : "are");
+    return say("%s %s%s held against %s%s%s%s",
                all > 1 ? say("%d", all) : all ? "One" : "No", what,
                all > 1 ? "s are" : " is",
                !strcmp(what, "claim") ? "this run" : "committed runs", all ? ": " : "",
-               words_said(&parts));
+               words_said(&parts), passed_over);
 }
 static const char *counted(const struct verdicts *verdicts, const char *what)
 {
     const struct judgements *list =
         !strcmp(what, "claim") ? &verdicts->claims : &verdicts->agreement;
-    int counts[3] = {0, 0, 0};
+    int counts[4] = {0, 0, 0, 0};
     for (int i = 0; i < list->count; i++)
         counts[list->list[i].verdict]++;
     return verdicts_said(what, counts, verdicts->toyland);
@@ -352,15 +387,16 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
 }
 
 /* Write the verdicts */
-static const char *const verdict_names[] = {"not decided", "PASS", "FAIL"};
+static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
+                                            "not judged"};
 
 const char *verdict_said(enum verdict verdict, bool toyland)
 {
     return say("%s%s", verdict_names[verdict],
-               toyland && verdict != UNDECIDED ? " on Toyland" : "");
+               toyland && (verdict == PASS || verdict == FAIL) ? " on Toyland" : "");
 }
 
-static json_t *judgement_json(const struct judgement *j)
+static json_t *judgement_json(const struct judgement *j, bool toyland)
 {
     json_t *object = estimate_json(&j->measured.is, "measured");
     json_t *words = json_pack(
@@ -370,8 +406,12 @@ static json_t *judgement_json(const struct judgement *j)
     json_object_update(object, words);
     json_decref(words);
     if (j->of) {
-        json_object_set_new(object, "published", json_real(j->of->published));
-        json_object_set_new(object, "tolerance", json_real(claim_tolerance(j->of)));
+        bool apart = toyland && claimed_of_english(j->of);
+        double tolerance = claim_tolerance(j->of);
+        json_object_set_new(object, "published",
+                            apart ? json_null() : json_real(j->of->published));
+        json_object_set_new(object, "tolerance",
+                            apart ? json_null() : json_real(tolerance));
     } else {
         json_t *there = estimate_json(&j->there, "value");
         json_object_set_new(there, "run", json_string(j->reference));
@@ -380,13 +420,18 @@ static json_t *judgement_json(const struct judgement *j)
     return object;
 }
 
+static json_t *list_json(const struct judgements *judgements, bool toyland)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < judgements->count; i++)
+        json_array_append_new(list, judgement_json(&judgements->list[i], toyland));
+    return list;
+}
+
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
 {
-    json_t *claimed = json_array(), *agreement = json_array();
-    for (int i = 0; i < verdicts->claims.count; i++)
-        json_array_append_new(claimed, judgement_json(&verdicts->claims.list[i]));
-    for (int i = 0; i < verdicts->agreement.count; i++)
-        json_array_append_new(agreement, judgement_json(&verdicts->agreement.list[i]));
+    json_t *claimed = list_json(&verdicts->claims, verdicts->toyland),
+           *agreement = list_json(&verdicts->agreement, verdicts->toyland);
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
                      "data", verdicts->toyland ? "toyland" : "real", "about",
                      about(verdicts->toyland), "bits", verdicts->bits, "counts",

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 /* Say which verdicts there are */
-enum verdict { UNDECIDED, PASS, FAIL };
+enum verdict { UNDECIDED, PASS, FAIL, NOT_JUDGED };
 
 /* verdict_reaches: is what was measured at least the bound? verdict_costs: is the
    change below zero? verdict_agrees: do two intervals have a point in common?
@@ -80,7 +80,7 @@ void verdicts_free(struct verdicts *verdicts);
 /* verdicts_said: "8 claims are held against this run: 3 pass, 1 fails and 4 are not
    decided", for any count of each verdict; what: "claim", or "number" of those that are
    compared with other runs. verdict_said: "PASS on Toyland", "not decided". */
-const char *verdicts_said(const char *what, const int counts[3], bool toyland);
+const char *verdicts_said(const char *what, const int counts[4], bool toyland);
 const char *verdict_said(enum verdict verdict, bool toyland);
 
 /* verdicts_set: what the report quotes of them; verdicts_json: verdicts.json, with the

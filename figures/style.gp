@@ -14,13 +14,13 @@ set key above left horizontal samplen 2 height 0.3
 set datafile separator "\t"
 # Give each meaning a colour
 set linetype 1 linecolor rgb "#1a4073" linewidth 2 pointtype 7
-set linetype 2 linecolor rgb "#d95f02" linewidth 2 pointtype 5
-array green = ["#14663a", "#2f9e63", "#79c79a"]
+set linetype 2 linecolor rgb "#c45500" linewidth 2 pointtype 5
+array green = ["#0f5b32", "#23854f", "#3aa66e"]
 array shape = [9, 11, 13, 6, 8, 10, 12, 4]
 do for [i = 0:29] {
     set linetype 3 + i linecolor rgb green[i % 3 + 1] linewidth 2 \
         dashtype i % 3 + 1 pointtype shape[i % 8 + 1]
 }
 published(whose) = whose eq "paper" ? 0x7b4ea3 : 0x8a5a00 # else the course project
-GUIDE = 0xbbbbbb
+GUIDE = 0x8c8c8c
 STROKE = 0x333333

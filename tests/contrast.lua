@@ -1,15 +1,21 @@
 -- contrast.lua STYLE: says of a style sheet where a text may not stand out from its ground, in light or in dark. Each colour
 -- of a text is held against each ground, by the formula of WCAG 2: 4.5 at least; and so are lines around what can be used or
 -- has the focus, of which 3 is asked. A colour that is none of the style's pairs is a fault. Exits with 1 then.
-local style, faults, pairs_of, held = io.open(arg[1]):read("a"), 0, {}, 0
+-- contrast.lua FIGURE.gp…: the same of what figures draw on white: 3 for each line but those of a grid, and 4.5 for the
+-- colours that words take, too: the first two kinds of lines, and what was published.
+local faults, pairs_of, held = 0, {}, 0
 
 local function fault(...)
   print("    " .. table.concat({...}, " "))
   faults = faults + 1
 end
 
-for name, light, dark in style:gmatch("%-%-(%a+): light%-dark%(#(%x+), #(%x+)%)") do
-  pairs_of[name] = {light = light, dark = dark}
+local style
+
+local function read_pairs()
+  for name, light, dark in style:gmatch("%-%-(%a+): light%-dark%(#(%x+), #(%x+)%)") do
+    pairs_of[name] = {light = light, dark = dark}
+  end
 end
 
 -- uses: the colours of the style that stand behind a property
@@ -51,9 +57,36 @@ local function hold(fronts, grounds, least)
   end
 end
 
-local grounds = uses("background")
-hold(uses("color"), grounds, 4.5)
-hold(uses("outline"), grounds, 3)
-hold({[style:match("button {.-border: 1px solid var%(%-%-(%a+)%)")] = true}, grounds, 3)
+-- the colours that a line of a script draws with: not those of boxes, which have dark lines around them, nor a grid's
+local function drawn(line)
+  local found = {}
+  if line:match("^set grid") or line:match("^set palette") or line:match("^array grey") then return found end
+  for hex in line:gsub("fillcolor rgb .#%x+", ""):gmatch("[#x](%x%x%x%x%x%x)%f[%X]") do
+    if hex ~= "ffffff" then table.insert(found, hex) end
+  end
+  return found
+end
+
+local function hold_figure(path)
+  for line in io.lines(path) do
+    local words = line:match("^set linetype [12] ") or line:match("^published")
+    for _, hex in ipairs(drawn(line)) do
+      local ratio = contrast(hex, "ffffff")
+      held = held + 1
+      if ratio < (words and 4.5 or 3) then fault(("%s: #%s on white: %.2f"):format(path, hex, ratio)) end
+    end
+  end
+end
+
+if arg[1]:match("%.gp$") then
+  for _, path in ipairs(arg) do hold_figure(path) end
+else
+  style = io.open(arg[1]):read("a")
+  read_pairs()
+  local grounds = uses("background")
+  hold(uses("color"), grounds, 4.5)
+  hold(uses("outline"), grounds, 3)
+  hold({[style:match("button {.-border: 1px solid var%(%-%-(%a+)%)")] = true}, grounds, 3)
+end
 if held < 20 then fault("only", held, "pairs were found") end
 os.exit(faults == 0)

@@ -42,4 +42,8 @@ check "many keep the same in the same time" kept "0 12 88 80 90 88.0 student" "2
 printf '97\tpaper\n94.35\tcourse\n' >>"$run/figures/claimed.tsv"
 check "others, in minutes and hours, stand beside what was claimed" kept "3 600 99 90 120 99.0 twice" "0 12 -8 -20 9 −8.0 student"
 check "with its levels" grep -q 'course: 94.35' "$folder/keeping.tikz"
+
+check "each line stands out from white paper" lua5.4 tests/contrast.lua figures/*.gp
+sed 's/#3aa66e/#79c79a/' figures/style.gp >"$folder/pale.gp"
+check "one that does not is told" eval '! lua5.4 tests/contrast.lua "$folder/pale.gp" >"$folder/said" && grep -q "#79c79a on white: 2.0" "$folder/said"'
 exit $failed

@@ -52,6 +52,14 @@ complain "chapters are numbered from 01 on, as the weaver counts them" "$(awk '
 complain "where a chapter is named, it is there" "$(grep -noE '[0-9][0-9]-[a-z-]+[.]md' README.md Makefile chapters/*.md tests/*.sh |
     while IFS=: read -r file line name; do [ -f "chapters/$name" ] || echo "$file:$line: $name"; done)"
 complain "links between chapters lead where they say" "$(lua5.4 tests/links.lua chapters/[0-9]*.md)"
+# a run has some of them, so that a woven book (tests/pages.sh) does not show what all would
+complain "each table and figure is mentioned above it, in its section" "$(awk '
+    FNR == 1 { code = 0 } /^ ? ? ?(```|~~~)/ { code = !code } code { next } FNR == 1 || /^#/ { split("", told) }
+    match($0, /[{][^{}]*#(tbl|fig):[a-z-]+/) {
+        name = substr($0, RSTART, RLENGTH); sub(/.*#/, "", name); gsub(/`[^`]*`/, "")
+        if (!(name in told)) print FILENAME ":" FNR ": " name }
+    { while (match($0, /[{][{][TtFf](bl|ig):[a-z-]+[}][}]/)) {
+        told[tolower(substr($0, RSTART + 2, 1)) substr($0, RSTART + 3, RLENGTH - 5)]; $0 = substr($0, RSTART + RLENGTH) } }' chapters/*.md)"
 complain "no chapter is named by a number alone, and a link says the number of its file" "$(
     grep -nE '[Cc]hapters? [0-9]' README.md Makefile chapters/*.md tests/*.sh tests/*.c | grep -vE '[[][Cc]hapter [0-9]+]\('
     grep -noE '[[][Cc]hapter [0-9]+]\([^)]*' README.md chapters/*.md |

@@ -1,5 +1,6 @@
 # The whole book, of a run that never happened: no heading and no name of a chunk stands at a page's foot without what it
-# heads, tables and figures have the same numbers in the PDF and on the site, and the index of concepts leads somewhere.
+# heads, tables and figures have the same numbers in the PDF and on the site and stand where they are mentioned, and the
+# index of concepts leads somewhere.
 set -u
 . tests/check.sh
 run=results/made-up-full
@@ -37,6 +38,15 @@ for kind in tbl:Table fig:Figure; do
     check "each ${kind%:*}: counts from 1 on without a gap" same "$(sed -n "s/^${kind%:*}:.*\t//p" in-pdf | sort -n | xargs)" "$(seq "$counted" | xargs)"
     check "and no other takes a number" same "$(sed -n "s/.*<b>${kind#*:} \([0-9]*\):.*/\1/p" pages.xml | xargs)" "$(seq "$counted" | xargs)"
 done
+
+# the site's pages beside those of the PDF; and without the first mention of a figure
+floats() { lua5.4 "$root/tests/floats.lua" build/made-up-full/weave/book.aux "$@" | tee found; ! grep -v '^#' found; }
+check "each is mentioned before it stands, and near it" floats pages.xml $run/html/*.html
+check "that is said of all" grep -q "^# $(wc -l <in-pdf) tables and figures" found
+sed '/^<p>/s/href="#fig:house"//' $run/html/house.html >house.html
+sed "s/>table $(sed -n 's/^tbl:verdicts\t//p' in-pdf)</>table</" pages.xml >cut.xml
+check "one that is not is found, on the site" eval '! floats pages.xml house.html >/dev/null && grep -q "^fig:house: house.html, and its section" found'
+check "and in the PDF" eval '! floats cut.xml $run/html/*.html >/dev/null && grep -q "^tbl:verdicts: no page of the PDF" found'
 
 # concepts: those of a list that have a place in both, by the numbers of their first places
 book=build/made-up-full/weave/report

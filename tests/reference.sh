@@ -39,6 +39,11 @@ for run in $runs; do
     check "no reference is left open" same "$(grep -n '{{\|??' "$run/report.md")" ""
     check "its PDF has six pages at most" test "$(pdfinfo "$run/summary.pdf" | awk '/^Pages/ { print $2 }')" -le 6
 done
+tr '\n' ' ' <chapters/67-site.md >"$folder/site"
+for run in results/reference/*/; do
+    [ -f "$run/report.md" ] || grep -q "Some runs there have no report: [^.]*$(basename "$run")" "$folder/site" || basename "$run"
+done >"$folder/untold"
+check "a run without a report is one that the book tells of" same "$(cat "$folder/untold")" ""
 first=$(grep -oE '\]\([^)]+\)' README.md | sed -n '1s/^](//; 1s/)$//p')
 check "the README's first link is such a report" same "$(basename "$first")" report.md
 check "of real data" grep -q '"run.data": "real"' "$(dirname "$first")/values.json"

@@ -293,6 +293,29 @@ static void a_retention_of_other_tasks_decides_nothing(void **state)
     verdicts_free(v);
 }
 
+/* Of a generated language, what is kept is held against no figure, and a part is judged without one. */
+static void what_is_claimed_of_english_is_judged_of_english(void **state)
+{
+    (void)state;
+    struct findings *f = made_up(99, 100);
+    json_t *mine = summary(99, 100);
+    add_retention(f, &released, three, between(98, 100), NOT_MEASURED);
+    add(f, MOST_KEPT, NULL, NULL, between(98, 100), NEAR_ZERO);
+    struct verdicts *v = verdicts_judge(f, true, mine, NULL);
+    static const char *const about_english[] = {"retention.student.paper", "retention.student.course",
+                                                "retention.student-released.paper", "hour"};
+    for (size_t i = 0; i < sizeof about_english / sizeof *about_english; i++) {
+        expect(&v->claims, about_english[i], NOT_JUDGED, "a claim about English");
+        assert_false(find(&v->claims, about_english[i])->measured.is.known);
+    }
+    expect(&v->claims, "term.student-no-kl", PASS, "lies wholly below");
+    assert_string_equal(find(&v->claims, "term.student-no-kl")->claim, "soft targets help");
+    assert_int_equal(find(&v->claims, "smaller")->verdict, UNDECIDED);
+    verdicts_free(v);
+    findings_free(f);
+    json_decref(mine);
+}
+
 static void the_released_student_is_judged_where_it_is(void **state)
 {
     (void)state;
@@ -433,10 +456,14 @@ static void a_count_of_verdicts_is_english(void **state)
         "9 claims are held against this run: 3 pass, 3 fail and 3 are not decided",
     };
     for (int i = 0; i < 27; i++) {
-        int counts[3] = {[PASS] = numbers[i / 9], [FAIL] = numbers[i / 3 % 3], [UNDECIDED] = numbers[i % 3]};
+        int counts[4] = {[PASS] = numbers[i / 9], [FAIL] = numbers[i / 3 % 3], [UNDECIDED] = numbers[i % 3]};
         assert_string_equal(verdicts_said("claim", counts, false), texts[i]);
     }
-    assert_string_equal(verdicts_said("number", (int[3]){[PASS] = 2, [UNDECIDED] = 1}, true),
+    assert_string_equal(verdicts_said("claim", (int[4]){[PASS] = 1, [NOT_JUDGED] = 1}, true),
+                        "One claim is held against this run: it passes on Toyland; 1 is about English, and not judged");
+    assert_string_equal(verdicts_said("claim", (int[4]){[NOT_JUDGED] = 2}, true),
+                        "No claim is held against this run; 2 are about English, and not judged");
+    assert_string_equal(verdicts_said("number", (int[4]){[PASS] = 2, [UNDECIDED] = 1}, true),
                         "3 numbers are held against committed runs: 2 pass on Toyland and 1 is not decided");
 }
 
@@ -452,6 +479,7 @@ int main(void)
         cmocka_unit_test(a_claim_is_held_with_its_tolerance),
         cmocka_unit_test(a_retention_without_number_or_interval_says_why),
         cmocka_unit_test(a_retention_of_other_tasks_decides_nothing),
+        cmocka_unit_test(what_is_claimed_of_english_is_judged_of_english),
         cmocka_unit_test(the_released_student_is_judged_where_it_is),
         cmocka_unit_test(the_papers_own_models_are_small_enough),
         cmocka_unit_test(speed_must_be_there_in_every_part),

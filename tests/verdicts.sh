@@ -17,17 +17,22 @@ check "the command tells its usage" run 0 verdicts --help
 
 check "a finished run is judged" results
 check "its verdicts are printed, with success although some fail" verdicts
-check "every claim has its line" same "$(verdicts | grep -cE '\((the paper|the course project)')" 8
+check "every claim has its line" same "$(verdicts | grep -c '; asked: ')" 8
+check "those about English are not judged, and nothing is set beside them" same "$(line 'not judged' | grep asked)" \
+    "not judged the student keeps 97 % (the paper): –; asked: –; a claim about English
+not judged the student keeps 94.35 % (the course project): –; asked: –; a claim about English"
+check "and are counted apart" same "$(counts 6)" \
+    "6 claims are held against this run: 3 pass on Toyland and 3 are not decided; 2 are about English, and not judged"
 check "a size is a count" same "$(line 'smaller')" \
     "PASS on Toyland the student is 40 % smaller (the paper): 45.5; asked: at least 38.8; counted, with embeddings"
 check "speed has the spread of its parts" same "$(line 'faster')" \
     "PASS on Toyland it is 60 % faster on one core (the paper): 92 (86 to 100); asked: at least 60; lies wholly at or above"
 check "what was not measured is not decided" same "$(line 'cosine')" \
-    "not decided the cosine helps (the paper: −1.46 without): –; asked: below 0; not measured in this run"
+    "not decided the cosine helps: –; asked: below 0; not measured in this run"
 check "the released student is not asked where there is none" same "$(line released)" ""
 verdicts >"$folder/printed"
-check "a run on Toyland says first that it reproduces nothing" sh -c \
-    "sed -n 2p '$folder/printed' | grep -q 'a generated language: no verdict here confirms or refutes them'"
+check "a run on Toyland says first what is not judged" sh -c \
+    "sed -n 2p '$folder/printed' | grep -q 'a generated language: what is claimed of English is not judged here'"
 check "and no verdict stands without its language" same "$(grep -E 'PASS|FAIL|pass|fail' "$folder/printed" | grep -vE '(PASS|FAIL|pass|passes|fail|fails) on Toyland')" ""
 check "the report's table has the same rows" same "$(wc -l <"$run/tables/verdicts.tsv")" 9
 check "nothing is compared without a committed run" same "$(wc -l <"$run/tables/agreement.tsv")" 1
@@ -41,7 +46,8 @@ shape() {
     for key in asked claim high low measured name published text tolerance verdict why; do
         same "$(grep -c "^      \"$key\": " "$run/verdicts.json")" 8 || { echo "for $key"; return 1; }
     done
-    ! grep '"verdict"' "$run/verdicts.json" | grep -vE '"verdict": "(PASS|FAIL|not decided)",$' && grep -q '"data": "toyland"' "$run/verdicts.json"
+    ! grep '"verdict"' "$run/verdicts.json" | grep -vE '"verdict": "(PASS|FAIL|not decided|not judged)",$' &&
+        same "$(grep -c '"published": null' "$run/verdicts.json") $(grep -c '"published": [0-9]' "$run/verdicts.json")" "6 2" && grep -q '"data": "toyland"' "$run/verdicts.json"
 }
 check "the JSON has its shape" shape
 cp "$run/verdicts.json" "$folder/first"
@@ -107,9 +113,12 @@ check "a broken summary is refused" sh -c "! '$distil' results --profile '$run/m
 check "by its name" grep -q "distil: $reference/twin/summary.json: expected a JSON object" "$folder/err"
 check "and leaves no verdicts" test ! -e "$run/verdicts.json"
 
-# real text: the same verdicts without the warning
+# real text: the same verdicts without the warning, and those about English
 sed -i 's/^data = toyland/data = real/' "$run/made-up.settings"
 results
 check "on real text a verdict stands alone" same "$(verdicts | grep -c Toyland)" 0
-check "and is the same" same "$(counts 8)" "$(grep '^8 claims' "$folder/printed" | sed 's/ on Toyland//g')"
+check "all claims are judged" same "$(counts 8)" "8 claims are held against this run: 3 pass, 1 fails and 4 are not decided"
+check "a part beside what the paper has of it" same "$(line 'cosine')" \
+    "not decided the cosine helps (the paper: −1.46 without): –; asked: below 0; not measured in this run"
+check "and none without its figure" same "$(grep -c '"published": null' "$run/verdicts.json")" 0
 exit $failed
