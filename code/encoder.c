@@ -336,7 +336,7 @@ static void sort_tokens(struct model *m, const struct batch *batch)
 }
 
 /* Send a batch to the device */
-static void check(const char *what, const int *values, int count, int rows)
+static void check_rows(const char *what, const int *values, int count, int rows)
 {
     for (int i = 0; i < count; i++)
         if (values[i] < 0 || values[i] >= rows)
@@ -351,10 +351,10 @@ static void send(struct model *m, const struct batch *batch)
     if (m->token_room < batch->token_room || m->sequence_room < batch->sequence_room)
         encoder_reserve(m, batch->token_room, batch->sequence_room);
     /* See that each token is in the tables */
-    check("id", batch->ids, batch->tokens, m->shape.vocabulary);
-    check("position", batch->positions, batch->tokens, m->shape.positions);
+    check_rows("id", batch->ids, batch->tokens, m->shape.vocabulary);
+    check_rows("position", batch->positions, batch->tokens, m->shape.positions);
     if (m->shape.types)
-        check("segment", batch->segments, batch->tokens, m->shape.types);
+        check_rows("segment", batch->segments, batch->tokens, m->shape.types);
     input->tokens = batch->tokens;
     input->sequences = batch->sequences;
     input->longest = batch_longest(batch);

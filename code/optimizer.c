@@ -43,7 +43,7 @@ static struct span find_span(const struct model *model, size_t begin, size_t end
 }
 
 /* Create an optimiser */
-static void check(const struct optimizer_settings *s)
+static void check_settings(const struct optimizer_settings *s)
 {
     if (!(s->epsilon > 0))
         fail("epsilon", "expected more than 0, found %g", s->epsilon);
@@ -57,7 +57,7 @@ static void check(const struct optimizer_settings *s)
 struct optimizer *optimizer_create(struct model *model,
                                    const struct optimizer_settings *settings)
 {
-    check(settings);
+    check_settings(settings);
     struct optimizer *o = allocate(1, sizeof *o);
     const struct parameters *plan = &model->parameters;
     o->settings = *settings;
