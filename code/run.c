@@ -1,11 +1,9 @@
 /* Tangled from chapters/51-run.md; edit there. */
 #include "run.h"
-#include "fail.h"
 #include "file.h"
 
 #include <glob.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,18 +29,6 @@ void forget(void)
         free(last->memory);
         free(last);
     }
-}
-const char *say(const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
-    char *text = allocate((size_t)length + 1, 1);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
-    va_end(again);
-    va_end(arguments);
-    return kept(text);
 }
 
 /* Read a tab-separated file */
@@ -81,6 +67,7 @@ struct grid *grid_read(const char *path)
     }
     return grid;
 }
+
 bool grid_has(const struct grid *grid, const char *name)
 {
     for (int column = 0; column < grid->columns; column++)
@@ -122,79 +109,61 @@ double grid_number(const struct grid *grid, int row, int column)
 
 double grid_mean(const struct grid *grid, const char *name, int first, int end)
 {
-    int column = grid_column(grid, name);
     double sum = 0;
     for (int row = first; row < end; row++)
-        sum += grid_number(grid, row, column);
+        sum += grid_number(grid, row, grid_column(grid, name));
     return sum / (end - first);
 }
 
 /* Read one file of predictions */
-static double *read_numbers(const struct grid *grid, const char *name)
-{
-    int column = grid_column(grid, name);
-    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
-    for (int row = 0; row < grid->rows; row++)
-        numbers[row] = grid_number(grid, row, column);
-    return numbers;
-}
-
-/* Fails unless a column has classes of the task or, where it has none, numbers from
-   least to most. */
-static double *read_answers(const struct grid *grid, const char *name,
+/* The column of that name, which may hold numbers from least to most or, where task is
+   not NULL and has classes, one of these; kept. */
+static double *read_numbers(const struct grid *grid, const char *name,
                             const struct task *task, double least, double most)
 {
-    double *numbers = read_numbers(grid, name);
+    bool classes = task && task->answer == A_CLASS;
+    int column = grid_column(grid, name);
+    double *numbers = kept(allocate((size_t)grid->rows, sizeof *numbers));
     for (int row = 0; row < grid->rows; row++) {
-        const char *text = grid_text(grid, row, grid_column(grid, name));
-        double number = numbers[row];
-        bool class = number >= 0 && number < task->classes && number == floor(number);
-        if (task->answer == A_CLASS && !class)
+        double number = numbers[row] = grid_number(grid, row, column);
+        const char *text = grid_text(grid, row, column);
+        if (classes
+            && (number < 0 || number >= task->classes || number != floor(number)))
             fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
                  row + 2, task->classes - 1, text);
-        if (task->answer != A_CLASS && (number < least || number > most))
+        if (!classes && (number < least || number > most))
             fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
                  row + 2, least, most, text);
     }
     return numbers;
 }
+
 static void read_file(struct sheet *sheet, struct answers *a, const char *path)
 {
     const struct task *task = sheet->task;
     struct grid *grid = grid_read(path);
     bool span = task->answer == A_SPAN;
-    double *indices = read_numbers(grid, "index"),
-           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
-                          : read_answers(grid, "label", task, 0, task->most);
-    size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     /* Hold the rows to those of the other files */
+    double *indices = read_numbers(grid, "index", NULL, -INFINITY, INFINITY),
+           *labels = span ? kept(allocate((size_t)grid->rows, sizeof *labels))
+                          : read_numbers(grid, "label", task, 0, task->most);
+    size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (sheet->rows == 0) {
         sheet->rows = grid->rows;
-        sheet->indices = kept(indices);
-        sheet->labels = kept(labels);
-    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-               || memcmp(labels, sheet->labels, bytes)) {
-        fail(path,
-             "expected the rows and labels of the other %s predictions, found "
-             "different ones; the settings changed between the runs",
-             sheet->title);
-    } else {
-        free(indices);
-        free(labels);
+        sheet->indices = indices;
+        sheet->labels = labels;
     }
-    /* Read the answers, and what the task's other metric takes for them */
-    double *answers, *others;
-    if (span) {
-        answers = kept(read_answers(grid, metric_key(task->metric), task, 0, 1));
-        others = kept(read_answers(grid, metric_key(task->also), task, 0, 1));
-    } else {
-        answers = kept(read_answers(grid, "prediction", task, -INFINITY, INFINITY));
-        others = answers;
-    }
-    a->predictions[a->seeds] = answers;
-    a->others[a->seeds] = others;
+    if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+        || memcmp(labels, sheet->labels, bytes))
+        fail(path, "expected the rows and labels of the other %s predictions, found "
+                   "different ones; the settings changed between the runs", sheet->title);
+    a->predictions[a->seeds] =
+        span ? read_numbers(grid, metric_key(task->metric), task, 0, 1)
+             : read_numbers(grid, "prediction", task, -INFINITY, INFINITY);
+    a->others[a->seeds] = span ? read_numbers(grid, metric_key(task->also), task, 0, 1)
+                               : a->predictions[a->seeds];
     free(grid);
 }
 
@@ -279,6 +248,7 @@ json_t *run_others(const char *folder, const char *file, const char *key,
     globfree(&found);
     return others;
 }
+
 json_t *json_at(const json_t *json, const char *path)
 {
     json_t *at = (json_t *)json;
@@ -335,7 +305,6 @@ struct run *run_open(const char *folder, const struct plan *plan)
                         .answers = kept(allocate(tasks * models + 1,
                                                  sizeof *run->answers)),
                         .models = kept(allocate(models, sizeof *run->models))};
-    /* Read the records and the benchmark */
     for (int i = 0; i < plan->stage_count; i++) {
         const char *name = plan->stages[i].name,
                    *path = say("%s/stages/%s.json", folder, name);

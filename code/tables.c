@@ -708,27 +708,27 @@ static void plot_kept(const struct results *r, FILE *stream)
 {
     const struct findings *all = r->findings;
     const struct planned_model *first = plan_model(r->run->plan, "student");
-    const struct finding *kept[all->count + 1];
+    const struct finding *points[all->count + 1];
     int count = 0;
     /* Choose the students of which both are known */
     for (int i = 0; i < all->count; i++)
         if (all->list[i].quantity == RETENTION && !all->list[i].sheet
             && findings_drawn(all, all->list[i].model))
-            kept[count++] = &all->list[i];
+            points[count++] = &all->list[i];
     if (count > 1)
-        qsort(kept, (size_t)count, sizeof *kept, compare_kept);
+        qsort(points, (size_t)count, sizeof *points, compare_kept);
     write_row(stream, "difference",
               say("minutes of training on %s", value_get(r->values, "run.device")),
               "retention", "low", "high", "student");
     /* Write the point of each student */
     for (int i = 0; i < count; i++) {
-        const struct planned_model *model = kept[i]->model;
-        const struct estimate e = kept[i]->is,
+        const struct planned_model *model = points[i]->model;
+        const struct estimate e = points[i]->is,
                               took = finding_of(all, MINUTES, NULL, model->name)->is;
         fprintf(stream, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%s %s\n",
                 (int)difference_of(model, first), took.value, e.value,
                 e.bounded ? e.low : e.value, e.bounded ? e.high : e.value,
-                finding_said(kept[i]), title_short(model));
+                finding_said(points[i]), title_short(model));
     }
 }
 
