@@ -18,25 +18,19 @@ void findings_add(struct findings *findings, struct finding finding)
     findings->list[findings->count++] = finding;
 }
 
-/* Adds what a measure says, and keeps it; or, where it is NULL, why it is not known. */
-static void add_or_say(struct findings *f, enum quantity quantity,
-                       const struct sheet *sheet, const struct planned_model *model,
-                       struct measure *measure, enum reason why)
+/* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
+   neither nothing. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure,
+                enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
-    findings_add(f, (struct finding){quantity, sheet, model, is, why, kept(measure)});
+    if (measure || why != NOT_MEASURED)
+        findings_add(f, (struct finding){quantity, sheet, model, is, why,
+                                         kept(measure)});
 }
 
-/* The same; of NULL nothing is added. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure)
-{
-    if (measure)
-        add_or_say(f, quantity, sheet, model, measure, NOT_MEASURED);
-}
-
-/* Adds a number that nobody drew again. */
 static void add_number(struct findings *f, enum quantity quantity,
                        const struct sheet *sheet, const struct planned_model *model,
                        double number)
@@ -56,14 +50,24 @@ const struct finding *finding_of(const struct findings *findings,
                                  const char *model)
 {
     static const struct finding nothing = {.why = NOT_MEASURED};
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        if (f->quantity == quantity
-            && named(task, f->sheet ? f->sheet->task->name : NULL)
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, quantity, model)))
+        if (named(task, f->sheet ? f->sheet->task->name : NULL)
             && named(model, f->model ? f->model->name : NULL))
             return f;
-    }
     return &nothing;
+}
+
+const struct finding *finding_next(const struct findings *findings,
+                                   const struct finding *last, enum quantity quantity,
+                                   const char *model)
+{
+    const struct finding *f = last ? last + 1 : findings->list;
+    for (; f < findings->list + findings->count; f++)
+        if (f->quantity == quantity
+            && (!model || (f->model && !strcmp(f->model->name, model))))
+            return f;
+    return NULL;
 }
 
 /* Tell what a student differs in */
@@ -76,6 +80,7 @@ static bool lacks(const struct planned_model *model, const struct planned_model 
         || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
         || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
 }
+
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)
 {
@@ -90,6 +95,7 @@ enum difference difference_of(const struct planned_model *model,
            : lacks(model, first)              ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
+
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model)
 {
@@ -119,10 +125,12 @@ static void find_scores(struct findings *f, const struct answers *a)
     const struct task *task = sheet->task;
     struct tries tries = {sheet->labels, a->predictions, a->origin, sheet->rows,
                           a->seeds};
-    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries));
+    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
+        NOT_MEASURED);
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries));
+        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
+            NOT_MEASURED);
 }
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
    if it is over others. other: only over those of which it has the quantity, too, or
@@ -132,19 +140,14 @@ static struct measure *mean_of(const struct findings *f, enum quantity quantity,
 {
     struct measure *parts[f->run->count + 1];
     int count = 0;
-    for (int i = 0; i < f->count; i++) {
-        const struct finding *p = &f->list[i];
-        if (p->quantity == quantity && p->sheet && p->measure
-            && (p->sheet->shown || quantity == GLUE) && named(model, p->model->name)
+    for (const struct finding *p = NULL; (p = finding_next(f, p, quantity, model));)
+        if (p->sheet && p->measure && (p->sheet->shown || quantity == GLUE)
             && (!other
                 || finding_of(f, quantity, p->sheet->task->name, other)->measure))
             parts[count++] = p->measure;
-    }
     bool whole = count == wanted || !wanted;
     return count > 0 && whole ? measure_mean(parts, count) : NULL;
 }
-
-/* Find the GLUE scores */
 /* A model's score on a task as GLUE counts it; NULL if it has not answered all of
    it. */
 static struct measure *glue_part(const struct findings *f, const struct task *task,
@@ -170,13 +173,13 @@ static void find_glue(struct findings *f, const struct planned_model *model)
         tasks += task->glue;
         if (task->glue)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name));
+                glue_part(f, task, model->name), NOT_MEASURED);
     }
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks), NOT_MEASURED);
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
 }
 
 /* Ask what a finding counts for */
@@ -197,11 +200,10 @@ bool finding_counts(const struct finding *finding, const char *model)
 bool findings_three(const struct findings *findings, const char *model)
 {
     int headlines = 0, others = 0;
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, model)))
         if (finding_counts(f, model))
             *(f->sheet->task->headline ? &headlines : &others) += 1;
-    }
     return headlines == 3 && others == 0;
 }
 bool findings_beyond(const struct findings *findings, const char *model)
@@ -242,11 +244,11 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !findings_above(f, sheet) ? NOT_ABOVE
                                                       : NOT_MEASURED;
         if (sheet->shown || part)
-            add_or_say(f, RETENTION, sheet, model,
-                       why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add(f, RETENTION, sheet, model,
+                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add_or_say(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-               NO_TASK);
+    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+        NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -254,7 +256,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with));
+        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
 }
 
 /* Find the course of the training */
@@ -265,8 +267,9 @@ static void find_losses(struct findings *f)
     f->trained = curve;
     for (int i = 0; i < TERMS && curve; i++) {
         int part = (curve->rows + 19) / 20, last = curve->rows - part;
-        f->losses[i] = (struct ends){names[i], grid_mean(curve, names[i], 0, part),
-                                     grid_mean(curve, names[i], last, curve->rows)};
+        f->losses[i].name = names[i];
+        f->losses[i].first = grid_mean(curve, names[i], 0, part);
+        f->losses[i].last = grid_mean(curve, names[i], last, curve->rows);
     }
 }
 
@@ -330,7 +333,6 @@ static void find_speed(struct findings *f, const struct planned_model *model)
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
-        /* Find the speed on one core or on all */
         double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
         struct estimate speed = {.known = true, .value = faster(slow, seconds)};
         if (seconds <= 0 || slow <= 0)
@@ -345,40 +347,36 @@ static void find_speed(struct findings *f, const struct planned_model *model)
 }
 
 /* Find what was within an hour */
-static double seconds_of(const struct run *run, const struct planned_stage *stage)
+/* A stage's seconds, with those of the fine-tuned teachers that it needs where these
+   are asked for; NAN if it has not ended. */
+static double seconds_of(const struct run *run, const struct planned_stage *stage,
+                         bool with_teachers)
 {
     const json_t *record = json_object_get(run->stages, stage->name);
-    return record ? number_at(record, "seconds") : NAN;
-}
-/* A stage's seconds, with those of the fine-tuned teachers that it needs. */
-static double seconds_with_teachers(const struct run *run,
-                                    const struct planned_stage *stage)
-{
-    double seconds = seconds_of(run, stage);
-    for (int i = 0; i < stage->need_count; i++) {
+    double seconds = record ? number_at(record, "seconds") : NAN;
+    for (int i = 0; with_teachers && i < stage->need_count; i++) {
         const struct planned_stage *needed = &run->plan->stages[stage->needs[i]];
-        seconds += needed->kind == FINETUNE ? seconds_of(run, needed) : 0;
+        seconds += needed->kind == FINETUNE ? seconds_of(run, needed, false) : 0;
     }
     return seconds;
 }
+
 /* The mean over those of a model's stages that have ended: its distillations, or its
    fine-tunings for a task; 0 if none is planned, NAN if none has ended. */
 static double mean_seconds(const struct run *run, const struct planned_model *model,
                            const struct task *task)
 {
-    const struct plan *plan = run->plan;
     double seconds = 0;
     int planned = 0, ended = 0;
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *stage = &plan->stages[i];
-        bool its = stage->model == model
-                && (task ? stage->kind == FINETUNE && stage->task->task == task
-                         : stage->kind == DISTILL);
-        planned += its;
-        if (!its || isnan(seconds_of(run, stage)))
+    for (int i = 0; i < run->plan->stage_count; i++) {
+        const struct planned_stage *stage = &run->plan->stages[i];
+        if (stage->model != model || stage->kind != (task ? FINETUNE : DISTILL)
+            || (task && stage->task->task != task))
             continue;
-        seconds += seconds_with_teachers(run, stage);
-        ended++;
+        double took = seconds_of(run, stage, true);
+        seconds += isnan(took) ? 0 : took;
+        ended += !isnan(took);
+        planned++;
     }
     return ended ? seconds / ended : planned ? NAN : 0;
 }
@@ -387,14 +385,12 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
     const struct planned_model *distilled = model->from ? model->from : model;
     double seconds = mean_seconds(f->run, distilled, NULL);
     bool any = false;
-    for (int i = 0; i < f->run->count; i++) {
-        const struct task *task = f->run->sheets[i].task;
-        const struct finding *kept = finding_of(f, RETENTION, task->name, model->name);
-        if (!finding_counts(kept, model->name))
-            continue;
-        seconds += mean_seconds(f->run, model, task);
-        any = true;
-    }
+    const struct finding *of_task = NULL;
+    while ((of_task = finding_next(f, of_task, RETENTION, model->name)))
+        if (finding_counts(of_task, model->name)) {
+            seconds += mean_seconds(f->run, model, of_task->sheet->task);
+            any = true;
+        }
     if (any && seconds > 0)
         add_number(f, MINUTES, NULL, model, seconds / 60);
 }
@@ -405,6 +401,7 @@ static int teacher_layers(const struct run *run)
            : file_exists(say("%s/config.json", folder)) ? model_shape(folder).layers
                                                         : 0;
 }
+
 bool findings_quick(const struct findings *findings, const struct planned_model *model)
 {
     const struct planned_model *made = model->from ? model->from : model;
@@ -413,11 +410,13 @@ bool findings_quick(const struct findings *findings, const struct planned_model 
         && 2 * made->layers <= teacher_layers(findings->run)
         && findings_three(findings, model->name);
 }
+
 bool findings_drawn(const struct findings *findings, const struct planned_model *model)
 {
     return finding_of(findings, MINUTES, NULL, model->name)->is.known
         && finding_of(findings, RETENTION, NULL, model->name)->is.known;
 }
+
 bool findings_claimed(const struct findings *findings)
 {
     return !findings->run->plan->toyland && findings->student == TAUGHT
@@ -435,14 +434,13 @@ static struct estimate most_kept(const struct findings *f)
         const char *model = run->models[i]->name;
         if (!findings_quick(f, run->models[i]))
             continue;
-        /* Let one student raise the most */
-        struct estimate kept =
-            measure_among(finding_of(f, RETENTION, NULL, model)->measure, count);
+        const struct finding *mean = finding_of(f, RETENTION, NULL, model);
+        struct estimate one = measure_among(mean->measure, count);
         most.known = true;
-        most.bounded &= kept.bounded;
-        most.value = fmax(most.value, kept.value);
-        most.low = fmax(most.low, kept.low);
-        most.high = fmax(most.high, kept.high);
+        most.bounded &= one.bounded;
+        most.value = fmax(most.value, one.value);
+        most.low = fmax(most.low, one.low);
+        most.high = fmax(most.high, one.high);
     }
     return most.known ? most : (struct estimate){.known = false};
 }
@@ -459,13 +457,14 @@ static void find_more(struct findings *f)
             || named("student", run->models[i]->name))
             find_minutes(f, run->models[i]);
     struct estimate most = most_kept(f);
-    enum reason why = most.known ? NEAR_ZERO : NO_STUDENT;
+    enum reason why = most.known                 ? NEAR_ZERO
+                      : teacher_layers(run) == 0 ? NOT_MEASURED : NO_STUDENT;
     if (!run->plan->toyland)
         findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
                                          .why = why});
 }
 
-/* Write and read an estimate */
+/* Find all of it */
 json_t *estimate_json(const struct estimate *estimate, const char *key)
 {
     return json_pack("{s:o, s:o, s:o}", key,
@@ -485,7 +484,6 @@ struct estimate estimate_read(const json_t *object, const char *key)
                              json_number_value(high)};
 }
 
-/* Find all of it */
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
@@ -501,12 +499,12 @@ struct findings *findings_make(const struct run *run)
     find_training(f);
     for (int i = 0; i < run->model_count; i++) {
         const struct planned_model *model = run->models[i];
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
+            NOT_MEASURED);
         find_glue(f, model);
     }
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
-        /* Find what a planned student keeps, changes and costs */
         bool first = named("student", model->name), there = run_has(run, model);
         if (model->student && (first || there))
             find_retention(f, model);
