@@ -1,8 +1,5 @@
 /* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
-#include "fail.h"
-#include "file.h"
-#include "model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,6 +65,23 @@ const struct finding *finding_next(const struct findings *findings,
             && (!model || (f->model && !strcmp(f->model->name, model))))
             return f;
     return NULL;
+}
+
+static bool before(const struct finding *f, const struct finding *g, bool by_size)
+{
+    double x = by_size ? fabs(f->is.value) : f->is.value,
+           y = by_size ? fabs(g->is.value) : g->is.value;
+    return x > y || (x == y && f->model->rank < g->model->rank);
+}
+
+void findings_sort(const struct finding **list, int count, bool by_size)
+{
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && before(list[k], list[k - 1], by_size); k--) {
+            const struct finding *moved = list[k];
+            list[k] = list[k - 1];
+            list[k - 1] = moved;
+        }
 }
 
 /* Tell what a student differs in */
@@ -396,10 +410,8 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
 }
 static int teacher_layers(const struct run *run)
 {
-    const char *folder = say("%s/models/teacher", run->folder);
     return run->plan->scratch ? run->plan->shape.layers
-           : file_exists(say("%s/config.json", folder)) ? model_shape(folder).layers
-                                                        : 0;
+                              : run_shape(run, "teacher").layers;
 }
 
 bool findings_quick(const struct findings *findings, const struct planned_model *model)

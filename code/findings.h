@@ -70,13 +70,15 @@ void findings_add(struct findings *findings, struct finding finding);
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
    one that is not known if the run has no such thing. Never NULL. finding_next: the
    next of a quantity behind one, NULL for the first; of that model, or where it is
-   NULL, of any. NULL if there is none. */
+   NULL, of any. NULL if there is none. findings_sort: puts the largest value first, or
+   by_size the farthest from zero; of equals, those of the earlier model. */
 const struct finding *finding_of(const struct findings *findings,
                                  enum quantity quantity, const char *task,
                                  const char *model);
 const struct finding *finding_next(const struct findings *findings,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model);
+void findings_sort(const struct finding **list, int count, bool by_size);
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the

@@ -133,7 +133,6 @@ static json_t *make_summary(const struct results *r)
     }
     for (int i = 0; i < all_cuts.count; i++)
         json_array_append_new(cuts, json_string(all_cuts.word[i]));
-    words_said(&all_cuts);
     for (int i = 0; i < r->run->count; i++)
         json_object_set_new(tasks, r->run->sheets[i].task->name,
                             task_json(r->findings, &r->run->sheets[i]));

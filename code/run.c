@@ -215,6 +215,13 @@ static void read_sheet(struct run *run, const struct task *task,
 }
 
 /* Find things in a run */
+struct shape run_shape(const struct run *run, const char *model)
+{
+    const char *folder = say("%s/models/%s", run->folder, model);
+    bool known = file_exists(say("%s/config.json", folder));
+    return known ? model_shape(folder) : (struct shape){.layers = 0};
+}
+
 struct grid *run_curve(const struct run *run, const char *stage, const char *which)
 {
     const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
@@ -323,6 +330,7 @@ struct run *run_open(const char *folder, const struct plan *plan)
     for (int i = 0; i < run->count; i++) {
         const struct task *task = run->sheets[i].task;
         run->sheets[i].shown = headlines == 3 ? task->headline : !task->of;
+        run->sheets[i].confused = run->sheets[i].shown && task->classes == 2;
     }
     for (int i = 0; i < plan->model_count; i++)
         if (run_has(run, &plan->models[i]))

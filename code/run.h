@@ -3,6 +3,7 @@
 #define RUN_H
 
 #include "fail.h"
+#include "model.h"
 #include "plan.h"
 #include "task.h"
 
@@ -46,6 +47,7 @@ struct sheet {
     const struct task *task;
     const char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
     bool shown;        /* one of those that the report's means and figures are of */
+    bool confused;     /* one of these, and of two classes, to be drawn as a matrix */
     int rows;
     double *indices, *labels; /* [rows]; the labels of spans are all 0 */
     struct answers *list;     /* [count] those that answered, in the order of the
@@ -94,8 +96,10 @@ const struct sheet *run_sheet(const struct run *run, const char *task);
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
 bool run_has(const struct run *run, const struct planned_model *model);
 
-/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
+/* run_shape: the shape of models/MODEL; without layers if the run has no such folder.
+   run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
    if the run left none or an empty one, or the stage has not ended. */
+struct shape run_shape(const struct run *run, const char *model);
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:

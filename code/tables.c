@@ -429,7 +429,7 @@ static void write_seeds(const struct results *r, FILE *stream)
             if (k < a->seeds && a->collapsed[k])
                 words_add(&collapsed, say("%d", seed));
         }
-        write_row(stream, row, collapsed.count ? words_said(&collapsed) : "none");
+        write_row(stream, row, collapsed.count ? words_said(&collapsed, 0) : "none");
     }
 }
 
@@ -514,7 +514,6 @@ static void write_settings(const struct results *r, FILE *stream)
     write_row(stream, "Setting", "Value", "Setting", "Value");
     for (int i = 0, half = cells.count / 2; i < half; i++)
         write_row(stream, cells.word[i], cells.word[half + i]);
-    words_said(&cells);
 }
 
 /* Plot the training */

@@ -283,7 +283,7 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
         if (said)
             words_add(&bits, said);
     }
-    verdicts->bits = words_joined(&bits, "; ");
+    verdicts->bits = words_joined(&bits, 0, "; ");
     return verdicts;
 }
 
@@ -325,7 +325,7 @@ const char *verdicts_said(const char *what, const int counts[3], bool toyland)
                all > 1 ? say("%d", all) : all ? "One" : "No", what,
                all > 1 ? "s are" : " is",
                !strcmp(what, "claim") ? "this run" : "committed runs", all ? ": " : "",
-               words_said(&parts));
+               words_said(&parts, 0));
 }
 static const char *counted(const struct verdicts *verdicts, const char *what)
 {
