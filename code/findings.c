@@ -223,8 +223,7 @@ bool findings_three(const struct findings *findings, const char *model)
 bool findings_beyond(const struct findings *findings, const char *model)
 {
     bool beyond = false;
-    for (int i = 0; i < findings->run->answer_count; i++) {
-        const struct answers *a = &findings->run->answers[i];
+    for (const struct answers *a = findings->run->answers; a->seeds; a++) {
         const struct task *task = a->sheet->task;
         beyond |= task->glue && !task->headline && named(model, a->model->name);
     }
@@ -248,8 +247,7 @@ bool findings_touched(const struct answers *answers)
 /* Find the retention */
 static void find_retention(struct findings *f, const struct planned_model *model)
 {
-    for (int i = 0; i < f->run->count; i++) {
-        const struct sheet *sheet = &f->run->sheets[i];
+    for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->name;
         struct measure *part = finding_of(f, SCORE, task, model->name)->measure,
                        *whole = finding_of(f, SCORE, task, "teacher")->measure;
@@ -429,10 +427,10 @@ bool findings_drawn(const struct findings *findings, const struct planned_model 
         && finding_of(findings, RETENTION, NULL, model->name)->is.known;
 }
 
-bool findings_claimed(const struct findings *findings)
+bool findings_claimed(const struct findings *findings, const char *model)
 {
-    return !findings->run->plan->toyland && findings->student == TAUGHT
-        && findings_three(findings, "student");
+    return !findings->run->plan->toyland && findings_three(findings, model)
+        && (strcmp(model, "student") || findings->student == TAUGHT);
 }
 static struct estimate most_kept(const struct findings *f)
 {
@@ -501,13 +499,12 @@ struct findings *findings_make(const struct run *run)
     struct findings *f = allocate(1, sizeof *f);
     int shown = 0;
     f->run = run;
-    for (int i = 0; i < run->count; i++) {
-        const struct sheet *sheet = &run->sheets[i];
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
         add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
         shown += sheet->shown;
     }
-    for (int i = 0; i < run->answer_count; i++)
-        find_scores(f, &run->answers[i]);
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        find_scores(f, a);
     find_training(f);
     for (int i = 0; i < run->model_count; i++) {
         const struct planned_model *model = run->models[i];

@@ -117,11 +117,12 @@ bool findings_further(const struct findings *findings,
 
 /* findings_drawn: whether it is known what a student keeps and what it took.
    findings_quick: whether it is small and took at most an hour (section "What an hour
-   can buy"). findings_claimed: whether the published retentions may stand beside them:
-   the run is of English, of the three tasks, and of a student that was distilled. */
+   can buy"). findings_claimed: whether the published retentions may stand beside what
+   a model keeps: the run is of English, of the three tasks, and the student, if it is
+   the first, was distilled. */
 enum { HOUR = 60 }; /* minutes */
 bool findings_drawn(const struct findings *findings, const struct planned_model *model);
 bool findings_quick(const struct findings *findings, const struct planned_model *model);
-bool findings_claimed(const struct findings *findings);
+bool findings_claimed(const struct findings *findings, const char *model);
 
 #endif

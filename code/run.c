@@ -116,21 +116,19 @@ double grid_mean(const struct grid *grid, const char *name, int first, int end)
 }
 
 /* Read one file of predictions */
-/* The column of that name, which may hold numbers from least to most or, where task is
-   not NULL and has classes, one of these; kept. */
-static double *read_numbers(const struct grid *grid, const char *name,
-                            const struct task *task, double least, double most)
+/* The column of that name, which may hold numbers from least to most or, where there
+   are classes, one of these; kept. */
+static double *read_numbers(const struct grid *grid, const char *name, int classes,
+                            double least, double most)
 {
-    bool classes = task && task->answer == A_CLASS;
     int column = grid_column(grid, name);
     double *numbers = kept(allocate((size_t)grid->rows, sizeof *numbers));
     for (int row = 0; row < grid->rows; row++) {
         double number = numbers[row] = grid_number(grid, row, column);
         const char *text = grid_text(grid, row, column);
-        if (classes
-            && (number < 0 || number >= task->classes || number != floor(number)))
+        if (classes && (number < 0 || number >= classes || number != floor(number)))
             fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
-                 row + 2, task->classes - 1, text);
+                 row + 2, classes - 1, text);
         if (!classes && (number < least || number > most))
             fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
                  row + 2, least, most, text);
@@ -143,12 +141,13 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
     const struct task *task = sheet->task;
     struct grid *grid = grid_read(path);
     bool span = task->answer == A_SPAN;
+    int classes = task->answer == A_CLASS ? task->classes : 0;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     /* Hold the rows to those of the other files */
-    double *indices = read_numbers(grid, "index", NULL, -INFINITY, INFINITY),
+    double *indices = read_numbers(grid, "index", 0, -INFINITY, INFINITY),
            *labels = span ? kept(allocate((size_t)grid->rows, sizeof *labels))
-                          : read_numbers(grid, "label", task, 0, task->most);
+                          : read_numbers(grid, "label", classes, 0, task->most);
     size_t bytes = (size_t)grid->rows * sizeof *labels;
     if (sheet->rows == 0) {
         sheet->rows = grid->rows;
@@ -160,9 +159,9 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
         fail(path, "expected the rows and labels of the other %s predictions, found "
                    "different ones; the settings changed between the runs", sheet->title);
     a->predictions[a->seeds] =
-        span ? read_numbers(grid, metric_key(task->metric), task, 0, 1)
-             : read_numbers(grid, "prediction", task, -INFINITY, INFINITY);
-    a->others[a->seeds] = span ? read_numbers(grid, metric_key(task->also), task, 0, 1)
+        span ? read_numbers(grid, metric_key(task->metric), 0, 0, 1)
+             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY);
+    a->others[a->seeds] = span ? read_numbers(grid, metric_key(task->also), 0, 0, 1)
                                : a->predictions[a->seeds];
     free(grid);
 }
@@ -176,13 +175,19 @@ static bool all_alike(const double *predictions, int rows)
     return rows > 1;
 }
 
+const char *run_predictions(const struct run *run, const struct task *task,
+                            const struct planned_model *model, int seed)
+{
+    return say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name, model->name,
+               seed);
+}
+
 static void read_seeds(const struct run *run, const struct planned_task *planned,
                        struct sheet *sheet, struct answers *a)
 {
     const struct task *task = sheet->task;
     for (int place = 0; place < planned->seeds; place++) {
-        const char *path = say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name,
-                               a->model->name, planned->seed[place]);
+        const char *path = run_predictions(run, task, a->model, planned->seed[place]);
         if (!file_exists(path))
             continue;
         read_file(sheet, a, path);
@@ -278,9 +283,9 @@ const char *text_at(const json_t *json, const char *path, const char *otherwise)
 }
 const struct sheet *run_sheet(const struct run *run, const char *task)
 {
-    for (int i = 0; i < run->count; i++)
-        if (!strcmp(run->sheets[i].task->name, task))
-            return &run->sheets[i];
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++)
+        if (!strcmp(sheet->task->name, task))
+            return sheet;
     return NULL;
 }
 
@@ -294,8 +299,8 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
 
 bool run_has(const struct run *run, const struct planned_model *model)
 {
-    for (int i = 0; i < run->answer_count; i++)
-        if (run->answers[i].model == model)
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        if (a->model == model)
             return true;
     return false;
 }
@@ -308,7 +313,7 @@ struct run *run_open(const char *folder, const struct plan *plan)
     for (const struct task *task = task_list; task->name; task++)
         tasks++;
     *run = (struct run){.folder = folder, .plan = plan, .stages = json_object(),
-                        .sheets = kept(allocate(tasks, sizeof *run->sheets)),
+                        .sheets = kept(allocate(tasks + 1, sizeof *run->sheets)),
                         .answers = kept(allocate(tasks * models + 1,
                                                  sizeof *run->answers)),
                         .models = kept(allocate(models, sizeof *run->models))};
@@ -325,12 +330,11 @@ struct run *run_open(const char *folder, const struct plan *plan)
             read_sheet(run, task, plan_task(plan, task->name));
     /* Choose the tasks that are shown */
     int headlines = 0;
-    for (int i = 0; i < run->count; i++)
-        headlines += run->sheets[i].task->headline;
-    for (int i = 0; i < run->count; i++) {
-        const struct task *task = run->sheets[i].task;
-        run->sheets[i].shown = headlines == 3 ? task->headline : !task->of;
-        run->sheets[i].confused = run->sheets[i].shown && task->classes == 2;
+    for (struct sheet *sheet = run->sheets; sheet->count; sheet++)
+        headlines += sheet->task->headline;
+    for (struct sheet *sheet = run->sheets; sheet->count; sheet++) {
+        sheet->shown = headlines == 3 ? sheet->task->headline : !sheet->task->of;
+        sheet->confused = sheet->shown && sheet->task->classes == 2;
     }
     for (int i = 0; i < plan->model_count; i++)
         if (run_has(run, &plan->models[i]))

@@ -75,9 +75,10 @@ struct run {
     const struct plan *plan;
     json_t *stages;       /* {"finetune-cola-student-1": the stage's record, …} */
     json_t *bench;        /* bench.json; NULL if there is none */
-    struct sheet *sheets; /* [count] in the order of task_list */
+    struct sheet *sheets; /* [count] in the order of task_list; the next has no count */
     int count;
-    struct answers *answers; /* [answer_count] those of all sheets, one after another */
+    struct answers *answers; /* [answer_count] those of all sheets, one after another;
+                                the next has no seeds */
     int answer_count;
     const struct planned_model **models; /* [model_count] that answered any task */
     int model_count;
@@ -96,9 +97,12 @@ const struct sheet *run_sheet(const struct run *run, const char *task);
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
 bool run_has(const struct run *run, const struct planned_model *model);
 
-/* run_shape: the shape of models/MODEL; without layers if the run has no such folder.
+/* run_predictions: the path of a file of predictions, which may not be there.
+   run_shape: the shape of models/MODEL; without layers if the run has no such folder.
    run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
    if the run left none or an empty one, or the stage has not ended. */
+const char *run_predictions(const struct run *run, const struct task *task,
+                            const struct planned_model *model, int seed);
 struct shape run_shape(const struct run *run, const char *model);
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 

@@ -49,27 +49,34 @@ void words_add(struct words *words, const char *word)
     words->word[words->count++] = word;
 }
 
-static const char *join(const struct words *words, int most, const char *between,
+static const char *join(const struct words *words, const char *between,
                         const char *last)
 {
     const char *text = "";
-    bool cut = most > 0 && words->count > most;
-    int count = cut ? most + 1 : words->count;
-    for (int i = 0; i < count; i++)
-        text = say("%s%s%s", text, i == 0 ? "" : i + 1 < count ? between : last,
-                   cut && i == most ? say("%d more", words->count - most)
-                                    : words->word[i]);
+    for (int i = 0; i < words->count; i++)
+        text = say("%s%s%s", text,
+                   i == 0 ? "" : i + 1 < words->count ? between : last, words->word[i]);
     return text;
 }
 
-const char *words_said(const struct words *words, int most)
+const char *words_said(const struct words *words)
 {
-    return join(words, most, ", ", " and ");
+    return join(words, ", ", " and ");
 }
 
-const char *words_joined(const struct words *words, int most, const char *between)
+const char *words_joined(const struct words *words, const char *between)
 {
-    return join(words, most, between, between);
+    return join(words, between, between);
+}
+
+struct words words_few(const struct words *words, int most)
+{
+    struct words few = {NULL, 0};
+    for (int i = 0; i < words->count && i < most; i++)
+        words_add(&few, words->word[i]);
+    if (words->count > most)
+        words_add(&few, say("%d more", words->count - most));
+    return few;
 }
 
 /* "layers 0 and 2", "layer 0": those of so many numbers of which flags, if it is not
@@ -81,7 +88,7 @@ static const char *numbered(const char *what, const int *numbers, const bool *fl
     for (int i = 0; i < count; i++)
         if (!flags || flags[i])
             words_add(&words, say("%d", numbers[i]));
-    return say("%s%s %s", what, words.count == 1 ? "" : "s", words_said(&words, 0));
+    return say("%s%s %s", what, words.count == 1 ? "" : "s", words_said(&words));
 }
 
 /* Write rates and families as text */
@@ -197,12 +204,12 @@ const char *value_get(const json_t *values, const char *key)
     return text_at(json_object_get(values, key), "", "–");
 }
 
-/* values[KEY] = the words, at most so many, and values[KEY.known]: is there any? */
+/* values[KEY] = the words, and values[KEY.known]: is there any? */
 static void set_words(json_t *values, const char *key, const struct words *words,
-                      int most, const char *between)
+                      const char *between)
 {
     value_flag(values, words->count > 0, "%s.known", key);
-    value_put(values, key, words_joined(words, most, between));
+    value_put(values, key, words_joined(words, between));
 }
 
 /* Quote what was recorded and found */
@@ -235,7 +242,7 @@ static void set_stages(const struct run *run, json_t *values)
         seconds += number_at(record, "seconds");
     }
     value_set(values, *date ? date : "a day not recorded", "run.date");
-    value_set(values, words_said(&devices, 0), "run.device");
+    value_set(values, words_said(&devices), "run.device");
     value_set(values, duration_said(seconds), "time.total");
 }
 
@@ -256,7 +263,7 @@ static void set_provenance(const struct results *r, json_t *values)
         if (json_string_length(value) > SHORT_SETTING)
             words_add(&longer, say("%s = %s", key, json_string_value(value)));
     }
-    value_set(values, longer.count ? words_said(&longer, 0) : "none", "settings.long");
+    value_set(values, longer.count ? words_said(&longer) : "none", "settings.long");
 }
 
 /* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
@@ -342,8 +349,7 @@ static const char *task_settings(const struct results *r, const char *key,
 {
     const char *first = NULL;
     struct words others = {NULL, 0};
-    for (int i = 0; i < r->run->count; i++) {
-        const struct sheet *sheet = &r->run->sheets[i];
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
                    *used = used_setting(r->settings, task, "finetune", key);
         first = first ? first : used;
@@ -352,7 +358,7 @@ static const char *task_settings(const struct results *r, const char *key,
     }
     const char *general = !first ? "not recorded"
                           : what ? count_said(strtod(first, NULL), what) : first;
-    return others.count ? say("%s (%s)", general, words_joined(&others, 0, ", "))
+    return others.count ? say("%s (%s)", general, words_joined(&others, ", "))
                         : general;
 }
 
@@ -363,10 +369,10 @@ static const char *metrics_said(const struct run *run)
     struct words clauses = {NULL, 0};
     for (enum metric metric = ACCURACY; metric <= TEXT_EXACT; metric++) {
         struct words tasks = {NULL, 0};
-        for (int i = 0; i < run->count; i++) {
-            const struct task *task = run->sheets[i].task;
+        for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
+            const struct task *task = sheet->task;
             if (!task->of && task->metric == metric)
-                words_add(&tasks, run->sheets[i].shown
+                words_add(&tasks, sheet->shown
                                       ? say("%s [@%s]", task->title, task->work)
                                       : task->title);
         }
@@ -375,10 +381,10 @@ static const char *metrics_said(const struct run *run)
                    *article = metric == ACCURACY_AND_F1
                               || metric == PEARSON_AND_SPEARMAN ? "the " : "";
         if (tasks.count > 0)
-            words_add(&clauses, say("%s %sby %s%s", words_said(&tasks, 0), verb,
+            words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb,
                                     article, metric_name(metric)));
     }
-    return words_joined(&clauses, 0, "; ");
+    return words_joined(&clauses, "; ");
 }
 
 static void set_lessons(const struct results *r, json_t *values)
@@ -429,27 +435,16 @@ struct words values_cuts(const struct run *run)
 
 static void set_cuts(const struct results *r, json_t *values)
 {
-    struct words cuts = values_cuts(r->run), unavailable = {NULL, 0};
+    struct words cuts = values_cuts(r->run), few = words_few(&cuts, MOST_CUTS),
+                 unavailable = {NULL, 0};
     size_t i;
     json_t *sentence;
-    set_words(values, "cuts", &cuts, 0, "; ");
-    value_set(values, words_joined(&cuts, MOST_CUTS, "; "), "cuts.brief");
+    set_words(values, "cuts", &cuts, "; ");
+    value_set(values, words_joined(&few, "; "), "cuts.brief");
     json_array_foreach(json_object_get(r->given, "unavailable"), i, sentence) {
         words_add(&unavailable, json_string_value(sentence));
     }
-    set_words(values, "unavailable", &unavailable, 0, " ");
-}
-
-/* Whether a fine-tuning has left its answers to a task. */
-static bool answered(const struct run *run, const struct planned_stage *stage,
-                     const struct task *task)
-{
-    const struct sheet *sheet = run_sheet(run, task->name);
-    const struct answers *a = run_answers(sheet, stage->model->name);
-    for (int k = 0; a && k < a->seeds; k++)
-        if (a->seed[k] == stage->seed)
-            return true;
-    return false;
+    set_words(values, "unavailable", &unavailable, " ");
 }
 
 static void set_missing(const struct results *r, json_t *values)
@@ -460,31 +455,31 @@ static void set_missing(const struct results *r, json_t *values)
     struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
     for (const struct planned_stage *s = plan->stages; s < end; s++)
         if (s->kind == FINETUNE && s->tier > reached
-            && answered(r->run, s, s->task->task))
+            && file_exists(run_predictions(r->run, s->task->task, s->model, s->seed)))
             reached = s->tier;
     /* Tell what is missing from what is to come */
     for (const struct planned_stage *s = plan->stages; s < end; s++) {
         words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
         for (const struct task *task = task_list; task->name; task++)
-            if (s->kind == FINETUNE && s->tier <= reached && !answered(r->run, s, task)
-                && plan_task(plan, task->name) == s->task)
+            if (s->kind == FINETUNE && s->tier <= reached
+                && plan_task(plan, task->name) == s->task
+                && !file_exists(run_predictions(r->run, task, s->model, s->seed)))
                 words_add(&missing, say("%s of the %s, seed %d", task->title,
                                         s->model->title, s->seed));
     }
-    value_set(values, words_joined(&here, 0, "; "), "tiers.here");
-    set_words(values, "tiers.to-come", &to_come, 0, "; ");
-    set_words(values, "missing", &missing, MOST_MISSING, "; ");
+    missing = words_few(&missing, MOST_MISSING);
+    value_set(values, words_joined(&here, "; "), "tiers.here");
+    set_words(values, "tiers.to-come", &to_come, "; ");
+    set_words(values, "missing", &missing, "; ");
 }
 
 static void set_seeds(const struct results *r, json_t *values)
 {
     const struct answers *longest = &r->run->answers[0];
     int least = MOST_SEEDS, distillations = 1;
-    for (int i = 0; i < r->run->count; i++)
-        if (r->run->sheets[i].seeds < least)
-            least = r->run->sheets[i].seeds;
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
+        least = sheet->seeds < least ? sheet->seeds : least;
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
         longest = a->seeds > longest->seeds ? a : longest;
         for (int k = 0; k < a->seeds; k++)
             if (a->origin[k] >= distillations)
@@ -506,8 +501,7 @@ static void set_collapsed(const struct results *r, json_t *values)
 {
     struct words all = {NULL, 0}, touched = {NULL, 0};
     int count = 0;
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
         const char *whose = say("of the %s on %s", a->model->title, a->sheet->title);
         int before = count;
         for (int k = 0; k < a->seeds; k++)
@@ -520,14 +514,15 @@ static void set_collapsed(const struct results *r, json_t *values)
     }
     /* Say what collapsed and which medians are made of it */
     bool one = touched.count == 1;
+    all = words_few(&all, MOST_COLLAPSED);
+    touched = words_few(&touched, MOST_COLLAPSED);
     value_flag(values, count > 0, "collapsed.known");
     value_flag(values, touched.count > 0, "collapsed.touched");
     value_set(values, say("%s gave every row the same answer: %s",
-                          count_said(count, "fine-tuning"),
-                          words_joined(&all, MOST_COLLAPSED, "; ")), "collapsed.sentence");
+                          count_said(count, "fine-tuning"), words_joined(&all, "; ")),
+              "collapsed.sentence");
     value_set(values, say("The median%s %s %s of such %s", one ? "" : "s",
-                          words_said(&touched, MOST_COLLAPSED),
-                          one ? "is the score" : "are scores",
+                          words_said(&touched), one ? "is the score" : "are scores",
                           one ? "an answer" : "answers"), "collapsed.medians");
 }
 
@@ -537,8 +532,7 @@ static void set_tasks(const struct results *r, json_t *values)
     const struct run *run = r->run;
     bool others = false, confusion = false;
     struct words above = {NULL, 0};
-    for (int i = 0; i < run->count; i++) {
-        const struct sheet *sheet = &run->sheets[i];
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
         others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
         confusion |= sheet->confused;
         if (findings_above(r->findings, sheet))
@@ -547,7 +541,7 @@ static void set_tasks(const struct results *r, json_t *values)
     bool all = above.count == run->count && run->count > 3;
     value_set(values, above.count == 0 ? "none of the tasks"
                       : all            ? say("all %d tasks", run->count)
-                                       : words_said(&above, 0), "teacher.above");
+                                       : words_said(&above), "teacher.above");
     value_flag(values, finding_of(r->findings, GLUE, NULL, "teacher")->is.known,
                "glue.complete");
     value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
@@ -572,23 +566,25 @@ static void set_students(const struct results *r, json_t *values)
    count for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
 {
-    const struct finding *mean = finding_of(findings, RETENTION, NULL, model), *f = NULL;
+    const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
+                         *f = NULL;
     struct words clauses = {NULL, 0};
     for (enum reason why = NO_TEACHER; why <= NOT_ABOVE; why++) {
         struct words titles = {NULL, 0};
         while ((f = finding_next(findings, f, RETENTION, model)))
             if (f->sheet && f->sheet->shown && !f->is.known && f->why == why)
                 words_add(&titles, f->sheet->title);
-        const char *which = words_said(&titles, 0),
+        const char *which = words_said(&titles),
                    *verb = titles.count == 1 ? "was" : "were";
         if (titles.count > 0)
             words_add(&clauses,
                       why == NOT_ABOVE
-                          ? say("the teacher is not above a constant answer on %s", which)
+                          ? say("the teacher is not above a constant answer on %s",
+                                which)
                           : say("%s %s not answered by the %s", which, verb,
                                 why == NO_ANSWER ? mean->model->title : "teacher"));
     }
-    return mean->model ? words_joined(&clauses, 0, "; ") : "there is no such model";
+    return mean->model ? words_joined(&clauses, "; ") : "there is no such model";
 }
 
 const char *retention_said(const struct findings *findings, const char *model)
@@ -608,13 +604,11 @@ static void set_retention(const struct findings *findings, const char *model,
                           json_t *values)
 {
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
-    bool taught = strcmp(model, "student") || findings->student == TAUGHT,
-         three = findings_three(findings, model),
-         comparable = taught && three && !findings->run->plan->toyland;
+    bool comparable = findings_claimed(findings, model);
     const char *left = left_out(findings, model);
     value_flag(values, mean->is.known, "retention.%s.known", model);
     value_flag(values, !*left, "retention.%s.complete", model);
-    value_flag(values, three, "retention.%s.three", model);
+    value_flag(values, findings_three(findings, model), "retention.%s.three", model);
     value_flag(values, comparable, "retention.%s.comparable", model);
     value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
     value_set(values, left, "retention.%s.left-out", model);
@@ -638,7 +632,7 @@ static void set_counted(const struct findings *findings, const char *model,
         least = !least || f->is.value < least->is.value ? f : least;
     }
     bool differ = most && most->is.value > least->is.value;
-    value_set(values, words_said(&counted, 0), "retention.%s.tasks", model);
+    value_set(values, words_said(&counted), "retention.%s.tasks", model);
     value_flag(values, differ, "retention.%s.extremes.known", model);
     if (differ)
         value_set(values, say(counted.count > 2 ? "It keeps most on %s and least on %s"
@@ -690,14 +684,15 @@ const char *changes_said(const struct finding *const *changes, int count)
         for (int k = 0; k < count; k++)
             if (verdict_costs(&sorted[k]->is) == order[i])
                 words_add(&which, changed_said(sorted[k]));
-        bool few = which.count <= MOST_CHANGES + 1;
+        const char *verb = which.count == 1 ? "is" : "are";
+        if (which.count > MOST_CHANGES + 1)
+            which = words_few(&which, MOST_CHANGES);
         if (which.count > 0)
             words_add(&clauses, say("%s %s %s %s", than[order[i]],
-                                    clauses.count == 0 ? "the student" : "it",
-                                    which.count == 1 ? "is" : "are",
-                                    words_said(&which, few ? 0 : MOST_CHANGES)));
+                                    clauses.count == 0 ? "the student" : "it", verb,
+                                    words_said(&which)));
     }
-    return words_joined(&clauses, 0, "; ");
+    return words_joined(&clauses, "; ");
 }
 
 static void set_kind(const struct results *r, enum difference kind, const char *key,
@@ -765,7 +760,7 @@ static void set_more_kept(const struct results *r, json_t *values)
     }
     bool asked = drawn > 0 && most->why != NOT_MEASURED;
     value_flag(values, drawn > 0, "more.known");
-    value_flag(values, findings_claimed(f), "more.claimed");
+    value_flag(values, findings_claimed(f, "student"), "more.claimed");
     value_flag(values, asked, "more.asked");
     if (asked)
         value_set(values, hour_said(most, count, best), "more.sentence");
@@ -789,18 +784,18 @@ static void set_training(const struct results *r, json_t *values)
 static void set_speed(const struct results *r, json_t *values)
 {
     static const char *const words[][2] = {{"fewer", "more"}, {"faster", "slower"}};
+    const struct findings *f = r->findings;
     const json_t *pass = json_object_get(r->run->bench, "pass");
     const char *title = text_at(pass, "title", NULL);
     double taken = number_at(pass, "rows"), all = number_at(pass, "whole");
     for (enum quantity quantity = SMALLER; quantity <= FASTER_ONE; quantity++) {
-        const struct estimate is = finding_of(r->findings, quantity, NULL, "student")->is;
+        const struct estimate is = finding_of(f, quantity, NULL, "student")->is;
         value_set(values, is.known ? say("%s %% %s", rounded(fabs(is.value), 0),
                                          words[quantity != SMALLER][is.value < 0])
                                    : "at a speed that was not measured",
                   "%s.student.sentence", quantities[quantity].key);
     }
-    value_flag(values, finding_of(r->findings, SMALLER, NULL, "student")->is.known,
-               "speed.known");
+    value_flag(values, finding_of(f, SMALLER, NULL, "student")->is.known, "speed.known");
     value_set(values, !title ? "rows that were not recorded"
                       : say("%sthe %s rows of %s's development set",
                             all > taken ? say("%s of ", rounded(taken, 0)) : "",

@@ -14,16 +14,17 @@ const char *duration_said(double seconds);
 const char *count_said(double count, const char *what);
 
 /* A list of words that are said. words_add: adds one that is not in it yet.
-   words_said: "CoLA, MRPC and IMDb", "" of none; of more than `most`, if that is not 0,
-   only the first and how many more: "CoLA and 7 more". words_joined: the same with
-   `between` between all. */
+   words_said: "CoLA, MRPC and IMDb", "" of none. words_joined: the same with `between`
+   between all. words_few: of more than `most` only the first, and "7 more" behind
+   them. */
 struct words {
     const char **word;
     int count;
 };
 void words_add(struct words *words, const char *word);
-const char *words_said(const struct words *words, int most);
-const char *words_joined(const struct words *words, int most, const char *between);
+const char *words_said(const struct words *words);
+const char *words_joined(const struct words *words, const char *between);
+struct words words_few(const struct words *words, int most);
 
 /* State how rates and families are written */
 /* rate_said: FLOP/s with a unit that fits, "24.1 TFLOP/s". */
