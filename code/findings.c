@@ -406,20 +406,6 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
     if (any && seconds > 0)
         add_number(f, MINUTES, NULL, model, seconds / 60);
 }
-static int teacher_layers(const struct run *run)
-{
-    return run->plan->scratch ? run->plan->shape.layers
-                              : run_shape(run, "teacher").layers;
-}
-
-bool findings_quick(const struct findings *findings, const struct planned_model *model)
-{
-    const struct planned_model *made = model->from ? model->from : model;
-    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model->name);
-    return minutes->is.known && minutes->is.value <= HOUR
-        && 2 * made->layers <= teacher_layers(findings->run)
-        && findings_three(findings, model->name);
-}
 
 bool findings_drawn(const struct findings *findings, const struct planned_model *model)
 {
@@ -432,31 +418,38 @@ bool findings_claimed(const struct findings *findings, const char *model)
     return !findings->run->plan->toyland && findings_three(findings, model)
         && (strcmp(model, "student") || findings->student == TAUGHT);
 }
-static struct estimate most_kept(const struct findings *f)
+
+/* Counts the small students that took at most an hour; the most that one of them keeps.
+   layers: the teacher's. */
+static struct estimate most_kept(struct findings *f, int layers)
 {
-    const struct run *run = f->run;
-    struct estimate most = {.bounded = true, .value = -INFINITY, .low = -INFINITY,
-                            .high = -INFINITY};
-    int count = 0;
-    for (int i = 0; i < run->model_count; i++)
-        count += findings_quick(f, run->models[i]);
-    for (int i = 0; i < run->model_count; i++) {
-        const char *model = run->models[i]->name;
-        if (!findings_quick(f, run->models[i]))
-            continue;
-        const struct finding *mean = finding_of(f, RETENTION, NULL, model);
-        struct estimate one = measure_among(mean->measure, count);
+    const struct finding *quick[f->run->model_count + 1], *took = NULL;
+    struct estimate most = {.bounded = true, .low = -INFINITY, .high = -INFINITY};
+    while ((took = finding_next(f, took, MINUTES, NULL))) {
+        const struct planned_model *model = took->model,
+                                   *made = model->from ? model->from : model;
+        if (took->is.value <= HOUR && 2 * made->layers <= layers
+            && findings_three(f, model->name))
+            quick[f->quick++] = finding_of(f, RETENTION, NULL, model->name);
+    }
+    findings_sort(quick, f->quick, false);
+    for (int i = 0; i < f->quick; i++) {
+        struct estimate one = measure_among(quick[i]->measure, f->quick);
         most.known = true;
+        most.value = quick[0]->is.value;
         most.bounded &= one.bounded;
-        most.value = fmax(most.value, one.value);
         most.low = fmax(most.low, one.low);
         most.high = fmax(most.high, one.high);
     }
+    f->best = f->quick ? quick[0]->model : NULL;
     return most.known ? most : (struct estimate){.known = false};
 }
+
 static void find_more(struct findings *f)
 {
     const struct run *run = f->run;
+    int layers = run->plan->scratch ? run->plan->shape.layers
+                                    : run_shape(run, "teacher").layers;
     bool any = false;
     for (int i = 0; i < run->model_count; i++)
         any |= findings_further(f, run->models[i]);
@@ -466,9 +459,8 @@ static void find_more(struct findings *f)
         if (findings_further(f, run->models[i])
             || named("student", run->models[i]->name))
             find_minutes(f, run->models[i]);
-    struct estimate most = most_kept(f);
-    enum reason why = most.known                 ? NEAR_ZERO
-                      : teacher_layers(run) == 0 ? NOT_MEASURED : NO_STUDENT;
+    struct estimate most = most_kept(f, layers);
+    enum reason why = most.known ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
     if (!run->plan->toyland)
         findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
                                          .why = why});

@@ -46,7 +46,7 @@ struct finding {
     struct measure *measure; /* what it is an estimate of; NULL: of nothing drawn */
 };
 
-enum { TERMS = 3 };
+enum { TERMS = 3, HOUR = 60 /* minutes */ };
 
 struct findings {
     const struct run *run;
@@ -58,6 +58,8 @@ struct findings {
         const char *name; /* "mlm" */
         double first, last;
     } losses[TERMS];      /* the ends of a curve of the student's training */
+    int quick;            /* so many small students took at most an hour, and */
+    const struct planned_model *best; /* this one of them keeps most */
 };
 
 /* Say how findings are made and looked up */
@@ -116,13 +118,10 @@ bool findings_further(const struct findings *findings,
                       const struct planned_model *model);
 
 /* findings_drawn: whether it is known what a student keeps and what it took.
-   findings_quick: whether it is small and took at most an hour (section "What an hour
-   can buy"). findings_claimed: whether the published retentions may stand beside what
-   a model keeps: the run is of English, of the three tasks, and the student, if it is
-   the first, was distilled. */
-enum { HOUR = 60 }; /* minutes */
+   findings_claimed: whether the published retentions may stand beside what a model
+   keeps: the run is of English, of the three tasks, and the student, if it is the
+   first, was distilled. */
 bool findings_drawn(const struct findings *findings, const struct planned_model *model);
-bool findings_quick(const struct findings *findings, const struct planned_model *model);
 bool findings_claimed(const struct findings *findings, const char *model);
 
 #endif

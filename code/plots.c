@@ -84,21 +84,21 @@ static void plot_tasks(const struct results *r, FILE *stream)
             fprintf(stream, "%d\t%s\n", task++, sheet->title);
 }
 
-/* "0\t1", the numbers of task and model of some answers; NULL if they are not drawn. */
-static const char *panel_of(const struct results *r, const struct answers *a)
+/* "0\t1", the numbers of a task and a model; NULL if they are not drawn. */
+static const char *panel_of(const struct results *r, const struct sheet *of,
+                            const struct planned_model *model)
 {
-    int task = 0, model = number_of(r, a->model);
-    for (const struct sheet *sheet = r->run->sheets; sheet < a->sheet; sheet++)
+    int task = 0, number = number_of(r, model);
+    for (const struct sheet *sheet = r->run->sheets; sheet < of; sheet++)
         task += sheet->shown;
-    return a->sheet->shown && model > 0 ? say("%d\t%d", task, model) : NULL;
+    return of && of->shown && number > 0 ? say("%d\t%d", task, number) : NULL;
 }
 
 static void plot_scores(const struct results *r, FILE *stream)
 {
     const struct finding *f = NULL;
     while ((f = finding_next(r->findings, f, SCORE, NULL))) {
-        const char *panel = !f->sheet ? NULL
-            : panel_of(r, run_answers(f->sheet, f->model->name));
+        const char *panel = panel_of(r, f->sheet, f->model);
         if (panel && f->is.bounded)
             fprintf(stream, "%s\t%.4f\t%.4f\t%.4f\n", panel, f->is.value, f->is.low,
                     f->is.high);
@@ -108,7 +108,7 @@ static void plot_scores(const struct results *r, FILE *stream)
 static void plot_seeds(const struct results *r, FILE *stream)
 {
     for (const struct answers *a = r->run->answers; a->seeds; a++) {
-        const char *panel = panel_of(r, a);
+        const char *panel = panel_of(r, a->sheet, a->model);
         for (int k = 0; panel && k < a->seeds; k++)
             fprintf(stream, "%s\t%.4f\n", panel, a->scores[k]);
     }

@@ -117,12 +117,12 @@ double grid_mean(const struct grid *grid, const char *name, int first, int end)
 
 /* Read one file of predictions */
 /* The column of that name, which may hold numbers from least to most or, where there
-   are classes, one of these; kept. */
+   are classes, one of these; the caller frees it. */
 static double *read_numbers(const struct grid *grid, const char *name, int classes,
                             double least, double most)
 {
     int column = grid_column(grid, name);
-    double *numbers = kept(allocate((size_t)grid->rows, sizeof *numbers));
+    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
     for (int row = 0; row < grid->rows; row++) {
         double number = numbers[row] = grid_number(grid, row, column);
         const char *text = grid_text(grid, row, column);
@@ -146,23 +146,26 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
         fail(path, "expected a prediction for at least one row, found none");
     /* Hold the rows to those of the other files */
     double *indices = read_numbers(grid, "index", 0, -INFINITY, INFINITY),
-           *labels = span ? kept(allocate((size_t)grid->rows, sizeof *labels))
+           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
                           : read_numbers(grid, "label", classes, 0, task->most);
     size_t bytes = (size_t)grid->rows * sizeof *labels;
-    if (sheet->rows == 0) {
+    bool first = sheet->rows == 0;
+    if (first) {
         sheet->rows = grid->rows;
-        sheet->indices = indices;
-        sheet->labels = labels;
+        sheet->indices = kept(indices);
+        sheet->labels = kept(labels);
     }
     if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
         || memcmp(labels, sheet->labels, bytes))
         fail(path, "expected the rows and labels of the other %s predictions, found "
                    "different ones; the settings changed between the runs", sheet->title);
-    a->predictions[a->seeds] =
+    free(first ? NULL : indices);
+    free(first ? NULL : labels);
+    a->predictions[a->seeds] = kept(
         span ? read_numbers(grid, metric_key(task->metric), 0, 0, 1)
-             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY);
-    a->others[a->seeds] = span ? read_numbers(grid, metric_key(task->also), 0, 0, 1)
-                               : a->predictions[a->seeds];
+             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY));
+    a->others[a->seeds] = !span ? a->predictions[a->seeds]
+        : kept(read_numbers(grid, metric_key(task->also), 0, 0, 1));
     free(grid);
 }
 

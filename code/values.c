@@ -747,23 +747,16 @@ static void set_more_kept(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
     const struct finding *most = finding_of(f, MOST_KEPT, NULL, NULL);
-    const char *best = "";
-    int count = 0, drawn = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *model = r->run->models[i];
-        bool quick = findings_quick(f, model);
-        drawn += findings_drawn(f, model);
-        count += quick;
-        if (quick && !*best
-            && finding_of(f, RETENTION, NULL, model->name)->is.value == most->is.value)
-            best = title_short(model);
-    }
-    bool asked = drawn > 0 && most->why != NOT_MEASURED;
-    value_flag(values, drawn > 0, "more.known");
+    bool drawn = false;
+    for (int i = 0; i < r->run->model_count; i++)
+        drawn |= findings_drawn(f, r->run->models[i]);
+    bool asked = drawn && most->why != NOT_MEASURED;
+    value_flag(values, drawn, "more.known");
     value_flag(values, findings_claimed(f, "student"), "more.claimed");
     value_flag(values, asked, "more.asked");
     if (asked)
-        value_set(values, hour_said(most, count, best), "more.sentence");
+        value_set(values, hour_said(most, f->quick, f->best ? title_short(f->best) : ""),
+                  "more.sentence");
 }
 
 static void set_training(const struct results *r, json_t *values)
