@@ -59,11 +59,12 @@ const struct finding *finding_next(const struct findings *findings,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model)
 {
-    const struct finding *f = last ? last + 1 : findings->list;
-    for (; f < findings->list + findings->count; f++)
+    for (int i = last ? (int)(last - findings->list) + 1 : 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
         if (f->quantity == quantity
             && (!model || (f->model && !strcmp(f->model->name, model))))
             return f;
+    }
     return NULL;
 }
 

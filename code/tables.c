@@ -176,9 +176,11 @@ static void write_judgements(const struct judgements *list, const struct results
                              FILE *stream)
 {
     write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
-    for (const struct judgement *j = list->list; j < list->list + list->count; j++)
+    for (int i = 0; i < list->count; i++) {
+        const struct judgement *j = &list->list[i];
         write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
                   verdict_said(j->verdict, r->verdicts->toyland), j->why);
+    }
 }
 
 static void write_verdicts(const struct results *r, FILE *stream)

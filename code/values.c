@@ -37,16 +37,14 @@ const char *count_said(double count, const char *what)
 /* Write a list of words */
 void words_add(struct words *words, const char *word)
 {
-    for (int i = 0; i < words->count; i++)
+    const char **longer = kept(allocate((size_t)words->count + 1, sizeof *longer));
+    for (int i = 0; i < words->count; i++) {
         if (!strcmp(words->word[i], word))
             return;
-    if ((words->count & (words->count - 1)) == 0) {
-        const char **room = kept(allocate(2 * (size_t)words->count + 1, sizeof *room));
-        for (int i = 0; i < words->count; i++)
-            room[i] = words->word[i];
-        words->word = room;
+        longer[i] = words->word[i];
     }
-    words->word[words->count++] = word;
+    longer[words->count++] = word;
+    words->word = longer;
 }
 
 static const char *join(const struct words *words, const char *between,
