@@ -59,8 +59,9 @@ const struct finding *finding_next(const struct findings *findings,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model)
 {
-    for (int i = last ? (int)(last - findings->list) + 1 : 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
+    long place = last ? last - findings->list + 1 : 0;
+    for (; place < findings->count; place++) {
+        const struct finding *f = &findings->list[place];
         if (f->quantity == quantity
             && (!model || (f->model && !strcmp(f->model->name, model))))
             return f;

@@ -745,6 +745,7 @@ static void set_more_kept(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
     const struct finding *most = finding_of(f, MOST_KEPT, NULL, NULL);
+    const char *best = f->best ? title_short(f->best) : "";
     bool drawn = false;
     for (int i = 0; i < r->run->model_count; i++)
         drawn |= findings_drawn(f, r->run->models[i]);
@@ -753,8 +754,7 @@ static void set_more_kept(const struct results *r, json_t *values)
     value_flag(values, findings_claimed(f, "student"), "more.claimed");
     value_flag(values, asked, "more.asked");
     if (asked)
-        value_set(values, hour_said(most, f->quick, f->best ? title_short(f->best) : ""),
-                  "more.sentence");
+        value_set(values, hour_said(most, f->quick, best), "more.sentence");
 }
 
 static void set_training(const struct results *r, json_t *values)
@@ -786,7 +786,8 @@ static void set_speed(const struct results *r, json_t *values)
                                    : "at a speed that was not measured",
                   "%s.student.sentence", quantities[quantity].key);
     }
-    value_flag(values, finding_of(f, SMALLER, NULL, "student")->is.known, "speed.known");
+    value_flag(values, finding_of(f, SMALLER, NULL, "student")->is.known,
+               "speed.known");
     value_set(values, !title ? "rows that were not recorded"
                       : say("%sthe %s rows of %s's development set",
                             all > taken ? say("%s of ", rounded(taken, 0)) : "",
