@@ -148,6 +148,7 @@ static void find_scores(struct findings *f, const struct answers *a)
         add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
             NOT_MEASURED);
 }
+
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
    if it is over others. other: only over those of which it has the quantity, too, or
    NULL. */
@@ -164,6 +165,7 @@ static struct measure *mean_of(const struct findings *f, enum quantity quantity,
     bool whole = count == wanted || !wanted;
     return count > 0 && whole ? measure_mean(parts, count) : NULL;
 }
+
 /* A model's score on a task as GLUE counts it; NULL if it has not answered all of
    it. */
 static struct measure *glue_part(const struct findings *f, const struct task *task,
@@ -222,6 +224,7 @@ bool findings_three(const struct findings *findings, const char *model)
             *(f->sheet->task->headline ? &headlines : &others) += 1;
     return headlines == 3 && others == 0;
 }
+
 bool findings_beyond(const struct findings *findings, const char *model)
 {
     bool beyond = false;
@@ -231,6 +234,7 @@ bool findings_beyond(const struct findings *findings, const char *model)
     }
     return beyond;
 }
+
 bool findings_touched(const struct answers *answers)
 {
     for (int i = 0; i < answers->seeds; i++) {
@@ -297,6 +301,7 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
     add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
     add_number(f, GUESSED_LAST, NULL, model, 100 * grid_number(curve, last, column));
 }
+
 static void find_training(struct findings *f)
 {
     const json_t *record = json_at(f->run->stages, "distill-student");
@@ -334,6 +339,7 @@ static void bound_by_parts(const struct run *run, const char *model,
         speed->bounded = true;
     }
 }
+
 static void find_speed(struct findings *f, const struct planned_model *model)
 {
     static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
@@ -394,6 +400,7 @@ static double mean_seconds(const struct run *run, const struct planned_model *mo
     }
     return ended ? seconds / ended : planned ? NAN : 0;
 }
+
 static void find_minutes(struct findings *f, const struct planned_model *model)
 {
     const struct planned_model *distilled = model->from ? model->from : model;

@@ -203,6 +203,7 @@ static void read_seeds(const struct run *run, const struct planned_task *planned
                         && all_alike(a->predictions[at], sheet->rows);
     }
 }
+
 /* Adds the sheet of a task to the run if any model answered it. */
 static void read_sheet(struct run *run, const struct task *task,
                        const struct planned_task *planned)
@@ -237,6 +238,7 @@ struct grid *run_curve(const struct run *run, const char *stage, const char *whi
     struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
     return grid && grid->rows > 0 ? grid : NULL;
 }
+
 json_t *run_json(const char *path)
 {
     json_error_t error;
@@ -284,6 +286,7 @@ const char *text_at(const json_t *json, const char *path, const char *otherwise)
     const char *text = json_string_value(json_at(json, path));
     return text ? text : otherwise;
 }
+
 const struct sheet *run_sheet(const struct run *run, const char *task)
 {
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++)
@@ -344,6 +347,7 @@ struct run *run_open(const char *folder, const struct plan *plan)
             run->models[run->model_count++] = &plan->models[i];
     return run;
 }
+
 void run_close(struct run *run)
 {
     json_decref(run->stages);

@@ -175,7 +175,8 @@ const char *finding_said(const struct finding *f)
            : f->quantity == RETENTION && f->why != NOT_MEASURED ? "not defined" : "–";
 }
 
-const char *finding_interval(const struct finding *f)
+/* "91.0 to 99.1", or "–". */
+static const char *finding_interval(const struct finding *f)
 {
     return f->is.bounded ? say("%s to %s", quantity_said(f->quantity, f->is.low),
                                quantity_said(f->quantity, f->is.high)) : "–";
@@ -641,13 +642,12 @@ static void set_counted(const struct findings *findings, const char *model,
 
 static void set_retentions(const struct results *r, json_t *values)
 {
-    for (int i = -1; i < r->run->model_count; i++) {
-        const char *model = i < 0 ? "student" : r->run->models[i]->name;
-        if (i >= 0 && !r->run->models[i]->student)
-            continue;
-        set_retention(r->findings, model, values);
-        set_counted(r->findings, model, values);
-    }
+    static const char *const models[] = {"student", "student-released"};
+    for (int i = 0; i < 2; i++)
+        if (i == 0 || finding_of(r->findings, RETENTION, NULL, models[i])->model) {
+            set_retention(r->findings, models[i], values);
+            set_counted(r->findings, models[i], values);
+        }
 }
 
 const char *title_short(const struct planned_model *model)

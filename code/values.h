@@ -59,11 +59,9 @@ json_t *values_make(const struct results *results);
 struct words values_cuts(const struct run *run);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
-   retention that has none, "–" for all else that is not known. finding_interval:
-   "91.0 to 99.1", or "–". finding_measured: "92.7 (87.1 to 96.1)", "43.5" for what is
-   exact, "92.7 (no interval)", or "–". */
+   retention that has none, "–" for all else that is not known. finding_measured: "92.7
+   (87.1 to 96.1)", "43.5" for what is exact, "92.7 (no interval)", or "–". */
 const char *finding_said(const struct finding *finding);
-const char *finding_interval(const struct finding *finding);
 const char *finding_measured(const struct finding *finding);
 
 /* title_short: a student's title where there is no room to repeat that it is one.
