@@ -416,18 +416,6 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
         add_number(f, MINUTES, NULL, model, seconds / 60);
 }
 
-bool findings_drawn(const struct findings *findings, const struct planned_model *model)
-{
-    return finding_of(findings, MINUTES, NULL, model->name)->is.known
-        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
-}
-
-bool findings_claimed(const struct findings *findings, const char *model)
-{
-    return !findings->run->plan->toyland && findings_three(findings, model)
-        && (strcmp(model, "student") || findings->student == TAUGHT);
-}
-
 /* Counts the small students that took at most an hour; the most that one of them keeps.
    layers: the teacher's. */
 static struct estimate most_kept(struct findings *f, int layers)
@@ -473,6 +461,18 @@ static void find_more(struct findings *f)
     if (!run->plan->toyland)
         findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
                                          .why = why});
+}
+
+bool findings_drawn(const struct findings *findings, const struct planned_model *model)
+{
+    return finding_of(findings, MINUTES, NULL, model->name)->is.known
+        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
+}
+
+bool findings_claimed(const struct findings *findings, const char *model)
+{
+    return !findings->run->plan->toyland && findings_three(findings, model)
+        && (strcmp(model, "student") || findings->student == TAUGHT);
 }
 
 /* Find all of it */

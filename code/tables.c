@@ -370,33 +370,32 @@ static void write_confusions(const struct results *r, FILE *stream)
     }
 }
 
-/* The row of the stages of the same kind as one, if it is the first of them. */
-static void write_group(const struct run *run, const struct planned_stage *first,
-                        FILE *stream)
+/* The name of the row that a stage is in: "finetune-cola-student". */
+static const char *group_of(const struct planned_stage *stage)
+{
+    const char *model = stage->model->name;
+    return stage->kind == FINETUNE
+               ? say("finetune-%s-%s", stage->task->task->name, model)
+           : stage->kind == DISTILL ? say("distill-%s", model) : model;
+}
+
+static void write_group(const struct run *run, const char *group, FILE *stream)
 {
     double steps = 0, tokens = 0, seconds = 0, memory = 0, threads = 0;
     int runs = 0;
-    /* Add up the stages of one kind */
     for (int i = 0; i < run->plan->stage_count; i++) {
         const struct planned_stage *stage = &run->plan->stages[i];
         const json_t *record = json_object_get(run->stages, stage->name);
-        if (!record || stage->kind != first->kind || stage->model != first->model
-            || stage->task != first->task)
+        if (!record || strcmp(group_of(stage), group))
             continue;
-        if (runs++ == 0 && stage != first)
-            return;
+        runs++;
         steps += number_at(record, "steps");
         tokens += number_at(record, "tokens");
         seconds += number_at(record, "seconds");
         memory = fmax(memory, number_at(record, "memory"));
         threads = fmax(threads, number_at(record, "threads"));
     }
-    const char *model = first->model->name;
-    write_row(stream,
-              first->kind == FINETUNE ? say("finetune-%s-%s", first->task->task->name,
-                                            model)
-              : first->kind == DISTILL ? say("distill-%s", model) : model,
-              say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
+    write_row(stream, group, say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
               rounded(threads, 0), memory > 0 ? significant(1e-9 * memory) : "–",
               duration_said(seconds));
 }
@@ -404,12 +403,15 @@ static void write_group(const struct run *run, const struct planned_stage *first
 static void write_stages(const struct results *r, FILE *stream)
 {
     const struct plan *plan = r->run->plan;
-    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    struct words groups = {NULL, 0};
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
         for (int i = 0; i < plan->stage_count; i++)
             if (plan->stages[i].kind == kind
                 && json_object_get(r->run->stages, plan->stages[i].name))
-                write_group(r->run, &plan->stages[i], stream);
+                words_add(&groups, group_of(&plan->stages[i]));
+    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    for (int i = 0; i < groups.count; i++)
+        write_group(r->run, groups.word[i], stream);
 }
 
 static void write_data(const struct results *r, FILE *stream)
