@@ -1,8 +1,5 @@
 /* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
-#include "fail.h"
-#include "file.h"
-#include "model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,25 +15,19 @@ void findings_add(struct findings *findings, struct finding finding)
     findings->list[findings->count++] = finding;
 }
 
-/* Adds what a measure says, and keeps it; or, where it is NULL, why it is not known. */
-static void add_or_say(struct findings *f, enum quantity quantity,
-                       const struct sheet *sheet, const struct planned_model *model,
-                       struct measure *measure, enum reason why)
+/* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
+   neither nothing. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure,
+                enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
-    findings_add(f, (struct finding){quantity, sheet, model, is, why, kept(measure)});
+    if (measure || why != NOT_MEASURED)
+        findings_add(f, (struct finding){quantity, sheet, model, is, why,
+                                         kept(measure)});
 }
 
-/* The same; of NULL nothing is added. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure)
-{
-    if (measure)
-        add_or_say(f, quantity, sheet, model, measure, NOT_MEASURED);
-}
-
-/* Adds a number that nobody drew again. */
 static void add_number(struct findings *f, enum quantity quantity,
                        const struct sheet *sheet, const struct planned_model *model,
                        double number)
@@ -56,14 +47,43 @@ const struct finding *finding_of(const struct findings *findings,
                                  const char *model)
 {
     static const struct finding nothing = {.why = NOT_MEASURED};
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        if (f->quantity == quantity
-            && named(task, f->sheet ? f->sheet->task->name : NULL)
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, quantity, model)))
+        if (named(task, f->sheet ? f->sheet->task->name : NULL)
             && named(model, f->model ? f->model->name : NULL))
             return f;
-    }
     return &nothing;
+}
+
+const struct finding *finding_next(const struct findings *findings,
+                                   const struct finding *last, enum quantity quantity,
+                                   const char *model)
+{
+    long place = last ? last - findings->list + 1 : 0;
+    for (; place < findings->count; place++) {
+        const struct finding *f = &findings->list[place];
+        if (f->quantity == quantity
+            && (!model || (f->model && !strcmp(f->model->name, model))))
+            return f;
+    }
+    return NULL;
+}
+
+static bool before(const struct finding *f, const struct finding *g, bool by_size)
+{
+    double x = by_size ? fabs(f->is.value) : f->is.value,
+           y = by_size ? fabs(g->is.value) : g->is.value;
+    return x > y || (x == y && f->model->rank < g->model->rank);
+}
+
+void findings_sort(const struct finding **list, int count, bool by_size)
+{
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && before(list[k], list[k - 1], by_size); k--) {
+            const struct finding *moved = list[k];
+            list[k] = list[k - 1];
+            list[k - 1] = moved;
+        }
 }
 
 /* Tell what a student differs in */
@@ -76,6 +96,7 @@ static bool lacks(const struct planned_model *model, const struct planned_model 
         || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
         || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
 }
+
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)
 {
@@ -90,6 +111,7 @@ enum difference difference_of(const struct planned_model *model,
            : lacks(model, first)              ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
+
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model)
 {
@@ -119,11 +141,14 @@ static void find_scores(struct findings *f, const struct answers *a)
     const struct task *task = sheet->task;
     struct tries tries = {sheet->labels, a->predictions, a->origin, sheet->rows,
                           a->seeds};
-    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries));
+    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
+        NOT_MEASURED);
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries));
+        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
+            NOT_MEASURED);
 }
+
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
    if it is over others. other: only over those of which it has the quantity, too, or
    NULL. */
@@ -132,19 +157,15 @@ static struct measure *mean_of(const struct findings *f, enum quantity quantity,
 {
     struct measure *parts[f->run->count + 1];
     int count = 0;
-    for (int i = 0; i < f->count; i++) {
-        const struct finding *p = &f->list[i];
-        if (p->quantity == quantity && p->sheet && p->measure
-            && (p->sheet->shown || quantity == GLUE) && named(model, p->model->name)
+    for (const struct finding *p = NULL; (p = finding_next(f, p, quantity, model));)
+        if (p->sheet && p->measure && (p->sheet->shown || quantity == GLUE)
             && (!other
                 || finding_of(f, quantity, p->sheet->task->name, other)->measure))
             parts[count++] = p->measure;
-    }
     bool whole = count == wanted || !wanted;
     return count > 0 && whole ? measure_mean(parts, count) : NULL;
 }
 
-/* Find the GLUE scores */
 /* A model's score on a task as GLUE counts it; NULL if it has not answered all of
    it. */
 static struct measure *glue_part(const struct findings *f, const struct task *task,
@@ -170,13 +191,13 @@ static void find_glue(struct findings *f, const struct planned_model *model)
         tasks += task->glue;
         if (task->glue)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name));
+                glue_part(f, task, model->name), NOT_MEASURED);
     }
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks), NOT_MEASURED);
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
 }
 
 /* Ask what a finding counts for */
@@ -197,23 +218,23 @@ bool finding_counts(const struct finding *finding, const char *model)
 bool findings_three(const struct findings *findings, const char *model)
 {
     int headlines = 0, others = 0;
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, model)))
         if (finding_counts(f, model))
             *(f->sheet->task->headline ? &headlines : &others) += 1;
-    }
     return headlines == 3 && others == 0;
 }
+
 bool findings_beyond(const struct findings *findings, const char *model)
 {
     bool beyond = false;
-    for (int i = 0; i < findings->run->answer_count; i++) {
-        const struct answers *a = &findings->run->answers[i];
+    for (const struct answers *a = findings->run->answers; a->seeds; a++) {
         const struct task *task = a->sheet->task;
         beyond |= task->glue && !task->headline && named(model, a->model->name);
     }
     return beyond;
 }
+
 bool findings_touched(const struct answers *answers)
 {
     for (int i = 0; i < answers->seeds; i++) {
@@ -232,8 +253,7 @@ bool findings_touched(const struct answers *answers)
 /* Find the retention */
 static void find_retention(struct findings *f, const struct planned_model *model)
 {
-    for (int i = 0; i < f->run->count; i++) {
-        const struct sheet *sheet = &f->run->sheets[i];
+    for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->name;
         struct measure *part = finding_of(f, SCORE, task, model->name)->measure,
                        *whole = finding_of(f, SCORE, task, "teacher")->measure;
@@ -242,11 +262,11 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !findings_above(f, sheet) ? NOT_ABOVE
                                                       : NOT_MEASURED;
         if (sheet->shown || part)
-            add_or_say(f, RETENTION, sheet, model,
-                       why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add(f, RETENTION, sheet, model,
+                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add_or_say(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-               NO_TASK);
+    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+        NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -254,7 +274,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with));
+        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
 }
 
 /* Find the course of the training */
@@ -265,8 +285,9 @@ static void find_losses(struct findings *f)
     f->trained = curve;
     for (int i = 0; i < TERMS && curve; i++) {
         int part = (curve->rows + 19) / 20, last = curve->rows - part;
-        f->losses[i] = (struct ends){names[i], grid_mean(curve, names[i], 0, part),
-                                     grid_mean(curve, names[i], last, curve->rows)};
+        f->losses[i].name = names[i];
+        f->losses[i].first = grid_mean(curve, names[i], 0, part);
+        f->losses[i].last = grid_mean(curve, names[i], last, curve->rows);
     }
 }
 
@@ -280,6 +301,7 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
     add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
     add_number(f, GUESSED_LAST, NULL, model, 100 * grid_number(curve, last, column));
 }
+
 static void find_training(struct findings *f)
 {
     const json_t *record = json_at(f->run->stages, "distill-student");
@@ -317,6 +339,7 @@ static void bound_by_parts(const struct run *run, const char *model,
         speed->bounded = true;
     }
 }
+
 static void find_speed(struct findings *f, const struct planned_model *model)
 {
     static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
@@ -330,7 +353,6 @@ static void find_speed(struct findings *f, const struct planned_model *model)
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
-        /* Find the speed on one core or on all */
         double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
         struct estimate speed = {.known = true, .value = faster(slow, seconds)};
         if (seconds <= 0 || slow <= 0)
@@ -345,110 +367,86 @@ static void find_speed(struct findings *f, const struct planned_model *model)
 }
 
 /* Find what was within an hour */
-static double seconds_of(const struct run *run, const struct planned_stage *stage)
+/* A stage's seconds, with those of the fine-tuned teachers that it needs where these
+   are asked for; NAN if it has not ended. */
+static double seconds_of(const struct run *run, const struct planned_stage *stage,
+                         bool with_teachers)
 {
     const json_t *record = json_object_get(run->stages, stage->name);
-    return record ? number_at(record, "seconds") : NAN;
-}
-/* A stage's seconds, with those of the fine-tuned teachers that it needs. */
-static double seconds_with_teachers(const struct run *run,
-                                    const struct planned_stage *stage)
-{
-    double seconds = seconds_of(run, stage);
-    for (int i = 0; i < stage->need_count; i++) {
+    double seconds = record ? number_at(record, "seconds") : NAN;
+    for (int i = 0; with_teachers && i < stage->need_count; i++) {
         const struct planned_stage *needed = &run->plan->stages[stage->needs[i]];
-        seconds += needed->kind == FINETUNE ? seconds_of(run, needed) : 0;
+        seconds += needed->kind == FINETUNE ? seconds_of(run, needed, false) : 0;
     }
     return seconds;
 }
+
 /* The mean over those of a model's stages that have ended: its distillations, or its
    fine-tunings for a task; 0 if none is planned, NAN if none has ended. */
 static double mean_seconds(const struct run *run, const struct planned_model *model,
                            const struct task *task)
 {
-    const struct plan *plan = run->plan;
     double seconds = 0;
     int planned = 0, ended = 0;
-    for (int i = 0; i < plan->stage_count; i++) {
-        const struct planned_stage *stage = &plan->stages[i];
-        bool its = stage->model == model
-                && (task ? stage->kind == FINETUNE && stage->task->task == task
-                         : stage->kind == DISTILL);
-        planned += its;
-        if (!its || isnan(seconds_of(run, stage)))
+    for (int i = 0; i < run->plan->stage_count; i++) {
+        const struct planned_stage *stage = &run->plan->stages[i];
+        if (stage->model != model || stage->kind != (task ? FINETUNE : DISTILL)
+            || (task && stage->task->task != task))
             continue;
-        seconds += seconds_with_teachers(run, stage);
-        ended++;
+        double took = seconds_of(run, stage, true);
+        seconds += isnan(took) ? 0 : took;
+        ended += !isnan(took);
+        planned++;
     }
     return ended ? seconds / ended : planned ? NAN : 0;
 }
+
 static void find_minutes(struct findings *f, const struct planned_model *model)
 {
     const struct planned_model *distilled = model->from ? model->from : model;
     double seconds = mean_seconds(f->run, distilled, NULL);
     bool any = false;
-    for (int i = 0; i < f->run->count; i++) {
-        const struct task *task = f->run->sheets[i].task;
-        const struct finding *kept = finding_of(f, RETENTION, task->name, model->name);
-        if (!finding_counts(kept, model->name))
-            continue;
-        seconds += mean_seconds(f->run, model, task);
-        any = true;
-    }
+    const struct finding *of_task = NULL;
+    while ((of_task = finding_next(f, of_task, RETENTION, model->name)))
+        if (finding_counts(of_task, model->name)) {
+            seconds += mean_seconds(f->run, model, of_task->sheet->task);
+            any = true;
+        }
     if (any && seconds > 0)
         add_number(f, MINUTES, NULL, model, seconds / 60);
 }
-static int teacher_layers(const struct run *run)
+
+/* Counts the small students that took at most an hour; the most that one of them keeps.
+   layers: the teacher's. */
+static struct estimate most_kept(struct findings *f, int layers)
 {
-    const char *folder = say("%s/models/teacher", run->folder);
-    return run->plan->scratch ? run->plan->shape.layers
-           : file_exists(say("%s/config.json", folder)) ? model_shape(folder).layers
-                                                        : 0;
-}
-bool findings_quick(const struct findings *findings, const struct planned_model *model)
-{
-    const struct planned_model *made = model->from ? model->from : model;
-    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model->name);
-    return minutes->is.known && minutes->is.value <= HOUR
-        && 2 * made->layers <= teacher_layers(findings->run)
-        && findings_three(findings, model->name);
-}
-bool findings_drawn(const struct findings *findings, const struct planned_model *model)
-{
-    return finding_of(findings, MINUTES, NULL, model->name)->is.known
-        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
-}
-bool findings_claimed(const struct findings *findings)
-{
-    return !findings->run->plan->toyland && findings->student == TAUGHT
-        && findings_three(findings, "student");
-}
-static struct estimate most_kept(const struct findings *f)
-{
-    const struct run *run = f->run;
-    struct estimate most = {.bounded = true, .value = -INFINITY, .low = -INFINITY,
-                            .high = -INFINITY};
-    int count = 0;
-    for (int i = 0; i < run->model_count; i++)
-        count += findings_quick(f, run->models[i]);
-    for (int i = 0; i < run->model_count; i++) {
-        const char *model = run->models[i]->name;
-        if (!findings_quick(f, run->models[i]))
-            continue;
-        /* Let one student raise the most */
-        struct estimate kept =
-            measure_among(finding_of(f, RETENTION, NULL, model)->measure, count);
-        most.known = true;
-        most.bounded &= kept.bounded;
-        most.value = fmax(most.value, kept.value);
-        most.low = fmax(most.low, kept.low);
-        most.high = fmax(most.high, kept.high);
+    const struct finding *quick[f->run->model_count + 1], *took = NULL;
+    struct estimate most = {.bounded = true, .low = -INFINITY, .high = -INFINITY};
+    while ((took = finding_next(f, took, MINUTES, NULL))) {
+        const struct planned_model *model = took->model,
+                                   *made = model->from ? model->from : model;
+        if (took->is.value <= HOUR && 2 * made->layers <= layers
+            && findings_three(f, model->name))
+            quick[f->quick++] = finding_of(f, RETENTION, NULL, model->name);
     }
+    findings_sort(quick, f->quick, false);
+    for (int i = 0; i < f->quick; i++) {
+        struct estimate one = measure_among(quick[i]->measure, f->quick);
+        most.known = true;
+        most.value = quick[0]->is.value;
+        most.bounded &= one.bounded;
+        most.low = fmax(most.low, one.low);
+        most.high = fmax(most.high, one.high);
+    }
+    f->best = f->quick ? quick[0]->model : NULL;
     return most.known ? most : (struct estimate){.known = false};
 }
+
 static void find_more(struct findings *f)
 {
     const struct run *run = f->run;
+    int layers = run->plan->scratch ? run->plan->shape.layers
+                                    : run_shape(run, "teacher").layers;
     bool any = false;
     for (int i = 0; i < run->model_count; i++)
         any |= findings_further(f, run->models[i]);
@@ -458,14 +456,26 @@ static void find_more(struct findings *f)
         if (findings_further(f, run->models[i])
             || named("student", run->models[i]->name))
             find_minutes(f, run->models[i]);
-    struct estimate most = most_kept(f);
-    enum reason why = most.known ? NEAR_ZERO : NO_STUDENT;
+    struct estimate most = most_kept(f, layers);
+    enum reason why = most.known ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
     if (!run->plan->toyland)
         findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
                                          .why = why});
 }
 
-/* Write and read an estimate */
+bool findings_drawn(const struct findings *findings, const struct planned_model *model)
+{
+    return finding_of(findings, MINUTES, NULL, model->name)->is.known
+        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
+}
+
+bool findings_claimed(const struct findings *findings, const char *model)
+{
+    return !findings->run->plan->toyland && findings_three(findings, model)
+        && (strcmp(model, "student") || findings->student == TAUGHT);
+}
+
+/* Find all of it */
 json_t *estimate_json(const struct estimate *estimate, const char *key)
 {
     return json_pack("{s:o, s:o, s:o}", key,
@@ -485,28 +495,26 @@ struct estimate estimate_read(const json_t *object, const char *key)
                              json_number_value(high)};
 }
 
-/* Find all of it */
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
     int shown = 0;
     f->run = run;
-    for (int i = 0; i < run->count; i++) {
-        const struct sheet *sheet = &run->sheets[i];
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
         add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
         shown += sheet->shown;
     }
-    for (int i = 0; i < run->answer_count; i++)
-        find_scores(f, &run->answers[i]);
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        find_scores(f, a);
     find_training(f);
     for (int i = 0; i < run->model_count; i++) {
         const struct planned_model *model = run->models[i];
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
+            NOT_MEASURED);
         find_glue(f, model);
     }
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
-        /* Find what a planned student keeps, changes and costs */
         bool first = named("student", model->name), there = run_has(run, model);
         if (model->student && (first || there))
             find_retention(f, model);

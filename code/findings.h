@@ -29,7 +29,7 @@ enum quantity {
     QUANTITIES
 };
 
-/* Say why a number may be missing */
+/* Say what a finding is */
 /* Of a task: the teacher or the model did not answer it, or the teacher is not above a
    constant answer. Of a mean: no task counts. Of an interval alone: the teacher's score
    is too near zero, or the benchmark kept no parts. Of the most: no student is small
@@ -37,7 +37,6 @@ enum quantity {
 enum reason { NOT_MEASURED, NO_TEACHER, NO_ANSWER, NOT_ABOVE, NO_TASK, NEAR_ZERO,
               NO_PARTS, NO_STUDENT };
 
-/* Say what a finding is */
 struct finding {
     enum quantity quantity;
     const struct sheet *sheet;         /* the task; NULL: none, or the mean */
@@ -47,13 +46,7 @@ struct finding {
     struct measure *measure; /* what it is an estimate of; NULL: of nothing drawn */
 };
 
-/* The ends of a curve of the student's training. */
-struct ends {
-    const char *name; /* "mlm" */
-    double first, last;
-};
-
-enum { TERMS = 3 };
+enum { TERMS = 3, HOUR = 60 /* minutes */ };
 
 struct findings {
     const struct run *run;
@@ -61,23 +54,33 @@ struct findings {
     int count;
     enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
     bool trained;                               /* are there losses? */
-    struct ends losses[TERMS];
+    struct ends {
+        const char *name; /* "mlm" */
+        double first, last;
+    } losses[TERMS];      /* the ends of a curve of the student's training */
+    int quick;            /* so many small students took at most an hour, and */
+    const struct planned_model *best; /* this one of them keeps most */
 };
 
 /* Say how findings are made and looked up */
 /* findings_make: all that a run says. run: it stays the caller's; findings_free frees
-   them, not the run. */
+   them, not the run. findings_add: adds one to the end. */
 struct findings *findings_make(const struct run *run);
 void findings_free(struct findings *findings);
-
-/* findings_add: adds one to the end. */
 void findings_add(struct findings *findings, struct finding finding);
 
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
-   one that is not known if the run has no such thing. Never NULL. */
+   one that is not known if the run has no such thing. Never NULL. finding_next: the
+   next of a quantity behind one, NULL for the first; of that model, or where it is
+   NULL, of any. NULL if there is none. findings_sort: puts the largest value first, or
+   by_size the farthest from zero; of equals, those of the earlier model. */
 const struct finding *finding_of(const struct findings *findings,
                                  enum quantity quantity, const char *task,
                                  const char *model);
+const struct finding *finding_next(const struct findings *findings,
+                                   const struct finding *last, enum quantity quantity,
+                                   const char *model);
+void findings_sort(const struct finding **list, int count, bool by_size);
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
@@ -106,25 +109,19 @@ enum difference {
 };
 
 /* difference_of: that of a student from another one, the first; of the teacher, or
-   where either is NULL, NO_DIFFERENCE. */
+   where either is NULL, NO_DIFFERENCE. findings_further: whether a student is one of
+   those that go beyond the recipe and its parts: with other layers, fine-tuned teachers
+   or another recipe. */
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first);
-
-/* findings_further: whether a student is one of those that go beyond the recipe and its
-   parts: with other layers, fine-tuned teachers or another recipe. */
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model);
 
-/* findings_quick: whether a student is small and took at most an hour: section "What
-   an hour can buy". */
-enum { HOUR = 60 }; /* minutes */
-bool findings_quick(const struct findings *findings, const struct planned_model *model);
-
-/* findings_drawn: whether it is known what a student keeps and what it took, so that
-   both can be drawn. findings_claimed: whether the published retentions may stand
-   beside them: the run is of English, of the three tasks, and of a student that was
-   distilled. */
+/* findings_drawn: whether it is known what a student keeps and what it took.
+   findings_claimed: whether the published retentions may stand beside what a model
+   keeps: the run is of English, of the three tasks, and the student, if it is the
+   first, was distilled. */
 bool findings_drawn(const struct findings *findings, const struct planned_model *model);
-bool findings_claimed(const struct findings *findings);
+bool findings_claimed(const struct findings *findings, const char *model);
 
 #endif

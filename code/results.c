@@ -1,16 +1,13 @@
 /* Tangled from chapters/53-results-program.md; edit there. */
 #include "results.h"
-#include "fail.h"
 #include "file.h"
 #include "record.h"
 #include "seal.h"
-#include "stage.h"
 #include "trust.h"
 #include "values.h"
 
 #include <cblas.h>
 #include <glob.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -26,7 +23,6 @@ static json_t *merge_settings(const struct run *run)
     json_object_foreach(run->stages, stage, record) {
         json_object_update(settings, json_object_get(record, "settings"));
     }
-    /* Take the lists of the plan as they are now */
     for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
         for (size_t j = 0; j < sizeof lists / sizeof *lists; j++) {
             const char *name = say("%s.%s", now->section, now->key);
@@ -41,16 +37,15 @@ static json_t *task_json(const struct findings *findings, const struct sheet *sh
 {
     json_t *scores = json_object(), *medians = json_object();
     const char *task = sheet->task->name;
-    /* Take the scores and the median of each model */
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
         const char *model = a->model->name;
-        const struct finding *median = finding_of(findings, SCORE, task, model);
+        const struct estimate median = finding_of(findings, SCORE, task, model)->is;
         json_t *seeds = json_object();
         for (int k = 0; k < a->seeds; k++)
             json_object_set_new(seeds, say("%d", a->seed[k]), json_real(a->scores[k]));
         json_object_set_new(scores, model, seeds);
-        json_object_set_new(medians, model, estimate_json(&median->is, "score"));
+        json_object_set_new(medians, model, estimate_json(&median, "score"));
     }
     return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o, s:o}", "title", sheet->title,
                      "metric", metric_name(sheet->task->metric), "rows", sheet->rows,
@@ -62,20 +57,17 @@ static json_t *task_json(const struct findings *findings, const struct sheet *sh
 
 static json_t *retention_json(const struct findings *findings, const char *model)
 {
-    json_t *tasks = json_object(), *counted = json_array();
-    /* Take the retentions that are known and the tasks that count */
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        if (f->quantity == RETENTION && f->sheet && f->is.known
-            && !strcmp(f->model->name, model))
-            json_object_set_new(tasks, f->sheet->task->name,
-                                estimate_json(&f->is, "retention"));
-        if (finding_counts(f, model))
-            json_array_append_new(counted, json_string(f->sheet->task->name));
-    }
-    json_t *object =
+    json_t *tasks = json_object(), *counted = json_array(), *object =
         estimate_json(&finding_of(findings, RETENTION, NULL, model)->is, "mean");
-    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model);
+    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model),
+                         *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, model))) {
+        const char *task = f->sheet ? f->sheet->task->name : NULL;
+        if (task && f->is.known)
+            json_object_set_new(tasks, task, estimate_json(&f->is, "retention"));
+        if (finding_counts(f, model))
+            json_array_append_new(counted, json_string(task));
+    }
     if (minutes->is.known)
         json_object_set_new(object, "minutes", json_real(minutes->is.value));
     json_object_set_new(object, "tasks", tasks);
@@ -87,15 +79,13 @@ static void put_models(const struct findings *findings, json_t *summary)
 {
     json_t *student = retention_json(findings, "student"), *students = json_object(),
            *ablations = json_object();
-    /* Take the other students and the ablations */
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        const char *name = f->model ? f->model->name : "";
-        if (f->quantity == RETENTION && !f->sheet && strcmp(name, "student"))
-            json_object_set_new(students, name, retention_json(findings, name));
-        if (f->quantity == CHANGE)
-            json_object_set_new(ablations, name, estimate_json(&f->is, "change"));
-    }
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, NULL)))
+        if (!f->sheet && strcmp(f->model->name, "student"))
+            json_object_set_new(students, f->model->name,
+                                retention_json(findings, f->model->name));
+    while ((f = finding_next(findings, f, CHANGE, NULL)))
+        json_object_set_new(ablations, f->model->name, estimate_json(&f->is, "change"));
     json_object_set_new(student, "confidence", json_real(0.95));
     json_object_set_new(student, "resamples", json_integer(RESAMPLES));
     json_object_set_new(student, "sentence",
@@ -126,17 +116,14 @@ static json_t *make_summary(const struct results *r)
     const char *name;
     json_t *record, *seconds = json_object(), *data = json_object(),
                     *tasks = json_object(), *cuts = json_array();
-    /* Gather data, seconds, cuts and tasks */
     json_object_foreach(r->run->stages, name, record) {
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, name, json_object_get(record, "seconds"));
     }
     for (int i = 0; i < all_cuts.count; i++)
         json_array_append_new(cuts, json_string(all_cuts.word[i]));
-    words_said(&all_cuts);
-    for (int i = 0; i < r->run->count; i++)
-        json_object_set_new(tasks, r->run->sheets[i].task->name,
-                            task_json(r->findings, &r->run->sheets[i]));
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
+        json_object_set_new(tasks, sheet->task->name, task_json(r->findings, sheet));
     json_t *summary = json_pack(
         "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*}", "versions",
         json_object_get(r->given, "versions"), "models",
@@ -188,12 +175,23 @@ static void write_json(const char *folder, const char *name, const json_t *objec
     file_commit(writer);
 }
 
+static void write_tables(const struct results *r, const char *folder,
+                         const struct table *table)
+{
+    for (; table->name; table++) {
+        struct file_writer *w = file_create(say("%s/%s.tsv", folder, table->name));
+        table_write(table, r, file_stream(w));
+        file_commit(w);
+    }
+}
+
 void results_write(const struct results *results, const char *folder)
 {
     json_t *verdicts = verdicts_json(results->verdicts, results->summary);
     write_json(folder, "summary.json", results->summary);
     write_json(folder, "verdicts.json", verdicts);
-    tables_write(results, folder);
+    write_tables(results, say("%s/tables", folder), tables);
+    write_tables(results, say("%s/figures", folder), plots);
     write_json(folder, "values.json", results->values);
     json_decref(verdicts);
 }
@@ -237,7 +235,6 @@ static json_t *gather(const struct stage *stage)
                   *measured = read_pairs(stage->checks),
                   *missing = read_pairs(stage->keys ? say("%s/missing", stage->keys)
                                                     : NULL);
-    /* Tell what was measured from what is missing */
     json_object_foreach(measured, key, text) {
         const char *prefix = strncmp(key, "check.", 6) ? "check." : "";
         json_object_set(checks, say("%s%s", prefix, key), text);

@@ -17,7 +17,6 @@ struct results {
     json_t *settings, *summary, *values;
 };
 
-/* State how results are computed and written */
 /* results_compute: computes it from the predictions of the run in a folder, as far as
    the run has come. folder, plan and given stay the caller's. Fails, naming the file,
    if there are no predictions or one is malformed. The caller frees it with
@@ -27,13 +26,27 @@ struct results results_compute(const char *folder, const struct plan *plan,
 void results_free(struct results *results);
 
 /* results_write: writes summary.json, verdicts.json, values.json, tables/ and figures/
-   into a folder; tables_write only the last two, FOLDER/tables/NAME.tsv, what the
-   report shows, and FOLDER/figures/NAME.tsv, what its figures plot. */
+   into a folder. */
 void results_write(const struct results *results, const char *folder);
-void tables_write(const struct results *results, const char *folder);
 
 /* results_main: the command `distil results`; argv[0] is "results". Writes them into
    the folder of the run, with run.settings and results.json. */
 int results_main(int argc, char **argv);
+
+/* A tab-separated file: written by a function, or else a head and templates (section
+   "Tables"). Of both lists the one after the last has no name. */
+struct table {
+    const char *name; /* tables/NAME.tsv, figures/NAME.tsv */
+    void (*write)(const struct results *results, FILE *stream);
+    const char *head, *groups[2][3];
+};
+extern const struct table tables[], plots[];
+
+/* table_write: writes one. write_row: writes a line of cells, the texts behind the
+   stream. */
+void table_write(const struct table *table, const struct results *r, FILE *stream);
+void write_cells(FILE *stream, const char *const *cells);
+#define write_row(stream, ...) \
+    write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 #endif

@@ -1,11 +1,9 @@
 /* Tangled from chapters/51-run.md; edit there. */
 #include "run.h"
-#include "fail.h"
 #include "file.h"
 
 #include <glob.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,18 +29,6 @@ void forget(void)
         free(last->memory);
         free(last);
     }
-}
-const char *say(const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
-    char *text = allocate((size_t)length + 1, 1);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
-    va_end(again);
-    va_end(arguments);
-    return kept(text);
 }
 
 /* Read a tab-separated file */
@@ -81,6 +67,7 @@ struct grid *grid_read(const char *path)
     }
     return grid;
 }
+
 bool grid_has(const struct grid *grid, const char *name)
 {
     for (int column = 0; column < grid->columns; column++)
@@ -122,79 +109,63 @@ double grid_number(const struct grid *grid, int row, int column)
 
 double grid_mean(const struct grid *grid, const char *name, int first, int end)
 {
-    int column = grid_column(grid, name);
     double sum = 0;
     for (int row = first; row < end; row++)
-        sum += grid_number(grid, row, column);
+        sum += grid_number(grid, row, grid_column(grid, name));
     return sum / (end - first);
 }
 
 /* Read one file of predictions */
-static double *read_numbers(const struct grid *grid, const char *name)
+/* The column of that name, which may hold numbers from least to most or, where there
+   are classes, one of these; the caller frees it. */
+static double *read_numbers(const struct grid *grid, const char *name, int classes,
+                            double least, double most)
 {
     int column = grid_column(grid, name);
     double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
-    for (int row = 0; row < grid->rows; row++)
-        numbers[row] = grid_number(grid, row, column);
-    return numbers;
-}
-
-/* Fails unless a column has classes of the task or, where it has none, numbers from
-   least to most. */
-static double *read_answers(const struct grid *grid, const char *name,
-                            const struct task *task, double least, double most)
-{
-    double *numbers = read_numbers(grid, name);
     for (int row = 0; row < grid->rows; row++) {
-        const char *text = grid_text(grid, row, grid_column(grid, name));
-        double number = numbers[row];
-        bool class = number >= 0 && number < task->classes && number == floor(number);
-        if (task->answer == A_CLASS && !class)
+        double number = numbers[row] = grid_number(grid, row, column);
+        const char *text = grid_text(grid, row, column);
+        if (classes && (number < 0 || number >= classes || number != floor(number)))
             fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
-                 row + 2, task->classes - 1, text);
-        if (task->answer != A_CLASS && (number < least || number > most))
+                 row + 2, classes - 1, text);
+        if (!classes && (number < least || number > most))
             fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
                  row + 2, least, most, text);
     }
     return numbers;
 }
+
 static void read_file(struct sheet *sheet, struct answers *a, const char *path)
 {
     const struct task *task = sheet->task;
     struct grid *grid = grid_read(path);
     bool span = task->answer == A_SPAN;
-    double *indices = read_numbers(grid, "index"),
-           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
-                          : read_answers(grid, "label", task, 0, task->most);
-    size_t bytes = (size_t)grid->rows * sizeof *labels;
+    int classes = task->answer == A_CLASS ? task->classes : 0;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     /* Hold the rows to those of the other files */
-    if (sheet->rows == 0) {
+    double *indices = read_numbers(grid, "index", 0, -INFINITY, INFINITY),
+           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
+                          : read_numbers(grid, "label", classes, 0, task->most);
+    size_t bytes = (size_t)grid->rows * sizeof *labels;
+    bool first = sheet->rows == 0;
+    if (first) {
         sheet->rows = grid->rows;
         sheet->indices = kept(indices);
         sheet->labels = kept(labels);
-    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-               || memcmp(labels, sheet->labels, bytes)) {
-        fail(path,
-             "expected the rows and labels of the other %s predictions, found "
-             "different ones; the settings changed between the runs",
-             sheet->title);
-    } else {
-        free(indices);
-        free(labels);
     }
-    /* Read the answers, and what the task's other metric takes for them */
-    double *answers, *others;
-    if (span) {
-        answers = kept(read_answers(grid, metric_key(task->metric), task, 0, 1));
-        others = kept(read_answers(grid, metric_key(task->also), task, 0, 1));
-    } else {
-        answers = kept(read_answers(grid, "prediction", task, -INFINITY, INFINITY));
-        others = answers;
-    }
-    a->predictions[a->seeds] = answers;
-    a->others[a->seeds] = others;
+    if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+        || memcmp(labels, sheet->labels, bytes))
+        fail(path, "expected the rows and labels of the other %s predictions, found "
+                   "different ones; the settings changed between the runs", sheet->title);
+    free(first ? NULL : indices);
+    free(first ? NULL : labels);
+    a->predictions[a->seeds] = kept(
+        span ? read_numbers(grid, metric_key(task->metric), 0, 0, 1)
+             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY));
+    a->others[a->seeds] = !span ? a->predictions[a->seeds]
+        : kept(read_numbers(grid, metric_key(task->also), 0, 0, 1));
     free(grid);
 }
 
@@ -207,13 +178,19 @@ static bool all_alike(const double *predictions, int rows)
     return rows > 1;
 }
 
+const char *run_predictions(const struct run *run, const struct task *task,
+                            const struct planned_model *model, int seed)
+{
+    return say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name, model->name,
+               seed);
+}
+
 static void read_seeds(const struct run *run, const struct planned_task *planned,
                        struct sheet *sheet, struct answers *a)
 {
     const struct task *task = sheet->task;
     for (int place = 0; place < planned->seeds; place++) {
-        const char *path = say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name,
-                               a->model->name, planned->seed[place]);
+        const char *path = run_predictions(run, task, a->model, planned->seed[place]);
         if (!file_exists(path))
             continue;
         read_file(sheet, a, path);
@@ -226,6 +203,7 @@ static void read_seeds(const struct run *run, const struct planned_task *planned
                         && all_alike(a->predictions[at], sheet->rows);
     }
 }
+
 /* Adds the sheet of a task to the run if any model answered it. */
 static void read_sheet(struct run *run, const struct task *task,
                        const struct planned_task *planned)
@@ -246,6 +224,13 @@ static void read_sheet(struct run *run, const struct task *task,
 }
 
 /* Find things in a run */
+struct shape run_shape(const struct run *run, const char *model)
+{
+    const char *folder = say("%s/models/%s", run->folder, model);
+    bool known = file_exists(say("%s/config.json", folder));
+    return known ? model_shape(folder) : (struct shape){.layers = 0};
+}
+
 struct grid *run_curve(const struct run *run, const char *stage, const char *which)
 {
     const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
@@ -253,6 +238,7 @@ struct grid *run_curve(const struct run *run, const char *stage, const char *whi
     struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
     return grid && grid->rows > 0 ? grid : NULL;
 }
+
 json_t *run_json(const char *path)
 {
     json_error_t error;
@@ -279,6 +265,7 @@ json_t *run_others(const char *folder, const char *file, const char *key,
     globfree(&found);
     return others;
 }
+
 json_t *json_at(const json_t *json, const char *path)
 {
     json_t *at = (json_t *)json;
@@ -299,11 +286,12 @@ const char *text_at(const json_t *json, const char *path, const char *otherwise)
     const char *text = json_string_value(json_at(json, path));
     return text ? text : otherwise;
 }
+
 const struct sheet *run_sheet(const struct run *run, const char *task)
 {
-    for (int i = 0; i < run->count; i++)
-        if (!strcmp(run->sheets[i].task->name, task))
-            return &run->sheets[i];
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++)
+        if (!strcmp(sheet->task->name, task))
+            return sheet;
     return NULL;
 }
 
@@ -317,8 +305,8 @@ const struct answers *run_answers(const struct sheet *sheet, const char *model)
 
 bool run_has(const struct run *run, const struct planned_model *model)
 {
-    for (int i = 0; i < run->answer_count; i++)
-        if (run->answers[i].model == model)
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        if (a->model == model)
             return true;
     return false;
 }
@@ -331,11 +319,10 @@ struct run *run_open(const char *folder, const struct plan *plan)
     for (const struct task *task = task_list; task->name; task++)
         tasks++;
     *run = (struct run){.folder = folder, .plan = plan, .stages = json_object(),
-                        .sheets = kept(allocate(tasks, sizeof *run->sheets)),
+                        .sheets = kept(allocate(tasks + 1, sizeof *run->sheets)),
                         .answers = kept(allocate(tasks * models + 1,
                                                  sizeof *run->answers)),
                         .models = kept(allocate(models, sizeof *run->models))};
-    /* Read the records and the benchmark */
     for (int i = 0; i < plan->stage_count; i++) {
         const char *name = plan->stages[i].name,
                    *path = say("%s/stages/%s.json", folder, name);
@@ -349,17 +336,18 @@ struct run *run_open(const char *folder, const struct plan *plan)
             read_sheet(run, task, plan_task(plan, task->name));
     /* Choose the tasks that are shown */
     int headlines = 0;
-    for (int i = 0; i < run->count; i++)
-        headlines += run->sheets[i].task->headline;
-    for (int i = 0; i < run->count; i++) {
-        const struct task *task = run->sheets[i].task;
-        run->sheets[i].shown = headlines == 3 ? task->headline : !task->of;
+    for (struct sheet *sheet = run->sheets; sheet->count; sheet++)
+        headlines += sheet->task->headline;
+    for (struct sheet *sheet = run->sheets; sheet->count; sheet++) {
+        sheet->shown = headlines == 3 ? sheet->task->headline : !sheet->task->of;
+        sheet->confused = sheet->shown && sheet->task->classes == 2;
     }
     for (int i = 0; i < plan->model_count; i++)
         if (run_has(run, &plan->models[i]))
             run->models[run->model_count++] = &plan->models[i];
     return run;
 }
+
 void run_close(struct run *run)
 {
     json_decref(run->stages);

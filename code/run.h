@@ -2,6 +2,8 @@
 #ifndef RUN_H
 #define RUN_H
 
+#include "fail.h"
+#include "model.h"
 #include "plan.h"
 #include "task.h"
 
@@ -11,7 +13,7 @@
 /* kept: takes over what was allocated. say: what printf would print, kept. Both live
    until forget. For one thread. */
 void *kept(void *memory);
-const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define say(...) ((const char *)kept(text_format(__VA_ARGS__)))
 void forget(void);
 
 /* Hold a tab-separated file */
@@ -23,8 +25,8 @@ struct grid {
                             them */
 };
 
-/* grid_read: reads a file. Fails, naming path and line, if a row has not as many cells
-   as the header. The caller frees it. */
+/* grid_read: reads a file, for the caller to free. Fails, naming path and line, if a
+   row has not as many cells as the header. */
 struct grid *grid_read(const char *path);
 
 /* grid_column: the number of the column of that name. Fails, naming the path, without
@@ -33,8 +35,8 @@ int grid_column(const struct grid *grid, const char *name);
 bool grid_has(const struct grid *grid, const char *name);
 
 /* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
-   line, if the cell is not a number, or not a finite one. grid_mean: the mean of
-   rows first .. end - 1 of the column of that name. */
+   line, if it is not a finite number. grid_mean: the mean of rows first .. end - 1 of
+   the column of that name. */
 const char *grid_text(const struct grid *grid, int row, int column);
 double grid_number(const struct grid *grid, int row, int column);
 double grid_mean(const struct grid *grid, const char *name, int first, int end);
@@ -45,6 +47,7 @@ struct sheet {
     const struct task *task;
     const char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
     bool shown;        /* one of those that the report's means and figures are of */
+    bool confused;     /* one of these, and of two classes, to be drawn as a matrix */
     int rows;
     double *indices, *labels; /* [rows]; the labels of spans are all 0 */
     struct answers *list;     /* [count] those that answered, in the order of the
@@ -72,9 +75,10 @@ struct run {
     const struct plan *plan;
     json_t *stages;       /* {"finetune-cola-student-1": the stage's record, …} */
     json_t *bench;        /* bench.json; NULL if there is none */
-    struct sheet *sheets; /* [count] in the order of task_list */
+    struct sheet *sheets; /* [count] in the order of task_list; the next has no count */
     int count;
-    struct answers *answers; /* [answer_count] those of all sheets, one after another */
+    struct answers *answers; /* [answer_count] those of all sheets, one after another;
+                                the next has no seeds */
     int answer_count;
     const struct planned_model **models; /* [model_count] that answered any task */
     int model_count;
@@ -87,28 +91,32 @@ struct run {
 struct run *run_open(const char *folder, const struct plan *plan);
 void run_close(struct run *run);
 
-/* run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
+/* run_sheet, run_answers: a task, and a model's answers to it; NULL if the run has none
+   of them. sheet may be NULL. run_has: whether a model answered any task. */
+const struct sheet *run_sheet(const struct run *run, const char *task);
+const struct answers *run_answers(const struct sheet *sheet, const char *model);
+bool run_has(const struct run *run, const struct planned_model *model);
+
+/* run_predictions: the path of a file of predictions, which may not be there.
+   run_shape: the shape of models/MODEL; without layers if the run has no such folder.
+   run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
    if the run left none or an empty one, or the stage has not ended. */
+const char *run_predictions(const struct run *run, const struct task *task,
+                            const struct planned_model *model, int seed);
+struct shape run_shape(const struct run *run, const char *model);
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
 
 /* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:
    those of other runs, FOLDER/NAME/FILE, whose KEY has this text, {NAME: object}; none
-   if the folder is NULL. The caller frees both.
-   json_at: what JSON has at a path, "models/teacher/parameters"; NULL if nothing.
-   number_at: the number there, or 0; text_at: the text, or `otherwise`. */
+   if the folder is NULL. The caller frees both. */
 json_t *run_json(const char *path);
 json_t *run_others(const char *folder, const char *file, const char *key,
                    const char *text);
+
+/* json_at: what JSON has at a path, "models/teacher/parameters"; NULL if nothing.
+   number_at: the number there, or 0; text_at: the text, or `otherwise`. */
 json_t *json_at(const json_t *json, const char *path);
 double number_at(const json_t *json, const char *path);
 const char *text_at(const json_t *json, const char *path, const char *otherwise);
-
-/* run_sheet, run_answers: a task, and a model's answers to it; NULL if the run has none
-   of them. sheet may be NULL. */
-const struct sheet *run_sheet(const struct run *run, const char *task);
-const struct answers *run_answers(const struct sheet *sheet, const char *model);
-
-/* run_has: whether a model answered any task. */
-bool run_has(const struct run *run, const struct planned_model *model);
 
 #endif

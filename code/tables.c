@@ -1,39 +1,24 @@
 /* Tangled from chapters/53-results-program.md; edit there. */
-#include "fail.h"
 #include "file.h"
-#include "results.h"
 #include "values.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Write a row of cells */
-static void write_cells(FILE *stream, const char *const *cells)
+/* Fill a template */
+void write_cells(FILE *stream, const char *const *cells)
 {
     for (int i = 0; cells[i]; i++)
         fprintf(stream, i ? "\t%s" : "%s", cells[i]);
     fputc('\n', stream);
 }
 
-#define write_row(stream, ...) \
-    write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
-
-/* Fill a template */
 struct row {
     const struct task *task;
     const char *title;                 /* of the task */
     const struct planned_model *model; /* NULL: a constant answer */
 };
-
-/* What the paper's score changes by without this, as a key; "–" if it does not say. */
-static const char *claimed_change(const char *model)
-{
-    for (const struct claim *claim = claims; claim->name; claim++)
-        if (claim->quantity == CHANGE && !strcmp(claim->model, model))
-            return say("{{%s}}", claim->path);
-    return "–";
-}
 
 /* What a letter behind % stands for. */
 static const char *part(char letter, const struct row *row)
@@ -47,8 +32,11 @@ static const char *part(char letter, const struct row *row)
     case 'p': return task->glue ? "1" : "2";
     case 'n':
         return task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded";
-    default: return claimed_change(row->model->name);
     }
+    for (const struct claim *claim = claims; claim->name; claim++)
+        if (claim->quantity == CHANGE && !strcmp(claim->model, row->model->name))
+            return say("{{%s}}", claim->path);
+    return "–";
 }
 
 /* A template without its bar, and in a run of Toyland without what is behind it. */
@@ -66,19 +54,18 @@ static const char *part_for(const char *template, const json_t *values)
 static bool write_template(const char *template, const struct row *row,
                            const json_t *values, FILE *stream)
 {
-    const char *text = "", *line = "";
+    const char *text = "", *line = "", *key;
     template = part_for(template, values);
     if (!*template)
         return false;
-    /* Put in what the row is about */
     for (const char *at; (at = strchr(template, '%')); template = at + 2)
         text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
     text = say("%s%s", text, template);
-    /* Put in the values */
     for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
         bool asked = open[1] == '?';
-        const char *key = open + 1 + asked,
-                   *value = value_get(values, say("%.*s", (int)strcspn(key, ">"), key));
+        key = open + 1 + asked;
+        const char *value = value_get(values,
+                                      say("%.*s", (int)strcspn(key, ">"), key));
         if (asked && !strcmp(value, "–"))
             return false;
         line = say("%s%.*s%s", line, (int)(open - text), text, asked ? "" : value);
@@ -87,69 +74,6 @@ static bool write_template(const char *template, const struct row *row,
     return true;
 }
 
-/* Declare the tables of findings */
-#define PAPER1(title, model) \
-    "paper: " title "\t{{paper.table1." model ".score}}\t{{paper.table1." model \
-    ".cola}}\t{{paper.table1." model ".mnli}}\t{{paper.table1." model \
-    ".mrpc}}\t{{paper.table1." model ".qnli}}\t{{paper.table1." model \
-    ".qqp}}\t{{paper.table1." model ".rte}}\t{{paper.table1." model \
-    ".sst2}}\t{{paper.table1." model ".stsb}}\t{{paper.table1." model ".wnli}}\n"
-#define PAPER2(title, imdb, model) \
-    "paper: " title "\t" imdb "\t{{paper.table2." model ".em}}\t{{paper.table2." \
-    model ".f1}}\n"
-#define PAPER3(title, model, times) \
-    "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
-    ".seconds}}\t" times "\n"
-
-/* The tables: what is the same in any run, then templates. Each group of them is filled
-   for one model after another if it names %m; and in it a template that names %t for
-   all tasks, and one behind such rows only if there were any. */
-static const struct table {
-    const char *name, *head, *groups[2][3];
-} tables[] = {
-    /* Declare the tables of the paper */
-    {"glue",
-     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
-     PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
-     {{"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
-       "\t<glue.mrpc.%m>"
-       "\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>\t<glue.stsb.%m>"
-       "\t<glue.wnli.%m>"}}},
-    {"squad", "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
-     PAPER2("BERT", "{{paper.table2.bert.rounded}}", "bert")
-     PAPER2("DistilBERT", "{{paper.table2.distilbert.rounded}}", "distilbert")
-     PAPER2("DistilBERT (D)", "–", "distilled"),
-     {{"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
-    {"speed", "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
-     PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
-     PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
-     {{"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>"},
-      {"<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
-       "\t<times.all.%m>"}}},
-    /* Declare the tables of retention and ablations */
-    {"retention", "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
-     "\tretention, %: value\tretention, %: 95 % interval\n",
-     {{"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
-       "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>",
-       "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
-    {"ablation", "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
-     "\tmean score, %: 95 % interval|\tGLUE score: paper's change\n",
-     {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
-       "\t<score.mean.student>\t\t|\t"},
-      {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>|\t%c"}}},
-    {"students", "Student\tMasked words, %\tmean score, %: change"
-     "\tmean score, %: 95 % interval\tretention, %: value"
-     "\tretention, %: 95 % interval\tMinutes\n",
-     {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
-       "\t<retention.mean.student>\t<retention.mean.student.interval>"
-       "\t<minutes.student>"},
-      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
-       "\t<minutes.%m>"}}},
-};
-
-/* Write the tables of findings */
 /* Fills a template for one model or, if it names tasks, for all of these; returns
    whether there were rows. */
 static bool write_rows(const char *template, const struct planned_model *model,
@@ -159,18 +83,20 @@ static bool write_rows(const char *template, const struct planned_model *model,
     bool any = false;
     if (!strstr(template, "%t"))
         return write_template(template, &row, r->values, stream);
-    for (int i = 0; i < r->run->count; i++) {
-        row.task = r->run->sheets[i].task;
-        row.title = r->run->sheets[i].title;
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
+        row.task = sheet->task;
+        row.title = sheet->title;
         any |= write_template(template, &row, r->values, stream);
     }
     return any;
 }
 
-static void write_table(const struct table *table, const struct results *r,
-                        FILE *stream)
+void table_write(const struct table *table, const struct results *r, FILE *stream)
 {
-    fputs(part_for(table->head, r->values), stream);
+    if (table->write)
+        table->write(r, stream);
+    else
+        fputs(part_for(table->head, r->values), stream);
     for (int group = 0; group < 2 && table->groups[group][0]; group++) {
         const char *const *templates = table->groups[group];
         int models = strstr(templates[0], "%m") ? r->run->plan->model_count : 1;
@@ -182,6 +108,7 @@ static void write_table(const struct table *table, const struct results *r,
     }
 }
 
+/* Write the tables of findings */
 static void write_claim_row(const struct task *task, const char *course,
                             const struct results *r, FILE *stream)
 {
@@ -210,9 +137,9 @@ static void write_claim(const struct results *r, FILE *stream)
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
               "{{course.retention}}", ours, "", known && !three ? "–" : mean);
     /* Write the rows of further tasks */
-    for (int i = 0; ours && i < r->run->count; i++)
-        if (r->run->sheets[i].shown && !r->run->sheets[i].task->headline)
-            write_claim_row(r->run->sheets[i].task, "\t–\t–\t–", r, stream);
+    for (const struct sheet *sheet = r->run->sheets; ours && sheet->count; sheet++)
+        if (sheet->shown && !sheet->task->headline)
+            write_claim_row(sheet->task, "\t–\t–\t–", r, stream);
     if (ours && known && !three)
         write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
                   mean);
@@ -222,9 +149,7 @@ static void write_scores(const struct results *r, FILE *stream)
 {
     const char *head = "Model", *constant = "a constant answer", *scores = "%M";
     struct row row = {.model = NULL};
-    /* Give each task that is shown a column */
-    for (int i = 0; i < r->run->count; i++) {
-        const struct sheet *sheet = &r->run->sheets[i];
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->name;
         if (sheet->shown) {
             head = say("%s\tscore, %%: %s", head, sheet->title);
@@ -251,9 +176,11 @@ static void write_judgements(const struct judgements *list, const struct results
                              FILE *stream)
 {
     write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
-    for (const struct judgement *j = list->list; j < list->list + list->count; j++)
+    for (int i = 0; i < list->count; i++) {
+        const struct judgement *j = &list->list[i];
         write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
                   verdict_said(j->verdict, r->verdicts->toyland), j->why);
+    }
 }
 
 static void write_verdicts(const struct results *r, FILE *stream)
@@ -400,12 +327,10 @@ static void write_gpu(const struct results *r, FILE *stream)
 static int next_seed(const struct run *run, int last)
 {
     int next = -1;
-    for (int i = 0; i < run->answer_count; i++)
-        for (int k = 0; k < run->answers[i].seeds; k++) {
-            int seed = run->answers[i].seed[k];
-            if (seed > last && (next < 0 || seed < next))
-                next = seed;
-        }
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        for (int k = 0; k < a->seeds; k++)
+            if (a->seed[k] > last && (next < 0 || a->seed[k] < next))
+                next = a->seed[k];
     return next;
 }
 
@@ -416,11 +341,9 @@ static void write_seeds(const struct results *r, FILE *stream)
     for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
         head = say("%s\tSeed %d", head, seed);
     write_row(stream, head, "Collapsed seeds");
-    for (int i = 0; i < run->answer_count; i++) {
-        const struct answers *a = &run->answers[i];
+    for (const struct answers *a = run->answers; a->seeds; a++) {
         struct words collapsed = {NULL, 0};
         const char *row = say("%s\t%s", a->sheet->title, a->model->title);
-        /* Give each seed its cell */
         for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
             int k = 0;
             while (k < a->seeds && a->seed[k] != seed)
@@ -436,8 +359,7 @@ static void write_seeds(const struct results *r, FILE *stream)
 static void write_confusions(const struct results *r, FILE *stream)
 {
     write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
         for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
             struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
                                                  a->sheet->rows);
@@ -448,33 +370,32 @@ static void write_confusions(const struct results *r, FILE *stream)
     }
 }
 
-/* The row of the stages of the same kind as one, if it is the first of them. */
-static void write_group(const struct run *run, const struct planned_stage *first,
-                        FILE *stream)
+/* The name of the row that a stage is in: "finetune-cola-student". */
+static const char *group_of(const struct planned_stage *stage)
+{
+    const char *model = stage->model->name;
+    return stage->kind == FINETUNE
+               ? say("finetune-%s-%s", stage->task->task->name, model)
+           : stage->kind == DISTILL ? say("distill-%s", model) : model;
+}
+
+static void write_group(const struct run *run, const char *group, FILE *stream)
 {
     double steps = 0, tokens = 0, seconds = 0, memory = 0, threads = 0;
     int runs = 0;
-    /* Add up the stages of one kind */
     for (int i = 0; i < run->plan->stage_count; i++) {
         const struct planned_stage *stage = &run->plan->stages[i];
         const json_t *record = json_object_get(run->stages, stage->name);
-        if (!record || stage->kind != first->kind || stage->model != first->model
-            || stage->task != first->task)
+        if (!record || strcmp(group_of(stage), group))
             continue;
-        if (runs++ == 0 && stage != first)
-            return;
+        runs++;
         steps += number_at(record, "steps");
         tokens += number_at(record, "tokens");
         seconds += number_at(record, "seconds");
         memory = fmax(memory, number_at(record, "memory"));
         threads = fmax(threads, number_at(record, "threads"));
     }
-    const char *model = first->model->name;
-    write_row(stream,
-              first->kind == FINETUNE ? say("finetune-%s-%s", first->task->task->name,
-                                            model)
-              : first->kind == DISTILL ? say("distill-%s", model) : model,
-              say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
+    write_row(stream, group, say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
               rounded(threads, 0), memory > 0 ? significant(1e-9 * memory) : "–",
               duration_said(seconds));
 }
@@ -482,12 +403,15 @@ static void write_group(const struct run *run, const struct planned_stage *first
 static void write_stages(const struct results *r, FILE *stream)
 {
     const struct plan *plan = r->run->plan;
-    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    struct words groups = {NULL, 0};
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
         for (int i = 0; i < plan->stage_count; i++)
             if (plan->stages[i].kind == kind
                 && json_object_get(r->run->stages, plan->stages[i].name))
-                write_group(r->run, &plan->stages[i], stream);
+                words_add(&groups, group_of(&plan->stages[i]));
+    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    for (int i = 0; i < groups.count; i++)
+        write_group(r->run, groups.word[i], stream);
 }
 
 static void write_data(const struct results *r, FILE *stream)
@@ -514,317 +438,68 @@ static void write_settings(const struct results *r, FILE *stream)
     write_row(stream, "Setting", "Value", "Setting", "Value");
     for (int i = 0, half = cells.count / 2; i < half; i++)
         write_row(stream, cells.word[i], cells.word[half + i]);
-    words_said(&cells);
 }
 
-/* Plot the training */
-enum { POINTS = 100 };
+/* List the tables */
+#define PAPER1(title, model) \
+    "paper: " title "\t{{paper.table1." model ".score}}\t{{paper.table1." model \
+    ".cola}}\t{{paper.table1." model ".mnli}}\t{{paper.table1." model \
+    ".mrpc}}\t{{paper.table1." model ".qnli}}\t{{paper.table1." model \
+    ".qqp}}\t{{paper.table1." model ".rte}}\t{{paper.table1." model \
+    ".sst2}}\t{{paper.table1." model ".stsb}}\t{{paper.table1." model ".wnli}}\n"
+#define PAPER2(title, imdb, model) \
+    "paper: " title "\t" imdb "\t{{paper.table2." model ".em}}\t{{paper.table2." \
+    model ".f1}}\n"
+#define PAPER3(title, model, times) \
+    "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
+    ".seconds}}\t" times "\n"
 
-static void plot_losses(const struct results *r, FILE *stream)
-{
-    static const char *const columns[] = {"mlm", "kl", "cosine", "relations",
-                                          "accuracy"};
-    struct grid *curve = run_curve(r->run, "distill-student", "");
-    bool related = curve && grid_has(curve, columns[3]);
-    fprintf(stream, "step\tmlm\tkl\tcosine%s\taccuracy\n",
-            related ? "\trelations" : "");
-    int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
-    /* Write the means of neighbouring rows */
-    for (int point = 0; point < points; point++) {
-        int first = (int)((long)curve->rows * point / points);
-        int end = (int)((long)curve->rows * (point + 1) / points);
-        fprintf(stream, "%.1f", grid_mean(curve, "step", first, end));
-        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-            if (i != 3 || related)
-                fprintf(stream, "\t%.6g", grid_mean(curve, columns[i], first, end));
-        fputc('\n', stream);
-    }
-}
-
-/* The number of a model of the run in the figures; 0: it is not drawn. */
-static int number_of(const struct results *r, const struct planned_model *model)
-{
-    int number = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *one = r->run->models[i];
-        bool drawn = !findings_further(r->findings, one);
-        number += drawn;
-        if (one == model)
-            return drawn ? number : 0;
-    }
-    return 0;
-}
-
-static void plot_accuracy(const struct results *r, FILE *stream)
-{
-    const struct finding *level = finding_of(r->findings, GUESSED_LAST, NULL,
-                                             "teacher");
-    double last_step = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        /* Plot the accuracy of a student */
-        const struct planned_model *model = r->run->models[i];
-        struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
-                                       "-validation");
-        int number = number_of(r, model),
-            rows = number > 0 && curve && curve->rows > 1 ? curve->rows : 0;
-        for (int row = 0; row < rows; row++) {
-            double step = grid_number(curve, row, grid_column(curve, "step")),
-                   share = grid_number(curve, row, grid_column(curve, "accuracy"));
-            last_step = fmax(last_step, step);
-            fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, number,
-                    title_short(model));
-        }
-        if (rows > 0)
-            fputs("\n\n", stream);
-    }
-    /* Plot the accuracy of the teacher */
-    for (int end = 0; level->is.known && end < 2; end++)
-        fprintf(stream, "%.0f\t%.4f\t1\tteacher\n", end * last_step,
-                level->is.value);
-}
-
-/* Plot the scores */
-static void plot_models(const struct results *r, FILE *stream)
-{
-    for (int i = 0; i < r->run->model_count; i++) {
-        int number = number_of(r, r->run->models[i]);
-        if (number > 0)
-            fprintf(stream, "%d\t%s\n", number, title_short(r->run->models[i]));
-    }
-}
-
-static void plot_tasks(const struct results *r, FILE *stream)
-{
-    for (int i = 0, task = 0; i < r->run->count; i++)
-        if (r->run->sheets[i].shown)
-            fprintf(stream, "%d\t%s\n", task++, r->run->sheets[i].title);
-}
-
-/* "0\t1", the numbers of task and model of some answers; NULL if they are not drawn. */
-static const char *panel_of(const struct results *r, const struct answers *a)
-{
-    int task = 0, model = number_of(r, a->model);
-    for (const struct sheet *sheet = r->run->sheets; sheet < a->sheet; sheet++)
-        task += sheet->shown;
-    return a->sheet->shown && model > 0 ? say("%d\t%d", task, model) : NULL;
-}
-
-static void plot_scores(const struct results *r, FILE *stream)
-{
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r, a);
-        struct estimate e = finding_of(r->findings, SCORE, a->sheet->task->name,
-                                       a->model->name)->is;
-        if (panel && e.bounded)
-            fprintf(stream, "%s\t%.4f\t%.4f\t%.4f\n", panel, e.value, e.low, e.high);
-    }
-}
-
-static void plot_seeds(const struct results *r, FILE *stream)
-{
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
-        const char *panel = panel_of(r, a);
-        for (int k = 0; panel && k < a->seeds; k++)
-            fprintf(stream, "%s\t%.4f\n", panel, a->scores[k]);
-    }
-}
-
-/* Plot the confusions and the speed */
-static bool confused(const struct sheet *sheet)
-{
-    return sheet->shown && sheet->task->classes == 2;
-}
-
-static void plot_classes(const struct results *r, FILE *stream)
-{
-    for (int i = 0, task = 0; i < r->run->count; i++)
-        if (confused(&r->run->sheets[i]))
-            fprintf(stream, "%d\t%s\n", task++, r->run->sheets[i].title);
-}
-
-static int typical_seed(const struct answers *a)
-{
-    double median = measure_median(a->scores, a->seeds);
-    int nearest = 0;
-    for (int seed = 1; seed < a->seeds; seed++)
-        if (fabs(a->scores[seed] - median) < fabs(a->scores[nearest] - median))
-            nearest = seed;
-    return nearest;
-}
-
-static void plot_matrix(int task, int model, const struct answers *a, FILE *stream)
-{
-    const double *predictions = a->predictions[typical_seed(a)];
-    struct confusion c = confusion_count(a->sheet->labels, predictions, a->sheet->rows);
-    int counts[2][2] = {{c.true_negative, c.false_positive},
-                        {c.false_negative, c.true_positive}};
-    for (int label = 0; label < 2; label++)
-        for (int prediction = 0; prediction < 2; prediction++) {
-            int count = counts[label][prediction],
-                all = counts[label][0] + counts[label][1];
-            fprintf(stream, "%d\t%d\t%d\t%d\t%.4f\t%d\n", task, model, prediction,
-                    label, all ? (double)count / all : 0, count);
-        }
-}
-
-static void plot_confusions(const struct results *r, FILE *stream)
-{
-    write_row(stream, "task", "model", "prediction", "label", "share", "count");
-    for (int i = 0, task = 0; i < r->run->count; task += confused(&r->run->sheets[i++]))
-        for (int j = 0; j < 2; j++) {
-            const struct sheet *sheet = &r->run->sheets[i];
-            const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
-            if (a && confused(sheet))
-                plot_matrix(task, j, a, stream);
-        }
-}
-
-static void plot_speed(const struct results *r, FILE *stream)
-{
-    write_row(stream, "model", "millions", "one", "all");
-    for (int i = 0; i < r->run->plan->model_count; i++) {
-        const char *name = r->run->plan->models[i].name;
-        const struct finding *size = finding_of(r->findings, PARAMETERS, NULL, name);
-        if (size->is.known)
-            fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", size->model->title,
-                    1e-6 * size->is.value,
-                    finding_of(r->findings, SECONDS_ONE, NULL, name)->is.value,
-                    finding_of(r->findings, SECONDS_ALL, NULL, name)->is.value);
-    }
-}
-
-/* Plot what keeps more */
-static int compare_kept(const void *a, const void *b)
-{
-    const struct finding *f = *(const struct finding *const *)a,
-                         *g = *(const struct finding *const *)b;
-    double x = f->is.value, y = g->is.value;
-    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
-}
-
-static void plot_kept(const struct results *r, FILE *stream)
-{
-    const struct findings *all = r->findings;
-    const struct planned_model *first = plan_model(r->run->plan, "student");
-    const struct finding *kept[all->count + 1];
-    int count = 0;
-    /* Choose the students of which both are known */
-    for (int i = 0; i < all->count; i++)
-        if (all->list[i].quantity == RETENTION && !all->list[i].sheet
-            && findings_drawn(all, all->list[i].model))
-            kept[count++] = &all->list[i];
-    if (count > 1)
-        qsort(kept, (size_t)count, sizeof *kept, compare_kept);
-    write_row(stream, "difference",
-              say("minutes of training on %s", value_get(r->values, "run.device")),
-              "retention", "low", "high", "student");
-    /* Write the point of each student */
-    for (int i = 0; i < count; i++) {
-        const struct planned_model *model = kept[i]->model;
-        const struct estimate e = kept[i]->is,
-                              took = finding_of(all, MINUTES, NULL, model->name)->is;
-        fprintf(stream, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%s %s\n",
-                (int)difference_of(model, first), took.value, e.value,
-                e.bounded ? e.low : e.value, e.bounded ? e.high : e.value,
-                finding_said(kept[i]), title_short(model));
-    }
-}
-
-static void plot_claimed(const struct results *r, FILE *stream)
-{
-    write_row(stream, "retention", "whose");
-    for (const struct claim *claim = claims; claim->name; claim++)
-        if (claim->quantity == RETENTION && !strcmp(claim->model, "student")
-            && findings_claimed(r->findings))
-            fprintf(stream, "%g\t%s\n", claim->published, claim->name);
-}
-
-/* Plot the plan */
-/* Where a stage of the plan stands in the picture. */
-struct spot {
-    int level, place, beside; /* place from 0, of the so many of its level */
-};
-
-/* spots_of: of each stage of the core, which are the first of the plan; kept. */
-static struct spot *spots_of(const struct plan *plan, int *count)
-{
-    struct spot *spots = kept(allocate((size_t)plan->stage_count, sizeof *spots));
-    int *found = kept(allocate((size_t)plan->stage_count + 1, sizeof *found));
-    for (*count = 0; *count < plan->stage_count; ++*count) {
-        const struct planned_stage *stage = &plan->stages[*count];
-        struct spot *spot = &spots[*count];
-        if (stage->tier != TIER_CORE)
-            break;
-        /* Stand the stage below all that it needs */
-        for (int i = 0; i < stage->need_count; i++)
-            if (spots[stage->needs[i]].level >= spot->level)
-                spot->level = spots[stage->needs[i]].level + 1;
-        spot->place = found[spot->level]++;
-    }
-    for (int i = 0; i < *count; i++)
-        spots[i].beside = found[spots[i].level];
-    return spots;
-}
-
-static void plot_stages(const struct results *r, FILE *stream)
-{
-    static const char *const done[] = {"make", "distil", "fine-tune"};
-    int count;
-    const struct spot *spots = spots_of(r->run->plan, &count);
-    write_row(stream, "level", "place", "beside", "done", "model", "task");
-    for (int i = 0; i < count; i++) {
-        const struct planned_stage *stage = &r->run->plan->stages[i];
-        fprintf(stream, "%d\t%d\t%d\t%s\t%s\t%s\n", spots[i].level, spots[i].place,
-                spots[i].beside, done[stage->kind], title_short(stage->model),
-                stage->task ? stage->task->task->title : "");
-    }
-}
-
-static void plot_needs(const struct results *r, FILE *stream)
-{
-    int count;
-    const struct spot *to = spots_of(r->run->plan, &count);
-    write_row(stream, "level", "place", "beside", "level", "place", "beside");
-    for (int i = 0; i < count; i++)
-        for (int j = 0; j < r->run->plan->stages[i].need_count; j++) {
-            const struct spot *from = &to[r->run->plan->stages[i].needs[j]];
-            fprintf(stream, "%d\t%d\t%d\t%d\t%d\t%d\n", from->level, from->place,
-                    from->beside, to[i].level, to[i].place, to[i].beside);
-        }
-}
-
-/* Write all tables */
-static const struct writing {
-    const char *name; /* of the file, without its ending */
-    void (*write)(const struct results *, FILE *);
-} writings[] = {
-    {"tables/claim", write_claim},         {"tables/scores", write_scores},
-    {"tables/verdicts", write_verdicts},   {"tables/agreement", write_agreement},
-    {"tables/seeds", write_seeds},         {"tables/confusion", write_confusions},
-    {"tables/stages", write_stages},       {"tables/data", write_data},
-    {"tables/settings", write_settings},   {"tables/programs", write_programs},
-    {"tables/families", write_families},   {"tables/roofline", write_roofline},
-    {"tables/gpu", write_gpu},             {"figures/losses", plot_losses},
-    {"figures/accuracy", plot_accuracy},   {"figures/models", plot_models},
-    {"figures/scores", plot_scores},       {"figures/seeds", plot_seeds},
-    {"figures/tasks", plot_tasks},         {"figures/speed", plot_speed},
-    {"figures/stages", plot_stages},       {"figures/needs", plot_needs},
-    {"figures/confusion", plot_confusions}, {"figures/classes", plot_classes},
-    {"figures/kept", plot_kept},           {"figures/claimed", plot_claimed}};
-
-void tables_write(const struct results *r, const char *folder)
-{
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        struct file_writer *w =
-            file_create(say("%s/tables/%s.tsv", folder, tables[i].name));
-        write_table(&tables[i], r, file_stream(w));
-        file_commit(w);
-    }
-    for (size_t i = 0; i < sizeof writings / sizeof *writings; i++) {
-        struct file_writer *w = file_create(say("%s/%s.tsv", folder, writings[i].name));
-        writings[i].write(r, file_stream(w));
-        file_commit(w);
-    }
-}
+const struct table tables[] = {
+    /* Declare the tables of the paper */
+    {"glue", NULL, "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
+     PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
+     {{"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
+       "\t<glue.mrpc.%m>\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
+       "\t<glue.stsb.%m>\t<glue.wnli.%m>"}}},
+    {"squad", NULL, "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
+     PAPER2("BERT", "{{paper.table2.bert.rounded}}", "bert")
+     PAPER2("DistilBERT", "{{paper.table2.distilbert.rounded}}", "distilbert")
+     PAPER2("DistilBERT (D)", "–", "distilled"),
+     {{"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
+    {"speed", NULL, "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
+     PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
+     PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
+     {{"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>"},
+      {"<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
+       "\t<times.all.%m>"}}},
+    /* Declare the tables of retention and ablations */
+    {"retention", NULL,
+     "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
+     "\tretention, %: value\tretention, %: 95 % interval\n",
+     {{"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
+       "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>",
+       "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
+    {"ablation", NULL,
+     "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
+     "\tmean score, %: 95 % interval|\tGLUE score: paper's change\n",
+     {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
+       "\t<score.mean.student>\t\t|\t"},
+      {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+       "\t<ablation.%m.interval>|\t%c"}}},
+    {"students", NULL,
+     "Student\tMasked words, %\tmean score, %: change"
+     "\tmean score, %: 95 % interval\tretention, %: value"
+     "\tretention, %: 95 % interval\tMinutes\n",
+     {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
+       "\t<retention.mean.student>\t<retention.mean.student.interval>"
+       "\t<minutes.student>"},
+      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
+       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
+       "\t<minutes.%m>"}}},
+    {"claim", .write = write_claim},         {"scores", .write = write_scores},
+    {"verdicts", .write = write_verdicts},   {"agreement", .write = write_agreement},
+    {"seeds", .write = write_seeds},         {"confusion", .write = write_confusions},
+    {"stages", .write = write_stages},       {"data", .write = write_data},
+    {"settings", .write = write_settings},   {"programs", .write = write_programs},
+    {"families", .write = write_families},   {"roofline", .write = write_roofline},
+    {"gpu", .write = write_gpu},             {.name = NULL}};

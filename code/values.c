@@ -37,51 +37,56 @@ const char *count_said(double count, const char *what)
 /* Write a list of words */
 void words_add(struct words *words, const char *word)
 {
-    for (int i = 0; i < words->count; i++)
+    const char **longer = kept(allocate((size_t)words->count + 1, sizeof *longer));
+    for (int i = 0; i < words->count; i++) {
         if (!strcmp(words->word[i], word))
             return;
-    words->word = realloc(words->word, (size_t)(words->count + 1) * sizeof word);
-    if (!words->word)
-        fail(word, "is a word too many for memory");
-    words->word[words->count++] = word;
-}
-
-void words_shorten(struct words *words, int most)
-{
-    int more = words->count - most;
-    if (more > 0) {
-        words->count = most;
-        words_add(words, say("%d more", more));
+        longer[i] = words->word[i];
     }
+    longer[words->count++] = word;
+    words->word = longer;
 }
 
-/* Joins them, with `last` before the last one. */
-static const char *join(struct words *words, const char *between, const char *last)
+static const char *join(const struct words *words, const char *between,
+                        const char *last)
 {
     const char *text = "";
     for (int i = 0; i < words->count; i++)
         text = say("%s%s%s", text,
                    i == 0 ? "" : i + 1 < words->count ? between : last, words->word[i]);
-    free(words->word);
-    *words = (struct words){NULL, 0};
     return text;
 }
 
-const char *words_said(struct words *words)
+const char *words_said(const struct words *words)
 {
     return join(words, ", ", " and ");
 }
 
-const char *words_joined(struct words *words, const char *between)
+const char *words_joined(const struct words *words, const char *between)
 {
     return join(words, between, between);
 }
 
-/* "layers 0 and 2", "layer 0". */
-static const char *numbered(const char *what, struct words *numbers)
+struct words words_few(const struct words *words, int most)
 {
-    const char *plural = numbers->count == 1 ? "" : "s";
-    return say("%s%s %s", what, plural, words_said(numbers));
+    struct words few = {NULL, 0};
+    for (int i = 0; i < words->count && i < most; i++)
+        words_add(&few, words->word[i]);
+    if (words->count > most)
+        words_add(&few, say("%d more", words->count - most));
+    return few;
+}
+
+/* "layers 0 and 2", "layer 0": those of so many numbers of which flags, if it is not
+   NULL, is set. */
+static const char *numbered(const char *what, const int *numbers, const bool *flags,
+                            int count)
+{
+    struct words words = {NULL, 0};
+    for (int i = 0; i < count; i++)
+        if (!flags || flags[i])
+            words_add(&words, say("%d", numbers[i]));
+    return say("%s%s %s", what, words.count == 1 ? "" : "s", words_said(&words));
 }
 
 /* Write rates and families as text */
@@ -159,7 +164,7 @@ static const struct {
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
-    double shown = quantity == PARAMETERS ? 1e-6 * value : value; /* in millions */
+    double shown = quantity == PARAMETERS ? 1e-6 * value : value;
     int decimals = quantities[quantity].decimals;
     return decimals == SIGNIFICANT ? significant(shown) : rounded(shown, decimals);
 }
@@ -170,7 +175,8 @@ const char *finding_said(const struct finding *f)
            : f->quantity == RETENTION && f->why != NOT_MEASURED ? "not defined" : "–";
 }
 
-const char *finding_interval(const struct finding *f)
+/* "91.0 to 99.1", or "–". */
+static const char *finding_interval(const struct finding *f)
 {
     return f->is.bounded ? say("%s to %s", quantity_said(f->quantity, f->is.low),
                                quantity_said(f->quantity, f->is.high)) : "–";
@@ -194,20 +200,18 @@ void value_put(json_t *values, const char *key, const char *text)
 
 const char *value_get(const json_t *values, const char *key)
 {
-    const char *text = json_string_value(json_object_get(values, key));
-    return text ? text : "–";
+    return text_at(json_object_get(values, key), "", "–");
 }
 
-/* values[KEY] = the words, at most so many, and values[KEY.known]: is there any? */
-static void set_words(json_t *values, const char *key, struct words words, int most,
+/* values[KEY] = the words, and values[KEY.known]: is there any? */
+static void set_words(json_t *values, const char *key, const struct words *words,
                       const char *between)
 {
-    words_shorten(&words, most);
-    value_flag(values, words.count > 0, "%s.known", key);
-    value_put(values, key, words_joined(&words, between));
+    value_flag(values, words->count > 0, "%s.known", key);
+    value_put(values, key, words_joined(words, between));
 }
 
-/* Quote what was recorded */
+/* Quote what was recorded and found */
 static void set_flat(json_t *values, const json_t *json, const char *key)
 {
     const char *name;
@@ -230,12 +234,10 @@ static void set_stages(const struct run *run, json_t *values)
     struct words devices = {NULL, 0};
     double seconds = 0;
     json_object_foreach(run->stages, name, record) {
-        const char *finished = text_at(record, "finished", ""),
-                   *device = text_at(record, "device", NULL);
-        if (strcmp(finished, date) > 0)
-            date = finished;
-        if (device)
-            words_add(&devices, device);
+        const char *finished = text_at(record, "finished", "");
+        date = strcmp(finished, date) > 0 ? finished : date;
+        if (json_at(record, "device"))
+            words_add(&devices, text_at(record, "device", ""));
         seconds += number_at(record, "seconds");
     }
     value_set(values, *date ? date : "a day not recorded", "run.date");
@@ -256,7 +258,6 @@ static void set_provenance(const struct results *r, json_t *values)
     set_flat(values, json_object_get(r->given, "versions"), "version");
     set_flat(values, json_object_get(r->given, "checks"), "");
     set_flat(values, r->settings, "setting");
-    /* Name the settings that no table has room for */
     json_object_foreach(r->settings, key, value) {
         if (json_string_length(value) > SHORT_SETTING)
             words_add(&longer, say("%s = %s", key, json_string_value(value)));
@@ -264,7 +265,6 @@ static void set_provenance(const struct results *r, json_t *values)
     value_set(values, longer.count ? words_said(&longer) : "none", "settings.long");
 }
 
-/* Quote all findings */
 /* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
    a median that a collapsed fine-tuning touches. */
 static const char *spread_said(const struct finding *score)
@@ -298,43 +298,38 @@ static void set_findings(const struct results *r, json_t *values)
 }
 
 /* Say what was done */
-static void set_shape(const struct run *run, const char *model, json_t *values)
-{
-    const char *folder = say("%s/models/%s", run->folder, model);
-    bool known = file_exists(say("%s/config.json", folder));
-    struct shape shape = known ? model_shape(folder) : (struct shape){.layers = 0};
-    value_set(values, known ? count_said(shape.layers, "layer")
-                            : "layers that were not recorded", "%s.depth", model);
-    value_set(values, known ? rounded(shape.width, 0) : "not recorded", "%s.width",
-              model);
-}
-
 static void set_models(const struct results *r, json_t *values)
 {
+    static const char *const models[] = {"teacher", "student"};
+    const json_t *teacher = json_at(r->run->stages, "teacher");
+    const struct planned_model *student = plan_model(r->run->plan, "student");
+    double millions = 1e-6 * number_at(teacher, "tokens");
+    struct shape shape[2];
+    /* Say how the teacher began */
     static const char *const origins[][2] = {
         {"from scratch", "trained from scratch for this report"},
         {"given a head", "published, with a masked-word head trained for this report"},
         {"adopted", "taken as it is published"}};
-    const json_t *teacher = json_at(r->run->stages, "teacher");
-    const struct planned_model *student = plan_model(r->run->plan, "student");
     const char *beginning = text_at(teacher, "beginning", ""),
                *origin = "of an origin that was not recorded";
-    struct words layers = {NULL, 0};
-    double millions = 1e-6 * number_at(teacher, "tokens");
-    /* Say where the teacher is from and what it read */
     for (int i = 0; i < 3; i++)
         origin = strcmp(origins[i][0], beginning) ? origin : origins[i][1];
     value_set(values, origin, "teacher.origin");
-    value_flag(values, !strcmp(beginning, "from scratch"), "teacher.scratch");
+    value_flag(values, !strcmp(beginning, origins[0][0]), "teacher.scratch");
     value_set(values, rounded(millions, millions < 1 ? 1 : 0), "teacher.millions");
     value_set(values, rounded(number_at(teacher, "seconds") / 60, 1),
               "teacher.minutes");
-    set_shape(r->run, "teacher", values);
-    set_shape(r->run, "student", values);
-    /* Say which layers the student began as */
-    for (int i = 0; student && i < student->layers; i++)
-        words_add(&layers, say("%d", student->layer[i]));
-    value_set(values, numbered("layer", &layers), "student.from");
+    for (int i = 0; i < 2; i++) {
+        shape[i] = run_shape(r->run, models[i]);
+        value_set(values, shape[i].layers ? count_said(shape[i].layers, "layer")
+                                          : "layers that were not recorded",
+                  "%s.depth", models[i]);
+    }
+    value_set(values, shape[0].layers ? rounded(shape[0].width, 0) : "not recorded",
+              "teacher.width");
+    if (student)
+        value_set(values, numbered("layer", student->layer, NULL, student->layers),
+                  "student.from");
 }
 
 /* The setting of a section that some stage used, or else that of the general one; NULL
@@ -343,7 +338,7 @@ static const char *used_setting(const json_t *settings, const char *section,
                                 const char *general, const char *key)
 {
     return text_at(settings, say("%s.%s", section, key),
-                       text_at(settings, say("%s.%s", general, key), NULL));
+                   text_at(settings, say("%s.%s", general, key), NULL));
 }
 
 /* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. what:
@@ -353,9 +348,7 @@ static const char *task_settings(const struct results *r, const char *key,
 {
     const char *first = NULL;
     struct words others = {NULL, 0};
-    /* Find the first setting and those that differ */
-    for (int i = 0; i < r->run->count; i++) {
-        const struct sheet *sheet = &r->run->sheets[i];
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
                    *used = used_setting(r->settings, task, "finetune", key);
         first = first ? first : used;
@@ -374,12 +367,11 @@ static const char *metrics_said(const struct run *run)
 {
     struct words clauses = {NULL, 0};
     for (enum metric metric = ACCURACY; metric <= TEXT_EXACT; metric++) {
-        /* Say how the tasks of one metric are scored */
         struct words tasks = {NULL, 0};
-        for (int i = 0; i < run->count; i++) {
-            const struct task *task = run->sheets[i].task;
+        for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
+            const struct task *task = sheet->task;
             if (!task->of && task->metric == metric)
-                words_add(&tasks, run->sheets[i].shown
+                words_add(&tasks, sheet->shown
                                       ? say("%s [@%s]", task->title, task->work)
                                       : task->title);
         }
@@ -388,8 +380,8 @@ static const char *metrics_said(const struct run *run)
                    *article = metric == ACCURACY_AND_F1
                               || metric == PEARSON_AND_SPEARMAN ? "the " : "";
         if (tasks.count > 0)
-            words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb, article,
-                                    metric_name(metric)));
+            words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb,
+                                    article, metric_name(metric)));
     }
     return words_joined(&clauses, "; ");
 }
@@ -409,8 +401,22 @@ static void set_lessons(const struct results *r, json_t *values)
     value_set(values, metrics_said(r->run), "tasks.scored");
 }
 
-/* Note what was cut and what is missing */
-enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3, ALL = 1 << 20 };
+static void set_held_back(const struct results *r, json_t *values)
+{
+    const struct plan *plan = r->run->plan;
+    int rows = 0;
+    bool rehearsal = false;
+    for (int i = 0; i < plan->task_count; i++) {
+        rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
+        rehearsal |= plan->tasks[i].rehearsal;
+    }
+    value_flag(values, rows > 0 && !rehearsal, "held-back.unseen");
+    value_flag(values, rehearsal, "held-back.scored");
+    value_set(values, rounded(rows, 0), "held-back.rows");
+}
+
+/* Say what was cut, what is missing and what collapsed */
+enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3 };
 
 struct words values_cuts(const struct run *run)
 {
@@ -428,28 +434,16 @@ struct words values_cuts(const struct run *run)
 
 static void set_cuts(const struct results *r, json_t *values)
 {
-    struct words few = values_cuts(r->run), unavailable = {NULL, 0};
+    struct words cuts = values_cuts(r->run), few = words_few(&cuts, MOST_CUTS),
+                 unavailable = {NULL, 0};
     size_t i;
     json_t *sentence;
-    set_words(values, "cuts", values_cuts(r->run), ALL, "; ");
-    words_shorten(&few, MOST_CUTS);
+    set_words(values, "cuts", &cuts, "; ");
     value_set(values, words_joined(&few, "; "), "cuts.brief");
     json_array_foreach(json_object_get(r->given, "unavailable"), i, sentence) {
         words_add(&unavailable, json_string_value(sentence));
     }
-    set_words(values, "unavailable", unavailable, ALL, " ");
-}
-
-/* Whether a fine-tuning has left its answers to a task. */
-static bool answered(const struct run *run, const struct planned_stage *stage,
-                     const struct task *task)
-{
-    const struct sheet *sheet = run_sheet(run, task->name);
-    const struct answers *a = run_answers(sheet, stage->model->name);
-    for (int k = 0; a && k < a->seeds; k++)
-        if (a->seed[k] == stage->seed)
-            return true;
-    return false;
+    set_words(values, "unavailable", &unavailable, " ");
 }
 
 static void set_missing(const struct results *r, json_t *values)
@@ -458,48 +452,41 @@ static void set_missing(const struct results *r, json_t *values)
     const struct planned_stage *end = plan->stages + plan->stage_count;
     enum tier reached = TIER_CORE;
     struct words missing = {NULL, 0}, here = {NULL, 0}, to_come = {NULL, 0};
-    /* Find the tier that the run has reached */
     for (const struct planned_stage *s = plan->stages; s < end; s++)
         if (s->kind == FINETUNE && s->tier > reached
-            && answered(r->run, s, s->task->task))
+            && file_exists(run_predictions(r->run, s->task->task, s->model, s->seed)))
             reached = s->tier;
     /* Tell what is missing from what is to come */
     for (const struct planned_stage *s = plan->stages; s < end; s++) {
         words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
         for (const struct task *task = task_list; task->name; task++)
-            if (s->kind == FINETUNE && s->tier <= reached && !answered(r->run, s, task)
-                && plan_task(plan, task->name) == s->task)
+            if (s->kind == FINETUNE && s->tier <= reached
+                && plan_task(plan, task->name) == s->task
+                && !file_exists(run_predictions(r->run, task, s->model, s->seed)))
                 words_add(&missing, say("%s of the %s, seed %d", task->title,
                                         s->model->title, s->seed));
     }
+    missing = words_few(&missing, MOST_MISSING);
     value_set(values, words_joined(&here, "; "), "tiers.here");
-    set_words(values, "tiers.to-come", to_come, ALL, "; ");
-    set_words(values, "missing", missing, MOST_MISSING, "; ");
+    set_words(values, "tiers.to-come", &to_come, "; ");
+    set_words(values, "missing", &missing, "; ");
 }
 
-/* Say how many starts there were */
 static void set_seeds(const struct results *r, json_t *values)
 {
     const struct answers *longest = &r->run->answers[0];
-    struct words seeds = {NULL, 0};
     int least = MOST_SEEDS, distillations = 1;
-    /* Count the starts of both kinds */
-    for (int i = 0; i < r->run->count; i++)
-        if (r->run->sheets[i].seeds < least)
-            least = r->run->sheets[i].seeds;
-    for (int i = 0; i < r->run->answer_count; i++) {
-        const struct answers *a = &r->run->answers[i];
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
+        least = sheet->seeds < least ? sheet->seeds : least;
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
         longest = a->seeds > longest->seeds ? a : longest;
         for (int k = 0; k < a->seeds; k++)
             if (a->origin[k] >= distillations)
                 distillations = a->origin[k] + 1;
     }
     int most = longest->seeds;
-    for (int k = 0; k < most; k++)
-        words_add(&seeds, say("%d", longest->seed[k]));
     const char *range = least == most ? "" : say("%d to ", least);
-    /* Set how many starts there were */
-    value_set(values, numbered("seed", &seeds), "seeds");
+    value_set(values, numbered("seed", longest->seed, NULL, most), "seeds");
     value_set(values, say("%s%d", range, most), "seeds.count");
     value_set(values, say("%s%s", range, count_said(most, "random start")),
               "seeds.starts");
@@ -513,26 +500,23 @@ static void set_collapsed(const struct results *r, json_t *values)
 {
     struct words all = {NULL, 0}, touched = {NULL, 0};
     int count = 0;
-    for (int i = 0; i < r->run->answer_count; i++) {
-        /* Name the collapsed fine-tunings of a row */
-        const struct answers *a = &r->run->answers[i];
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
         const char *whose = say("of the %s on %s", a->model->title, a->sheet->title);
-        struct words seeds = {NULL, 0};
+        int before = count;
         for (int k = 0; k < a->seeds; k++)
-            if (a->collapsed[k])
-                words_add(&seeds, say("%d", a->seed[k]));
-        count += seeds.count;
-        if (seeds.count > 0)
-            words_add(&all, say("%s %s", numbered("seed", &seeds), whose));
+            count += a->collapsed[k];
+        if (count > before)
+            words_add(&all, say("%s %s", numbered("seed", a->seed, a->collapsed,
+                                                  a->seeds), whose));
         if (findings_touched(a))
             words_add(&touched, whose);
     }
+    /* Say what collapsed and which medians are made of it */
     bool one = touched.count == 1;
+    all = words_few(&all, MOST_COLLAPSED);
+    touched = words_few(&touched, MOST_COLLAPSED);
     value_flag(values, count > 0, "collapsed.known");
     value_flag(values, touched.count > 0, "collapsed.touched");
-    /* Say what collapsed and which medians are made of it */
-    words_shorten(&all, MOST_COLLAPSED);
-    words_shorten(&touched, MOST_COLLAPSED);
     value_set(values, say("%s gave every row the same answer: %s",
                           count_said(count, "fine-tuning"), words_joined(&all, "; ")),
               "collapsed.sentence");
@@ -542,30 +526,62 @@ static void set_collapsed(const struct results *r, json_t *values)
 }
 
 /* Put the findings into sentences */
+static void set_tasks(const struct results *r, json_t *values)
+{
+    const struct run *run = r->run;
+    bool others = false, confusion = false;
+    struct words above = {NULL, 0};
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
+        others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
+        confusion |= sheet->confused;
+        if (findings_above(r->findings, sheet))
+            words_add(&above, sheet->title);
+    }
+    bool all = above.count == run->count && run->count > 3;
+    value_set(values, above.count == 0 ? "none of the tasks"
+                      : all            ? say("all %d tasks", run->count)
+                                       : words_said(&above), "teacher.above");
+    value_flag(values, finding_of(r->findings, GLUE, NULL, "teacher")->is.known,
+               "glue.complete");
+    value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
+    value_flag(values, others, "glue.others");
+    value_flag(values, confusion, "confusion.known");
+}
+
+static void set_students(const struct results *r, json_t *values)
+{
+    bool others = false;
+    for (int i = 0; i < r->run->model_count; i++) {
+        const char *model = r->run->models[i]->name;
+        if (findings_beyond(r->findings, model))
+            value_flag(values, true, "glue.beyond.%s", model);
+        others |= r->run->models[i]->student && strcmp(model, "student");
+    }
+    value_flag(values, findings_beyond(r->findings, "teacher"), "glue.known");
+    value_flag(values, others, "models.others");
+}
+
 /* "RTE and WNLI were not answered by the teacher; …": why tasks of the report do not
    count for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
 {
-    const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
+    const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
+                         *f = NULL;
     struct words clauses = {NULL, 0};
     for (enum reason why = NO_TEACHER; why <= NOT_ABOVE; why++) {
-        /* Say which tasks one reason leaves out */
         struct words titles = {NULL, 0};
-        for (int i = 0; i < findings->count; i++) {
-            const struct finding *f = &findings->list[i];
-            if (f->quantity == RETENTION && f->sheet && f->sheet->shown
-                && f->model == mean->model && !f->is.known && f->why == why)
+        while ((f = finding_next(findings, f, RETENTION, model)))
+            if (f->sheet && f->sheet->shown && !f->is.known && f->why == why)
                 words_add(&titles, f->sheet->title);
-        }
-        const char *verb = titles.count == 1 ? "was" : "were";
+        const char *which = words_said(&titles),
+                   *verb = titles.count == 1 ? "was" : "were";
         if (titles.count > 0)
             words_add(&clauses,
                       why == NOT_ABOVE
                           ? say("the teacher is not above a constant answer on %s",
-                                words_said(&titles))
-                          : say("%s %s not answered by the %s", words_said(&titles),
-                                verb, why == NO_ANSWER ? mean->model->title
-                                                       : "teacher"));
+                                which)
+                          : say("%s %s not answered by the %s", which, verb,
+                                why == NO_ANSWER ? mean->model->title : "teacher"));
     }
     return mean->model ? words_joined(&clauses, "; ") : "there is no such model";
 }
@@ -586,37 +602,15 @@ const char *retention_said(const struct findings *findings, const char *model)
 static void set_retention(const struct findings *findings, const char *model,
                           json_t *values)
 {
-    const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
-                         *most = NULL, *least = NULL;
-    bool taught = strcmp(model, "student") || findings->student == TAUGHT,
-         comparable = taught && findings_three(findings, model)
-                      && !findings->run->plan->toyland;
-    struct words counted = {NULL, 0};
-    /* Find where most and where least is kept */
-    for (int i = 0; i < findings->count; i++) {
-        const struct finding *f = &findings->list[i];
-        if (!finding_counts(f, model))
-            continue;
-        words_add(&counted, f->sheet->title);
-        most = !most || f->is.value > most->is.value ? f : most;
-        least = !least || f->is.value < least->is.value ? f : least;
-    }
-    /* Set what the sentences on retention depend on */
-    bool differ = most && most->is.value > least->is.value;
+    const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
+    bool comparable = findings_claimed(findings, model);
+    const char *left = left_out(findings, model);
     value_flag(values, mean->is.known, "retention.%s.known", model);
-    value_flag(values, !*left_out(findings, model), "retention.%s.complete", model);
+    value_flag(values, !*left, "retention.%s.complete", model);
     value_flag(values, findings_three(findings, model), "retention.%s.three", model);
     value_flag(values, comparable, "retention.%s.comparable", model);
-    value_flag(values, differ, "retention.%s.extremes.known", model);
-    if (differ)
-        value_set(values, say(counted.count > 2 ? "It keeps most on %s and least on %s"
-                                                : "It keeps more on %s than on %s",
-                              most->sheet->title, least->sheet->title),
-                  "retention.%s.extremes", model);
-    value_set(values, words_said(&counted), "retention.%s.tasks", model);
     value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
-    value_set(values, left_out(findings, model), "retention.%s.left-out", model);
-    /* Hold the mean against each claim */
+    value_set(values, left, "retention.%s.left-out", model);
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim->quantity == RETENTION)
             value_set(values, comparable ? estimate_against(&mean->is, claim->published)
@@ -624,12 +618,36 @@ static void set_retention(const struct findings *findings, const char *model,
                       "retention.%s.%s", model, claim->name);
 }
 
+static void set_counted(const struct findings *findings, const char *model,
+                        json_t *values)
+{
+    const struct finding *f = NULL, *most = NULL, *least = NULL;
+    struct words counted = {NULL, 0};
+    while ((f = finding_next(findings, f, RETENTION, model))) {
+        if (!finding_counts(f, model))
+            continue;
+        words_add(&counted, f->sheet->title);
+        most = !most || f->is.value > most->is.value ? f : most;
+        least = !least || f->is.value < least->is.value ? f : least;
+    }
+    bool differ = most && most->is.value > least->is.value;
+    value_set(values, words_said(&counted), "retention.%s.tasks", model);
+    value_flag(values, differ, "retention.%s.extremes.known", model);
+    if (differ)
+        value_set(values, say(counted.count > 2 ? "It keeps most on %s and least on %s"
+                                                : "It keeps more on %s than on %s",
+                              most->sheet->title, least->sheet->title),
+                  "retention.%s.extremes", model);
+}
+
 static void set_retentions(const struct results *r, json_t *values)
 {
-    set_retention(r->findings, "student", values);
-    for (int i = 0; i < r->run->model_count; i++)
-        if (r->run->models[i]->student)
-            set_retention(r->findings, r->run->models[i]->name, values);
+    static const char *const models[] = {"student", "student-released"};
+    for (int i = 0; i < 2; i++)
+        if (i == 0 || finding_of(r->findings, RETENTION, NULL, models[i])->model) {
+            set_retention(r->findings, models[i], values);
+            set_counted(r->findings, models[i], values);
+        }
 }
 
 const char *title_short(const struct planned_model *model)
@@ -637,14 +655,6 @@ const char *title_short(const struct planned_model *model)
     const char *student = "student, ";
     bool other = !strncmp(model->title, student, strlen(student));
     return model->title + (other ? strlen(student) : 0);
-}
-
-static int compare_changes(const void *a, const void *b)
-{
-    const struct finding *f = *(const struct finding *const *)a,
-                         *g = *(const struct finding *const *)b;
-    double x = fabs(f->is.value), y = fabs(g->is.value);
-    return x != y ? (x < y) - (x > y) : f->model->rank - g->model->rank;
 }
 
 /* "“no cosine” (−1.3)", "“both ends” (+2.4)"; of what is not decided the name alone. */
@@ -666,19 +676,18 @@ const char *changes_said(const struct finding *const *changes, int count)
     const struct finding *sorted[count];
     struct words clauses = {NULL, 0};
     memcpy(sorted, changes, sizeof sorted);
-    qsort(sorted, (size_t)count, sizeof *sorted, compare_changes);
+    findings_sort(sorted, count, true);
     for (int i = 0; i < 3; i++) {
-        /* Say which changes have one verdict */
         struct words which = {NULL, 0};
         for (int k = 0; k < count; k++)
             if (verdict_costs(&sorted[k]->is) == order[i])
                 words_add(&which, changed_said(sorted[k]));
-        const char *verb = which.count == 1 ? "is" : "are",
-                   *whom = clauses.count == 0 ? "the student" : "it";
-        words_shorten(&which, which.count > MOST_CHANGES + 1 ? MOST_CHANGES
-                                                             : which.count);
+        const char *verb = which.count == 1 ? "is" : "are";
+        if (which.count > MOST_CHANGES + 1)
+            which = words_few(&which, MOST_CHANGES);
         if (which.count > 0)
-            words_add(&clauses, say("%s %s %s %s", than[order[i]], whom, verb,
+            words_add(&clauses, say("%s %s %s %s", than[order[i]],
+                                    clauses.count == 0 ? "the student" : "it", verb,
                                     words_said(&which)));
     }
     return words_joined(&clauses, "; ");
@@ -688,21 +697,20 @@ static void set_kind(const struct results *r, enum difference kind, const char *
                      json_t *values)
 {
     const struct planned_model *first = plan_model(r->run->plan, "student");
-    const struct finding *changes[r->findings->count + 1];
+    const struct finding *changes[r->findings->count + 1], *f = NULL;
     int count = 0, better = 0, alike = 0;
-    for (int i = 0; i < r->findings->count; i++) {
-        const struct finding *f = &r->findings->list[i];
-        if (f->quantity != CHANGE || difference_of(f->model, first) != kind)
-            continue;
-        /* Set what is said of the student with that change */
+    while ((f = finding_next(r->findings, f, CHANGE, NULL))) {
+        const char *model = f->model->name;
         enum verdict verdict = verdict_costs(&f->is);
+        if (difference_of(f->model, first) != kind)
+            continue;
+        changes[count++] = f;
         better += verdict == FAIL;
         alike += verdict == UNDECIDED;
-        changes[count++] = f;
-        value_flag(values, true, "ablation.%s.%s", key, f->model->name);
-        value_flag(values, verdict == PASS, "ablation.%s.worse", f->model->name);
+        value_flag(values, true, "ablation.%s.%s", key, model);
+        value_flag(values, verdict == PASS, "ablation.%s.worse", model);
         if (findings_further(r->findings, f->model)) {
-            value_flag(values, true, "ablation.further.%s", f->model->name);
+            value_flag(values, true, "ablation.further.%s", model);
             value_flag(values, true, "ablation.further.known");
         }
     }
@@ -735,27 +743,18 @@ const char *hour_said(const struct finding *most, int count, const char *best)
 
 static void set_more_kept(const struct results *r, json_t *values)
 {
-    const struct finding *most = finding_of(r->findings, MOST_KEPT, NULL, NULL);
-    const char *best = "";
-    int count = 0, drawn = 0;
-    /* Find the best of those that took at most an hour */
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *model = r->run->models[i];
-        const struct finding *kept = finding_of(r->findings, RETENTION, NULL,
-                                                model->name);
-        drawn += findings_drawn(r->findings, model);
-        if (!findings_quick(r->findings, model))
-            continue;
-        count++;
-        if (!*best && kept->is.value == most->is.value)
-            best = title_short(model);
-    }
-    value_flag(values, drawn > 0, "more.known");
-    value_flag(values, findings_claimed(r->findings), "more.claimed");
-    bool asked = drawn > 0 && most->quantity == MOST_KEPT;
+    const struct findings *f = r->findings;
+    const struct finding *most = finding_of(f, MOST_KEPT, NULL, NULL);
+    const char *best = f->best ? title_short(f->best) : "";
+    bool drawn = false;
+    for (int i = 0; i < r->run->model_count; i++)
+        drawn |= findings_drawn(f, r->run->models[i]);
+    bool asked = drawn && most->why != NOT_MEASURED;
+    value_flag(values, drawn, "more.known");
+    value_flag(values, findings_claimed(f, "student"), "more.claimed");
     value_flag(values, asked, "more.asked");
     if (asked)
-        value_set(values, hour_said(most, count, best), "more.sentence");
+        value_set(values, hour_said(most, f->quick, best), "more.sentence");
 }
 
 static void set_training(const struct results *r, json_t *values)
@@ -773,84 +772,28 @@ static void set_training(const struct results *r, json_t *values)
     }
 }
 
-/* Sets "60 % faster", "3 % slower". */
-static void set_more(const struct finding *f, const char *key, const char *more,
-                     const char *less, json_t *values)
-{
-    value_set(values, f->is.known ? say("%s %% %s", rounded(fabs(f->is.value), 0),
-                                        f->is.value < 0 ? less : more)
-                                  : "at a speed that was not measured",
-              "%s.student.sentence", key);
-}
-
 static void set_speed(const struct results *r, json_t *values)
 {
-    const struct finding *size = finding_of(r->findings, SMALLER, NULL, "student");
+    static const char *const words[][2] = {{"fewer", "more"}, {"faster", "slower"}};
+    const struct findings *f = r->findings;
     const json_t *pass = json_object_get(r->run->bench, "pass");
     const char *title = text_at(pass, "title", NULL);
     double taken = number_at(pass, "rows"), all = number_at(pass, "whole");
-    value_flag(values, size->is.known, "speed.known");
-    set_more(size, "smaller", "fewer", "more", values);
-    set_more(finding_of(r->findings, FASTER_ONE, NULL, "student"), "faster.one",
-             "faster", "slower", values);
-    set_more(finding_of(r->findings, FASTER_ALL, NULL, "student"), "faster.all",
-             "faster", "slower", values);
-    /* Say which rows the pass went over */
+    for (enum quantity quantity = SMALLER; quantity <= FASTER_ONE; quantity++) {
+        const struct estimate is = finding_of(f, quantity, NULL, "student")->is;
+        value_set(values, is.known ? say("%s %% %s", rounded(fabs(is.value), 0),
+                                         words[quantity != SMALLER][is.value < 0])
+                                   : "at a speed that was not measured",
+                  "%s.student.sentence", quantities[quantity].key);
+    }
+    value_flag(values, finding_of(f, SMALLER, NULL, "student")->is.known,
+               "speed.known");
     value_set(values, !title ? "rows that were not recorded"
                       : say("%sthe %s rows of %s's development set",
                             all > taken ? say("%s of ", rounded(taken, 0)) : "",
                             rounded(fmax(all, taken), 0), title), "speed.pass");
     set_flat(values, r->run->bench, "bench");
     json_object_del(values, "bench.sum");
-}
-
-static void set_held_back(const struct results *r, json_t *values)
-{
-    const struct plan *plan = r->run->plan;
-    int rows = 0;
-    bool rehearsal = false;
-    for (int i = 0; i < plan->task_count; i++) {
-        rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
-        rehearsal |= plan->tasks[i].rehearsal;
-    }
-    value_flag(values, rows > 0 && !rehearsal, "held-back.unseen");
-    value_flag(values, rehearsal, "held-back.scored");
-    value_set(values, rounded(rows, 0), "held-back.rows");
-}
-
-static void set_kinds(const struct results *r, json_t *values)
-{
-    const struct run *run = r->run;
-    bool others = false, confusion = false, students = false;
-    struct words above = {NULL, 0};
-    /* Look at what each task has */
-    for (int i = 0; i < run->count; i++) {
-        const struct sheet *sheet = &run->sheets[i];
-        others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
-        confusion |= sheet->shown && sheet->task->classes == 2;
-        if (findings_above(r->findings, sheet))
-            words_add(&above, sheet->title);
-    }
-    /* Look at which models there are */
-    for (int i = 0; i < run->model_count; i++) {
-        const char *model = run->models[i]->name;
-        if (findings_beyond(r->findings, model))
-            value_flag(values, true, "glue.beyond.%s", model);
-        students |= run->models[i]->student && strcmp(model, "student");
-    }
-    /* Say where the teacher is above a constant answer */
-    int count = above.count;
-    const char *which = words_said(&above);
-    value_set(values, count == 0                       ? "none of the tasks"
-                      : count == run->count && count > 3 ? say("all %d tasks", count)
-                                                       : which, "teacher.above");
-    value_flag(values, findings_beyond(r->findings, "teacher"), "glue.known");
-    value_flag(values, finding_of(r->findings, GLUE, NULL, "teacher")->is.known,
-               "glue.complete");
-    value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
-    value_flag(values, others, "glue.others");
-    value_flag(values, confusion, "confusion.known");
-    value_flag(values, students, "models.others");
 }
 
 /* Set what the benchmark of the steps found */
@@ -1003,10 +946,10 @@ static void set_gpu(const struct results *r, json_t *values)
 json_t *values_make(const struct results *r)
 {
     static void (*const setters[])(const struct results *, json_t *) = {
-        set_provenance, set_held_back, set_models,   set_lessons,    set_cuts,
-        set_missing,    set_seeds,     set_collapsed, set_findings,  set_kinds,
-        set_retentions, set_ablations, set_more_kept, set_training,  set_speed,
-        set_fast,       set_gpu};
+        set_provenance, set_findings,   set_models,    set_lessons,  set_held_back,
+        set_cuts,       set_missing,    set_seeds,     set_collapsed, set_tasks,
+        set_students,   set_retentions, set_ablations, set_more_kept, set_training,
+        set_speed,      set_fast,       set_gpu};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
         setters[i](r, values);

@@ -2,7 +2,6 @@
 #ifndef VALUES_H
 #define VALUES_H
 
-#include "fail.h"
 #include "results.h"
 
 /* Say how numbers and words are written */
@@ -15,17 +14,17 @@ const char *duration_said(double seconds);
 const char *count_said(double count, const char *what);
 
 /* A list of words that are said. words_add: adds one that is not in it yet.
-   words_shorten: leaves the first of more than `most`, and "7 more" behind them.
-   words_said: "CoLA, MRPC and IMDb", "" of none; empties the list. words_joined: the
-   same with `between` between all. */
+   words_said: "CoLA, MRPC and IMDb", "" of none. words_joined: the same with `between`
+   between all. words_few: of more than `most` only the first, and "7 more" behind
+   them. */
 struct words {
     const char **word;
     int count;
 };
 void words_add(struct words *words, const char *word);
-void words_shorten(struct words *words, int most);
-const char *words_said(struct words *words);
-const char *words_joined(struct words *words, const char *between);
+const char *words_said(const struct words *words);
+const char *words_joined(const struct words *words, const char *between);
+struct words words_few(const struct words *words, int most);
 
 /* State how rates and families are written */
 /* rate_said: FLOP/s with a unit that fits, "24.1 TFLOP/s". */
@@ -60,26 +59,22 @@ json_t *values_make(const struct results *results);
 struct words values_cuts(const struct run *run);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
-   retention that has none, "–" for all else that is not known. finding_interval:
-   "91.0 to 99.1", or "–". finding_measured: "92.7 (87.1 to 96.1)", "43.5" for what is
-   exact, "92.7 (no interval)", or "–". */
+   retention that has none, "–" for all else that is not known. finding_measured: "92.7
+   (87.1 to 96.1)", "43.5" for what is exact, "92.7 (no interval)", or "–". */
 const char *finding_said(const struct finding *finding);
-const char *finding_interval(const struct finding *finding);
 const char *finding_measured(const struct finding *finding);
 
-/* What is said for any outcome: what a student keeps, "keeps 95.2 % of its teacher's
-   score …"; how students differ from the first, of count > 0 changes of the mean score:
-   "worse than the student is “no cosine” (−1.3); …". title_short: a student's title
-   where there is no room to repeat that it is one. */
+/* title_short: a student's title where there is no room to repeat that it is one.
+   retention_said: "keeps 95.2 % of its teacher's score …". changes_said: how students
+   differ from the first, of count > 0 changes of the mean score: "worse than the
+   student is “no cosine” (−1.3); …". hour_said: what so many small students keep at
+   most that took an hour, and which of them is the best. */
+const char *title_short(const struct planned_model *model);
 const char *retention_said(const struct findings *findings, const char *model);
 const char *changes_said(const struct finding *const *changes, int count);
-const char *title_short(const struct planned_model *model);
-
-/* hour_said: what so many small students keep at most that took an hour, and which of
-   them is the best. */
 const char *hour_said(const struct finding *most, int count, const char *best);
 
-/* how many bytes of a setting have room in a table */
+/* how many bytes of a setting have room in a table; the others are in a sentence */
 enum { SHORT_SETTING = 24 };
 
 #endif

@@ -192,7 +192,6 @@ static const char *name_difference(const json_t *a, const json_t *b)
         json_t *here, *there;
         json_object_foreach(json_object_get(a, *part), key, here) {
             there = json_object_get(json_object_get(b, *part), key);
-            /* See whether the setting is free */
             bool free_one = !strncmp(key, "run.", 4);
             for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
                 free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
@@ -264,7 +263,6 @@ static const char *compare_bits(const json_t *summary, const char *run,
         return NULL;
     if (difference)
         return say("not compared with the committed run %s: %s", run, difference);
-    /* Count the files that differ */
     json_object_foreach(sums, path, sum) {
         there = json_object_get(theirs, path);
         compared += there != NULL;
@@ -273,7 +271,6 @@ static const char *compare_bits(const json_t *summary, const char *run,
         others++;
         first = first ? first : path;
     }
-    /* Say whether the runs are identical */
     if (first)
         return say("not identical to the committed run %s: of %d models and "
                    "predictions compared, %d %s, first %s",
@@ -459,7 +456,6 @@ void verdicts_print(const char *folder)
     if (!file_exists(path))
         fail(path, "expected the verdicts of a finished run; make verify finishes one");
     json_t *verdicts = run_json(path), *counts = json_object_get(verdicts, "counts");
-    /* Print whose verdicts they are */
     printf("profile %s on %s, finished on %s\n%s\n",
            json_string_value(json_object_get(verdicts, "profile")),
            json_string_value(json_object_get(verdicts, "device")),
@@ -469,7 +465,6 @@ void verdicts_print(const char *folder)
     if (bits && *bits)
         printf("%s\n", bits);
     for (int i = 0; i < 2; i++) {
-        /* Print one of the lists */
         struct grid *grid =
             kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
         if (grid->rows > 0)

@@ -216,6 +216,10 @@ sed -i 's/"seconds": [0-9.]*/"seconds": 7000/' "$run/stages/distill-student.json
 check "where all do, nothing is decided" same "$("$distil" verdicts --run "$run" | grep 'within an hour' | tr -s ' ')" \
     "not decided half the layers can keep 97 % within an hour: –; asked: at least 96.4; no small student took an hour or less"
 further 600
+rm "$run/models/teacher/config.json"; results --teacher.source bert-base-uncased >"$folder/log"
+check "where nobody knows how deep the teacher is, nothing is said of half its layers" same "$(value more.asked) $("$distil" verdicts --run "$run" |
+    grep 'within an hour' | tr -s ' ')" "no not decided half the layers can keep 97 % within an hour: –; asked: at least 96.4; not measured in this run"
+further 600
 sed -i 's/^data = .*/data = toyland/' "$run/$settings"; results >"$folder/log"
 check "of a generated language it is not asked" same "$(grep -c '"hour"' "$run/verdicts.json") $(wc -l <"$run/figures/claimed.tsv")" "0 1"
 check "but minutes are drawn" same "$(wc -l <"$run/figures/kept.tsv")" 4
