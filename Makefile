@@ -278,7 +278,8 @@ $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
 
 bench.planned: $(RUN)/stages/distill-student.json
 	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || \
-	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; "$$@" $(BENCH)
+	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; \
+	"$$@" $(BENCH) --key $$(cat $(KEYS)/bench.key)
 endif
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
