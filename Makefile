@@ -222,10 +222,10 @@ RUN      := results/$(NAME)
 WORK     := $(BUILD)/$(NAME)
 DATA     := $(WORK)/data
 KEYS     := $(WORK)/keys
-OVERRIDES := $(if $(strip $(SET)),$(or $(shell sh code/words.sh $(call quoted,$(SET))),$(error SET is not of that form)))
-OVERRIDES += $(call option,run.extended,$(EXTENDED)) $(call option,run.jobs,$(JOBS)) \
+CHANGES  := $(if $(strip $(SET)),$(or $(shell sh code/words.sh $(call quoted,$(SET))),$(error SET is not of that form)))
+CHANGES  += $(call option,run.extended,$(EXTENDED)) $(call option,run.jobs,$(JOBS)) \
     $(call option,teacher.source,$(TEACHER)) $(call option,teacher.train,$(CORPUS))
-COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(OVERRIDES)
+COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(CHANGES)
 PLANNING  = $(DISTIL) plan $(COMMON) --keys $(KEYS) $(call option,until,$(UNTIL))
 # $(call planned,GOAL): has make see to the data, and then reach the goal, by the rules that the plan has now
 planned   = +$(Q)MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK) '$(1)' $(PLANNING)
@@ -267,7 +267,7 @@ results: $(RUN)/bench.json
 	$(Q)$(call alone,$(BUILD)) $(MAKE) -s -j$$(nproc) $(WORK)/checks.tsv
 	$(Q)rm -f $(RUN)/values.json # written last: tables of two runs are never woven together
 	$(Q)$(DISTIL) results --profile $(SETTINGS) --run $(RUN) --checks $(WORK)/checks.tsv --reference results/reference \
-	    --key $(CODE_KEY) --keys $(KEYS) $(OVERRIDES)
+	    --key $(CODE_KEY) --keys $(KEYS) $(CHANGES)
 
 # the benchmark has the machine to itself, so it is not one of the stages that run side by side
 BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --full code/full.settings \
@@ -278,7 +278,8 @@ $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
 
 bench.planned: $(RUN)/stages/distill-student.json
 	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || \
-	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; "$$@" $(BENCH)
+	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; \
+	"$$@" $(BENCH) --key $$(cat $(KEYS)/bench.key)
 endif
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
@@ -494,7 +495,7 @@ test: build ## run every test
 GPU_DAY  := $(BUILD)/gpu
 PORTABLE  = MPI= NUMBERED=$(NUMBERED) CFLAGS='-O3 -march=x86-64-v3' LIBS='-Wl,-Bstatic $(filter-out -lm,$(LIBS)) -Wl,-Bdynamic -lm'
 # a teacher that is not among the data travels as one that is
-LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data --keys $(KEYS) $(OVERRIDES) \
+LISTED    = $(DISTIL) plan --profile $(SETTINGS) --run $(RUN) --data data --keys $(KEYS) $(CHANGES) \
     $(if $(OWN_TEACHER),--teacher.source teacher)
 
 gpu-plan.alone: build

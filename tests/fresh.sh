@@ -32,6 +32,7 @@ check "make -n report ends" dry build 6
 check "where no program is built as well" dry none 0
 check "an experiment runs" experiment
 check "it is done" nothing
+check "and so is the benchmark when it was asked for" eval 'make bench PROFILE=tiny.settings BUILD=build NVCC= >said 2>&1 && nothing'
 check "in another locale" in_locale
 check "in another time zone" eval TZ=Asia/Kolkata nothing
 check "with another umask" strict
