@@ -160,7 +160,7 @@ draws() {
 runs look
 
 check "no task counts: the abstract says so, and why" says chance \
-    "What our student keeps of its teacher’s score is not defined: the teacher is not above a constant answer on RTE and WNLI." \
+    "What our student keeps of its teacher’s score is not defined (table 1): the teacher is not above a constant answer on RTE and WNLI." \
     "So nothing can be held against the paper’s 97 % or the 94.35 % of the course project" "No task of this run counts"
 check "and no percentage is praised" never chance "% of its teacher’s score ("
 check "nor is one in the tables" same "$(row chance claim RTE | cut -d '|' -f 8-) $(row chance retention 'student|mean')" \
