@@ -9,22 +9,20 @@
 enum quantity {
     /* in percent, of a task: the score of the best constant answer */
     CONSTANT_SCORE,
-    /* in percent, of a task and a model; where the task is NULL, of the mean over the
-       tasks that the report is about: the median score; the figure that the paper
-       quotes beside it; the score as GLUE counts it (mean: the GLUE score); 100 *
-       student / teacher */
+    /* in percent, of a task and a model, or where the task is NULL of the mean over
+       those that the report is about: the median score; the figure that the paper
+       quotes beside it; the score as GLUE counts it; 100 * student / teacher */
     SCORE, SECOND, GLUE, RETENTION,
-    /* of a model: the share of the teacher's GLUE score; points of the mean score that
-       it differs from the student's by; masked words guessed right, in percent, before
-       and after the distillation */
+    /* of a model: the share of the teacher's GLUE score; points by which its mean score
+       differs from the student's; masked words guessed right, in percent, before and
+       after the distillation */
     GLUE_KEPT, CHANGE, GUESSED_FIRST, GUESSED_LAST,
     /* of a model that was timed: parameters; seconds of a pass on one core and on all;
-       how many times as fast as the teacher */
+       how many times as fast as the teacher; by how many percent smaller and faster */
     PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL,
-    /* of a model, in percent: by how much smaller and faster than the teacher */
     SMALLER, FASTER_ONE, FASTER_ALL,
-    /* of a student: the minutes of training that it took; of the run: the most that a
-       small student keeps that took an hour, in percent of the teacher's score */
+    /* of a student: its minutes of training; of the run: the most that a small student
+       keeps that took an hour, in percent of the teacher's score */
     MINUTES, MOST_KEPT,
     QUANTITIES
 };

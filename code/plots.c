@@ -256,7 +256,6 @@ static void plot_needs(const struct results *r, FILE *stream)
         }
 }
 
-/* List the plots */
 const struct table plots[] = {
     {"losses", .write = plot_losses},   {"accuracy", .write = plot_accuracy},
     {"models", .write = plot_models},   {"tasks", .write = plot_tasks},

@@ -55,7 +55,6 @@ struct grid *grid_read(const char *path)
     grid->rows = lines ? lines - 1 : 0;
     grid->columns = (int)columns;
     for (size_t i = 0; i < cells; i++) {
-        /* Cut off the next cell */
         int line = (int)i / grid->columns + 1;
         if (i % (size_t)grid->columns == 0 && count_cells(at) != grid->columns)
             fail(path, "line %d: expected %d cells as in the header, found %d", line,

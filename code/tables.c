@@ -129,14 +129,13 @@ static void write_claim(const struct results *r, FILE *stream)
               "course project: teacher", "course project: student",
               "course project: kept", ours ? "this run: teacher" : NULL,
               "this run: student", "this run: kept");
-    /* Write the rows of the three tasks */
+    /* Write the rows of the three tasks and of others */
     for (const struct task *task = task_list; task->name; task++)
         if (task->headline)
             write_claim_row(task, "\t{{course.%t.teacher}}\t{{course.%t.student}}"
                                   "\t{{course.ratio.%t}}", r, stream);
     write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
               "{{course.retention}}", ours, "", known && !three ? "–" : mean);
-    /* Write the rows of further tasks */
     for (const struct sheet *sheet = r->run->sheets; ours && sheet->count; sheet++)
         if (sheet->shown && !sheet->task->headline)
             write_claim_row(sheet->task, "\t–\t–\t–", r, stream);
