@@ -141,6 +141,8 @@ void encoder_gradient(struct model *m, float *values)
     gradient_settle(m);
     m->k->download(state, m->state, sizeof state);
     m->k->download(values, m->gradient, m->parameters.size * sizeof(float));
+    if (m->rounded)
+        encoder_fetch(m, (const real *)m->gradient, values, m->parameters.decayed);
     for (size_t i = 0; i < m->parameters.size; i++)
         values[i] /= state[LOSS_SCALE];
 }
@@ -470,10 +472,12 @@ void encoder_layer_gradient(struct model *m, int l)
 }
 
 /* Go back through the embeddings */
-static float *table_gradient(const struct model *m, enum part table)
+static void add_to_table(const struct model *m, const struct lookup *lookup,
+                         enum part table)
 {
     gradient_clear(m, table, 0);
-    return part_gradient(m, table, 0);
+    m->k->embed_gradient(m->backward.hidden, lookup, part_gradient(m, table, 0),
+                         m->rounded, m->shape.width);
 }
 
 void encoder_embedding_gradient(struct model *m)
@@ -485,10 +489,10 @@ void encoder_embedding_gradient(struct model *m)
     if (dropout.rate > 0)
         m->k->dropout(dy, dy, area(input->tokens, width), dropout);
     norm_back(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
-    m->k->embed_gradient(dy, &input->words, table_gradient(m, WORD_TABLE), width);
-    m->k->embed_gradient(dy, &input->places, table_gradient(m, POSITION_TABLE), width);
+    add_to_table(m, &input->words, WORD_TABLE);
+    add_to_table(m, &input->places, POSITION_TABLE);
     if (m->shape.types)
-        m->k->embed_gradient(dy, &input->types, table_gradient(m, TYPE_TABLE), width);
+        add_to_table(m, &input->types, TYPE_TABLE);
 }
 
 /* Go back to what learns first */

@@ -138,6 +138,7 @@ struct model {
     real *weights;                /* [parameters.size] the same in working precision */
     real *settled;                /* the layers' matrices, settled; NULL: none */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
+    bool rounded;                 /* its matrices are reals, in the same memory */
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 

@@ -139,7 +139,7 @@ void mlm_backward(struct model *m, int first, int rows)
         enum part bias = DECODER_BIAS;
         bool begun = gradient_begin(m, 0, 1, &bias);
         m->k->linear_weight_gradient(head->ones, head->logits, part_gradient(m, bias, 0),
-                                     NULL, rows, 1, head->classes_room, begun);
+                                     NULL, rows, 1, head->classes_room, begun ? ADD : 0);
     }
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
     /* Go back through the norm of the MLM head */

@@ -50,6 +50,10 @@ RANDOM_INLINE bool dropout_keeps(struct dropout dropout, uint64_t i)
 }
 
 /* Describe the arguments of the larger operations */
+/* The form of a matrix's gradient: ADD: += instead of =; REALS: its elements are reals,
+   and not floats. */
+enum gradient_form { ADD = 1, REALS = 2 };
+
 /* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to,
    not including, token[start[r + 1]]. Ids are distinct. All are on the device. */
 struct lookup {
@@ -176,11 +180,11 @@ struct kernels {
     void (*linear_input_gradient)(const real *dy, const real *w, real *dx,
                                   int rows, int in, int out, bool accumulate);
 
-    /* linear_weight_gradient: dw[out, in] = dy[rows, out]^T x[rows, in];
-       dbias[out] = the sum of dy over its rows; dbias NULL: not wanted. Both += if
-       accumulate. */
-    void (*linear_weight_gradient)(const real *x, const real *dy, float *dw, float *dbias,
-                                   int rows, int in, int out, bool accumulate);
+    /* linear_weight_gradient: dw[out, in] = dy[rows, out]^T x[rows, in], of floats or, with
+       REALS, of reals; dbias[out] = the sum of dy over its rows; dbias NULL: not wanted.
+       Both += with ADD. */
+    void (*linear_weight_gradient)(const real *x, const real *dy, void *dw, float *dbias,
+                                   int rows, int in, int out, int form);
 
     /* Declare the embedding operations */
     /* embed: y[rows, width] = words[ids] + places[positions] + types[segments], row by row.
@@ -190,9 +194,10 @@ struct kernels {
                   real *y, int rows, int width);
 
     /* embed_gradient: dtable[id[r], :] += the sum of dy[t, :] over the tokens t that used
-       the row, added in the order of lookup->token. Other rows are not touched. */
-    void (*embed_gradient)(const real *dy, const struct lookup *lookup, float *dtable,
-                           int width);
+       the row, added in the order of lookup->token. Other rows are not touched. reals:
+       dtable is of reals, and not of floats. */
+    void (*embed_gradient)(const real *dy, const struct lookup *lookup, void *dtable,
+                           bool reals, int width);
 
     /* Declare the normalisation operations */
     /* norm: x[rows, width] = dropout(x) + residual (NULL: zero), kept for the gradient, and
@@ -296,8 +301,9 @@ struct kernels {
        the ranks; all ranks call it, and all get the same bits. Alone: nothing. */
     void (*all_sum)(float *gradient, size_t n);
 
-    /* square_norm: state[NORM2] += the sum of the squares of gradient[n]. */
-    void (*square_norm)(const float *gradient, size_t n, float *state);
+    /* square_norm: state[NORM2] += the sum of the squares of gradient[n], of floats or of
+       reals. */
+    void (*square_norm)(const void *gradient, bool reals, size_t n, float *state);
 
     /* decide: NORM = sqrt(NORM2) / LOSS_SCALE, NORM2 = 0, and
        FACTOR = min(1, clip / (NORM + 1e-6)) / LOSS_SCALE, without the min if clip is 0.
@@ -305,14 +311,15 @@ struct kernels {
        Then moves LOSS_SCALE for the next step, unless the device's scale is fixed. */
     void (*decide)(float *state, float clip);
 
-    /* adamw: with g = FACTOR * gradient[n], in this order
+    /* adamw: with g = FACTOR * gradient[n], of floats or of reals, in this order
            m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
            master -= rate decay master,
            master -= rate (m / correction1) / (sqrt(v / correction2) + epsilon)
        and weights = master in working precision; weights may be master if real_size is 4.
        Does nothing if FACTOR is 0. */
     void (*adamw)(const struct adamw *adamw, const float *state, float *master,
-                  const float *gradient, float *m, float *v, real *weights, size_t n);
+                  const void *gradient, bool reals, float *m, float *v, real *weights,
+                  size_t n);
 };
 
 /* Find an element of an array */

@@ -234,14 +234,14 @@ static void add_columns(const float *x, int rows, int width, float *total,
     free(partial);
 }
 
-static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
+static void linear_weight_gradient_cpu(const real *x, const real *dy, void *dw,
                                        float *dbias, int rows, int inner, int outer,
-                                       bool accumulate)
+                                       int form)
 {
-    product(rows_of(accumulate ? dw : NULL, inner), columns_of(in(dy), outer),
+    product(rows_of(form & ADD ? dw : NULL, inner), columns_of(in(dy), outer),
             rows_of(in(x), inner), dw, (size_t)inner, outer, rows, inner);
     if (dbias)
-        add_columns(in(dy), rows, outer, dbias, accumulate);
+        add_columns(in(dy), rows, outer, dbias, form & ADD);
 }
 
 /* Drop elements on the CPU */
@@ -313,16 +313,17 @@ static void embed_cpu(const int *ids, const int *positions, const int *segments,
 }
 
 static void embed_gradient_cpu(const real *dy, const struct lookup *lookup,
-                               float *dtable, int width)
+                               void *dtable, bool reals, int width)
 {
     enum { COLUMNS = 64 };
+    (void)reals;
     int tokens = lookup->rows ? lookup->start[lookup->rows] : 0;
     #pragma omp parallel for collapse(2) schedule(dynamic, 16) \
         if (worth_sharing(tokens, width))
     for (int r = 0; r < lookup->rows; r++)
         for (int from = 0; from < width; from += COLUMNS) {
             int to = from + COLUMNS < width ? from + COLUMNS : width;
-            float *row = dtable + (size_t)lookup->id[r] * width;
+            float *row = (float *)dtable + (size_t)lookup->id[r] * width;
             for (int t = lookup->start[r]; t < lookup->start[r + 1]; t++)
                 for (int k = from; k < to; k++)
                     row[k] += in(dy)[(size_t)lookup->token[t] * width + k];
@@ -882,13 +883,14 @@ static double square_sum(const float *x, int n)
     return lanes[0];
 }
 
-static void square_norm_cpu(const float *gradient, size_t n, float *state)
+static void square_norm_cpu(const void *gradient, bool reals, size_t n, float *state)
 {
+    (void)reals;
     size_t spans = (n + SPAN - 1) / SPAN;
     double *squares = allocate(spans, sizeof *squares), total = 0;
     #pragma omp parallel for if (n >= ALONE)
     for (size_t span = 0; span < spans; span++)
-        squares[span] = square_sum(gradient + span * SPAN,
+        squares[span] = square_sum((const float *)gradient + span * SPAN,
                                    (int)span_length(span * SPAN, n));
     for (size_t span = 0; span < spans; span++)
         total += squares[span];
@@ -907,9 +909,10 @@ static void decide_cpu(float *state, float clip)
 }
 
 static void adamw_cpu(const struct adamw *adamw, const float *state, float *master,
-                      const float *gradient, float *m, float *v, real *weights,
-                      size_t n)
+                      const void *gradient, bool reals, float *m, float *v,
+                      real *weights, size_t n)
 {
+    (void)reals;
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
     float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
     /* Make up for the zeros that the means began with */
@@ -923,7 +926,7 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
     /* Move every parameter */
     #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++) {
-        float g = factor * gradient[i];
+        float g = factor * ((const float *)gradient)[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;
         v[i] = beta2 * v[i] + (1 - beta2) * g * g;
         master[i] = shrink * master[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);

@@ -816,14 +816,15 @@ static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
 }
 
 template <class T>
-static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
+static void linear_weight_gradient_cuda(const real *x, const real *dy, void *dw,
                                         float *dbias, int rows, int in, int out,
-                                        bool accumulate)
+                                        int form)
 {
-    struct product p = {false, true, accumulate, in, out, rows, in, out, in};
-    multiply<T, float>(p, x, dy, NULL, dw);
+    bool add = form & ADD;
+    struct product p = {false, true, add, in, out, rows, in, out, in};
+    (form & REALS ? multiply<T, T> : multiply<T, float>)(p, x, dy, NULL, dw);
     if (dbias)
-        sum_matrix((const T *)dy, rows, out, dbias, accumulate);
+        sum_matrix((const T *)dy, rows, out, dbias, add);
 }
 
 /* Look up embeddings on the GPU */
@@ -867,9 +868,9 @@ static void embed_cuda(const int *ids, const int *positions, const int *segments
            rows, width);
 }
 
-template <class T>
+template <class T, class G>
 static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
-                                             float *table, int width)
+                                             G *table, int width)
 {
     __shared__ float sums[LINES][STRIP];
     int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.y * STRIP + 4 * lane;
@@ -888,7 +889,7 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
     if (line != 0)
         return;
     /* Add the lines to the table's row */
-    float *row = table + (size_t)lookup.id[blockIdx.x] * width;
+    G *row = table + (size_t)lookup.id[blockIdx.x] * width;
     float total[4];
     read4(row, column, width, total);
     for (int j = 0; j < 4; j++)
@@ -897,13 +898,21 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
     write4(row, column, width, total);
 }
 
-template <class T>
-static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
-                                float *dtable, int width)
+template <class T, class G>
+static void add_to_table(const real *dy, const struct lookup *lookup, void *dtable,
+                         int width)
 {
     if (lookup->rows > 0)
-        LAUNCH((embed_gradient_kernel<T>), dim3(lookup->rows, blocks_for(width, STRIP)),
-               dim3(WARP, LINES), (const T *)dy, *lookup, dtable, width);
+        LAUNCH((embed_gradient_kernel<T, G>),
+               dim3(lookup->rows, blocks_for(width, STRIP)), dim3(WARP, LINES),
+               (const T *)dy, *lookup, (G *)dtable, width);
+}
+
+template <class T>
+static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
+                                void *dtable, bool reals, int width)
+{
+    (reals ? add_to_table<T, T> : add_to_table<T, float>)(dy, lookup, dtable, width);
 }
 
 /* Normalise rows on the GPU */
@@ -2362,7 +2371,8 @@ static void relation_loss_cuda(const struct attention *relation, const real *qkv
 /* Step the optimiser on the GPU */
 enum { NORM_BLOCKS = 512 }; /* at most */
 
-static __global__ void squares_kernel(const float *gradient, size_t n, float *part)
+template <class G>
+static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
 {
     float sum = 0;
     for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
@@ -2377,12 +2387,17 @@ static __global__ void squares_kernel(const float *gradient, size_t n, float *pa
         part[blockIdx.x] = sum;
 }
 
-static void square_norm_cuda(const float *gradient, size_t n, float *state)
+template <class T>
+static void square_norm_cuda(const void *gradient, bool reals, size_t n, float *state)
 {
     int blocks = blocks_for(n, 4 * THREADS);
     if (blocks > NORM_BLOCKS)
         blocks = NORM_BLOCKS;
-    LAUNCH(squares_kernel, blocks, THREADS, gradient, n, scratch);
+    if (reals)
+        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch);
+    else
+        LAUNCH((squares_kernel<float>), blocks, THREADS, (const float *)gradient, n,
+               scratch);
     sum_cuda(scratch, blocks, state + NORM2);
 }
 
@@ -2415,10 +2430,10 @@ template <class T> static void decide_cuda(float *state, float clip)
     LAUNCH(decide_kernel, 1, 1, state, clip, sizeof(T) == 2);
 }
 
-template <class T>
+template <class T, class G>
 static __global__ void adamw_kernel(struct adamw a, const float *state, float *master,
-                                    const float *gradient, float *m, float *v,
-                                    T *weights, size_t n)
+                                    const G *gradient, float *m, float *v, T *weights,
+                                    size_t n)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     float factor = state[FACTOR], w[4], g[4], mean[4], square[4];
@@ -2451,11 +2466,16 @@ static __global__ void adamw_kernel(struct adamw a, const float *state, float *m
 
 template <class T>
 static void adamw_cuda(const struct adamw *adamw, const float *state, float *master,
-                       const float *gradient, float *m, float *v, real *weights,
-                       size_t n)
+                       const void *gradient, bool reals, float *m, float *v,
+                       real *weights, size_t n)
 {
-    LAUNCH((adamw_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, *adamw, state,
-           master, gradient, m, v, (T *)weights, n);
+    int blocks = blocks_for(n, 4 * THREADS);
+    if (reals)
+        LAUNCH((adamw_kernel<T, T>), blocks, THREADS, *adamw, state, master,
+               (const T *)gradient, m, v, (T *)weights, n);
+    else
+        LAUNCH((adamw_kernel<T, float>), blocks, THREADS, *adamw, state, master,
+               (const float *)gradient, m, v, (T *)weights, n);
 }
 
 /* Sum over the ranks on the GPU */
@@ -2634,7 +2654,7 @@ template <class T> static const struct kernels *open_table(void)
     k.squared_loss = squared_loss_cuda<T>;
     k.sum = sum_cuda;
     k.all_sum = all_sum_cuda;
-    k.square_norm = square_norm_cuda;
+    k.square_norm = square_norm_cuda<T>;
     k.decide = decide_cuda<T>;
     k.adamw = adamw_cuda<T>;
     return &k;

@@ -13,7 +13,12 @@ bool part_learns(const struct model *model, enum part part, int layer);
 
 /* part_weights: on the device; part_gradient: of a part that learns, on the device. */
 const real *part_weights(const struct model *model, enum part part, int layer);
-float *part_gradient(const struct model *model, enum part part, int layer);
+void *part_gradient(const struct model *model, enum part part, int layer);
+
+/* gradient_at: where the gradient of the parameters from this offset on is;
+   gradient_rounded: whether it is of reals, and not of floats. */
+void *gradient_at(const struct model *model, size_t offset);
+bool gradient_rounded(const struct model *model, size_t offset);
 
 static inline size_t area(int rows, int columns)
 {

@@ -218,16 +218,22 @@ static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
          linear_input_gradient(dy, w, dx, rows, in, out, accumulate));
 }
 
-static void watch_linear_weight_gradient(const real *x, const real *dy, float *dw,
-                                         float *dbias, int rows, int in, int out,
-                                         bool accumulate)
+static double bytes_of_gradient(bool reals)
 {
-    double n = rows, i = in, o = out, sums = i * o + (dbias ? o : 0);
+    return reals ? real_bytes : sizeof(float);
+}
+
+static void watch_linear_weight_gradient(const real *x, const real *dy, void *dw,
+                                         float *dbias, int rows, int in, int out,
+                                         int form)
+{
+    double n = rows, i = in, o = out, times = form & ADD ? 2 : 1;
     PASS_AS(GEMM, 2 * n * i * o, 2 * n * i * o,
             real_bytes * ((dbias ? 2 : 1) * n * o + n * i)
-                + sizeof(float) * (accumulate ? 2 : 1) * sums,
+                + times * (bytes_of_gradient(form & REALS) * i * o
+                           + (dbias ? sizeof(float) * o : 0)),
             dbias ? 2 : 1,
-            linear_weight_gradient(x, dy, dw, dbias, rows, in, out, accumulate));
+            linear_weight_gradient(x, dy, dw, dbias, rows, in, out, form));
 }
 
 /* Watch the embeddings */
@@ -242,14 +248,14 @@ static void watch_embed(const int *ids, const int *positions, const int *segment
 }
 
 static void watch_embed_gradient(const real *dy, const struct lookup *lookup,
-                                 float *dtable, int width)
+                                 void *dtable, bool reals, int width)
 {
     double rows = lookup->rows, tokens = kept(lookup->start)[lookup->rows];
     double ints = 2 * rows + 1 + tokens;
     PASS(EMBEDDING, tokens * width,
-         real_bytes * tokens * width + sizeof(float) * 2 * rows * width
+         real_bytes * tokens * width + bytes_of_gradient(reals) * 2 * rows * width
              + sizeof(int) * ints,
-         embed_gradient(dy, lookup, dtable, width));
+         embed_gradient(dy, lookup, dtable, reals, width));
 }
 
 static void watch_gather(const real *x, const int *index, real *y, int rows, int width)
@@ -433,10 +439,11 @@ static void watch_all_sum(float *gradient, size_t n)
         inner->all_sum(gradient, n);
 }
 
-static void watch_square_norm(const float *gradient, size_t n, float *state)
+static void watch_square_norm(const void *gradient, bool reals, size_t n, float *state)
 {
-    PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n, sizeof(float) * (double)n, 2,
-            square_norm(gradient, n, state));
+    PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n,
+            bytes_of_gradient(reals) * (double)n, 2,
+            square_norm(gradient, reals, n, state));
 }
 
 static void watch_decide(float *state, float clip)
@@ -445,12 +452,13 @@ static void watch_decide(float *state, float clip)
 }
 
 static void watch_adamw(const struct adamw *adamw, const float *state, float *master,
-                        const float *gradient, float *m, float *v, real *weights,
-                        size_t n)
+                        const void *gradient, bool reals, float *m, float *v,
+                        real *weights, size_t n)
 {
     double copy = (real *)master == weights ? 0 : real_bytes;
-    PASS(OPTIMISER, 15 * (double)n, (7 * sizeof(float) + copy) * (double)n,
-         adamw(adamw, state, master, gradient, m, v, weights, n));
+    double each = 6 * sizeof(float) + bytes_of_gradient(reals) + copy;
+    PASS(OPTIMISER, 15 * (double)n, each * (double)n,
+         adamw(adamw, state, master, gradient, reals, m, v, weights, n));
 }
 
 /* Open the watch and read it */

@@ -291,6 +291,11 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     result_floats("dw", dw, nw, sum_of(rows));
     if (with_bias)
         result_floats("dbias", dbias, (size_t)out, sum_of(rows));
+    real *rounded = some(nw, 1);
+    k->linear_weight_gradient(x, dy, rounded, dbias, rows, in, out, (accumulate ? ADD : 0) | REALS);
+    result_reals("dw, rounded", rounded, nw, allow(rows, accumulate, 0));
+    if (with_bias)
+        result_floats("dbias again", dbias, (size_t)out, sum_of(rows));
 }
 
 /* Each array in turn begins at no multiple of sixteen bytes, after a product of the same shape for which all did. */
@@ -347,9 +352,12 @@ static void embed_case(int rows, int width, bool with_types)
     k->embed(integers(ids, (size_t)rows), integers(positions, (size_t)rows),
              with_types ? integers(segments, (size_t)rows) : NULL, some(words, 1), some((size_t)PLACES * width, 1),
              with_types ? some((size_t)TYPES * width, 1) : NULL, y, rows, width);
-    k->embed_gradient(dy, &lookup, dwords, width);
+    k->embed_gradient(dy, &lookup, dwords, false, width);
     result_reals("y", y, n, pointwise);
     result_floats("dwords", dwords, words, sum_of(rows));
+    real *rounded = some(words, 1);
+    k->embed_gradient(dy, &lookup, rounded, true, width);
+    result_reals("dwords, rounded", rounded, words, sum_of(rows));
 }
 
 static void embed_is_right(void **state)
@@ -731,8 +739,9 @@ static void sums_case(int n)
         x[i] = fabs(x[i]);
     k->sum(floats(x, (size_t)n), n, total);
     result_floats("sum", total, 1, sum_of(25));
-    k->square_norm(gradient, (size_t)n, state);
-    k->square_norm(gradient, (size_t)n / 3, state);
+    k->square_norm(gradient, false, (size_t)n, state);
+    k->square_norm(gradient, false, (size_t)n / 3, state);
+    k->square_norm(some((size_t)n, 1), true, (size_t)n, state);
     result_floats("square_norm", state, STATE_SIZE, sum_of(25));
     for (int clip = 0; clip < 1000; clip = clip * 40 + 2) {
         k->decide(state, (float)clip);
@@ -754,14 +763,16 @@ static void adamw_case(size_t n, bool shared, int skipped)
     for (int t = 1; t <= 5; t++) {
         struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)(t + skipped),
                               (float)(1 - pow(0.9, t + skipped)), (float)(1 - pow(0.98, t + skipped))};
-        k->adamw(&adamw, state, master, some_floats(n, 4), m, v, weights, n);
+        bool rounded = t % 2 == 0; /* the gradient */
+        void *gradient = rounded ? (void *)some(n, 4) : some_floats(n, 4);
+        k->adamw(&adamw, state, master, gradient, rounded, m, v, weights, n);
     }
     result_floats("master", master, n, sum_of(5));
     result_floats("m", m, n, sum_of(5));
     result_floats("v", v, n, sum_of(5));
     result("weights", k == cpu ? of_floats(master, n) : of_reals(weights, n), n, true, sum_of(5));
     k->upload(state, (float[STATE_SIZE]){1, 0, 0, 0}, sizeof begin);
-    k->adamw(&(struct adamw){1, 0.9f, 0.98f, 1e-6f, 0.1f, 1, 0.1f, 0.02f}, state, master, some_floats(n, 4), m, v,
+    k->adamw(&(struct adamw){1, 0.9f, 0.98f, 1e-6f, 0.1f, 1, 0.1f, 0.02f}, state, master, some_floats(n, 4), false, m, v,
              weights, n);
     result_floats("master, factor 0", master, n, sum_of(5));
     result_floats("m, factor 0", m, n, sum_of(5));
@@ -1060,10 +1071,16 @@ static void models_are_right(void **state)
 
 /* ---- Training ---- */
 
+/* Steps of one batch, whose gradients may be rounded; summed: of batches that are summed in fp32. */
 static const struct optimizer_settings pace = {
     .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
-    .linear_decay = true, .steps = 10,
-}, steady = {.rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .steps = 10};
+    .linear_decay = true, .steps = 10, .batches = 1,
+}, summed = {
+    .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
+    .linear_decay = true, .steps = 10, .batches = 2,
+}, steady = {
+    .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .steps = 10, .batches = 1,
+};
 
 struct trainee {
     struct model *teacher, *student;
@@ -1116,10 +1133,10 @@ static void result_way(const struct trainee *t, double arrays)
     result_host("way", way, t->size, after(arrays, 0));
 }
 
-static void training_case(void)
+static void training_case(const struct optimizer_settings *pace)
 {
     enum { STEPS = 10 };
-    struct trainee t = begin_training(&pace);
+    struct trainee t = begin_training(pace);
     struct loss_values first, values;
     float state[STATE_SIZE];
     for (int step = 0; step < STEPS; step++) {
@@ -1139,7 +1156,8 @@ static void training_case(void)
 static void ten_steps_are_right(void **state)
 {
     (void)state;
-    CHECK(training_case());
+    CHECK(training_case(&pace));
+    CHECK(training_case(&summed));
 }
 
 /* As many steps before a pause as after it. */
@@ -1232,6 +1250,9 @@ static void check_skipped(struct trainee *t, float bad)
         gradient[i] = 0.01f;
     gradient[t->size / 2] = bad;
     k->upload(t->student->gradient, gradient, t->size * sizeof *gradient);
+    if (t->student->rounded)
+        k->to_real(on_device(gradient, t->size * sizeof *gradient), (real *)t->student->gradient,
+                   t->student->parameters.decayed);
     for (int i = 0; i < t->student->parameters.count; i++)
         t->student->filling[i] = BEGUN;
     optimizer_download(t->optimizer, moments, moments + t->size, before);
@@ -1251,13 +1272,16 @@ static void bad_gradients_are_left_out(void **state)
 {
     (void)state;
     k = gpu;
-    struct trainee t = begin_training(&pace);
-    learn(&t, 0, NULL);
-    optimizer_step(t.optimizer, 0);
-    check_skipped(&t, INFINITY);
-    check_skipped(&t, -INFINITY);
-    check_skipped(&t, NAN);
-    end_training(&t);
+    for (int rounded = 0; rounded < 2; rounded++) {
+        struct trainee t = begin_training(rounded ? &pace : &summed);
+        assert_true(t.student->rounded == rounded);
+        learn(&t, 0, NULL);
+        optimizer_step(t.optimizer, 0);
+        check_skipped(&t, INFINITY);
+        check_skipped(&t, -INFINITY);
+        check_skipped(&t, NAN);
+        end_training(&t);
+    }
 }
 
 /* A step whose first tries overflow: what is learnt in the end is what the CPU learns at once. */
@@ -1293,7 +1317,7 @@ static float decisions(float *device_state, const float *gradient, int count)
     float now[STATE_SIZE];
     for (int i = 0; i < count; i++) {
         if (gradient)
-            k->square_norm(gradient, 1, device_state);
+            k->square_norm(gradient, false, 1, device_state);
         k->decide(device_state, 1);
     }
     k->download(now, device_state, sizeof now);
