@@ -173,6 +173,18 @@ static void to_float_cpu(const real *from, float *to, size_t n)
         memcpy(to, from, n * sizeof *to);
 }
 
+static void split_cpu(const float *values, void *master, real *weights, size_t n)
+{
+    memcpy(master, values, n * sizeof *values);
+    to_real_cpu(master, weights, n);
+}
+
+static void join_cpu(const void *master, const real *weights, float *values, size_t n)
+{
+    (void)weights;
+    memcpy(values, master, n * sizeof *values);
+}
+
 /* Multiply by matrices on the CPU */
 static struct matrix rows_of(const float *array, int width)
 {
@@ -474,6 +486,13 @@ static void add_cpu(const real *x, real *y, size_t n)
     #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++)
         out(y)[i] += in(x)[i];
+}
+
+static void linear_onto_cpu(const real *x, const real *w, const real *bias,
+                            const real *base, real *y, int rows, int inner, int outer)
+{
+    linear_cpu(x, w, bias, y, rows, inner, outer);
+    add_cpu(base, y, (size_t)rows * (size_t)outer);
 }
 
 /* Attend on the CPU */
@@ -908,11 +927,12 @@ static void decide_cpu(float *state, float clip)
     state[SKIPPED] += !isfinite(norm);
 }
 
-static void adamw_cpu(const struct adamw *adamw, const float *state, float *master,
+static void adamw_cpu(const struct adamw *adamw, const float *state, void *master,
                       const void *gradient, bool reals, float *m, float *v,
                       real *weights, size_t n)
 {
     (void)reals;
+    float *values = master;
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
     float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
     /* Make up for the zeros that the means began with */
@@ -929,8 +949,8 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
         float g = factor * ((const float *)gradient)[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;
         v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        master[i] = shrink * master[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);
-        out(weights)[i] = master[i];
+        values[i] = shrink * values[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);
+        out(weights)[i] = values[i];
     }
 }
 
@@ -941,16 +961,17 @@ const struct kernels *kernels_cpu(void)
     static const struct kernels table = {
         /* Tell how the CPU counts */
         .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
-        .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
+        .master_size = sizeof(float), .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
         /* Enter how the CPU keeps memory */
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,
         .aside = in_turn_cpu, .back = in_turn_cpu, .meet = in_turn_cpu,
         .to_real = to_real_cpu, .to_float = to_float_cpu,
+        .split = split_cpu, .join = join_cpu,
         /* Enter the operations of a layer */
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
-        .linear_weight_gradient = linear_weight_gradient_cpu,
+        .linear_weight_gradient = linear_weight_gradient_cpu, .linear_onto = linear_onto_cpu,
         .settles = settles_cpu, .settle = settle_cpu,
         .linear_settled = linear_settled_cpu,
         .embed = embed_cpu, .embed_gradient = embed_gradient_cpu,

@@ -123,7 +123,7 @@ void optimizer_step(struct optimizer *o, long step)
     for (const struct span *span = o->spans; span < o->spans + 2; span++) {
         size_t at = span->begin;
         adamw.decay = span->decay;
-        m->k->adamw(&adamw, m->state, m->master + at, gradient_at(m, at),
+        m->k->adamw(&adamw, m->state, master_at(m, at), gradient_at(m, at),
                     gradient_rounded(m, at), o->first + at, o->second + at,
                     slice(m->k, m->weights, at), span->end - at);
     }

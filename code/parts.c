@@ -89,6 +89,11 @@ const real *part_weights(const struct model *m, enum part part, int layer)
                  parameters_offset(&at.model->parameters, part, at.layer));
 }
 
+void *master_at(const struct model *m, size_t offset)
+{
+    return (char *)m->master + offset * m->k->master_size;
+}
+
 bool gradient_rounded(const struct model *m, size_t offset)
 {
     return m->rounded && offset < m->parameters.decayed;
@@ -166,6 +171,15 @@ void map_forward(const struct model *m, enum part weight, int layer, const real 
     else
         m->k->linear(x, slice(m->k, of->weights, map.weight), bias, y, rows, map.in,
                      map.out);
+}
+
+void map_onto(const struct model *m, enum part weight, int layer, const real *x,
+              const real *base, real *y, int rows)
+{
+    struct map map = find_map(m, weight, layer);
+    const real *weights = map.of->weights;
+    m->k->linear_onto(x, slice(m->k, weights, map.weight),
+                      slice(m->k, weights, map.bias), base, y, rows, map.in, map.out);
 }
 
 static int gradient_form(const struct model *m, bool begun)

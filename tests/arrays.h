@@ -129,6 +129,7 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1, 1};
     struct dropout dropout = {0.5f, 1};
     k->linear(a, a, a, b, 0, 3, 4);
+    k->linear_onto(a, a, a, a, b, 0, 3, 4);
     k->linear_input_gradient(a, a, b, 0, 3, 4, false);
     k->linear_weight_gradient(a, a, f, f, 0, 3, 4, true);
     k->embed(i, i, i, a, a, a, b, 0, 4);

@@ -94,6 +94,14 @@ static void result_floats(const char *name, const float *x, size_t n, struct all
     result(name, of_floats(x, n), n, false, allowance);
 }
 
+static void result_host(const char *name, const float *x, size_t n, struct allowance allowance)
+{
+    double *values = zeros(n);
+    for (size_t i = 0; i < n; i++)
+        values[i] = x[i];
+    result(name, values, n, false, allowance);
+}
+
 static void compare_lengths(const char *what, const struct result *right, const struct result *got)
 {
     double squares = 0, error = 0, share = right->allowance.share;
@@ -243,6 +251,50 @@ static void conversion_case(void)
     }
 }
 
+/* Parameters in two halves: as they were, or within 2^-40 where they are smaller than 2^-16; and what is split again has
+   the same bits, in both halves. */
+static void halves_are_whole(void **state)
+{
+    (void)state;
+    enum { N = 200003 };
+    static float values[N], again[N];
+    k = gpu;
+    size_t size = k->master_size;
+    real *weights[2] = {reals(zeros(N), N), reals(zeros(N), N)};
+    void *masters[2] = {keep(k->allocate(N * size), true), keep(k->allocate(N * size), true)};
+    char *halves[2][2];
+    for (int i = 0; i < N; i++) {
+        double x = ldexp(1 + below(1 << 23) * 0x1p-23, below(46) - 40); /* up to 2^6 and down to nothing */
+        values[i] = (float)(below(2) ? x : -x);
+        if (i % 4 == 0) /* on, or next to, what is as near to two fp16 numbers, or a power of two */
+            values[i] = nextafterf((float)(round_to_half(x) * (1 + 0x1p-11)), (float)(below(3) - 1) * 1e9f);
+        if (i % 4 == 1)
+            values[i] = nextafterf((float)ldexp(1, below(30) - 24), (float)(below(3) - 1));
+    }
+    values[0] = 0, values[1] = -0.0f;
+    for (int round = 0; round < 2; round++) {
+        k->split(values, masters[round], weights[round], N);
+        k->join(masters[round], weights[round], again, N);
+        for (int i = 0; i < N; i++)
+            if (fabsf(values[i]) < 0x1p-16f && half())
+                assert_true(fabs((double)again[i] - values[i]) <= 0x1p-40);
+            else if (again[i] != values[i])
+                fail_msg("value %d, %a, comes back as %a", i, values[i], again[i]);
+        memcpy(values, again, sizeof values);
+        for (int other = 0; other < 2; other++) {
+            size_t bytes = N * (other ? size : k->real_size);
+            halves[round][other] = keep(malloc(bytes), false);
+            k->download(halves[round][other], other ? masters[round] : weights[round], bytes);
+        }
+    }
+    assert_memory_equal(halves[0][0], halves[1][0], N * k->real_size);
+    assert_memory_equal(halves[0][1], halves[1][1], N * size);
+    double *rounded = of_reals(weights[0], N);
+    for (int i = 0; i < N && half(); i++)
+        assert_true(rounded[i] == round_to_half(again[i]));
+    release_all(NULL);
+}
+
 static void memory_is_kept(void **state)
 {
     (void)state;
@@ -282,11 +334,14 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     real *x = some(nx, 1), *w = some(nw, 1), *y = some(ny, 1), *dy = some(ny, 1), *dx = some(nx, 1);
     real *bias = with_bias ? some((size_t)out, 1) : NULL;
     float *dw = some_floats(nw, 1), *dbias = with_bias ? some_floats((size_t)out, 1) : NULL;
+    real *onto = some(ny, 1);
     k->linear(x, w, bias, y, rows, in, out);
+    k->linear_onto(x, w, bias, dy, onto, rows, in, out);
     k->linear_input_gradient(dy, w, dx, rows, in, out, accumulate);
     k->linear_weight_gradient(x, dy, dw, dbias, rows, in, out, accumulate);
     /* a product may be rounded before it is added to a bias, or to what was there */
     result_reals("y", y, ny, allow(in, with_bias, 0));
+    result_reals("y onto dy", onto, ny, allow(in, 1 + with_bias, 0));
     result_reals("dx", dx, nx, allow(out, accumulate, 0));
     result_floats("dw", dw, nw, sum_of(rows));
     if (with_bias)
@@ -295,7 +350,7 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     k->linear_weight_gradient(x, dy, rounded, dbias, rows, in, out, (accumulate ? ADD : 0) | REALS);
     result_reals("dw, rounded", rounded, nw, allow(rows, accumulate, 0));
     if (with_bias)
-        result_floats("dbias again", dbias, (size_t)out, sum_of(rows));
+        result_floats("dbias again", dbias, (size_t)out, allow(rows, 1, 0)); /* as a real, on its way */
 }
 
 /* Each array in turn begins at no multiple of sixteen bytes, after a product of the same shape for which all did. */
@@ -580,6 +635,7 @@ static void softmax_loss_is_right(void **state)
     CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 2, 0.25f, 2}, 3, both));
     CHECK(softmax_case((struct softmax_loss){2, 30522, 30528, 1, 0, 1}, 3, soft));
     CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 1, 1, 0}, 3, hard));
+    CHECK(softmax_case((struct softmax_loss){2, 33001, 33008, 2, 0.25f, 2}, 3, all)); /* more than a block keeps */
     CHECK(softmax_case((struct softmax_loss){4, 384, 384, 2, 0.5f, 0.5f}, 2, all)); /* a span */
 }
 
@@ -755,11 +811,14 @@ static void sums_case(int n)
 static void adamw_case(size_t n, bool shared, int skipped)
 {
     float begin[STATE_SIZE] = {[LOSS_SCALE] = 4, [FACTOR] = 0.25f, [SKIPPED] = (float)skipped};
-    float *state = on_device(begin, sizeof begin), *master = some_floats(n, 1);
+    float *state = on_device(begin, sizeof begin), *values = keep(allocate(n, sizeof *values), false);
     float *m = floats(zeros(n), n), *v = floats(zeros(n), n);
     real *weights = some(n, 1);
-    if (shared && k->real_size == sizeof(float))
-        weights = (real *)master;
+    void *master = shared && k->real_size == sizeof(float) ? weights : keep(k->allocate(n * k->master_size), true);
+    double *start = numbers(n, 1);
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)start[i];
+    k->split(values, master, weights, n);
     for (int t = 1; t <= 5; t++) {
         struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)(t + skipped),
                               (float)(1 - pow(0.9, t + skipped)), (float)(1 - pow(0.98, t + skipped))};
@@ -767,14 +826,16 @@ static void adamw_case(size_t n, bool shared, int skipped)
         void *gradient = rounded ? (void *)some(n, 4) : some_floats(n, 4);
         k->adamw(&adamw, state, master, gradient, rounded, m, v, weights, n);
     }
-    result_floats("master", master, n, sum_of(5));
+    k->join(master, weights, values, n);
+    result_host("values", values, n, sum_of(5));
     result_floats("m", m, n, sum_of(5));
     result_floats("v", v, n, sum_of(5));
-    result("weights", k == cpu ? of_floats(master, n) : of_reals(weights, n), n, true, sum_of(5));
+    result_reals("weights", weights, n, sum_of(5));
     k->upload(state, (float[STATE_SIZE]){1, 0, 0, 0}, sizeof begin);
     k->adamw(&(struct adamw){1, 0.9f, 0.98f, 1e-6f, 0.1f, 1, 0.1f, 0.02f}, state, master, some_floats(n, 4), false, m, v,
              weights, n);
-    result_floats("master, factor 0", master, n, sum_of(5));
+    k->join(master, weights, values, n);
+    result_host("values, factor 0", values, n, sum_of(5));
     result_floats("m, factor 0", m, n, sum_of(5));
 }
 
@@ -853,14 +914,6 @@ static double length_of(const float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         squares += (double)x[i] * x[i];
     return sqrt(squares);
-}
-
-static void result_host(const char *name, const float *x, size_t n, struct allowance allowance)
-{
-    double *values = zeros(n);
-    for (size_t i = 0; i < n; i++)
-        values[i] = x[i];
-    result(name, values, n, false, allowance);
 }
 
 /* The gradient as a whole, and each array's, which may be off by twice as much, for it is the worst of many. A key
@@ -1383,7 +1436,7 @@ static const bool trains = true;
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(memory_is_kept),
+        TEST(halves_are_whole), TEST(memory_is_kept),
         TEST(memory_is_zero_and_aligned),
         TEST(linear_is_right),
         TEST(embed_is_right),

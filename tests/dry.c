@@ -246,6 +246,7 @@ static void linear_maps_fit(void **state)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
             k->linear(x, w, w, x, rows[j], maps[i][0], maps[i][1]);
+            k->linear_onto(x, w, w, w, x, rows[j], maps[i][0], maps[i][1]);
             k->linear_input_gradient(x, w, x, rows[j], maps[i][0], maps[i][1], true);
             k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1], (int)j % 4);
         }

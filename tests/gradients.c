@@ -210,6 +210,10 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
         k->linear_settled(x, settled, bias, again, rows, in, out);
         assert_memory_equal(of_reals(again, ny), of_reals(y, ny), ny * sizeof(double));
     }
+    real *onto = reals(numbers(ny, 1), ny);
+    k->linear_onto(x, w, bias, device_dy, onto, rows, in, out);
+    k->add(device_dy, y, ny);
+    assert_memory_equal(of_reals(onto, ny), of_reals(y, ny), ny * sizeof(double));
 
     double *old_dx = numbers(nx, 1), *old_dw = numbers(nw, 1), *old_db = numbers((size_t)out, 1);
     real *dx = reals(old_dx, nx);
