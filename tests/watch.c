@@ -305,6 +305,22 @@ static void test_others(void **unused)
                     NULL, NULL, NULL);
     assert_true(watch_tally(LOSS).flops == 400 + 8 * 70);
     assert_int_equal(watch_tally(MEMORY).calls, 3);
+    /* to a bias that is added to, dy is read once more, by a kernel that nothing hides */
+    watch_clear();
+    k->linear_weight_gradient(x, x, y, (float *)y, 10, 20, 30, ADD);
+    assert_true(watch_tally(GEMM).bytes == 2 * 500 + 2 * 4 * 600 + 2 * 300 + 2 * 4 * 30);
+    assert_true(watch_tally(GEMM).estimate == 2 * 10 * 20 * 30 + 2 * 300 + 2 * 4 * 30);
+    /* of a row that is longer than what is kept, the rest is read again: of the student's and of the teacher's */
+    watch_clear();
+    k->softmax_loss(&(struct softmax_loss){.rows = 1, .classes = 30522, .stride = 30528}, x, y, NULL, NULL, NULL, NULL,
+                    NULL, NULL);
+    assert_true(watch_tally(LOSS).bytes == 2 * (3 * 30522 + (30522 - 28672) + (30522 - 12288)) + 4 * 3);
+    /* a parameter of four bytes passes in two halves of two */
+    watch_clear();
+    float values[100];
+    k->split(values, x, y, 100);
+    k->join(x, y, values, 100);
+    assert_true(watch_tally(MEMORY).bytes == 2 * 100 * (4 + 2 + 2) && values[99] == 0);
 }
 
 static void test_roof(void **unused)
