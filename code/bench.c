@@ -421,7 +421,7 @@ static json_t *watch_steps(const struct timed *t, struct optimizer *optimizer,
 /* Time the steps of training */
 static const struct optimizer_settings pace = {
     .rate = 1e-5f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1,
-    .steps = STEPS,
+    .steps = STEPS, .batches = 1,
 };
 
 /* Seconds of all steps, in the quickest round. first: what they took to get ready; on a

@@ -22,8 +22,8 @@ struct model *encoder_create(const struct kernels *k, const struct shape *shape,
     m->parameters = parameters_plan(shape, head, classes);
     /* Take the vectors of a model */
     size_t size = m->parameters.size;
-    m->master = k->allocate(size * sizeof(float));
-    m->weights = k->real_size == sizeof(float) ? (real *)m->master
+    m->master = k->allocate(size * k->master_size);
+    m->weights = k->real_size == sizeof(float) ? m->master
                                                : k->allocate(size * k->real_size);
     encoder_upload(m, values);
     if (learning != LEARN_NOTHING)
@@ -72,7 +72,7 @@ void encoder_free(struct model *m)
     m->k->release(m->state);
     m->k->release(m->gradient);
     m->k->release(m->settled);
-    if (m->weights != (real *)m->master)
+    if (m->weights != m->master)
         m->k->release(m->weights);
     m->k->release(m->master);
     parameters_free(&m->parameters);
@@ -122,8 +122,7 @@ static void settle(struct model *m)
 /* Move parameters between host and device */
 void encoder_upload(struct model *m, const float *values)
 {
-    m->k->upload(m->master, values, m->parameters.size * sizeof(float));
-    m->k->to_real(m->master, m->weights, m->parameters.size);
+    m->k->split(values, m->master, m->weights, m->parameters.size);
     m->k->release(m->settled);
     m->settled = NULL;
     if (m->sequence_room > 0)
@@ -132,7 +131,7 @@ void encoder_upload(struct model *m, const float *values)
 
 void encoder_download(const struct model *m, float *values)
 {
-    m->k->download(values, m->master, m->parameters.size * sizeof(float));
+    m->k->join(m->master, m->weights, values, m->parameters.size);
 }
 
 void encoder_gradient(struct model *m, float *values)
@@ -141,6 +140,8 @@ void encoder_gradient(struct model *m, float *values)
     gradient_settle(m);
     m->k->download(state, m->state, sizeof state);
     m->k->download(values, m->gradient, m->parameters.size * sizeof(float));
+    if (m->rounded)
+        encoder_fetch(m, (const real *)m->gradient, values, m->parameters.decayed);
     for (size_t i = 0; i < m->parameters.size; i++)
         values[i] /= state[LOSS_SCALE];
 }
@@ -248,7 +249,7 @@ size_t encoder_bytes(const struct kernels *k, const struct shape *shape, enum he
     struct parameters plan = parameters_plan(shape, head, classes);
     size_t bytes = encoder_size(&sketch, token_room, sequence_room) + 6 * alone;
     /* Add what the vectors of a model take */
-    bytes += plan.size * sizeof(float);
+    bytes += plan.size * k->master_size;
     bytes += settled_size(&sketch, &plan, sequence_room) * k->real_size;
     if (k->real_size != sizeof(float))
         bytes += plan.size * k->real_size;
@@ -400,6 +401,22 @@ static struct attention attention_at(const struct model *m, int layer)
     };
 }
 
+/* Close half of a layer */
+/* The gain of the norm stands behind the map's weight and bias. */
+static void close_half(const struct model *m, int l, enum part weight,
+                       enum dropout_place place, const real *x,
+                       const struct normed *norm, const real *residual, real *y)
+{
+    struct dropout dropout = dropout_at(m, place, l);
+    bool onto = m->k->onto && dropout.rate == 0;
+    int tokens = m->input.tokens;
+    if (onto)
+        map_onto(m, weight, l, x, residual, norm->sum, tokens);
+    else
+        map_forward(m, weight, l, x, norm->sum, tokens);
+    norm_forward(m, norm, onto ? NULL : residual, dropout, weight + 2, l, y, tokens);
+}
+
 /* Go forward through a layer */
 static void forward_layer(struct model *m, int l)
 {
@@ -409,15 +426,13 @@ static void forward_layer(struct model *m, int l)
     /* Let the tokens look at one another */
     map_forward(m, QUERY_WEIGHT, l, m->hidden[l], layer->qkv, tokens);
     m->k->attention(&attention, layer->qkv, layer->context, layer->logsum);
-    map_forward(m, ATTENTION_WEIGHT, l, layer->context, layer->attention.sum, tokens);
-    norm_forward(m, &layer->attention, m->hidden[l], dropout_at(m, AFTER_ATTENTION, l),
-                 ATTENTION_NORM_GAIN, l, layer->middle, tokens);
+    close_half(m, l, ATTENTION_WEIGHT, AFTER_ATTENTION, layer->context, &layer->attention,
+               m->hidden[l], layer->middle);
     /* Let each token think for itself */
     map_forward(m, INNER_WEIGHT, l, layer->middle, layer->wide, tokens);
     m->k->activate(GELU, layer->wide, layer->active, area(tokens, m->shape.inner));
-    map_forward(m, OUTER_WEIGHT, l, layer->active, layer->outer.sum, tokens);
-    norm_forward(m, &layer->outer, layer->middle, dropout_at(m, AFTER_OUTER, l),
-                 OUTER_NORM_GAIN, l, m->hidden[l + 1], tokens);
+    close_half(m, l, OUTER_WEIGHT, AFTER_OUTER, layer->active, &layer->outer, layer->middle,
+               m->hidden[l + 1]);
 }
 
 /* Go forward through the encoder */
@@ -470,10 +485,12 @@ void encoder_layer_gradient(struct model *m, int l)
 }
 
 /* Go back through the embeddings */
-static float *table_gradient(const struct model *m, enum part table)
+static void add_to_table(const struct model *m, const struct lookup *lookup,
+                         enum part table)
 {
     gradient_clear(m, table, 0);
-    return part_gradient(m, table, 0);
+    m->k->embed_gradient(m->backward.hidden, lookup, part_gradient(m, table, 0),
+                         m->rounded, m->shape.width);
 }
 
 void encoder_embedding_gradient(struct model *m)
@@ -485,10 +502,10 @@ void encoder_embedding_gradient(struct model *m)
     if (dropout.rate > 0)
         m->k->dropout(dy, dy, area(input->tokens, width), dropout);
     norm_back(m, &m->embedded, none, EMBEDDING_NORM_GAIN, 0);
-    m->k->embed_gradient(dy, &input->words, table_gradient(m, WORD_TABLE), width);
-    m->k->embed_gradient(dy, &input->places, table_gradient(m, POSITION_TABLE), width);
+    add_to_table(m, &input->words, WORD_TABLE);
+    add_to_table(m, &input->places, POSITION_TABLE);
     if (m->shape.types)
-        m->k->embed_gradient(dy, &input->types, table_gradient(m, TYPE_TABLE), width);
+        add_to_table(m, &input->types, TYPE_TABLE);
 }
 
 /* Go back to what learns first */

@@ -71,6 +71,7 @@ struct mlm_head {
     int block;                /* rows of logits that exist at a time */
     int classes_room;         /* columns of the logits: vocabulary and padding */
     int *index;               /* [token_room] the chosen tokens */
+    bool all;                 /* every token is chosen, in order */
     real *x;                  /* [block, width] their hidden states */
     real *mapped;             /* [block, width] before GELU */
     struct normed transform;  /* [block, width] after GELU */
@@ -134,10 +135,11 @@ struct model {
     int detour;                   /* a route may have so many more than its own */
     /* Hold the parameters and their gradient */
     struct parameters parameters; /* the plan of the three vectors below */
-    float *master;                /* [parameters.size] fp32, what learning refines */
+    void *master;                 /* [parameters.size] with weights, what learning moves */
     real *weights;                /* [parameters.size] the same in working precision */
     real *settled;                /* the layers' matrices, settled; NULL: none */
     float *gradient;              /* [parameters.size] times the loss scale; or NULL */
+    bool rounded;                 /* its matrices are reals, in the same memory */
     enum filling *filling;        /* host [parameters.count] of each one's gradient */
     float *state;                 /* [STATE_SIZE] the optimiser's; has the loss scale */
 

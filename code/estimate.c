@@ -134,7 +134,7 @@ struct model *imagine(const struct kernels *k, const struct shape *shape,
     return model;
 }
 
-const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1};
+const struct optimizer_settings any_rate = {.epsilon = 1e-8f, .steps = 1, .batches = 1};
 
 static const struct planned_model *student_of(const struct plan *full)
 {

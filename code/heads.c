@@ -109,17 +109,27 @@ static enum part decoder(const struct model *m)
 
 void mlm_choose(struct model *m, const int *rows, int count)
 {
-    m->k->upload(m->mlm.index, rows, (size_t)count * sizeof *rows);
+    m->mlm.all = count == m->input.tokens;
+    if (!m->mlm.all)
+        m->k->upload(m->mlm.index, rows, (size_t)count * sizeof *rows);
+}
+
+/* The hidden states of a block of chosen rows, or the gradient by them, if all lie in
+   rows; else where they are gathered. */
+static real *chosen(const struct model *m, const real *rows, int first)
+{
+    return m->mlm.all ? slice(m->k, rows, area(first, m->shape.width)) : m->mlm.x;
 }
 
 void mlm_forward(struct model *m, int first, int rows)
 {
     const struct mlm_head *head = &m->mlm;
-    const real *states = m->hidden[m->depth];
+    const real *states = m->hidden[m->depth], *x = chosen(m, states, first);
     int width = m->shape.width;
     struct dropout none = {0};
-    m->k->gather(states, head->index + first, head->x, rows, width);
-    map_forward(m, TRANSFORM_WEIGHT, 0, head->x, head->mapped, rows);
+    if (!head->all)
+        m->k->gather(states, head->index + first, head->x, rows, width);
+    map_forward(m, TRANSFORM_WEIGHT, 0, x, head->mapped, rows);
     m->k->activate(GELU, head->mapped, head->transform.sum, area(rows, width));
     norm_forward(m, &head->transform, NULL, none, TRANSFORM_NORM_GAIN, 0, head->y,
                  rows);
@@ -139,7 +149,7 @@ void mlm_backward(struct model *m, int first, int rows)
         enum part bias = DECODER_BIAS;
         bool begun = gradient_begin(m, 0, 1, &bias);
         m->k->linear_weight_gradient(head->ones, head->logits, part_gradient(m, bias, 0),
-                                     NULL, rows, 1, head->classes_room, begun);
+                                     NULL, rows, 1, head->classes_room, begun ? ADD : 0);
     }
     map_back(m, decoder(m), 0, head->logits, head->dy, rows, false);
     /* Go back through the norm of the MLM head */
@@ -148,11 +158,14 @@ void mlm_backward(struct model *m, int first, int rows)
                         part_weights(m, TRANSFORM_NORM_GAIN, 0), none, head->dy, NULL,
                         &sums, rows, width);
     activation_back(m, GELU, head->mapped, head->dy, TRANSFORM_BIAS, 0, rows, width);
-    map_weight_gradient(m, TRANSFORM_WEIGHT, 0, head->x, head->dy, rows);
+    map_weight_gradient(m, TRANSFORM_WEIGHT, 0, chosen(m, m->hidden[m->depth], first),
+                        head->dy, rows);
     /* Hand a block's gradient to the encoder */
     if (m->learning == LEARN_ALL) {
-        map_back(m, TRANSFORM_WEIGHT, 0, head->dy, head->x, rows, false);
-        m->k->scatter(head->x, head->index + first, m->backward.hidden, rows, width);
+        real *hidden = m->backward.hidden;
+        map_back(m, TRANSFORM_WEIGHT, 0, head->dy, chosen(m, hidden, first), rows, false);
+        if (!head->all)
+            m->k->scatter(head->x, head->index + first, hidden, rows, width);
     }
 }
 

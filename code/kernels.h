@@ -19,7 +19,7 @@ typedef struct real real;
 /* How the devices cut their work: rows of logits; tiles and spans of attention; heads
    of relations. */
 enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
-enum { GPU_RELATIONS = 16 };
+enum { GPU_RELATIONS = 16, GPU_KEPT_LOGITS = 28672, GPU_SHELVED_LOGITS = 12288 };
 
 /* Define which elements dropout keeps */
 /* Dropout: each element is dropped with probability rate, below 1; rate 0 drops none.
@@ -50,6 +50,10 @@ RANDOM_INLINE bool dropout_keeps(struct dropout dropout, uint64_t i)
 }
 
 /* Describe the arguments of the larger operations */
+/* The form of a matrix's gradient: ADD: += instead of =; REALS: its elements are reals,
+   and not floats. */
+enum gradient_form { ADD = 1, REALS = 2 };
+
 /* Where the rows of a table were used: row id[r] by the tokens token[start[r]] up to,
    not including, token[start[r + 1]]. Ids are distinct. All are on the device. */
 struct lookup {
@@ -114,9 +118,11 @@ struct kernels {
     /* Describe the device */
     const char *name;  /* of the device, for people: "CPU, 2 threads" */
     size_t real_size;  /* bytes of a real: 4 (fp32) or 2 (fp16) */
+    size_t master_size; /* and of a master */
     int processors;    /* multiprocessors of a GPU; 0 elsewhere */
     int lanes;         /* how many lists of operations go side by side: 1 or 2 */
     int logit_rows;    /* how many rows of logits it makes at a time */
+    bool onto;         /* linear_onto takes no longer than linear */
     float loss_scale;  /* what state[LOSS_SCALE] starts from: 1 where real is fp32 */
     int few_rows;      /* that many rows, or less, are sooner mapped by settled weights;
                           0: the device has no such thing */
@@ -149,6 +155,15 @@ struct kernels {
     void (*to_real)(const float *from, real *to, size_t n);
     void (*to_float)(const real *from, float *to, size_t n);
 
+    /* split: from the program's values[n] their weights, rounded, and their masters, of
+       master_size bytes each; the program's array may change as soon as it returns. join:
+       the values again, when all operations before it are done. Where master_size is 4
+       masters are the values, and may be the weights. Where it is 2, values below 2^-16 are
+       rounded to multiples of 2^-39, and all others come back as they were; what is split,
+       joined and split again has the same weights. */
+    void (*split)(const float *values, void *master, real *weights, size_t n);
+    void (*join)(const void *master, const real *weights, float *values, size_t n);
+
     /* Declare what may go side by side */
     /* aside: what is called from here to back may be done beside what is called after back,
        until meet. It begins when all is done that was called before, except aside. meet:
@@ -164,6 +179,10 @@ struct kernels {
     void (*linear)(const real *x, const real *w, const real *bias, real *y,
                    int rows, int in, int out);
 
+    /* linear_onto: y[rows, out] = x[rows, in] w[out, in]^T + bias[out] + base[rows, out] */
+    void (*linear_onto)(const real *x, const real *w, const real *bias, const real *base,
+                        real *y, int rows, int in, int out);
+
     /* settles: whether weights of this size can be settled, on a device that has few_rows.
        settle: settled[out * in] = w[out, in], in the order in which linear_settled reads
        them soonest; linear_settled: linear, with the same result. */
@@ -176,11 +195,11 @@ struct kernels {
     void (*linear_input_gradient)(const real *dy, const real *w, real *dx,
                                   int rows, int in, int out, bool accumulate);
 
-    /* linear_weight_gradient: dw[out, in] = dy[rows, out]^T x[rows, in];
-       dbias[out] = the sum of dy over its rows; dbias NULL: not wanted. Both += if
-       accumulate. */
-    void (*linear_weight_gradient)(const real *x, const real *dy, float *dw, float *dbias,
-                                   int rows, int in, int out, bool accumulate);
+    /* linear_weight_gradient: dw[out, in] = dy[rows, out]^T x[rows, in], of floats or, with
+       REALS, of reals; dbias[out] = the sum of dy over its rows, which may then be rounded
+       to a real; dbias NULL: not wanted. Both += with ADD. */
+    void (*linear_weight_gradient)(const real *x, const real *dy, void *dw, float *dbias,
+                                   int rows, int in, int out, int form);
 
     /* Declare the embedding operations */
     /* embed: y[rows, width] = words[ids] + places[positions] + types[segments], row by row.
@@ -190,9 +209,10 @@ struct kernels {
                   real *y, int rows, int width);
 
     /* embed_gradient: dtable[id[r], :] += the sum of dy[t, :] over the tokens t that used
-       the row, added in the order of lookup->token. Other rows are not touched. */
-    void (*embed_gradient)(const real *dy, const struct lookup *lookup, float *dtable,
-                           int width);
+       the row, added in the order of lookup->token. Other rows are not touched. reals:
+       dtable is of reals, and not of floats. */
+    void (*embed_gradient)(const real *dy, const struct lookup *lookup, void *dtable,
+                           bool reals, int width);
 
     /* Declare the normalisation operations */
     /* norm: x[rows, width] = dropout(x) + residual (NULL: zero), kept for the gradient, and
@@ -296,8 +316,9 @@ struct kernels {
        the ranks; all ranks call it, and all get the same bits. Alone: nothing. */
     void (*all_sum)(float *gradient, size_t n);
 
-    /* square_norm: state[NORM2] += the sum of the squares of gradient[n]. */
-    void (*square_norm)(const float *gradient, size_t n, float *state);
+    /* square_norm: state[NORM2] += the sum of the squares of gradient[n], of floats or of
+       reals. */
+    void (*square_norm)(const void *gradient, bool reals, size_t n, float *state);
 
     /* decide: NORM = sqrt(NORM2) / LOSS_SCALE, NORM2 = 0, and
        FACTOR = min(1, clip / (NORM + 1e-6)) / LOSS_SCALE, without the min if clip is 0.
@@ -305,14 +326,14 @@ struct kernels {
        Then moves LOSS_SCALE for the next step, unless the device's scale is fixed. */
     void (*decide)(float *state, float clip);
 
-    /* adamw: with g = FACTOR * gradient[n], in this order
+    /* adamw: with g = FACTOR * gradient[n], of floats or of reals, in this order
            m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-           master -= rate decay master,
-           master -= rate (m / correction1) / (sqrt(v / correction2) + epsilon)
-       and weights = master in working precision; weights may be master if real_size is 4.
-       Does nothing if FACTOR is 0. */
-    void (*adamw)(const struct adamw *adamw, const float *state, float *master,
-                  const float *gradient, float *m, float *v, real *weights, size_t n);
+           value -= rate decay value,
+           value -= rate (m / correction1) / (sqrt(v / correction2) + epsilon)
+       for the values whose masters and weights these are. Does nothing if FACTOR is 0. */
+    void (*adamw)(const struct adamw *adamw, const float *state, void *master,
+                  const void *gradient, bool reals, float *m, float *v, real *weights,
+                  size_t n);
 };
 
 /* Find an element of an array */

@@ -173,6 +173,18 @@ static void to_float_cpu(const real *from, float *to, size_t n)
         memcpy(to, from, n * sizeof *to);
 }
 
+static void split_cpu(const float *values, void *master, real *weights, size_t n)
+{
+    memcpy(master, values, n * sizeof *values);
+    to_real_cpu(master, weights, n);
+}
+
+static void join_cpu(const void *master, const real *weights, float *values, size_t n)
+{
+    (void)weights;
+    memcpy(values, master, n * sizeof *values);
+}
+
 /* Multiply by matrices on the CPU */
 static struct matrix rows_of(const float *array, int width)
 {
@@ -234,14 +246,14 @@ static void add_columns(const float *x, int rows, int width, float *total,
     free(partial);
 }
 
-static void linear_weight_gradient_cpu(const real *x, const real *dy, float *dw,
+static void linear_weight_gradient_cpu(const real *x, const real *dy, void *dw,
                                        float *dbias, int rows, int inner, int outer,
-                                       bool accumulate)
+                                       int form)
 {
-    product(rows_of(accumulate ? dw : NULL, inner), columns_of(in(dy), outer),
+    product(rows_of(form & ADD ? dw : NULL, inner), columns_of(in(dy), outer),
             rows_of(in(x), inner), dw, (size_t)inner, outer, rows, inner);
     if (dbias)
-        add_columns(in(dy), rows, outer, dbias, accumulate);
+        add_columns(in(dy), rows, outer, dbias, form & ADD);
 }
 
 /* Drop elements on the CPU */
@@ -313,16 +325,17 @@ static void embed_cpu(const int *ids, const int *positions, const int *segments,
 }
 
 static void embed_gradient_cpu(const real *dy, const struct lookup *lookup,
-                               float *dtable, int width)
+                               void *dtable, bool reals, int width)
 {
     enum { COLUMNS = 64 };
+    (void)reals;
     int tokens = lookup->rows ? lookup->start[lookup->rows] : 0;
     #pragma omp parallel for collapse(2) schedule(dynamic, 16) \
         if (worth_sharing(tokens, width))
     for (int r = 0; r < lookup->rows; r++)
         for (int from = 0; from < width; from += COLUMNS) {
             int to = from + COLUMNS < width ? from + COLUMNS : width;
-            float *row = dtable + (size_t)lookup->id[r] * width;
+            float *row = (float *)dtable + (size_t)lookup->id[r] * width;
             for (int t = lookup->start[r]; t < lookup->start[r + 1]; t++)
                 for (int k = from; k < to; k++)
                     row[k] += in(dy)[(size_t)lookup->token[t] * width + k];
@@ -474,6 +487,13 @@ static void add_cpu(const real *x, real *y, size_t n)
     #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++)
         out(y)[i] += in(x)[i];
+}
+
+static void linear_onto_cpu(const real *x, const real *w, const real *bias,
+                            const real *base, real *y, int rows, int inner, int outer)
+{
+    linear_cpu(x, w, bias, y, rows, inner, outer);
+    add_cpu(base, y, (size_t)rows * (size_t)outer);
 }
 
 /* Attend on the CPU */
@@ -896,13 +916,14 @@ static double square_sum(const float *x, int n)
     return lanes[0];
 }
 
-static void square_norm_cpu(const float *gradient, size_t n, float *state)
+static void square_norm_cpu(const void *gradient, bool reals, size_t n, float *state)
 {
+    (void)reals;
     size_t spans = (n + SPAN - 1) / SPAN;
     double *squares = allocate(spans, sizeof *squares), total = 0;
     #pragma omp parallel for if (n >= ALONE)
     for (size_t span = 0; span < spans; span++)
-        squares[span] = square_sum(gradient + span * SPAN,
+        squares[span] = square_sum((const float *)gradient + span * SPAN,
                                    (int)span_length(span * SPAN, n));
     for (size_t span = 0; span < spans; span++)
         total += squares[span];
@@ -920,10 +941,12 @@ static void decide_cpu(float *state, float clip)
     state[SKIPPED] += !isfinite(norm);
 }
 
-static void adamw_cpu(const struct adamw *adamw, const float *state, float *master,
-                      const float *gradient, float *m, float *v, real *weights,
-                      size_t n)
+static void adamw_cpu(const struct adamw *adamw, const float *state, void *master,
+                      const void *gradient, bool reals, float *m, float *v,
+                      real *weights, size_t n)
 {
+    (void)reals;
+    float *values = master;
     float factor = state[FACTOR], beta1 = adamw->beta1, beta2 = adamw->beta2;
     float shrink = 1 - adamw->rate * adamw->decay, epsilon = adamw->epsilon;
     /* Make up for the zeros that the means began with */
@@ -937,11 +960,11 @@ static void adamw_cpu(const struct adamw *adamw, const float *state, float *mast
     /* Move every parameter */
     #pragma omp parallel for simd if (n >= ALONE)
     for (size_t i = 0; i < n; i++) {
-        float g = factor * gradient[i];
+        float g = factor * ((const float *)gradient)[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;
         v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        master[i] = shrink * master[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);
-        out(weights)[i] = master[i];
+        values[i] = shrink * values[i] - step * m[i] / (sqrtf(v[i]) * root + epsilon);
+        out(weights)[i] = values[i];
     }
 }
 
@@ -952,16 +975,17 @@ const struct kernels *kernels_cpu(void)
     static const struct kernels table = {
         /* Tell how the CPU counts */
         .name = name, .real_size = sizeof(float), .logit_rows = CPU_LOGIT_ROWS,
-        .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
+        .master_size = sizeof(float), .lanes = 1, .loss_scale = 1, .few_rows = FEW_ROWS,
         /* Enter how the CPU keeps memory */
         .reserve = reserve_cpu, .allocate = allocate_cpu, .release = free,
         .upload = copy_cpu, .download = copy_cpu, .wait = wait_cpu,
         .zero = zero_cpu, .copy = copy_cpu,
         .aside = in_turn_cpu, .back = in_turn_cpu, .meet = in_turn_cpu,
         .to_real = to_real_cpu, .to_float = to_float_cpu,
+        .split = split_cpu, .join = join_cpu,
         /* Enter the operations of a layer */
         .linear = linear_cpu, .linear_input_gradient = linear_input_gradient_cpu,
-        .linear_weight_gradient = linear_weight_gradient_cpu,
+        .linear_weight_gradient = linear_weight_gradient_cpu, .linear_onto = linear_onto_cpu,
         .settles = settles_cpu, .settle = settle_cpu,
         .linear_settled = linear_settled_cpu,
         .embed = embed_cpu, .embed_gradient = embed_gradient_cpu,

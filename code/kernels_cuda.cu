@@ -15,6 +15,7 @@ extern "C" {
 #include <mma.h>
 
 #include <array>
+#include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -206,6 +207,12 @@ static __device__ __forceinline__ void narrow(float x, float *y) { *y = x; }
 static __device__ __forceinline__ void narrow(float x, __half *y)
 {
     *y = __float2half_rn(x);
+}
+
+static __device__ __forceinline__ float widen(int16_t x) { return x; }
+static __device__ __forceinline__ void narrow(float x, int16_t *y)
+{
+    *y = (int16_t)rintf(x);
 }
 
 template <class T, int N> struct alignas(N * sizeof(T)) neighbours {
@@ -466,6 +473,106 @@ template <class T> static void to_float_cuda(const real *from, float *to, size_t
                (const T *)from, to, n);
 }
 
+template <class T>
+using master_of = typename std::conditional<sizeof(T) == 2, int16_t, float>::type;
+
+/* largest_power: of two in |w|, but no less than 2^-14. */
+static __device__ __forceinline__ float largest_power(float w)
+{
+    return fmaxf(__int_as_float(__float_as_int(w) & 0x7f800000), 0x1p-14f);
+}
+
+static __device__ __forceinline__ float inverse_power(float power)
+{
+    return __int_as_float(0x7f000000 - __float_as_int(power));
+}
+
+/* join4: x = the parameters at to at + 3; split4: the same way back. */
+static __device__ __forceinline__ void join4(const float *master, const float *,
+                                             size_t at, size_t n, float x[4])
+{
+    read4(master, at, n, x);
+}
+
+static __device__ __forceinline__ void split4(float *master, float *weights, size_t at,
+                                              size_t n, const float x[4])
+{
+    write4(master, at, n, x);
+    if (weights != master)
+        write4(weights, at, n, x);
+}
+
+static __device__ __forceinline__ void join4(const int16_t *master,
+                                             const __half *weights, size_t at, size_t n,
+                                             float x[4])
+{
+    float w[4], r[4];
+    read4(weights, at, n, w);
+    read4(master, at, n, r);
+    for (int j = 0; j < 4; j++)
+        x[j] = w[j] + r[j] * (largest_power(w[j]) * 0x1p-25f);
+}
+
+static __device__ __forceinline__ void split4(int16_t *master, __half *weights,
+                                              size_t at, size_t n, const float x[4])
+{
+    float w[4], r[4];
+    for (int j = 0; j < 4; j++) {
+        bool tiny = fabsf(x[j]) < 0x1p-16f;
+        float y = tiny ? rintf(x[j] * 0x1p39f) * 0x1p-39f + 0.0f : x[j];
+        w[j] = __half2float(__float2half_rn(y));
+        r[j] = (y - w[j]) * (inverse_power(largest_power(w[j])) * 0x1p25f);
+    }
+    write4(weights, at, n, w);
+    write4(master, at, n, r);
+}
+
+/* Split and join parameters on the GPU */
+template <class T>
+static __global__ void split_kernel(const float *values, master_of<T> *master,
+                                    T *weights, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float x[4];
+    read4(values, at, n, x);
+    if (at < n)
+        split4(master, weights, at, n, x);
+}
+
+template <class T>
+static __global__ void join_kernel(const master_of<T> *master, const T *weights,
+                                   float *values, size_t n)
+{
+    size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
+    float x[4];
+    join4(master, weights, at, n, x);
+    if (at < n)
+        write4(values, at, n, x);
+}
+
+template <class T>
+static void split_cuda(const float *values, void *master, real *weights, size_t n)
+{
+    for (size_t at = 0; at < n; at += SCRATCH_FLOATS) {
+        size_t count = n - at < SCRATCH_FLOATS ? n - at : SCRATCH_FLOATS;
+        upload_cuda(scratch, values + at, count * sizeof *values);
+        LAUNCH((split_kernel<T>), blocks_for(count, 4 * THREADS), THREADS, scratch,
+               (master_of<T> *)master + at, (T *)weights + at, count);
+    }
+}
+
+template <class T>
+static void join_cuda(const void *master, const real *weights, float *values, size_t n)
+{
+    for (size_t at = 0; at < n; at += SCRATCH_FLOATS) {
+        size_t count = n - at < SCRATCH_FLOATS ? n - at : SCRATCH_FLOATS;
+        LAUNCH((join_kernel<T>), blocks_for(count, 4 * THREADS), THREADS,
+               (const master_of<T> *)master + at, (const T *)weights + at, scratch,
+               count);
+        download_cuda(values + at, scratch, count * sizeof *values);
+    }
+}
+
 /* Add up columns on the GPU */
 enum { LINES = 8, PARTS = 64, STRIP = 4 * WARP /* columns of a block */ };
 
@@ -599,13 +706,15 @@ static void sum_matrix(const T *x, int rows, int width, float *total, bool accum
 }
 
 /* Multiply by matrices on the GPU */
-/* A product D[m, n] = op(A) op(B) + beta D (+ bias), read by columns. */
+/* A product D[m, n] = op(A) op(B) + beta C (+ bias[m]), read by columns; or with sums,
+   D[m, n] = op(A) op(B), and bias[n] = the sums of op(B) over k. */
 struct product {
     bool transpose_a, transpose_b, accumulate; /* accumulate: beta is 1 */
     int m, n, k;
     int lda, ldb, ldd;
+    bool sums = false;
     /* what multiply fills in */
-    cudaDataType in = CUDA_R_32F, out = CUDA_R_32F; /* of A, B, bias; of D */
+    cudaDataType in = CUDA_R_32F, out = CUDA_R_32F; /* of A, B, bias; of C, D, sums */
     bool bias = false;
     bool aligned = false; /* all arrays begin at multiples of 16 bytes */
 };
@@ -615,7 +724,7 @@ struct plan {
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithm;
     bool found;           /* the library has an algorithm */
-    bool bias;            /* and adds the bias as well */
+    bool bias;            /* and adds the bias as well, or makes the sums */
 };
 
 static struct plan plan_product(const struct product *p, const void *some_bias)
@@ -625,7 +734,8 @@ static struct plan plan_product(const struct product *p, const void *some_bias)
     /* Describe the product to the library */
     cublasOperation_t op_a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cublasLtEpilogue_t epilogue = p->sums ? CUBLASLT_EPILOGUE_BGRADB
+                                          : CUBLASLT_EPILOGUE_BIAS;
     check(lt.MatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     check(lt.MatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA,
                                          &op_a, sizeof op_a));
@@ -689,7 +799,8 @@ enum { SMALL = 8 };
 /* LANES: threads that share an element of D, 1 or WARP. */
 template <class In, class Out, int LANES>
 static __global__ void small_product_kernel(struct product p, const In *a,
-                                            const In *b, const In *bias, Out *d)
+                                            const In *b, const In *bias, const Out *c,
+                                            Out *d)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) / LANES;
     if (at >= (size_t)p.m * p.n)
@@ -707,23 +818,24 @@ static __global__ void small_product_kernel(struct product p, const In *a,
     if (threadIdx.x % LANES != 0)
         return;
     /* Store an element of the product */
-    Out *to = &d[(size_t)j * p.ldd + i];
+    size_t to = (size_t)j * p.ldd + i;
     sum += bias ? widen(bias[i]) : 0.0f;
-    narrow(p.accumulate ? sum + widen(*to) : sum, to);
+    narrow(p.accumulate ? sum + widen(c[to]) : sum, &d[to]);
 }
 
 template <class In, class Out>
 static void multiply_small(struct product p, const void *a, const void *b,
-                           const void *bias, void *d)
+                           const void *bias, const void *c, void *d)
 {
     size_t elements = (size_t)p.m * p.n;
-    if (p.k < SMALL)
+    if (p.k < SMALL || elements > INT_MAX / WARP)
         LAUNCH((small_product_kernel<In, Out, 1>), blocks_for(elements, THREADS),
-               THREADS, p, (const In *)a, (const In *)b, (const In *)bias, (Out *)d);
+               THREADS, p, (const In *)a, (const In *)b, (const In *)bias,
+               (const Out *)c, (Out *)d);
     else
         LAUNCH((small_product_kernel<In, Out, WARP>),
                blocks_for(elements, THREADS / WARP), THREADS, p, (const In *)a,
-               (const In *)b, (const In *)bias, (Out *)d);
+               (const In *)b, (const In *)bias, (const Out *)c, (Out *)d);
 }
 
 /* y[rows, width] += bias[width] in every row */
@@ -758,8 +870,8 @@ static const struct plan *find_plan(const struct product *p, const void *bias)
     static std::map<std::array<int, 12>, struct plan> plans;
     std::array<int, 12> key = {
         p->transpose_a, p->transpose_b, p->m, p->n, p->k, p->lda, p->ldb, p->ldd,
-        p->in == CUDA_R_16F, p->out == CUDA_R_16F, p->bias + 2 * p->accumulate,
-        p->aligned};
+        p->in == CUDA_R_16F, p->out == CUDA_R_16F,
+        p->bias + 2 * p->accumulate + 4 * p->sums, p->aligned};
     auto place = plans.find(key);
     if (place == plans.end())
         place = plans.emplace(key, plan_product(p, bias)).first;
@@ -767,24 +879,21 @@ static const struct plan *find_plan(const struct product *p, const void *bias)
 }
 
 template <class In, class Out>
-static void multiply(struct product p, const void *a, const void *b, const void *bias,
-                     void *d)
+static bool multiply(struct product p, const void *a, const void *b, const void *bias,
+                     const void *c, void *d)
 {
     /* See what the arrays are like */
     p.in = data_type<In>();
     p.out = data_type<Out>();
     p.bias = bias != NULL;
-    p.aligned = aligned(a) && aligned(b) && aligned(d) && aligned(bias);
+    p.aligned = aligned(a) && aligned(b) && aligned(c) && aligned(d) && aligned(bias);
     if (p.m == 0 || p.n == 0 || (p.k == 0 && p.accumulate))
-        return;
-    if (p.m < SMALL || p.n < SMALL || p.k < SMALL) {
-        multiply_small<In, Out>(p, a, b, bias, d);
-        return;
-    }
-    const struct plan *plan = find_plan(&p, bias);
-    if (!plan->found) {
-        multiply_small<In, Out>(p, a, b, bias, d);
-        return;
+        return false;
+    bool small = p.m < SMALL || p.n < SMALL || p.k < SMALL;
+    const struct plan *plan = small ? NULL : find_plan(&p, bias);
+    if (small || !plan->found) {
+        multiply_small<In, Out>(p, a, b, p.sums ? NULL : bias, c, d);
+        return false;
     }
     /* Have the library multiply */
     const float alpha = 1, beta = p.accumulate;
@@ -792,11 +901,12 @@ static void multiply(struct product p, const void *a, const void *b, const void 
         check(lt.MatmulDescSetAttribute(plan->operation,
                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
                                              sizeof bias));
-    check(lt.Matmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, d,
+    check(lt.Matmul(blas, plan->operation, &alpha, a, plan->a, b, plan->b, &beta, c,
                          plan->d, d, plan->d, &plan->algorithm, workspace, WORKSPACE_BYTES,
                          stream));
-    if (bias && !plan->bias)
+    if (bias && !plan->bias && !p.sums)
         add_bias<Out>(&p, bias, d);
+    return plan->bias;
 }
 
 template <class T>
@@ -804,7 +914,15 @@ static void linear_cuda(const real *x, const real *w, const real *bias, real *y,
                         int rows, int in, int out)
 {
     struct product p = {true, false, false, out, rows, in, in, in, out};
-    multiply<T, T>(p, w, x, bias, y);
+    multiply<T, T>(p, w, x, bias, y, y);
+}
+
+template <class T>
+static void linear_onto_cuda(const real *x, const real *w, const real *bias,
+                             const real *base, real *y, int rows, int in, int out)
+{
+    struct product p = {true, false, true, out, rows, in, in, in, out};
+    multiply<T, T>(p, w, x, bias, base, y);
 }
 
 template <class T>
@@ -812,18 +930,24 @@ static void linear_input_gradient_cuda(const real *dy, const real *w, real *dx,
                                        int rows, int in, int out, bool accumulate)
 {
     struct product p = {false, false, accumulate, in, rows, out, in, out, in};
-    multiply<T, T>(p, w, dy, NULL, dx);
+    multiply<T, T>(p, w, dy, NULL, dx, dx);
 }
 
 template <class T>
-static void linear_weight_gradient_cuda(const real *x, const real *dy, float *dw,
+static void linear_weight_gradient_cuda(const real *x, const real *dy, void *dw,
                                         float *dbias, int rows, int in, int out,
-                                        bool accumulate)
+                                        int form)
 {
-    struct product p = {false, true, accumulate, in, out, rows, in, out, in};
-    multiply<T, float>(p, x, dy, NULL, dw);
-    if (dbias)
-        sum_matrix((const T *)dy, rows, out, dbias, accumulate);
+    bool add = form & ADD, reals = form & REALS && sizeof(T) != sizeof(float);
+    struct product p = {false, true, add, in, out, rows, in, out, in};
+    p.sums = dbias && !add;
+    float *sums = !p.sums ? NULL : reals ? scratch : dbias;
+    bool summed =
+        (reals ? multiply<T, T> : multiply<T, float>)(p, x, dy, sums, dw, dw);
+    if (summed && reals)
+        to_float_cuda<T>((const real *)scratch, dbias, out);
+    if (dbias && !summed)
+        sum_matrix((const T *)dy, rows, out, dbias, add);
 }
 
 /* Look up embeddings on the GPU */
@@ -867,9 +991,9 @@ static void embed_cuda(const int *ids, const int *positions, const int *segments
            rows, width);
 }
 
-template <class T>
+template <class T, class G>
 static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
-                                             float *table, int width)
+                                             G *table, int width)
 {
     __shared__ float sums[LINES][STRIP];
     int lane = threadIdx.x, line = threadIdx.y, column = blockIdx.y * STRIP + 4 * lane;
@@ -888,7 +1012,7 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
     if (line != 0)
         return;
     /* Add the lines to the table's row */
-    float *row = table + (size_t)lookup.id[blockIdx.x] * width;
+    G *row = table + (size_t)lookup.id[blockIdx.x] * width;
     float total[4];
     read4(row, column, width, total);
     for (int j = 0; j < 4; j++)
@@ -897,13 +1021,21 @@ static __global__ void embed_gradient_kernel(const T *dy, struct lookup lookup,
     write4(row, column, width, total);
 }
 
-template <class T>
-static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
-                                float *dtable, int width)
+template <class T, class G>
+static void add_to_table(const real *dy, const struct lookup *lookup, void *dtable,
+                         int width)
 {
     if (lookup->rows > 0)
-        LAUNCH((embed_gradient_kernel<T>), dim3(lookup->rows, blocks_for(width, STRIP)),
-               dim3(WARP, LINES), (const T *)dy, *lookup, dtable, width);
+        LAUNCH((embed_gradient_kernel<T, G>),
+               dim3(lookup->rows, blocks_for(width, STRIP)), dim3(WARP, LINES),
+               (const T *)dy, *lookup, (G *)dtable, width);
+}
+
+template <class T>
+static void embed_gradient_cuda(const real *dy, const struct lookup *lookup,
+                                void *dtable, bool reals, int width)
+{
+    (reals ? add_to_table<T, T> : add_to_table<T, float>)(dy, lookup, dtable, width);
 }
 
 /* Normalise rows on the GPU */
@@ -1931,7 +2063,8 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
-enum { LOSS_THREADS = 512 };
+enum { LOSS_THREADS = 512, KEPT = GPU_KEPT_LOGITS / 8 / LOSS_THREADS };
+enum { SHELVED = GPU_SHELVED_LOGITS / 8 / LOSS_THREADS };
 static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f, LEAST_LOGIT = -65504;
 
 /* The largest logit; the sums of exp(z - largest) and of exp((z - largest) / tau), or,
@@ -1940,17 +2073,13 @@ struct denominators {
     float largest, sum, soft_sum;
 };
 
-template <int N, class T>
-static __device__ __forceinline__ void load_logits(const T *z, int c, int classes,
-                                                   float v[N])
+/* logit: of class c. */
+template <class T>
+static __device__ __forceinline__ float logit(T z, int c, int classes)
 {
-    load<N>(z + c, v);
-    if (sizeof(T) == 2)
-        for (int j = 0; j < N; j++)
-            v[j] = v[j] == -INFINITY ? LEAST_LOGIT : v[j];
-    if (c + N > classes)
-        for (int j = 0; j < N; j++)
-            v[j] = c + j < classes ? v[j] : NO_LOGIT;
+    float v = widen(z);
+    v = sizeof(T) == 2 && v == -INFINITY ? LEAST_LOGIT : v;
+    return c < classes ? v : NO_LOGIT;
 }
 
 static __device__ float block_max(float x)
@@ -1965,15 +2094,18 @@ static __device__ float block_max(float x)
     return warp_max(lane < warps ? part[lane] : -INFINITY);
 }
 
-/* tempered: log2(e) / tau */
-template <int N>
-static __device__ __forceinline__ void add_logits(const float v[N], float tempered,
+/* c: the first class of the group. tempered: log2(e) / tau */
+template <class T, int N>
+static __device__ __forceinline__ void add_logits(const neighbours<T, N> &z, int c,
+                                                  int classes, float tempered,
                                                   bool hard, bool soft,
                                                   struct denominators *d)
 {
-    float before = d->largest;
-    for (int j = 0; j < N; j++)
+    float before = d->largest, v[N];
+    for (int j = 0; j < N; j++) {
+        v[j] = logit(z.x[j], c + j, classes);
         d->largest = fmaxf(d->largest, v[j]);
+    }
     if (hard) {
         d->sum *= exp2f((before - d->largest) * LOG2_E);
         for (int j = 0; j < N; j++)
@@ -1996,61 +2128,82 @@ static __device__ struct denominators add_threads(struct denominators d, float t
 }
 
 template <class T, int N>
-static __global__ void __launch_bounds__(LOSS_THREADS)
+static __global__ void __launch_bounds__(LOSS_THREADS, 2)
 softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
                     const int *labels, const float *soft_weight,
                     const float *loss_scale, float *label_loss, float *soft_loss,
                     float *hit)
 {
+    __shared__ neighbours<T, N> shelf[SHELVED][LOSS_THREADS];
     /* See what the row is compared with */
     int row = blockIdx.x, label = labels ? labels[row] : -1;
     bool hard = label >= 0, soft = teacher && (!soft_weight || soft_weight[row] > 0);
     T *z = student + (size_t)row * loss.stride;
     const T *t = teacher + (soft ? (size_t)row * loss.stride : 0);
-    float right = hard ? widen(z[label]) : 0.0f, v[N], u[N] = {};
+    float right = hard ? widen(z[label]) : 0.0f;
     float tempered = LOG2_E / loss.temperature, divergence = 0, beaten = 0;
     struct denominators dz = {-INFINITY, 0, 0}, dt = dz;
-    /* Read the row once, for its denominators */
-    for (int c = N * threadIdx.x; c < loss.classes; c += N * LOSS_THREADS) {
-        load_logits<N>(z, c, loss.classes, v);
-        if (soft)
-            load_logits<N>(t, c, loss.classes, u);
-        add_logits<N>(v, tempered, hard, soft, &dz);
-        if (soft)
-            add_logits<N>(u, tempered, false, true, &dt);
+    /* Keep what a thread can of the student's row */
+    neighbours<T, N> kept[KEPT];
+    for (int g = 0; g < KEPT; g++) {
+        int c = N * (g * LOSS_THREADS + threadIdx.x);
+        if (c < loss.stride)
+            kept[g] = *(const neighbours<T, N> *)(z + c);
     }
+    auto each_group = [&](auto use) {
+        _Pragma("unroll")
+        for (int g = 0; g < KEPT; g++) {
+            int c = N * (g * LOSS_THREADS + threadIdx.x);
+            if (c < loss.stride)
+                use(g, c, kept[g]);
+        }
+        for (int c = N * (KEPT * LOSS_THREADS + threadIdx.x); c < loss.stride;
+             c += N * LOSS_THREADS)
+            use(KEPT, c, *(const neighbours<T, N> *)(z + c));
+    };
+    each_group([&](int g, int c, const neighbours<T, N> &group) {
+        /* Add a group of logits to the denominators */
+        add_logits(group, c, loss.classes, tempered, hard, soft, &dz);
+        if (soft) {
+            neighbours<T, N> taught = *(const neighbours<T, N> *)(t + c);
+            if (g < SHELVED)
+                shelf[g][threadIdx.x] = taught;
+            add_logits(taught, c, loss.classes, tempered, false, true, &dt);
+        }
+    });
+    /* Put the denominators together */
     dz = add_threads(dz, tempered);
     if (soft)
         dt = add_threads(dt, tempered);
     float label_scale = loss.label_scale * *loss_scale;
     float soft_scale = loss.soft_scale * *loss_scale / loss.temperature;
-    for (int c = N * threadIdx.x; c < loss.stride; c += N * LOSS_THREADS) {
+    each_group([&](int g, int c, const neighbours<T, N> &group) {
         /* Overwrite a group of logits with their gradient */
-        float g[N] = {};
-        neighbours<T, N> out;
-        load_logits<N>(z, c, loss.classes, v);
+        neighbours<T, N> out, taught = {};
         if (soft)
-            load_logits<N>(t, c, loss.classes, u);
-        /* Add what the label pulls at */
-        if (hard)
-            for (int j = 0; j < N; j++) {
-                g[j] = label_scale * (exp2f((v[j] - dz.largest) * LOG2_E - dz.sum)
+            taught = g < SHELVED ? shelf[g][c / N % LOSS_THREADS]
+                                 : *(const neighbours<T, N> *)(t + c);
+        for (int j = 0; j < N; j++) {
+            float v = logit(group.x[j], c + j, loss.classes), pull = 0;
+            /* Add what the label pulls at */
+            if (hard) {
+                pull = label_scale * (exp2f((v - dz.largest) * LOG2_E - dz.sum)
                                       - (c + j == label ? 1.0f : 0.0f));
-                beaten += c + j < label ? v[j] >= right : c + j > label && v[j] > right;
+                beaten += c + j < label ? v >= right : c + j > label && v > right;
             }
-        /* Add what the soft targets pull at */
-        if (soft)
-            for (int j = 0; j < N; j++) {
-                float log_p = (v[j] - dz.largest) * tempered - dz.soft_sum;
-                float log_q = (u[j] - dt.largest) * tempered - dt.soft_sum;
+            /* Add what the soft targets pull at */
+            if (soft) {
+                float u = logit(taught.x[j], c + j, loss.classes);
+                float log_p = (v - dz.largest) * tempered - dz.soft_sum;
+                float log_q = (u - dt.largest) * tempered - dt.soft_sum;
                 float p = exp2f(log_p), q = exp2f(log_q);
                 divergence += q * (log_q - log_p);
-                g[j] += soft_scale * (p - q);
+                pull += soft_scale * (p - q);
             }
-        for (int j = 0; j < N; j++)
-            narrow(g[j], &out.x[j]);
+            narrow(pull, &out.x[j]);
+        }
         *(neighbours<T, N> *)(z + c) = out;
-    }
+    });
     divergence = block_sum(divergence);
     beaten = block_sum(beaten);
     /* Leave the row's losses */
@@ -2362,7 +2515,8 @@ static void relation_loss_cuda(const struct attention *relation, const real *qkv
 /* Step the optimiser on the GPU */
 enum { NORM_BLOCKS = 512 }; /* at most */
 
-static __global__ void squares_kernel(const float *gradient, size_t n, float *part)
+template <class G>
+static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
 {
     float sum = 0;
     for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
@@ -2377,12 +2531,17 @@ static __global__ void squares_kernel(const float *gradient, size_t n, float *pa
         part[blockIdx.x] = sum;
 }
 
-static void square_norm_cuda(const float *gradient, size_t n, float *state)
+template <class T>
+static void square_norm_cuda(const void *gradient, bool reals, size_t n, float *state)
 {
     int blocks = blocks_for(n, 4 * THREADS);
     if (blocks > NORM_BLOCKS)
         blocks = NORM_BLOCKS;
-    LAUNCH(squares_kernel, blocks, THREADS, gradient, n, scratch);
+    if (reals)
+        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch);
+    else
+        LAUNCH((squares_kernel<float>), blocks, THREADS, (const float *)gradient, n,
+               scratch);
     sum_cuda(scratch, blocks, state + NORM2);
 }
 
@@ -2415,16 +2574,16 @@ template <class T> static void decide_cuda(float *state, float clip)
     LAUNCH(decide_kernel, 1, 1, state, clip, sizeof(T) == 2);
 }
 
-template <class T>
-static __global__ void adamw_kernel(struct adamw a, const float *state, float *master,
-                                    const float *gradient, float *m, float *v,
-                                    T *weights, size_t n)
+template <class T, class G>
+static __global__ void adamw_kernel(struct adamw a, const float *state,
+                                    master_of<T> *master, const G *gradient, float *m,
+                                    float *v, T *weights, size_t n)
 {
     size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4;
     float factor = state[FACTOR], w[4], g[4], mean[4], square[4];
     if (at >= n || factor == 0)
         return;
-    read4(master, at, n, w);
+    join4(master, weights, at, n, w);
     read4(gradient, at, n, g);
     read4(m, at, n, mean);
     read4(v, at, n, square);
@@ -2442,20 +2601,23 @@ static __global__ void adamw_kernel(struct adamw a, const float *state, float *m
         w[j] = shrink * w[j] - step * mean[j] / (sqrtf(square[j]) * root + a.epsilon);
     }
     /* Write the parameters and their moments */
-    write4(master, at, n, w);
+    split4(master, weights, at, n, w);
     write4(m, at, n, mean);
     write4(v, at, n, square);
-    if ((void *)weights != (void *)master)
-        write4(weights, at, n, w);
 }
 
 template <class T>
-static void adamw_cuda(const struct adamw *adamw, const float *state, float *master,
-                       const float *gradient, float *m, float *v, real *weights,
-                       size_t n)
+static void adamw_cuda(const struct adamw *adamw, const float *state, void *master,
+                       const void *gradient, bool reals, float *m, float *v,
+                       real *weights, size_t n)
 {
-    LAUNCH((adamw_kernel<T>), blocks_for(n, 4 * THREADS), THREADS, *adamw, state,
-           master, gradient, m, v, (T *)weights, n);
+    int blocks = blocks_for(n, 4 * THREADS);
+    if (reals)
+        LAUNCH((adamw_kernel<T, T>), blocks, THREADS, *adamw, state,
+               (master_of<T> *)master, (const T *)gradient, m, v, (T *)weights, n);
+    else
+        LAUNCH((adamw_kernel<T, float>), blocks, THREADS, *adamw, state,
+               (master_of<T> *)master, (const float *)gradient, m, v, (T *)weights, n);
 }
 
 /* Sum over the ranks on the GPU */
@@ -2595,9 +2757,11 @@ template <class T> static const struct kernels *open_table(void)
              sizeof(T) == 2 ? "fp16" : "fp32");
     k.name = name;
     k.real_size = sizeof(T);
+    k.master_size = sizeof(master_of<T>);
     k.processors = device.multiProcessorCount;
     k.lanes = lanes[1].stream ? 2 : 1;
     k.logit_rows = GPU_LOGIT_ROWS;
+    k.onto = true;
     k.loss_scale = sizeof(T) == 2 ? LARGEST_SCALE : 1;
     /* Fill in the operations */
     k.reserve = reserve_cuda;
@@ -2613,7 +2777,10 @@ template <class T> static const struct kernels *open_table(void)
     k.meet = meet_cuda;
     k.to_real = to_real_cuda<T>;
     k.to_float = to_float_cuda<T>;
+    k.split = split_cuda<T>;
+    k.join = join_cuda<T>;
     k.linear = linear_cuda<T>;
+    k.linear_onto = linear_onto_cuda<T>;
     k.linear_input_gradient = linear_input_gradient_cuda<T>;
     k.linear_weight_gradient = linear_weight_gradient_cuda<T>;
     k.embed = embed_cuda<T>;
@@ -2634,7 +2801,7 @@ template <class T> static const struct kernels *open_table(void)
     k.squared_loss = squared_loss_cuda<T>;
     k.sum = sum_cuda;
     k.all_sum = all_sum_cuda;
-    k.square_norm = square_norm_cuda;
+    k.square_norm = square_norm_cuda<T>;
     k.decide = decide_cuda<T>;
     k.adamw = adamw_cuda<T>;
     return &k;

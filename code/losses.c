@@ -118,6 +118,9 @@ static void predict_words(struct model *student, struct model *teacher,
     mlm_choose(student, rows, count);
     if (teacher)
         mlm_choose(teacher, rows, count);
+    if (learn && student->learning == LEARN_ALL && !student->mlm.all)
+        k->zero(student->backward.hidden,
+                (size_t)batch->tokens * (size_t)student->shape.width * k->real_size);
     for (int i = 0; i < count; i++) {
         rows[i] = batch->labels[rows[i]];
         masked += rows[i] != NO_LABEL;
@@ -259,12 +262,9 @@ static void learn(struct model *student, struct model *teacher,
     const struct kernels *k = student->k;
     bool whole = student->learning == LEARN_ALL;
     /* Go up, and find the losses at the top */
-    size_t n = (size_t)batch->tokens * (size_t)student->shape.width;
     struct model *speaker = settings->kl > 0 ? teacher : NULL;
     encoder_forward(student, batch, whole ? &key : NULL);
     k->meet();
-    if (whole)
-        k->zero(student->backward.hidden, n * k->real_size);
     if (settings->cosine > 0)
         weigh_positions(student, batch, settings->cosine_positions);
     predict_words(student, speaker, batch, settings, share, true);

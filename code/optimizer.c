@@ -3,6 +3,7 @@
 #include "elementary.h"
 #include "fail.h"
 #include "parts.h"
+#include "ranks.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -67,6 +68,7 @@ struct optimizer *optimizer_create(struct model *model,
     o->spans[0].decay = settings->decay;
     o->first = model->k->allocate(plan->size * sizeof(float));
     o->second = model->k->allocate(plan->size * sizeof(float));
+    model->rounded = settings->batches == 1 && ranks_count() == 1;
     return o;
 }
 
@@ -114,14 +116,16 @@ void optimizer_step(struct optimizer *o, long step)
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
         m->k->all_sum(m->gradient + span->begin, span->end - span->begin);
     for (const struct span *span = o->spans; span < o->spans + 2; span++)
-        m->k->square_norm(m->gradient + span->begin, span->end - span->begin, m->state);
+        m->k->square_norm(gradient_at(m, span->begin), gradient_rounded(m, span->begin),
+                          span->end - span->begin, m->state);
     m->k->decide(m->state, s->clip);
     /* Move each span */
     for (const struct span *span = o->spans; span < o->spans + 2; span++) {
         size_t at = span->begin;
         adamw.decay = span->decay;
-        m->k->adamw(&adamw, m->state, m->master + at, m->gradient + at, o->first + at,
-                    o->second + at, slice(m->k, m->weights, at), span->end - at);
+        m->k->adamw(&adamw, m->state, master_at(m, at), gradient_at(m, at),
+                    gradient_rounded(m, at), o->first + at, o->second + at,
+                    slice(m->k, m->weights, at), span->end - at);
     }
     gradient_forget(m);
 }

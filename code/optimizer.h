@@ -14,6 +14,7 @@ struct optimizer_settings {
     double warmup;       /* share of the steps in which the rate rises from 0 */
     bool linear_decay;   /* then the rate falls to 0 at the last step; else it stays */
     long steps;          /* of the whole run */
+    int batches;         /* whose gradients are summed for a step, if that is known */
 };
 
 /* State what the optimiser does */

@@ -40,8 +40,9 @@ static void clear_forgotten(const struct model *m, int number)
     while (next < m->parameters.count && is_led(list[next].part))
         next++;
     size_t end = next < m->parameters.count ? list[next].offset : m->parameters.size;
-    m->k->zero(m->gradient + list[number].offset,
-               (end - list[number].offset) * sizeof *m->gradient);
+    size_t at = list[number].offset;
+    size_t each = gradient_rounded(m, at) ? m->k->real_size : sizeof(float);
+    m->k->zero(gradient_at(m, at), (end - at) * each);
     m->filling[number] = CLEAR;
 }
 
@@ -88,10 +89,27 @@ const real *part_weights(const struct model *m, enum part part, int layer)
                  parameters_offset(&at.model->parameters, part, at.layer));
 }
 
-float *part_gradient(const struct model *m, enum part part, int layer)
+void *master_at(const struct model *m, size_t offset)
+{
+    return (char *)m->master + offset * m->k->master_size;
+}
+
+bool gradient_rounded(const struct model *m, size_t offset)
+{
+    return m->rounded && offset < m->parameters.decayed;
+}
+
+void *gradient_at(const struct model *m, size_t offset)
+{
+    if (gradient_rounded(m, offset))
+        return slice(m->k, (const real *)m->gradient, offset);
+    return m->gradient + offset;
+}
+
+void *part_gradient(const struct model *m, enum part part, int layer)
 {
     struct stop at = part_stop(m, part, layer);
-    return m->gradient + parameters_offset(&m->parameters, part, at.layer);
+    return gradient_at(m, parameters_offset(&m->parameters, part, at.layer));
 }
 
 /* Choose what dropout drops */
@@ -155,6 +173,20 @@ void map_forward(const struct model *m, enum part weight, int layer, const real 
                      map.out);
 }
 
+void map_onto(const struct model *m, enum part weight, int layer, const real *x,
+              const real *base, real *y, int rows)
+{
+    struct map map = find_map(m, weight, layer);
+    const real *weights = map.of->weights;
+    m->k->linear_onto(x, slice(m->k, weights, map.weight),
+                      slice(m->k, weights, map.bias), base, y, rows, map.in, map.out);
+}
+
+static int gradient_form(const struct model *m, bool begun)
+{
+    return (begun ? ADD : 0) | (m->rounded ? REALS : 0);
+}
+
 void map_weight_gradient(const struct model *m, enum part weight, int layer,
                          const real *x, const real *dy, int rows)
 {
@@ -162,8 +194,8 @@ void map_weight_gradient(const struct model *m, enum part weight, int layer,
         return;
     struct map map = find_map(m, weight, layer);
     bool begun = gradient_begin(m, layer, 1, &weight);
-    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight, NULL, rows, map.in,
-                                 map.out, begun);
+    m->k->linear_weight_gradient(x, dy, gradient_at(m, map.weight), NULL, rows, map.in,
+                                 map.out, gradient_form(m, begun));
 }
 
 void map_gradient(const struct model *m, enum part weight, int layer,
@@ -174,8 +206,9 @@ void map_gradient(const struct model *m, enum part weight, int layer,
     struct map map = find_map(m, weight, layer);
     const enum part both[] = {weight, bias_of(weight)};
     bool begun = gradient_begin(m, layer, 2, both);
-    m->k->linear_weight_gradient(x, dy, m->gradient + map.weight,
-                                 m->gradient + map.bias, rows, map.in, map.out, begun);
+    m->k->linear_weight_gradient(x, dy, gradient_at(m, map.weight),
+                                 gradient_at(m, map.bias), rows, map.in, map.out,
+                                 gradient_form(m, begun));
 }
 
 void map_back(const struct model *m, enum part weight, int layer,

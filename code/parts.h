@@ -13,7 +13,15 @@ bool part_learns(const struct model *model, enum part part, int layer);
 
 /* part_weights: on the device; part_gradient: of a part that learns, on the device. */
 const real *part_weights(const struct model *model, enum part part, int layer);
-float *part_gradient(const struct model *model, enum part part, int layer);
+void *part_gradient(const struct model *model, enum part part, int layer);
+
+/* master_at: where the masters of the parameters from this offset on are. */
+void *master_at(const struct model *model, size_t offset);
+
+/* gradient_at: where the gradient of the parameters from this offset on is;
+   gradient_rounded: whether it is of reals, and not of floats. */
+void *gradient_at(const struct model *model, size_t offset);
+bool gradient_rounded(const struct model *model, size_t offset);
 
 static inline size_t area(int rows, int columns)
 {
@@ -50,6 +58,10 @@ struct dropout dropout_at(const struct model *model, enum dropout_place place,
    with it. */
 void map_forward(const struct model *model, enum part weight, int layer, const real *x,
                  real *y, int rows);
+
+/* map_onto: map_forward, and base[rows, out] added to y. */
+void map_onto(const struct model *model, enum part weight, int layer, const real *x,
+              const real *base, real *y, int rows);
 
 /* map_weight_gradient: makes the gradient of a weight, or adds to it, from the map's
    input x[rows, in] and from dy[rows, out]. map_gradient: that of a weight and its

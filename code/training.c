@@ -87,6 +87,7 @@ void training_run(const struct stage *stage, const struct training *training,
     long steps = training_steps(training->recipe, training->batches);
     struct optimizer_settings settings = training->recipe->optimizer;
     settings.steps = steps;
+    settings.batches = parts;
     struct optimizer *optimizer = optimizer_create(training->model, &settings);
     double every = stage->plan->checkpoint; /* seconds */
     bool leads = ranks_rank() == 0, validates = leads && training->validate;

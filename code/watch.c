@@ -21,6 +21,7 @@ static size_t allocated;
 static struct sent *lists;          /* [list_count] */
 static int list_count;
 static double real_bytes;           /* of one real */
+static double master_bytes;         /* and of its master */
 
 /* Note an operation */
 static double now(void)
@@ -36,23 +37,29 @@ struct charge {
     double flops, work, bytes, launches;
 };
 
+static void add_charge(enum kernel_family family, const struct charge *charge)
+{
+    struct tally *tally = &tallies[family];
+    tally->flops += charge->flops;
+    tally->bytes += charge->bytes;
+    /* Add the time on the machine that was described */
+    if (machine.bandwidth > 0) {
+        double work = charge->work / (family == GEMM ? machine.gemm : machine.other);
+        double traffic = charge->bytes / machine.bandwidth;
+        tally->estimate += (work > traffic ? work : traffic)
+                           + charge->launches * machine.launch;
+    }
+}
+
 static void note(enum kernel_family family, struct charge charge, double began)
 {
     struct tally *tally = &tallies[family];
     tally->calls++;
-    tally->flops += charge.flops;
-    tally->bytes += charge.bytes;
     if (inner) {
         inner->wait();
         tally->seconds += now() - began;
     }
-    /* Add the time on the machine that was described */
-    if (machine.bandwidth > 0) {
-        double work = charge.work / (family == GEMM ? machine.gemm : machine.other);
-        double traffic = charge.bytes / machine.bandwidth;
-        tally->estimate += (work > traffic ? work : traffic)
-                           + charge.launches * machine.launch;
-    }
+    add_charge(family, &charge);
 }
 
 /* Passes a call on to the inner table, and notes it: one launch, unless said. */
@@ -180,6 +187,25 @@ static void watch_to_float(const real *from, float *to, size_t n)
     PASS(MEMORY, 0, both(from, to, n), to_float(from, to, n));
 }
 
+static double halves(const void *master, const real *weights, size_t n)
+{
+    return (double)n * (master_bytes + (master == weights ? 0 : real_bytes));
+}
+
+static void watch_split(const float *values, void *master, real *weights, size_t n)
+{
+    PASS(MEMORY, 0, sizeof *values * (double)n + halves(master, weights, n),
+         split(values, master, weights, n));
+}
+
+static void watch_join(const void *master, const real *weights, float *values, size_t n)
+{
+    if (!inner)
+        memset(values, 0, n * sizeof *values);
+    PASS(MEMORY, 0, sizeof *values * (double)n + halves(master, weights, n),
+         join(master, weights, values, n));
+}
+
 /* Watch the linear maps */
 static double bytes_of_linear(double n, double i, double o, bool bias)
 {
@@ -210,6 +236,14 @@ static void watch_linear_settled(const real *x, const real *settled, const real 
          linear_settled(x, settled, bias, y, rows, in, out));
 }
 
+static void watch_linear_onto(const real *x, const real *w, const real *bias,
+                              const real *base, real *y, int rows, int in, int out)
+{
+    PASS(GEMM, 2.0 * rows * in * out,
+         bytes_of_linear(rows, in, out, bias) + real_bytes * rows * out,
+         linear_onto(x, w, bias, base, y, rows, in, out));
+}
+
 static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
                                         int rows, int in, int out, bool accumulate)
 {
@@ -218,16 +252,28 @@ static void watch_linear_input_gradient(const real *dy, const real *w, real *dx,
          linear_input_gradient(dy, w, dx, rows, in, out, accumulate));
 }
 
-static void watch_linear_weight_gradient(const real *x, const real *dy, float *dw,
-                                         float *dbias, int rows, int in, int out,
-                                         bool accumulate)
+static double bytes_of_gradient(bool reals)
 {
-    double n = rows, i = in, o = out, sums = i * o + (dbias ? o : 0);
-    PASS_AS(GEMM, 2 * n * i * o, 2 * n * i * o,
-            real_bytes * ((dbias ? 2 : 1) * n * o + n * i)
-                + sizeof(float) * (accumulate ? 2 : 1) * sums,
-            dbias ? 2 : 1,
-            linear_weight_gradient(x, dy, dw, dbias, rows, in, out, accumulate));
+    return reals ? real_bytes : sizeof(float);
+}
+
+static void watch_linear_weight_gradient(const real *x, const real *dy, void *dw,
+                                         float *dbias, int rows, int in, int out,
+                                         int form)
+{
+    double n = rows, i = in, o = out, each = bytes_of_gradient(form & REALS);
+    double times = form & ADD ? 2 : 1;
+    if (dbias && form & ADD)
+        add_charge(GEMM, &(struct charge){.bytes = real_bytes * n * o
+                                                   + sizeof(float) * 2 * o,
+                                          .launches = 1});
+    else if (dbias && each < sizeof(float))
+        add_charge(GEMM, &(struct charge){.bytes = (each + sizeof(float)) * o,
+                                          .launches = 1});
+    PASS(GEMM, 2 * n * i * o,
+         real_bytes * (n * o + n * i) + each * times * i * o
+             + (dbias && !(form & ADD) ? each * o : 0),
+         linear_weight_gradient(x, dy, dw, dbias, rows, in, out, form));
 }
 
 /* Watch the embeddings */
@@ -242,14 +288,14 @@ static void watch_embed(const int *ids, const int *positions, const int *segment
 }
 
 static void watch_embed_gradient(const real *dy, const struct lookup *lookup,
-                                 float *dtable, int width)
+                                 void *dtable, bool reals, int width)
 {
     double rows = lookup->rows, tokens = kept(lookup->start)[lookup->rows];
     double ints = 2 * rows + 1 + tokens;
     PASS(EMBEDDING, tokens * width,
-         real_bytes * tokens * width + sizeof(float) * 2 * rows * width
+         real_bytes * tokens * width + bytes_of_gradient(reals) * 2 * rows * width
              + sizeof(int) * ints,
-         embed_gradient(dy, lookup, dtable, width));
+         embed_gradient(dy, lookup, dtable, reals, width));
 }
 
 static void watch_gather(const real *x, const int *index, real *y, int rows, int width)
@@ -370,6 +416,13 @@ static void watch_attention_gradient(const struct attention *a, const real *qkv,
 }
 
 /* Watch the losses */
+/* What a row has beyond the room for so many logits in fp16. */
+static double beyond(int classes, int room)
+{
+    double kept = room * 2 / real_bytes;
+    return classes > kept ? classes - kept : 0;
+}
+
 static void watch_softmax_loss(const struct softmax_loss *loss, real *student,
                                const real *teacher, const int *labels,
                                const float *soft_weight, const float *loss_scale,
@@ -378,8 +431,11 @@ static void watch_softmax_loss(const struct softmax_loss *loss, real *student,
     double n = (double)loss->rows * loss->classes;
     double each = (labels ? 8 : 0) + (teacher ? 24 : 0);
     double columns = 3 + (labels != NULL) + (soft_weight != NULL);
+    double again = beyond(loss->classes, GPU_KEPT_LOGITS)
+                   + (teacher ? beyond(loss->classes, GPU_SHELVED_LOGITS) : 0);
     PASS(LOSS, each * n,
-         real_bytes * (teacher ? 5 : 3) * n + sizeof(float) * columns * loss->rows,
+         real_bytes * ((teacher ? 3 : 2) * n + again * loss->rows)
+             + sizeof(float) * columns * loss->rows,
          softmax_loss(loss, student, teacher, labels, soft_weight, loss_scale,
                       label_loss, soft_loss, hit));
 }
@@ -433,10 +489,11 @@ static void watch_all_sum(float *gradient, size_t n)
         inner->all_sum(gradient, n);
 }
 
-static void watch_square_norm(const float *gradient, size_t n, float *state)
+static void watch_square_norm(const void *gradient, bool reals, size_t n, float *state)
 {
-    PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n, sizeof(float) * (double)n, 2,
-            square_norm(gradient, n, state));
+    PASS_AS(OPTIMISER, 2 * (double)n, 2 * (double)n,
+            bytes_of_gradient(reals) * (double)n, 2,
+            square_norm(gradient, reals, n, state));
 }
 
 static void watch_decide(float *state, float clip)
@@ -444,13 +501,15 @@ static void watch_decide(float *state, float clip)
     PASS(OPTIMISER, 0, sizeof(float) * 2.0 * STATE_SIZE, decide(state, clip));
 }
 
-static void watch_adamw(const struct adamw *adamw, const float *state, float *master,
-                        const float *gradient, float *m, float *v, real *weights,
-                        size_t n)
+static void watch_adamw(const struct adamw *adamw, const float *state, void *master,
+                        const void *gradient, bool reals, float *m, float *v,
+                        real *weights, size_t n)
 {
-    double copy = (real *)master == weights ? 0 : real_bytes;
-    PASS(OPTIMISER, 15 * (double)n, (7 * sizeof(float) + copy) * (double)n,
-         adamw(adamw, state, master, gradient, m, v, weights, n));
+    double weight = master == (void *)weights ? 0 : real_bytes;
+    double each = 4 * sizeof(float) + bytes_of_gradient(reals) + 2 * master_bytes
+                  + (master_bytes < sizeof(float) ? 2 : 1) * weight;
+    PASS(OPTIMISER, 15 * (double)n, each * (double)n,
+         adamw(adamw, state, master, gradient, reals, m, v, weights, n));
 }
 
 /* Open the watch and read it */
@@ -467,9 +526,11 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
     table = (struct kernels){
         .name = inner ? inner->name : "nobody",
         .real_size = inner ? inner->real_size : machine.real_size,
+        .master_size = inner ? inner->master_size : machine.real_size,
         .lanes = 1,
         .logit_rows = inner ? inner->logit_rows : machine.logit_rows,
         .loss_scale = inner ? inner->loss_scale : 1,
+        .onto = inner ? inner->onto : machine.real_size < sizeof(float),
         .few_rows = inner ? inner->few_rows : 0,
         /* Fill in what the watch does */
         .reserve = watch_reserve, .allocate = watch_allocate, .release = watch_release,
@@ -477,10 +538,11 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .zero = watch_zero, .copy = watch_copy,
         .aside = watch_aside, .back = watch_back, .meet = watch_meet,
         .to_real = watch_to_real, .to_float = watch_to_float,
+        .split = watch_split, .join = watch_join,
         .linear = watch_linear, .linear_input_gradient = watch_linear_input_gradient,
         .linear_weight_gradient = watch_linear_weight_gradient,
         .settles = watch_settles, .settle = watch_settle,
-        .linear_settled = watch_linear_settled,
+        .linear_settled = watch_linear_settled, .linear_onto = watch_linear_onto,
         .embed = watch_embed, .embed_gradient = watch_embed_gradient,
         .norm = watch_norm, .norm_gradient = watch_norm_gradient,
         .dropout = watch_dropout, .activate = watch_activate,
@@ -494,6 +556,7 @@ const struct kernels *watch_open(const struct kernels *who, const struct machine
         .decide = watch_decide, .adamw = watch_adamw,
     };
     real_bytes = (double)table.real_size;
+    master_bytes = (double)table.master_size;
     return &table;
 }
 

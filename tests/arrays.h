@@ -129,10 +129,11 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     struct adamw adamw = {0.1f, 0.9f, 0.9f, 1e-8f, 0, 1, 1, 1};
     struct dropout dropout = {0.5f, 1};
     k->linear(a, a, a, b, 0, 3, 4);
+    k->linear_onto(a, a, a, a, b, 0, 3, 4);
     k->linear_input_gradient(a, a, b, 0, 3, 4, false);
     k->linear_weight_gradient(a, a, f, f, 0, 3, 4, true);
     k->embed(i, i, i, a, a, a, b, 0, 4);
-    k->embed_gradient(a, &lookup, f, 4);
+    k->embed_gradient(a, &lookup, f, false, 4);
     k->norm(b, a, dropout, a, a, b, f, f, 0, 4, 1e-12f);
     struct norm_sums sums = {f, f, f, true};
     k->norm_gradient(a, a, f, f, a, dropout, b, b, &sums, 0, 4);
@@ -149,8 +150,8 @@ static inline void do_nothing(real *a, real *b, float *f, int *i, float *state)
     k->relation_loss(&attention, a, a, 4, b, 1, f, f);
     k->squared_loss(b, f, 0, 1, f, f);
     k->sum(f, 0, f);
-    k->square_norm(f, 0, state);
-    k->adamw(&adamw, state, f, f, f, f, b, 0);
+    k->square_norm(f, false, 0, state);
+    k->adamw(&adamw, state, f, f, false, f, f, b, 0);
 }
 
 /* nothing_hides_a_nan: a number that is none comes out of every operation that looks at it, here from x[1]. */

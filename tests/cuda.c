@@ -94,6 +94,14 @@ static void result_floats(const char *name, const float *x, size_t n, struct all
     result(name, of_floats(x, n), n, false, allowance);
 }
 
+static void result_host(const char *name, const float *x, size_t n, struct allowance allowance)
+{
+    double *values = zeros(n);
+    for (size_t i = 0; i < n; i++)
+        values[i] = x[i];
+    result(name, values, n, false, allowance);
+}
+
 static void compare_lengths(const char *what, const struct result *right, const struct result *got)
 {
     double squares = 0, error = 0, share = right->allowance.share;
@@ -243,6 +251,50 @@ static void conversion_case(void)
     }
 }
 
+/* Parameters in two halves: as they were, or within 2^-40 where they are smaller than 2^-16; and what is split again has
+   the same bits, in both halves. */
+static void halves_are_whole(void **state)
+{
+    (void)state;
+    enum { N = 200003 };
+    static float values[N], again[N];
+    k = gpu;
+    size_t size = k->master_size;
+    real *weights[2] = {reals(zeros(N), N), reals(zeros(N), N)};
+    void *masters[2] = {keep(k->allocate(N * size), true), keep(k->allocate(N * size), true)};
+    char *halves[2][2];
+    for (int i = 0; i < N; i++) {
+        double x = ldexp(1 + below(1 << 23) * 0x1p-23, below(46) - 40); /* up to 2^6 and down to nothing */
+        values[i] = (float)(below(2) ? x : -x);
+        if (i % 4 == 0) /* on, or next to, what is as near to two fp16 numbers, or a power of two */
+            values[i] = nextafterf((float)(round_to_half(x) * (1 + 0x1p-11)), (float)(below(3) - 1) * 1e9f);
+        if (i % 4 == 1)
+            values[i] = nextafterf((float)ldexp(1, below(30) - 24), (float)(below(3) - 1));
+    }
+    values[0] = 0, values[1] = -0.0f;
+    for (int round = 0; round < 2; round++) {
+        k->split(values, masters[round], weights[round], N);
+        k->join(masters[round], weights[round], again, N);
+        for (int i = 0; i < N; i++)
+            if (fabsf(values[i]) < 0x1p-16f && half())
+                assert_true(fabs((double)again[i] - values[i]) <= 0x1p-40);
+            else if (again[i] != values[i])
+                fail_msg("value %d, %a, comes back as %a", i, values[i], again[i]);
+        memcpy(values, again, sizeof values);
+        for (int other = 0; other < 2; other++) {
+            size_t bytes = N * (other ? size : k->real_size);
+            halves[round][other] = keep(malloc(bytes), false);
+            k->download(halves[round][other], other ? masters[round] : weights[round], bytes);
+        }
+    }
+    assert_memory_equal(halves[0][0], halves[1][0], N * k->real_size);
+    assert_memory_equal(halves[0][1], halves[1][1], N * size);
+    double *rounded = of_reals(weights[0], N);
+    for (int i = 0; i < N && half(); i++)
+        assert_true(rounded[i] == round_to_half(again[i]));
+    release_all(NULL);
+}
+
 static void memory_is_kept(void **state)
 {
     (void)state;
@@ -282,15 +334,23 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
     real *x = some(nx, 1), *w = some(nw, 1), *y = some(ny, 1), *dy = some(ny, 1), *dx = some(nx, 1);
     real *bias = with_bias ? some((size_t)out, 1) : NULL;
     float *dw = some_floats(nw, 1), *dbias = with_bias ? some_floats((size_t)out, 1) : NULL;
+    real *onto = some(ny, 1);
     k->linear(x, w, bias, y, rows, in, out);
+    k->linear_onto(x, w, bias, dy, onto, rows, in, out);
     k->linear_input_gradient(dy, w, dx, rows, in, out, accumulate);
     k->linear_weight_gradient(x, dy, dw, dbias, rows, in, out, accumulate);
     /* a product may be rounded before it is added to a bias, or to what was there */
     result_reals("y", y, ny, allow(in, with_bias, 0));
+    result_reals("y onto dy", onto, ny, allow(in, 1 + with_bias, 0));
     result_reals("dx", dx, nx, allow(out, accumulate, 0));
     result_floats("dw", dw, nw, sum_of(rows));
     if (with_bias)
         result_floats("dbias", dbias, (size_t)out, sum_of(rows));
+    real *rounded = some(nw, 1);
+    k->linear_weight_gradient(x, dy, rounded, dbias, rows, in, out, (accumulate ? ADD : 0) | REALS);
+    result_reals("dw, rounded", rounded, nw, allow(rows, accumulate, 0));
+    if (with_bias)
+        result_floats("dbias again", dbias, (size_t)out, allow(rows, 1, 0)); /* as a real, on its way */
 }
 
 /* Each array in turn begins at no multiple of sixteen bytes, after a product of the same shape for which all did. */
@@ -347,9 +407,12 @@ static void embed_case(int rows, int width, bool with_types)
     k->embed(integers(ids, (size_t)rows), integers(positions, (size_t)rows),
              with_types ? integers(segments, (size_t)rows) : NULL, some(words, 1), some((size_t)PLACES * width, 1),
              with_types ? some((size_t)TYPES * width, 1) : NULL, y, rows, width);
-    k->embed_gradient(dy, &lookup, dwords, width);
+    k->embed_gradient(dy, &lookup, dwords, false, width);
     result_reals("y", y, n, pointwise);
     result_floats("dwords", dwords, words, sum_of(rows));
+    real *rounded = some(words, 1);
+    k->embed_gradient(dy, &lookup, rounded, true, width);
+    result_reals("dwords, rounded", rounded, words, sum_of(rows));
 }
 
 static void embed_is_right(void **state)
@@ -572,6 +635,7 @@ static void softmax_loss_is_right(void **state)
     CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 2, 0.25f, 2}, 3, both));
     CHECK(softmax_case((struct softmax_loss){2, 30522, 30528, 1, 0, 1}, 3, soft));
     CHECK(softmax_case((struct softmax_loss){3, 30522, 30528, 1, 1, 0}, 3, hard));
+    CHECK(softmax_case((struct softmax_loss){2, 33001, 33008, 2, 0.25f, 2}, 3, all)); /* more than a block keeps */
     CHECK(softmax_case((struct softmax_loss){4, 384, 384, 2, 0.5f, 0.5f}, 2, all)); /* a span */
 }
 
@@ -731,8 +795,9 @@ static void sums_case(int n)
         x[i] = fabs(x[i]);
     k->sum(floats(x, (size_t)n), n, total);
     result_floats("sum", total, 1, sum_of(25));
-    k->square_norm(gradient, (size_t)n, state);
-    k->square_norm(gradient, (size_t)n / 3, state);
+    k->square_norm(gradient, false, (size_t)n, state);
+    k->square_norm(gradient, false, (size_t)n / 3, state);
+    k->square_norm(some((size_t)n, 1), true, (size_t)n, state);
     result_floats("square_norm", state, STATE_SIZE, sum_of(25));
     for (int clip = 0; clip < 1000; clip = clip * 40 + 2) {
         k->decide(state, (float)clip);
@@ -746,24 +811,31 @@ static void sums_case(int n)
 static void adamw_case(size_t n, bool shared, int skipped)
 {
     float begin[STATE_SIZE] = {[LOSS_SCALE] = 4, [FACTOR] = 0.25f, [SKIPPED] = (float)skipped};
-    float *state = on_device(begin, sizeof begin), *master = some_floats(n, 1);
+    float *state = on_device(begin, sizeof begin), *values = keep(allocate(n, sizeof *values), false);
     float *m = floats(zeros(n), n), *v = floats(zeros(n), n);
     real *weights = some(n, 1);
-    if (shared && k->real_size == sizeof(float))
-        weights = (real *)master;
+    void *master = shared && k->real_size == sizeof(float) ? weights : keep(k->allocate(n * k->master_size), true);
+    double *start = numbers(n, 1);
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)start[i];
+    k->split(values, master, weights, n);
     for (int t = 1; t <= 5; t++) {
         struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)(t + skipped),
                               (float)(1 - pow(0.9, t + skipped)), (float)(1 - pow(0.98, t + skipped))};
-        k->adamw(&adamw, state, master, some_floats(n, 4), m, v, weights, n);
+        bool rounded = t % 2 == 0; /* the gradient */
+        void *gradient = rounded ? (void *)some(n, 4) : some_floats(n, 4);
+        k->adamw(&adamw, state, master, gradient, rounded, m, v, weights, n);
     }
-    result_floats("master", master, n, sum_of(5));
+    k->join(master, weights, values, n);
+    result_host("values", values, n, sum_of(5));
     result_floats("m", m, n, sum_of(5));
     result_floats("v", v, n, sum_of(5));
-    result("weights", k == cpu ? of_floats(master, n) : of_reals(weights, n), n, true, sum_of(5));
+    result_reals("weights", weights, n, sum_of(5));
     k->upload(state, (float[STATE_SIZE]){1, 0, 0, 0}, sizeof begin);
-    k->adamw(&(struct adamw){1, 0.9f, 0.98f, 1e-6f, 0.1f, 1, 0.1f, 0.02f}, state, master, some_floats(n, 4), m, v,
+    k->adamw(&(struct adamw){1, 0.9f, 0.98f, 1e-6f, 0.1f, 1, 0.1f, 0.02f}, state, master, some_floats(n, 4), false, m, v,
              weights, n);
-    result_floats("master, factor 0", master, n, sum_of(5));
+    k->join(master, weights, values, n);
+    result_host("values, factor 0", values, n, sum_of(5));
     result_floats("m, factor 0", m, n, sum_of(5));
 }
 
@@ -842,14 +914,6 @@ static double length_of(const float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         squares += (double)x[i] * x[i];
     return sqrt(squares);
-}
-
-static void result_host(const char *name, const float *x, size_t n, struct allowance allowance)
-{
-    double *values = zeros(n);
-    for (size_t i = 0; i < n; i++)
-        values[i] = x[i];
-    result(name, values, n, false, allowance);
 }
 
 /* The gradient as a whole, and each array's, which may be off by twice as much, for it is the worst of many. A key
@@ -1060,10 +1124,16 @@ static void models_are_right(void **state)
 
 /* ---- Training ---- */
 
+/* Steps of one batch, whose gradients may be rounded; summed: of batches that are summed in fp32. */
 static const struct optimizer_settings pace = {
     .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
-    .linear_decay = true, .steps = 10,
-}, steady = {.rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .steps = 10};
+    .linear_decay = true, .steps = 10, .batches = 1,
+}, summed = {
+    .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .warmup = 0.3,
+    .linear_decay = true, .steps = 10, .batches = 2,
+}, steady = {
+    .rate = 5e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-2f, .decay = 0.1f, .clip = 1, .steps = 10, .batches = 1,
+};
 
 struct trainee {
     struct model *teacher, *student;
@@ -1116,10 +1186,10 @@ static void result_way(const struct trainee *t, double arrays)
     result_host("way", way, t->size, after(arrays, 0));
 }
 
-static void training_case(void)
+static void training_case(const struct optimizer_settings *pace)
 {
     enum { STEPS = 10 };
-    struct trainee t = begin_training(&pace);
+    struct trainee t = begin_training(pace);
     struct loss_values first, values;
     float state[STATE_SIZE];
     for (int step = 0; step < STEPS; step++) {
@@ -1139,7 +1209,8 @@ static void training_case(void)
 static void ten_steps_are_right(void **state)
 {
     (void)state;
-    CHECK(training_case());
+    CHECK(training_case(&pace));
+    CHECK(training_case(&summed));
 }
 
 /* As many steps before a pause as after it. */
@@ -1232,6 +1303,9 @@ static void check_skipped(struct trainee *t, float bad)
         gradient[i] = 0.01f;
     gradient[t->size / 2] = bad;
     k->upload(t->student->gradient, gradient, t->size * sizeof *gradient);
+    if (t->student->rounded)
+        k->to_real(on_device(gradient, t->size * sizeof *gradient), (real *)t->student->gradient,
+                   t->student->parameters.decayed);
     for (int i = 0; i < t->student->parameters.count; i++)
         t->student->filling[i] = BEGUN;
     optimizer_download(t->optimizer, moments, moments + t->size, before);
@@ -1251,13 +1325,16 @@ static void bad_gradients_are_left_out(void **state)
 {
     (void)state;
     k = gpu;
-    struct trainee t = begin_training(&pace);
-    learn(&t, 0, NULL);
-    optimizer_step(t.optimizer, 0);
-    check_skipped(&t, INFINITY);
-    check_skipped(&t, -INFINITY);
-    check_skipped(&t, NAN);
-    end_training(&t);
+    for (int rounded = 0; rounded < 2; rounded++) {
+        struct trainee t = begin_training(rounded ? &pace : &summed);
+        assert_true(t.student->rounded == rounded);
+        learn(&t, 0, NULL);
+        optimizer_step(t.optimizer, 0);
+        check_skipped(&t, INFINITY);
+        check_skipped(&t, -INFINITY);
+        check_skipped(&t, NAN);
+        end_training(&t);
+    }
 }
 
 /* A step whose first tries overflow: what is learnt in the end is what the CPU learns at once. */
@@ -1293,7 +1370,7 @@ static float decisions(float *device_state, const float *gradient, int count)
     float now[STATE_SIZE];
     for (int i = 0; i < count; i++) {
         if (gradient)
-            k->square_norm(gradient, 1, device_state);
+            k->square_norm(gradient, false, 1, device_state);
         k->decide(device_state, 1);
     }
     k->download(now, device_state, sizeof now);
@@ -1359,7 +1436,7 @@ static const bool trains = true;
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(memory_is_kept),
+        TEST(halves_are_whole), TEST(memory_is_kept),
         TEST(memory_is_zero_and_aligned),
         TEST(linear_is_right),
         TEST(embed_is_right),

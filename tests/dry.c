@@ -60,7 +60,8 @@ static struct model *open_model(const struct shape *shape, enum head head, int c
 
 static struct learner open_learner(const struct shape *shape, enum head head, int classes, enum learning learning)
 {
-    const struct optimizer_settings pace = {.rate = 1, .epsilon = 1e-8f, .clip = 1, .steps = 1000};
+    const struct optimizer_settings pace = {.rate = 1, .epsilon = 1e-8f, .clip = 1, .steps = 1000,
+                                            .batches = 1};
     struct model *model = open_model(shape, head, classes, learning);
     return (struct learner){model, optimizer_create(model, &pace), 0};
 }
@@ -245,8 +246,9 @@ static void linear_maps_fit(void **state)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
             k->linear(x, w, w, x, rows[j], maps[i][0], maps[i][1]);
+            k->linear_onto(x, w, w, w, x, rows[j], maps[i][0], maps[i][1]);
             k->linear_input_gradient(x, w, x, rows[j], maps[i][0], maps[i][1], true);
-            k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1], j % 2);
+            k->linear_weight_gradient(x, x, dw, dbias, rows[j], maps[i][0], maps[i][1], (int)j % 4);
         }
     k->release(x);
     k->release(w);

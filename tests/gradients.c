@@ -210,6 +210,10 @@ static void linear_case(int rows, int in, int out, bool with_bias, bool accumula
         k->linear_settled(x, settled, bias, again, rows, in, out);
         assert_memory_equal(of_reals(again, ny), of_reals(y, ny), ny * sizeof(double));
     }
+    real *onto = reals(numbers(ny, 1), ny);
+    k->linear_onto(x, w, bias, device_dy, onto, rows, in, out);
+    k->add(device_dy, y, ny);
+    assert_memory_equal(of_reals(onto, ny), of_reals(y, ny), ny * sizeof(double));
 
     double *old_dx = numbers(nx, 1), *old_dw = numbers(nw, 1), *old_db = numbers((size_t)out, 1);
     real *dx = reals(old_dx, nx);
@@ -263,7 +267,7 @@ static void check_table(const struct embed *p, double *table, const int *index, 
     struct lookup lookup = lookup_of(index, p->rows, count);
     double *before = numbers(n, 1);
     float *gradient = floats(before, n);
-    k->embed_gradient(reals(dy, ny), &lookup, gradient, p->width);
+    k->embed_gradient(reals(dy, ny), &lookup, gradient, false, p->width);
     double *after = of_floats(gradient, n);
     check_gradient("embed", embed_reference, p, table, n, dy, ny, after, before);
     for (int row = 0; row < count; row++) {
@@ -1110,8 +1114,8 @@ static void norm_of_the_gradient_is_clipped(void **state)
     for (int i = 0; i < N; i++)
         squares += g[i] * g[i];
     float *gradient = floats(g, N), *device_state = floats(begin, STATE_SIZE);
-    k->square_norm(gradient, 7000, device_state);
-    k->square_norm(gradient + 7000, N - 7000, device_state);
+    k->square_norm(gradient, false, 7000, device_state);
+    k->square_norm(gradient + 7000, false, N - 7000, device_state);
     double *now = of_floats(device_state, STATE_SIZE);
     check_forward("square_norm", now + NORM2, &squares, 1);
     k->decide(device_state, 2.5f);
@@ -1122,7 +1126,7 @@ static void norm_of_the_gradient_is_clipped(void **state)
     assert_true(now[NORM2] == 0 && now[SKIPPED] == 0);
 
     for (int limit = 0; limit <= 1000; limit += 1000) { /* none, and one that is not reached */
-        k->square_norm(gradient, N, device_state);
+        k->square_norm(gradient, false, N, device_state);
         k->decide(device_state, (float)limit);
         assert_true(of_floats(device_state, STATE_SIZE)[FACTOR] == 1);
     }
@@ -1136,9 +1140,9 @@ static void overflow_leaves_the_step_out(void **state)
     float *master = floats(x, 3), *moments = floats(zeros(6), 6);
     real *weights = reals(x, 3);
     struct adamw adamw = {0.1f, 0.9f, 0.999f, 1e-8f, 0.1f, 1, 0.1f, 0.001f};
-    k->square_norm(gradient, 3, device_state);
+    k->square_norm(gradient, false, 3, device_state);
     k->decide(device_state, 1);
-    k->adamw(&adamw, device_state, master, gradient, moments, moments + 3, weights, 3);
+    k->adamw(&adamw, device_state, master, gradient, false, moments, moments + 3, weights, 3);
     double *now = of_floats(device_state, STATE_SIZE);
     assert_true(now[FACTOR] == 0 && now[SKIPPED] == 1 && now[NORM2] == 0);
     assert_same(of_floats(master, 3), x, 3);
@@ -1160,7 +1164,7 @@ static void adamw_steps(bool shared, int skipped)
         double *g = numbers(N, 1), c1 = 1 - pow(0.9, t), c2 = 1 - pow(0.98, t);
         double all1 = 1 - pow(0.9, t + skipped), all2 = 1 - pow(0.98, t + skipped);
         struct adamw adamw = {0.01f, 0.9f, 0.98f, 1e-6f, 0.1f, (float)(t + skipped), (float)all1, (float)all2};
-        k->adamw(&adamw, device_state, master, floats(g, N), device_m, device_v, weights, N);
+        k->adamw(&adamw, device_state, master, floats(g, N), false, device_m, device_v, weights, N);
         for (int i = 0; i < N; i++) {
             double gradient = 0.5 * g[i];
             m[i] = 0.9 * m[i] + 0.1 * gradient;
@@ -1228,8 +1232,8 @@ static void run_everything(const double *x, double *results)
     k->norm(b, a, dropout, a, a, y, statistics, statistics + ROWS, ROWS, WIDTH, 1e-12f);
     struct norm_sums of_norm = {sums, sums + WIDTH, sums + 7 * WIDTH, false};
     k->norm_gradient(a, b, statistics, statistics + ROWS, a, dropout, dqkv, dx, &of_norm, ROWS, WIDTH);
-    k->embed_gradient(dx, &lookup, sums + 2 * WIDTH, WIDTH);
-    k->square_norm(floats(x, 3 * N), 3 * N, device_state);
+    k->embed_gradient(dx, &lookup, sums + 2 * WIDTH, false, WIDTH);
+    k->square_norm(floats(x, 3 * N), false, 3 * N, device_state);
     memcpy(results, of_reals(dx, N), N * sizeof *results);
     memcpy(results + N, of_floats(sums, N), N * sizeof *results);
     k->attention(&attention, qkv, y, statistics);

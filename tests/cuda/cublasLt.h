@@ -1,10 +1,11 @@
-/* cuBLASLt, as far as it is used: D = alpha op(A) op(B) + beta C (+ bias), by columns.
+/* cuBLASLt, as far as it is used: D = alpha op(A) op(B) + beta C (+ bias), by columns, or with the sums of op(B) left in
+   the bias.
    Slow, summed in double precision, and strict: what the library's manual forbids is
    refused. Names and numbers are cuBLASLt's. On some GPU the library refuses more, and rounds otherwise; so words in
    the environment's CUBLASLT_HOSTILE make it worse:
 
      unit      refuses a product that has a dimension of one
-     bias      refuses to add a bias
+     bias      refuses to add a bias, and to make the sums
      absent    has no algorithm when it is asked for the first time, and every tenth time after that
      rounds    rounds a product to fp16 before it adds a bias or what was there (an H100 does)
      missing   cannot be found
@@ -27,7 +28,7 @@ enum cublasStatus_t {
 };
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 };
-enum cublasLtEpilogue_t { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4 };
+enum cublasLtEpilogue_t { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4, CUBLASLT_EPILOGUE_BGRADB = 512 };
 enum { CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2 };
 enum cublasLtMatmulDescAttributes_t {
     CUBLASLT_MATMUL_DESC_TRANSA = 3, CUBLASLT_MATMUL_DESC_TRANSB = 4,
@@ -145,6 +146,15 @@ inline void multiply(const harness_operation &o, const harness_layout *l, float 
     std::vector<double> right = lines(b, l[1], o.b == CUBLAS_OP_N);
     size_t m = l[3].rows, n = l[3].columns, k = left.size() / m;
     bool rounds = hostile("rounds"), truncates = hostile("truncates");
+    for (size_t j = 0; o.epilogue == CUBLASLT_EPILOGUE_BGRADB && j < n; j++) {
+        double sum = 0;
+        for (size_t h = 0; h < k; h++)
+            sum += right[j * k + h];
+        if (l[3].type == CUDA_R_16F)
+            ((__half *)o.bias)[j] = __float2half_rn((float)sum);
+        else
+            ((float *)o.bias)[j] = (float)sum;
+    }
     for (size_t j = 0; j < n; j++)
         for (size_t i = 0; i < m; i++) {
             double sum = 0;
@@ -235,14 +245,14 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t blas, cublasLtMatmulDesc_t o, cu
                                cublasLtMatmulHeuristicResult_t *found, int *count)
 {
     *count = 0;
-    if (!blas || wanted < 1 || (o->epilogue == CUBLASLT_EPILOGUE_BIAS && !o->bias))
+    if (!blas || wanted < 1 || (o->epilogue != CUBLASLT_EPILOGUE_DEFAULT && !o->bias))
         return CUBLAS_STATUS_INVALID_VALUE;
     if (!harness::fits(*o, *a, *b, *c, *d))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     bool unit = d->rows == 1 || d->columns == 1 || a->rows == 1 || a->columns == 1;
     static int asked;
     if ((harness::hostile("unit") && unit)
-        || (harness::hostile("bias") && o->epilogue == CUBLASLT_EPILOGUE_BIAS))
+        || (harness::hostile("bias") && o->epilogue != CUBLASLT_EPILOGUE_DEFAULT))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (harness::hostile("absent") && asked++ % 10 == 0)
         return CUBLAS_STATUS_SUCCESS;
@@ -276,9 +286,10 @@ cublasLtMatmul(cublasLtHandle_t blas, cublasLtMatmulDesc_t operation, const void
     for (int i = 0; i < 4; i++)
         if (!harness::lies_there(matrices[i], layouts[i], plan.alignment[i]))
             return CUBLAS_STATUS_INVALID_VALUE;
-    if (o.epilogue == CUBLASLT_EPILOGUE_BIAS
+    uint64_t biases = o.epilogue == CUBLASLT_EPILOGUE_BGRADB ? layouts[3].columns : layouts[3].rows;
+    if (o.epilogue != CUBLASLT_EPILOGUE_DEFAULT
         && (!o.bias || (uintptr_t)o.bias % plan.alignment[3] != 0
-            || !harness::on_device(o.bias, layouts[3].rows * harness::size_of(layouts[3].type))))
+            || !harness::on_device(o.bias, biases * harness::size_of(layouts[3].type))))
         return CUBLAS_STATUS_INVALID_VALUE;
     harness::enqueue(stream, [=, scale = *(const float *)alpha, keep = *(const float *)beta] {
         harness::kernel = "cublasLtMatmul";
