@@ -40,7 +40,7 @@ for kind in tbl:Table fig:Figure; do
 done
 
 # the site's pages beside those of the PDF; and without the first mention of a figure
-floats() { lua5.4 "$root/tests/floats.lua" build/made-up-full/weave/book.aux "$@" | tee found; ! grep -v '^#' found; }
+floats() { lua5.4 "$root/tests/floats.lua" build/made-up-full/weave/report.aux "$@" | tee found; ! grep -v '^#' found; }
 check "each is mentioned before it stands, and near it" floats pages.xml $run/html/*.html
 check "that is said of all" grep -q "^# $(wc -l <in-pdf) tables and figures" found
 sed '/^<p>/s/href="#fig:house"//' $run/html/house.html >house.html

@@ -68,6 +68,7 @@ start slurmctld -D
 start slurmd -D
 idle() { for try in $(seq 100); do ! sinfo -h -o %T | grep -qx idle || return 0; sleep 0.1; done; cat "$slurm"/*.out; return 1; }
 check "Slurm has a machine" idle
+[ "$failed" = 0 ] || exit "$failed"
 
 # a program whose pretraining waits as long as there is a file of this name
 house "$folder/house"
