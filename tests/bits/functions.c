@@ -147,7 +147,7 @@ static void kernels(void)
     float state[STATE_SIZE] = {[LOSS_SCALE] = 1, [FACTOR] = 0.5f, [SKIPPED] = 3};
     float *m = normals(6), *v = allocate(N, sizeof *v);
     for (int step = 0; step < 3; step++)
-        k->adamw(&adamw, state, x, y, m, v, (real *)x, N);
+        k->adamw(&adamw, state, x, y, false, m, v, (real *)x, N);
     say_floats("adamw", x, N);
     free(m);
     free(v);
