@@ -23,7 +23,8 @@ mono(name) = paper ? "\\texttt{" . name . "}" : "{/Monospace " . name . "}"
 array room = ["findings", "forecast and probes", "training", "plan", "model", \
               "text", "kernels", "helpers"]
 array file = [ \
-    "measure findings results values tables plots verdicts live trust verify artifact", \
+    "measure findings results values tables plots " \
+        . "verdicts live trust verify artifact", \
     "forecast rules room estimate bench inspect gradients", \
     "pretrain distill finetune ensemble theseus training feed loader checkpoint card", \
     "settings plan stage record seal run", \
