@@ -341,7 +341,7 @@ static void multiply(struct grid *g)
     /* Cut the rows */
     int times = pieces(g->rows, BLOCK_ROWS), most = pieces(g->rows, 2 * TILE_ROWS);
     int threaded = pieces(wanted, across);
-    if (!few && threads > 1 && threaded > times)
+    if (!few && threaded > times)
         times = threaded < most ? threaded : most;
     g->high = even(g->rows, times, TILE_ROWS);
     g->down = pieces(g->rows, g->high);

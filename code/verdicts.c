@@ -51,13 +51,13 @@ const struct claim claims[] = {
     {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
      REACHES, 60, 0, "paper.faster", 0, 0},
     /* Claim that each term is worth something */
-    {"term.student-no-kl", "soft targets help (the paper: %s without)", CHANGE,
+    {"term.student-no-kl", "soft targets help", CHANGE,
      "student-no-kl", COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
-    {"term.student-no-cosine", "the cosine helps (the paper: %s without)", CHANGE,
+    {"term.student-no-cosine", "the cosine helps", CHANGE,
      "student-no-cosine", COSTS, -1.46, 2, "paper.table4.cosine", 0, 0},
-    {"term.student-no-mlm", "masked words help (the paper: %s without)", CHANGE,
+    {"term.student-no-mlm", "masked words help", CHANGE,
      "student-no-mlm", COSTS, -0.31, 2, "paper.table4.mlm", 0, 0},
-    {"term.student-random", "the teacher's layers help (the paper: %s without)", CHANGE,
+    {"term.student-random", "the teacher's layers help", CHANGE,
      "student-random", COSTS, -3.69, 2, "paper.table4.random", 0, 0},
     {.name = NULL}};
 
@@ -90,10 +90,11 @@ static bool claimed_of_english(const struct claim *claim)
 
 static const char *claim_said(const struct claim *claim, bool toyland)
 {
-    const char *title = say(claim->title, rounded(claim->published, claim->decimals));
-    if (toyland && claim->quantity == CHANGE)
-        return say("%.*s", (int)strcspn(title, "(") - 1, title);
-    return title;
+    const char *published = rounded(claim->published, claim->decimals);
+    if (claim->quantity != CHANGE)
+        return say(claim->title, published);
+    return toyland ? claim->title
+                   : say("%s (the paper: %s without)", claim->title, published);
 }
 
 /* Judge a claim */
