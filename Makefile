@@ -167,7 +167,7 @@ build.alone: tangle.alone ## compile the trainer
 
 # times may lie: what was compiled from another text, or by another compiler, goes before make looks at them
 compile.alone:
-	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
+	$(Q)sh code/due.sh objects $(BUILD) '$(CC) $(CFLAGS) $(STANDARD)$(MPI:%= with %)' '$(NVCC) $(CUDA_ARCH)'
 	$(Q)$(MAKE) -j$$(nproc) $(if $(filter 1,$(V)),,-s) $(DISTIL) 2>&$${DISTIL_STDERR:-2} # in colour on a terminal
 
 COMMA := ,

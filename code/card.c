@@ -33,8 +33,11 @@ static const struct {
 
 static bool made_of(const struct card *card, const char *word)
 {
-    const char *at = strstr(card->sources, word);
-    return at && (at == card->sources || strchr(" /|-", at[-1]));
+    const char *all = card->sources;
+    for (const char *at = all; (at = strstr(at, word)); at++)
+        if (at == all || strchr(" /|-", at[-1]))
+            return true;
+    return false;
 }
 
 /* Collect what a model is made from */

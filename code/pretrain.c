@@ -125,7 +125,8 @@ int pretrain_main(int argc, char **argv)
                              p.feed.sequence_room)
                    + optimizer_bytes(&p.parameters)
                    + checkpoint_bytes(k, &p.parameters),
-               "lower [teacher] batch or [corpus] length");
+               p.beginning == SCRATCH ? "lower [teacher] batch or [corpus] length"
+                                      : "lower [head] batch or [corpus] length");
     p.model = encoder_create(k, &p.shape, HEAD_MLM, 0, p.values, learning);
     if (p.beginning != ADOPTED) {
         /* Train the teacher for its epochs */

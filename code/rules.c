@@ -114,8 +114,9 @@ static void write_command(FILE *stream, const struct rules *rules,
                           const struct planned_stage *s, bool make)
 {
     const char *options = !make                  ? ""
-                          : rules->plan->jobs > 1 ? " $(COMMON) --resume --lines"
-                                                  : " $(COMMON) --resume";
+                          : rules->plan->jobs > 1 && s->kind != PRETRAIN
+                              ? " $(COMMON) --resume --lines"
+                              : " $(COMMON) --resume";
     char *distilled = plan_distilled(s->model, s->distillation),
          *model = s->model->replaces ? kept_folder(rules, s)
                                      : model_folder(rules, s->model, s->distillation);

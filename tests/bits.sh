@@ -71,7 +71,7 @@ made() { # made COMPILER OPTIONS: a program from another compiler makes what is 
     recorded_by "$folder/build/distil"
 }
 check "and made for x86-64-v3 without optimisation" made gcc "-O1 -march=x86-64-v3"
-if command -v clang >/dev/null; then
+if echo '#include <omp.h>' | clang -fopenmp -fsyntax-only -x c - 2>/dev/null; then # its header is a package of its own
     check "and made by clang" made clang "-O1 -march=native"
 fi
 exit $failed

@@ -70,10 +70,12 @@ check "… that has as many layers" other
 mkdir "$data/wikitext-2-raw" && cp "$data"/corpus/*.tokens "$data/wikitext-2-raw"
 cp -r "$folder/usual/models/teacher" "$data/bert-base-uncased" && rm "$data/bert-base-uncased/README.md"
 real="--run.data real --corpus.train wikitext-2-raw/wiki.train.tokens"
+more="corpus/newwikitext-2.tokens wikitext-2-raw/wiki.train.tokens" # the name within another first, then by itself
+cp "$data/wikitext-2-raw/wiki.train.tokens" "$data/corpus/newwikitext-2.tokens"
 check "a teacher is adopted" stage pretrain --teacher "$data/bert-base-uncased" $real
 check "its card names it" card teacher '- the weights of bert-base-uncased: Apache 2.0'
 check "… and no corpus" lacks teacher WikiText
-check "its student is made" stage distill --student student $real
+check "its student is made" stage distill --student student $real --corpus.train "$more"
 check "the student's card names the corpus" card student '- WikiText-2 (Merity et al. 2016), text of Wikipedia: CC BY-SA'
 check "… and its teacher's weights" card student '- the weights of bert-base-uncased: Apache 2.0'
 check "… and no licence of its own" card student 'license: other'
