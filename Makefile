@@ -228,7 +228,7 @@ CHANGES  += $(call option,run.extended,$(EXTENDED)) $(call option,run.jobs,$(JOB
 COMMON    = --profile $(SETTINGS) --run $(RUN) --data $(DATA) $(CHANGES)
 PLANNING  = $(DISTIL) plan $(COMMON) --keys $(KEYS) $(call option,until,$(UNTIL))
 # $(call planned,GOAL): has make see to the data, and then reach the goal, by the rules that the plan has now
-planned   = +$(Q)MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK) '$(1)' $(PLANNING)
+planned   = +$(Q)exec env MAKE='$(MAKE)' DRY=$(DRY) sh code/planned.sh $(WORK) '$(1)' $(PLANNING)
 
 plan.alone: build ## print the stages of PROFILE by tiers: how many, how long they take, and what is done
 	$(Q)$(PLANNING)
@@ -247,14 +247,14 @@ $(RUN)/stages/%.json: build FORCE
 else
 include $(PLAN) # which has the data generated, or found, fetched and unpacked, and the stages run, in these words:
 GENERATE = $(Q)sh code/generated.sh $(DATA) $(KEYS) $(DISTIL) toyland
-FIND     = $(Q)DATA_DERIVED=$(BUILD)/data sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
+FIND     = $(Q)exec env DATA_DERIVED=$(BUILD)/data sh code/lock.sh "$${DATA_STORE:-data}" sh code/data.sh $(DATA) $(KEYS)
 RANKED   = $(if $(filter-out 1,$(RANKS)),sh code/ranks.sh $(RANKS))
-STAGE    = $(Q)OMP_NUM_THREADS=$$(expr $$(nproc) / $(JOBS) '|' 1) RANKED='$(RANKED)' \
+STAGE    = $(Q)exec env OMP_NUM_THREADS=$$(expr $$(nproc) / $(JOBS) '|' 1) RANKED='$(RANKED)' \
     sh code/due.sh run $@ $(KEYS) $(DISTIL)
 
 tiers:
 	$(if $(DUE),$(Q)$(PLANNING) && sh code/room.sh $(RUN) $(DATA) $(DUE) $(PLANNING) --room $(if $(LAUNCH),--launched))
-	$(Q)MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(REPORTS) $(TIERS)
+	$(Q)exec env MAKE='$(MAKE)' sh code/tiers.sh $(JOBS) $(REPORTS) $(TIERS)
 endif
 
 # What comes of a run -----------------------------------------------------------------------------------------------

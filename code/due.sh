@@ -18,6 +18,15 @@ export LC_ALL=C
 # copy FROM TO: makes TO the same as FROM, whole or not at all
 copy() { cp "$1" "$2.new" && mv "$2.new" "$2"; }
 
+# Run a command, and hand signals on to it
+# attend COMMAND...: runs it, and has it end when this script is asked to; its status
+attend() {
+    "$@" </dev/null &
+    child=$!
+    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+    wait $child
+}
+
 # Say why a stage is due
 # Tell what has changed
 # first MARK DIFF: the first line with this mark, in the first place that differs
@@ -107,10 +116,7 @@ run)
     rm -f "$record"
     copy "${key%.key}.from" "$from"
     # Run the command, and say what has ended it
-    "$@" 2>&"${DISTIL_STDERR:-2}" &
-    child=$!
-    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
-    wait $child
+    attend "$@" 2>&"${DISTIL_STDERR:-2}"
     status=$?
     [ $status -le 128 ] || echo "due: $name: signal" \
         "$((status - 128)) has ended it; the next make goes on with it" >&2

@@ -11,17 +11,18 @@ real=$(readlink -m "$folder")
 lock=${real%/*}/.${real##*/}.lock
 held=${DISTIL_LOCKS:-:}
 case $held in *":$lock:"*) exec "$@" ;; esac
-export DISTIL_LOCKS="$held$lock:"
 
-# Run a command under the lock
-# take OPTIONS COMMAND...: runs COMMAND under the lock, which flock takes with these
-# options, and puts its status into $status; 75 if somebody else has the lock
+# Take and describe a lock
+# take OPTIONS COMMAND...: becomes COMMAND if flock, with these options, takes the lock;
+# otherwise puts its status into $status, 75 if somebody else has the lock
 take() {
-    options=$1
-    shift
-    flock -E 75 $options "$lock" sh -c '
-        echo "$$ $(date "+%Y-%m-%d %H:%M:%S")" >"$0" && exec "$@"' "$lock" "$@"
+    flock -E 75 $1 "$descriptor"
     status=$?
+    [ $status = 0 ] || return 0
+    shift
+    echo "$$ $(date "+%Y-%m-%d %H:%M:%S")" >"$lock"
+    export DISTIL_LOCKS="$held$lock:"
+    exec "$@"
 }
 
 # describe: puts into $owner and $who what the lock says of its owner
@@ -41,12 +42,14 @@ refuse() {
 # Take the lock, if nobody has it
 mkdir -p "${lock%/*}" && touch "$lock" ||
     refuse "expected to write ${lock##*/} beside it"
+colons=$(printf %s "$held" | tr -d -c :)
+descriptor=$((10 - ${#colons}))
+eval "exec $descriptor>>\"\$lock\""
 take -n "$@"
 case $status in
 127) refuse "expected the program flock, of the package util-linux" ;;
-6[4-9] | 7[0-4]) refuse "expected a disk where flock can lock ${lock##*/}" ;;
 75) ;;
-*) exit $status ;;
+*) refuse "expected a disk where flock can lock ${lock##*/}" ;;
 esac
 # Wait for the lock, or give up
 describe
@@ -56,6 +59,5 @@ if [ "${WAIT:-}" = 1 ] || [ "$held" != : ]; then
 elif [ ! -d "/proc/$owner" ]; then
     take "-w 5" "$@"
 fi
-[ $status = 75 ] || exit $status
 describe
 refuse "is in use by $who; WAIT=1 waits for it"

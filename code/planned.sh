@@ -6,6 +6,15 @@
 set -u
 work=$1 goal=$2
 shift 2
+# Run a command, and hand signals on to it
+# attend COMMAND...: runs it, and has it end when this script is asked to; its status
+attend() {
+    "$@" </dev/null &
+    child=$!
+    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+    wait $child
+}
+
 sh code/due.sh launcher || exit
 [ -z "$DRY" ] || {
     # Have rules that leave nothing
@@ -20,5 +29,5 @@ mkdir -p "$work/keys" || exit
 for step in data.planned $goal; do
     "$@" --keys "$work/keys" --make >"$work/plan.new" &&
         mv "$work/plan.new" "$work/plan.mk" &&
-        $MAKE PLAN="$work/plan.mk" "$step" || exit
+        attend $MAKE PLAN="$work/plan.mk" "$step" || exit
 done

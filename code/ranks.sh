@@ -11,12 +11,17 @@ set -- "$program" "$command" --ranks "$ranks" "$@"
 threads=$(($(nproc) / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 command -v mpirun >/dev/null && ldd "$program" 2>/dev/null | grep -q libmpi || exec "$@"
-# Start the ranks and wait for them
-mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none --map-by slot:OVERSUBSCRIBE \
+# Run a command, and hand signals on to it
+# attend COMMAND...: runs it, and has it end when this script is asked to; its status
+attend() {
     "$@" </dev/null &
-child=$!
-trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
-wait $child
+    child=$!
+    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+    wait $child
+}
+
+attend mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none \
+    --map-by slot:OVERSUBSCRIBE "$@"
 status=$?
 # Say it if a signal has ended one
 [ $status -gt 128 ] || exit $status

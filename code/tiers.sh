@@ -7,15 +7,24 @@
 set -u
 jobs=$1 seconds=$2
 shift 2
+# Run a command, and hand signals on to it
+# attend COMMAND...: runs it, and has it end when this script is asked to; its status
+attend() {
+    "$@" </dev/null &
+    child=$!
+    trap 'kill $child 2>/dev/null; wait $child' HUP INT TERM
+    wait $child
+}
+
 # Compute the results and weave them
 tell() {
-    $MAKE results || exit
-    [ "$seconds" = never ] || $MAKE weave.alone || exit
+    attend $MAKE results || exit
+    [ "$seconds" = never ] || attend $MAKE weave.alone || exit
 }
 
 began=$(date +%s)
 for tier; do
-    $MAKE -j"$jobs" "$tier.tier" || exit
+    attend $MAKE -j"$jobs" "$tier.tier" || exit
     shift
     # Tell what there is if it took some time
     [ $# -gt 0 ] && [ "$seconds" != never ] &&

@@ -70,6 +70,12 @@ check "a lock whose owner was killed is taken over" eval 'rm -f hold-* && (exper
 check "with the same results" same_run tiny other
 
 rm -r results/tiny
+begin tiny ended
+kill $maker && wait $maker 2>/dev/null
+check "who asks make alone to end has ended all that it began" flock -w 5 results/.tiny.lock true
+check "and the next make goes on" eval 'rm -f hold-* && (experiment tiny) >after 2>&1 || { cat after; false; }'
+
+rm -r results/tiny
 begin tiny killed
 (experiment tiny) >refusal 2>&1
 owner=$(sed -n 's/.*process \([0-9]*\), .*/\1/p' refusal)
@@ -103,7 +109,7 @@ check "and so does the other" ends $second second
 check "with the same results" same_run tiny other
 nowhere() { ! make weave RUN=/proc/nowhere BUILD=build NVCC= CHECKED= >refusal 2>&1 && cat refusal && grep -q '^lock: /proc/nowhere: expected to write' refusal; }
 check "a folder that takes no lock is named" nowhere
-mkdir bin && printf '#!/bin/sh\necho "flock: $5: No locks available" >&2\nexit 71\n' >bin/flock && chmod +x bin/flock
+mkdir bin && printf '#!/bin/sh\necho "flock: $4: No locks available" >&2\nexit 71\n' >bin/flock && chmod +x bin/flock
 lockless() { ! (PATH=$PWD/bin:$PATH && experiment tiny) >refusal 2>&1 && cat refusal && grep -q '^lock: results/tiny: expected a disk where flock' refusal; }
 check "so is a disk that knows no locks" lockless
 exit $failed
