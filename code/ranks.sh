@@ -20,7 +20,8 @@ attend() {
     wait $child
 }
 
-attend mpirun -q -n "$ranks" -x OMP_NUM_THREADS --bind-to none \
+export OMPI_MCA_orte_execute_quiet=1
+attend mpirun -n "$ranks" -x OMP_NUM_THREADS --bind-to none \
     --map-by slot:OVERSUBSCRIBE "$@"
 status=$?
 # Say it if a signal has ended one
