@@ -2,16 +2,19 @@
 # one line. tests/ranks.c has the same without MPI.
 set -u
 export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_btl=^tcp OMPI_MCA_orte_execute_quiet=1 # all ranks are on this machine
 unset MAKEFLAGS MAKELEVEL
 . tests/check.sh
 
+# Open MPI 5 cannot be kept quiet: it says between two rules what was said already
+mpirun --version 2>/dev/null | grep -q ' 5[.]' && twice='/^-----/,/^-----/d; /^$/d' || twice=
 # refused TEXT COMMAND …: whether the command ends with 1, one line that has the text, and nothing in the run's folder
 refused() {
     text=$1
     shift
     rm -rf "$folder/none"
     "$@" >"$folder/out" 2>&1
-    same $? 1 && grep -qF -- "$text" "$folder/out" && same "$(wc -l <"$folder/out")" 1 &&
+    same $? 1 && grep -qF -- "$text" "$folder/out" && same "$(sed "$twice" "$folder/out" | wc -l)" 1 &&
         same "$(find "$folder/none" -type f 2>/dev/null)" "" || { cat "$folder/out"; return 1; }
 }
 
@@ -44,7 +47,7 @@ check "what all ranks meet is said once" refused "expected the train corpus ther
 check "a batch that they cannot share is refused" refused "expected a batch that 2 ranks can share evenly, found 7" \
     ranks none --distill.batch 7
 check "another number than was started is refused" refused "--ranks: expected 3 processes, started by mpirun -n 3; found 2" \
-    mpirun -q -n 2 --map-by slot:OVERSUBSCRIBE "$distil" distill --ranks 3 $(options none)
+    mpirun -n 2 --map-by slot:OVERSUBSCRIBE "$distil" distill --ranks 3 $(options none)
 
 # equal FOLDER OTHER: whether two runs left the same but for the clock's times
 equal() {
