@@ -43,6 +43,7 @@ GresTypes=gpu
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE
 END
+slurmd -V | grep -q ' 2[0-2][.]' || echo CgroupPlugin=disabled >"$slurm/cgroup.conf" # from 23 on it can do without systemd
 printf "Name=gpu File=%s\n" /dev/null /dev/zero >"$slurm/gres.conf"
 (umask 077 && head -c 1024 /dev/urandom >"$slurm/munge.key")
 
