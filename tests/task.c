@@ -409,12 +409,16 @@ static void held_back_rows_are_not_trained_on(void **state)
             assert_int_not_equal(sample->indices[i], back->indices[j]);
     examples_free(sample);
     examples_free(back);
-    reading.held_back = ROWS;
-    EXPECT_FAIL(task_read(task_find("cola"), folder, TRAIN, tokenizer, reading),
-                "has 90 training rows of CoLA: expected fewer of them held back");
-    reading.held_back = 0;
-    EXPECT_FAIL(task_read(task_find("cola"), folder, HELD_BACK, tokenizer, reading),
-                "has 90 training rows of CoLA: expected some of them held back");
+}
+
+static void as_many_rows_as_there_are_cannot_be_held_back(void **state)
+{
+    (void)state;
+    put("CoLA/train.tsv", "x\t1\t\ta\nx\t0\t\tb\n");
+    EXPECT_FAIL(task_read(task_find("cola"), folder, TRAIN, tokenizer, (struct reading){.length = 16, .held_back = 2}),
+                "has 2 training rows of CoLA: expected fewer of them held back");
+    EXPECT_FAIL(task_read(task_find("cola"), folder, HELD_BACK, tokenizer, (struct reading){.length = 16}),
+                "has 2 training rows of CoLA: expected some of them held back");
 }
 
 static void missing_rows_are_worth_a_warning(void **state)
@@ -463,6 +467,7 @@ int main(void)
         IN_FOLDER(batches_carry_classes),
         IN_FOLDER(a_task_knows_its_metric),
         IN_FOLDER(held_back_rows_are_not_trained_on),
+        IN_FOLDER(as_many_rows_as_there_are_cannot_be_held_back),
         IN_FOLDER(missing_rows_are_worth_a_warning),
     };
     return cmocka_run_group_tests_name("task", tests, open_vocabulary, free_vocabulary);
