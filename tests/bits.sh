@@ -48,10 +48,11 @@ if grep -q -w avx2 /proc/cpuinfo 2>/dev/null; then
     check "for x86-64-v3" like gcc -O3 -march=x86-64-v3 -fno-math-errno -fno-trapping-math
     check "for x86-64-v3, not vectorised" like gcc -O1 -march=x86-64-v3
 fi
+openmp() { echo '#include <omp.h>' | "$1" -fopenmp -fsyntax-only -x c - 2>/dev/null; } # clang's is a package of its own
 # other compilers, each once whatever it is called
 used=$(readlink -f "$(command -v gcc)")
 for compiler in $(ls /usr/bin/gcc-[0-9]* /usr/bin/clang-[0-9]* 2>/dev/null | grep -- '-[0-9]*$' | xargs -r readlink -f | sort -u); do
-    [ "$compiler" = "$used" ] || check "by ${compiler##*/}" like "$compiler" -O3 -march=native
+    [ "$compiler" = "$used" ] || ! openmp "$compiler" || check "by ${compiler##*/}" like "$compiler" -O3 -march=native
 done
 
 recorded_by() { # recorded_by PROGRAM [VARIABLE=VALUE …]
@@ -71,7 +72,7 @@ made() { # made COMPILER OPTIONS: a program from another compiler makes what is 
     recorded_by "$folder/build/distil"
 }
 check "and made for x86-64-v3 without optimisation" made gcc "-O1 -march=x86-64-v3"
-if echo '#include <omp.h>' | clang -fopenmp -fsyntax-only -x c - 2>/dev/null; then # its header is a package of its own
+if command -v clang >/dev/null && openmp clang; then
     check "and made by clang" made clang "-O1 -march=native"
 fi
 exit $failed
