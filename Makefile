@@ -94,7 +94,7 @@ MAKEFLAGS += --no-print-directory
 DEPS := gcc g++ libc6-dev make pkg-config pandoc gnuplot-nox lua5.4 poppler-utils lmodern xz-utils curl ca-certificates unzip procps \
         texlive-latex-recommended texlive-latex-extra texlive-pictures texlive-fonts-recommended \
         libopenblas-openmp-dev libjansson-dev libutf8proc-dev libssl-dev libcmocka-dev
-DEPS_CHECK := clang libclang-rt-dev valgrind cppcheck slurm-wlm munge
+DEPS_CHECK := clang libomp-dev libclang-rt-dev valgrind cppcheck slurm-wlm munge
 DEPS_RANKS := libopenmpi-dev openmpi-bin
 
 .DEFAULT_GOAL := help
