@@ -32,33 +32,31 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 }
 
 /* State what was claimed */
+#define PAPER 97, "paper.retention"
+#define COURSE 94.35, "course.retention"
 const struct claim claims[] = {
-    /* Claim that the student keeps so much */
-    {"paper", "the student keeps %s %% (the paper)", RETENTION, "student", REACHES,
-     97, 0, "paper.retention", 9, 0.287},
-    {"course", "the student keeps %s %% (the course project)", RETENTION, "student",
-     REACHES, 94.35, 2, "course.retention", 3, 1},
-    {"paper", "the released student keeps %s %% (the paper)", RETENTION,
-     "student-released", REACHES, 97, 0, "paper.retention", 9, 0.287},
-    {"course", "the released student keeps %s %% (the course project)",
-     RETENTION, "student-released", REACHES, 94.35, 2, "course.retention", 3, 1},
-    /* Claim that an hour is enough */
-    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT,
-     NULL, REACHES, 97, 0, "paper.retention", 9, 0.287},
-    /* Claim that the student is smaller and faster */
-    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student", REACHES,
-     40, 0, "paper.smaller", 0, 0},
-    {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
-     REACHES, 60, 0, "paper.faster", 0, 0},
-    /* Claim that each term is worth something */
-    {"term.student-no-kl", "soft targets help", CHANGE,
-     "student-no-kl", COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
-    {"term.student-no-cosine", "the cosine helps", CHANGE,
-     "student-no-cosine", COSTS, -1.46, 2, "paper.table4.cosine", 0, 0},
-    {"term.student-no-mlm", "masked words help", CHANGE,
-     "student-no-mlm", COSTS, -0.31, 2, "paper.table4.mlm", 0, 0},
-    {"term.student-random", "the teacher's layers help", CHANGE,
-     "student-random", COSTS, -3.69, 2, "paper.table4.random", 0, 0},
+    {"paper", "the student keeps %s %% (the paper)", RETENTION, PAPER, "student",
+     9, 0.287},
+    {"course", "the student keeps %s %% (the course project)", RETENTION, COURSE,
+     "student", 3, 1},
+    {"paper", "the released student keeps %s %% (the paper)", RETENTION, PAPER,
+     "student-released", 9, 0.287},
+    {"course", "the released student keeps %s %% (the course project)", RETENTION,
+     COURSE, "student-released", 3, 1},
+    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT, PAPER, NULL,
+     9, 0.287},
+    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, 40,
+     "paper.smaller", "student", 0, 0},
+    {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, 60,
+     "paper.faster", "student", 0, 0},
+    {"term.student-no-kl", "soft targets help", CHANGE, -2.96, "paper.table4.kl",
+     "student-no-kl", 0, 0},
+    {"term.student-no-cosine", "the cosine helps", CHANGE, -1.46,
+     "paper.table4.cosine", "student-no-cosine", 0, 0},
+    {"term.student-no-mlm", "masked words help", CHANGE, -0.31, "paper.table4.mlm",
+     "student-no-mlm", 0, 0},
+    {"term.student-random", "the teacher's layers help", CHANGE, -3.69,
+     "paper.table4.random", "student-random", 0, 0},
     {.name = NULL}};
 
 const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
@@ -80,32 +78,25 @@ double claim_tolerance(const struct claim *claim)
            * sqrt(2 * claim->quiet * squares / count / claim->tasks);
 }
 
-/* Tell claims about English from others */
-/* claimed_of_english: is the published figure one of scores? */
-static bool claimed_of_english(const struct claim *claim)
+/* Judge a claim */
+/* Is the published figure one of scores? */
+static bool of_scores(const struct claim *claim)
 {
     return claim->quantity == RETENTION || claim->quantity == MOST_KEPT
-           || claim->quantity == CHANGE;
+        || claim->quantity == CHANGE;
 }
 
-static const char *claim_said(const struct claim *claim, bool toyland)
+/* Why a claim is not held against this run, whatever was measured; NULL: it is. */
+static const char *objection(const struct claim *claim, const struct findings *findings)
 {
-    const char *published = rounded(claim->published, claim->decimals);
-    if (claim->quantity != CHANGE)
-        return say(claim->title, published);
-    return toyland ? claim->title
-                   : say("%s (the paper: %s without)", claim->title, published);
+    if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
+        return "other tasks count than the claim's";
+    return (claim->quantity == RETENTION || claim->quantity == CHANGE)
+                && findings->student != TAUGHT
+                && strcmp(claim->model, "student-released")
+           ? "the student was not distilled" : NULL;
 }
 
-/* Judge a claim */
-static void note(struct judgements *judgements, struct judgement judgement)
-{
-    size_t room = (size_t)(judgements->count + 1) * sizeof judgement;
-    judgements->list = realloc(judgements->list, room);
-    if (!judgements->list)
-        fail("verdicts", "are too many for memory");
-    judgements->list[judgements->count++] = judgement;
-}
 /* How much larger a run might decide; "" where a hundred times as large would not. */
 static const char *more_needed(const struct estimate *is, double bound)
 {
@@ -114,71 +105,54 @@ static const char *more_needed(const struct estimate *is, double bound)
            times = width / distance * (width / distance);
     return times <= 100 ? say("; %s ×", rounded(times, times < 10)) : "";
 }
-/* Why a claim is not held against this run, whatever was measured; NULL: it is. */
-static const char *objection(const struct claim *claim, const struct findings *findings)
-{
-    bool of_taught = claim->quantity == RETENTION || claim->quantity == CHANGE;
-    if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
-        return "other tasks count than the claim's";
-    if (of_taught && findings->student != TAUGHT
-        && strcmp(claim->model, "student-released"))
-        return "the student was not distilled";
-    return NULL;
-}
 
 static const char *reason(const struct claim *claim, const struct finding *f,
                           double bound, enum verdict verdict)
 {
-    /* List why there may be no interval */
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
         [NO_PARTS] = "the benchmark kept no parts",
         [NO_STUDENT] = "no small student took an hour or less"};
-    /* List the reasons of the rules */
     static const char *const reasons[][3] = {
-        [REACHES] = {"the bound lies inside", "lies wholly at or above",
-                     "lies wholly below"},
-        [COSTS] = {"0 lies inside", "lies wholly below", "lies wholly above"}};
+        {"the bound lies inside", "lies wholly at or above", "lies wholly below"},
+        {"", "counted, with embeddings", "the embeddings stay as large"},
+        {"0 lies inside", "lies wholly below", "lies wholly above"}};
+    int rule = claim->quantity == SMALLER ? 1 : claim->quantity == CHANGE ? 2 : 0;
     if (!f->is.bounded)
         return f->why >= NO_TASK ? unbounded[f->why] : "not measured in this run";
-    if (claim->quantity == SMALLER)
-        return verdict == PASS ? "counted, with embeddings"
-                               : "the embeddings stay as large";
-    return say("%s%s", reasons[claim->rule][verdict],
+    return say("%s%s", reasons[rule][verdict],
                verdict == UNDECIDED ? more_needed(&f->is, bound) : "");
 }
-static const char *claim_named(const struct claim *claim)
-{
-    return claim->quantity == RETENTION
-               ? say("retention.%s.%s", claim->model, claim->name) : claim->name;
-}
-static void pass_over(const struct claim *claim, struct judgements *list)
-{
-    note(list, (struct judgement){.name = claim_named(claim), .of = claim,
-                                  .claim = claim_said(claim, true), .asked = "–",
-                                  .verdict = NOT_JUDGED,
-                                  .why = "a claim about English"});
-}
-static void judge(const struct claim *claim, const struct findings *findings,
-                  bool toyland, struct judgements *list)
+
+static struct judgement judge(const struct claim *claim,
+                              const struct findings *findings, bool toyland)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
-    const char *against = objection(claim, findings);
-    double bound = claim->rule == COSTS ? 0
-                                        : claim->published - claim_tolerance(claim);
-    struct judgement j = {.measured = *f, .of = claim};
+    bool cost = claim->quantity == CHANGE;
+    double bound = cost ? 0 : claim->published - claim_tolerance(claim);
+    const char *against = objection(claim, findings), *published =
+        rounded(claim->published, claim->published == floor(claim->published) ? 0 : 2);
+    struct judgement j = {
+        .of = claim, .bare = toyland && of_scores(claim),
+        .name = claim->quantity == RETENTION
+                    ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
+        .claim = !cost     ? say(claim->title, published)
+                 : toyland ? claim->title
+                 : say("%s (the paper: %s without)", claim->title, published)};
+    if (j.bare && !cost) {
+        j.asked = "–";
+        j.verdict = NOT_JUDGED;
+        j.why = "a claim about English";
+        return j;
+    }
+    j.measured = *f;
     j.measured.quantity = claim->quantity; /* also of what was not measured */
+    j.asked = cost ? "below 0"
+                   : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
     if (!against)
-        j.verdict = claim->rule == COSTS ? verdict_costs(&f->is)
-                                         : verdict_reaches(&f->is, bound);
-    /* Put the judgement into words */
-    j.name = claim_named(claim);
-    j.claim = claim_said(claim, toyland);
-    j.asked = claim->rule == COSTS
-                  ? "below 0"
-                  : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
+        j.verdict = cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound);
     j.why = against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
-    note(list, j);
+    return j;
 }
 
 /* Judge whether two runs agree */
@@ -186,104 +160,116 @@ static void judge(const struct claim *claim, const struct findings *findings,
    does. */
 static const char *name_difference(const json_t *a, const json_t *b)
 {
-    static const char *const free_ones[] = {".tasks", ".models", ".extended", ".seeds"};
-    for (const char *const *part = (const char *const[]){"settings", "data", NULL};
-         *part; part++) {
+    static const char *const parts[] = {"settings", "data"};
+    for (int i = 0; i < 2; i++) {
         const char *key;
         json_t *here, *there;
-        json_object_foreach(json_object_get(a, *part), key, here) {
-            there = json_object_get(json_object_get(b, *part), key);
-            bool free_one = !strncmp(key, "run.", 4);
-            for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
-                free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
-            if (there && !free_one && !json_equal(here, there))
+        json_object_foreach(json_object_get(a, parts[i]), key, here) {
+            there = json_object_get(json_object_get(b, parts[i]), key);
+            const char *dot = strchr(key, '.'), *name = dot ? dot : "";
+            bool may = !strncmp(key, "run.", 4) || !strcmp(name, ".tasks")
+                    || !strcmp(name, ".models") || !strcmp(name, ".extended")
+                    || !strcmp(name, ".seeds");
+            if (there && !may && !json_equal(here, there))
                 return say("%s differs", key);
         }
     }
     return NULL;
 }
-/* The same finding in the summary of another run: whether it is there, and what. */
-static bool find_there(const struct finding *f, const json_t *summary,
-                       const json_t *reference, struct estimate *there)
+
+/* The same finding in the summary of another run; NULL if it is not there, or not asked
+   for. */
+static const json_t *find_there(const struct finding *f, const json_t *summary,
+                                const json_t *reference)
 {
-    const char *model = f->model ? f->model->name : "", *path = NULL;
+    const char *model = f->model ? f->model->name : "";
     bool own = !strcmp(model, "student");
     if (!own && strcmp(model, "teacher") && strcmp(model, "student-released"))
-        return false;
+        return NULL;
     if (f->quantity == SCORE && f->sheet)
-        path = say("tasks/%s/median/%s", f->sheet->task->name, model);
-    else if (f->quantity == RETENTION && !f->sheet)
-        path = own ? "retention" : say("students/%s", model);
-    const json_t *found = path ? json_at(reference, path) : NULL;
-    *there = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
-    return found && (f->quantity == SCORE
-                     || json_equal(json_at(json_at(summary, path), "counted"),
-                                   json_at(found, "counted")));
+        return json_at(reference,
+                       say("tasks/%s/median/%s", f->sheet->task->name, model));
+    if (f->quantity != RETENTION || f->sheet)
+        return NULL;
+    const char *path = own ? "retention" : say("students/%s", model);
+    const json_t *there = json_at(reference, path);
+    return json_equal(json_at(json_at(summary, path), "counted"),
+                      json_at(there, "counted")) ? there : NULL;
 }
-static void compare(const struct finding *f, const struct estimate *there,
-                    const char *run, const char *difference, struct judgements *list)
+
+static struct judgement compare(const struct finding *f, const json_t *found,
+                                const char *run, const char *difference)
 {
     struct finding other = *f;
+    other.is = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
     const char *key = f->sheet ? f->sheet->task->name : "retention";
-    other.is = *there;
     struct judgement j = {
         .name = say("reference.%s.%s.%s", run, key, f->model->name),
         .claim = say("%s of the %s, as in %s", f->sheet ? f->sheet->title : key,
                      f->model->title, run),
         .asked = say("meets %s", finding_measured(&other)),
-        .measured = *f, .reference = run, .there = *there,
-        .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, there)};
+        .measured = *f, .reference = run, .there = other.is,
+        .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is)};
     j.why = !f->is.bounded       ? "this run has no interval"
             : difference         ? difference
-            : !there->bounded    ? "the committed run has no interval"
+            : !other.is.bounded  ? "the committed run has no interval"
             : j.verdict == PASS  ? "the intervals meet" : "the intervals do not meet";
-    note(list, j);
+    return j;
 }
 
-/* difference: what name_difference says of the two; NULL: nothing. */
-static void compare_runs(const struct findings *findings, const json_t *summary,
-                         const char *run, const json_t *reference,
-                         const char *difference, struct judgements *list)
-{
-    for (int i = 0; i < findings->count; i++) {
-        struct estimate there;
-        if (find_there(&findings->list[i], summary, reference, &there))
-            compare(&findings->list[i], &there, run, difference, list);
-    }
-}
 /* Whether the models and predictions of a run are those of a committed one, for people;
    NULL if either promises no bits, or they have none in common. */
 static const char *compare_bits(const json_t *summary, const char *run,
                                 const json_t *reference, const char *difference)
 {
-    json_t *sum, *there, *sums = json_object_get(summary, "sums");
-    json_t *theirs = json_object_get(reference, "sums");
+    json_t *sum, *there, *sums = json_object_get(summary, "sums"),
+           *theirs = json_object_get(reference, "sums");
     const char *path, *first = NULL;
     int compared = 0, others = 0;
-    if (!sums || !theirs)
-        return NULL;
-    if (difference)
+    if (sums && theirs && difference)
         return say("not compared with the committed run %s: %s", run, difference);
     json_object_foreach(sums, path, sum) {
         there = json_object_get(theirs, path);
         compared += there != NULL;
-        if (!there || json_equal(sum, there))
-            continue;
-        others++;
-        first = first ? first : path;
+        if (there && !json_equal(sum, there) && others++ == 0)
+            first = path;
     }
     if (first)
         return say("not identical to the committed run %s: of %d models and "
                    "predictions compared, %d %s, first %s",
                    run, compared, others, others == 1 ? "differs" : "differ", first);
-    if (compared == 0)
-        return NULL;
-    return say("identical to the committed run %s: %d models and predictions "
-               "compared, all the same",
-               run, compared);
+    return compared == 0 ? NULL
+           : say("identical to the committed run %s: %d models and predictions "
+                 "compared, all the same", run, compared);
 }
 
 /* Judge a run */
+static void note(struct judgements *judgements, struct judgement judgement)
+{
+    size_t room = (size_t)(judgements->count + 1) * sizeof judgement;
+    judgements->list = realloc(judgements->list, room);
+    if (!judgements->list)
+        fail("verdicts", "are too many for memory");
+    judgements->list[judgements->count++] = judgement;
+}
+
+/* Adds what a committed run says of this one. */
+static void compare_runs(struct verdicts *verdicts, const struct findings *findings,
+                         const json_t *summary, const char *run,
+                         const json_t *reference, struct words *bits)
+{
+    const char *difference = name_difference(summary, reference);
+    for (int i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
+        const json_t *found = find_there(f, summary, reference);
+        if (found)
+            note(&verdicts->agreement, compare(f, found, run, difference));
+    }
+    const char *said = compare_bits(summary, run, reference, difference);
+    if (said)
+        words_add(bits, said);
+}
+
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references)
 {
@@ -291,26 +277,16 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     const char *name;
     json_t *reference;
     struct words bits = {NULL, 0};
-    verdicts->toyland = toyland;
-    for (const struct claim *claim = claims; claim->name; claim++) {
-        const struct finding *f = finding_of(findings, claim->quantity, NULL,
-                                             claim->model);
-        bool optional = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
-        if (optional && f->quantity != claim->quantity)
-            continue;
-        if (toyland && claim->rule == REACHES && claimed_of_english(claim))
-            pass_over(claim, &verdicts->claims);
-        else
-            judge(claim, findings, toyland, &verdicts->claims);
+    *verdicts = (struct verdicts){
+        .toyland = toyland, .claims = {.what = "claim", .against = "this run"},
+        .agreement = {.what = "number", .against = "committed runs"}};
+    for (const struct claim *c = claims; c->name; c++) {
+        bool extra = c->quantity == RETENTION || c->quantity == MOST_KEPT;
+        if (!extra || finding_of(findings, c->quantity, NULL, c->model)->quantity)
+            note(&verdicts->claims, judge(c, findings, toyland));
     }
-    /* Hold the run against committed ones */
     json_object_foreach((json_t *)references, name, reference) {
-        const char *difference = name_difference(summary, reference);
-        compare_runs(findings, summary, name, reference, difference,
-                     &verdicts->agreement);
-        const char *said = compare_bits(summary, name, reference, difference);
-        if (said)
-            words_add(&bits, said);
+        compare_runs(verdicts, findings, summary, name, reference, &bits);
     }
     verdicts->bits = words_joined(&bits, "; ");
     return verdicts;
@@ -332,52 +308,59 @@ static const char *about(bool toyland)
                    : "The claims are held against real text.";
 }
 
-const char *verdicts_said(const char *what, const int counts[4], bool toyland)
+static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
+                                            "not judged"};
+
+/* A verdict by its name, with where it holds. */
+static const char *placed(const char *name, bool toyland)
 {
-    static const char *const verbs[3][2] = {
-        {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
-    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
-    int all = counts[UNDECIDED] + counts[PASS] + counts[FAIL];
-    struct words parts = {NULL, 0};
-    for (int i = 0; i < 3; i++) {
-        /* Say how many have this verdict */
-        int count = counts[order[i]];
-        const char *verb = verbs[order[i]][count != 1],
-                   *where = toyland && order[i] != UNDECIDED ? " on Toyland" : "",
-                   *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
-        if (count > 0)
-            words_add(&parts, count == all && all > 1 && order[i] == UNDECIDED
-                                  ? "none is decided"
-                                  : say("%s %s%s", who, verb, where));
-    }
-    /* Say how many are not judged */
-    int apart = counts[NOT_JUDGED];
-    const char *passed_over = apart == 0 ? "" : say("; %d %s about English, and not judged",
-                                                    apart, apart == 1 ? "is" : "are");
-    return say("%s %s%s held against %s%s%s%s",
-               all > 1 ? say("%d", all) : all ? "One" : "No", what,
-               all > 1 ? "s are" : " is",
-               !strcmp(what, "claim") ? "this run" : "committed runs", all ? ": " : "",
-               words_said(&parts), passed_over);
+    return say("%s%s", name, toyland && *name != 'n' ? " on Toyland" : "");
 }
-static const char *counted(const struct verdicts *verdicts, const char *what)
+
+const char *verdict_said(enum verdict verdict, bool toyland)
 {
-    const struct judgements *list =
-        !strcmp(what, "claim") ? &verdicts->claims : &verdicts->agreement;
+    return placed(verdict_names[verdict], toyland);
+}
+
+const char *verdicts_said(const struct judgements *list, bool toyland)
+{
     int counts[4] = {0, 0, 0, 0};
+    struct words parts = {NULL, 0};
     for (int i = 0; i < list->count; i++)
         counts[list->list[i].verdict]++;
-    return verdicts_said(what, counts, verdicts->toyland);
+    int apart = counts[NOT_JUDGED], all = list->count - apart;
+    /* Say how many have each verdict */
+    static const char *const verbs[][2] = {
+        {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
+    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
+    for (int i = 0; i < 3; i++) {
+        int count = counts[order[i]];
+        const char *verb = verbs[order[i]][count != 1],
+                   *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
+        if (count == all && all > 1 && order[i] == UNDECIDED)
+            words_add(&parts, "none is decided");
+        else if (count > 0)
+            words_add(&parts, say("%s %s%s", who, verb,
+                                  toyland && order[i] != UNDECIDED ? " on Toyland" : ""));
+    }
+    return say("%s %s%s held against %s%s%s%s",
+               all > 1 ? say("%d", all) : all ? "One" : "No", list->what,
+               all > 1 ? "s are" : " is", list->against, all ? ": " : "",
+               words_said(&parts),
+               apart == 0 ? "" : say("; %d %s about English, and not judged", apart,
+                                     apart == 1 ? "is" : "are"));
 }
 
 void verdicts_set(const struct verdicts *verdicts, json_t *values)
 {
-    value_set(values, counted(verdicts, "claim"), "verdicts.sentence");
-    value_set(values, counted(verdicts, "number"), "agreement.sentence");
-    value_flag(values, (verdicts->agreement.count > 0), "agreement.known");
+    bool toyland = verdicts->toyland;
+    value_set(values, verdicts_said(&verdicts->claims, toyland), "verdicts.sentence");
+    value_set(values, verdicts_said(&verdicts->agreement, toyland),
+              "agreement.sentence");
+    value_flag(values, verdicts->agreement.count > 0, "agreement.known");
     value_set(values, verdicts->bits, "bits");
     value_flag(values, *verdicts->bits != '\0', "bits.known");
-    value_set(values, about(verdicts->toyland), "verdicts.about");
+    value_set(values, about(toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
             value_set(values, rounded(claim_tolerance(claim), 1), "tolerance.%s",
@@ -385,62 +368,76 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
 }
 
 /* Write the verdicts */
-static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
-                                            "not judged"};
-
-const char *verdict_said(enum verdict verdict, bool toyland)
+static json_t *judgement_json(const struct judgement *j)
 {
-    return say("%s%s", verdict_names[verdict],
-               toyland && (verdict == PASS || verdict == FAIL) ? " on Toyland" : "");
-}
-
-static json_t *judgement_json(const struct judgement *j, bool toyland)
-{
-    json_t *object = estimate_json(&j->measured.is, "measured");
-    json_t *words = json_pack(
+    bool figure = j->of && !j->bare;
+    json_t *object = estimate_json(&j->measured.is, "measured"), *more = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s}", "name", j->name, "claim", j->claim, "asked",
         j->asked, "text", finding_measured(&j->measured), "verdict",
         verdict_names[j->verdict], "why", j->why);
-    json_object_update(object, words);
-    json_decref(words);
     if (j->of) {
-        bool apart = toyland && claimed_of_english(j->of);
-        double tolerance = claim_tolerance(j->of);
-        json_object_set_new(object, "published",
-                            apart ? json_null() : json_real(j->of->published));
-        json_object_set_new(object, "tolerance",
-                            apart ? json_null() : json_real(tolerance));
+        json_object_set_new(more, "published",
+                            figure ? json_real(j->of->published) : json_null());
+        json_object_set_new(more, "tolerance",
+                            figure ? json_real(claim_tolerance(j->of)) : json_null());
     } else {
         json_t *there = estimate_json(&j->there, "value");
         json_object_set_new(there, "run", json_string(j->reference));
-        json_object_set_new(object, "reference", there);
+        json_object_set_new(more, "reference", there);
     }
+    json_object_update(object, more);
+    json_decref(more);
     return object;
-}
-
-static json_t *list_json(const struct judgements *judgements, bool toyland)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < judgements->count; i++)
-        json_array_append_new(list, judgement_json(&judgements->list[i], toyland));
-    return list;
 }
 
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
 {
-    json_t *claimed = list_json(&verdicts->claims, verdicts->toyland),
-           *agreement = list_json(&verdicts->agreement, verdicts->toyland);
+    const struct judgements *lists[] = {&verdicts->claims, &verdicts->agreement};
+    bool toyland = verdicts->toyland;
+    json_t *arrays[] = {json_array(), json_array()};
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < lists[i]->count; k++)
+            json_array_append_new(arrays[i], judgement_json(&lists[i]->list[k]));
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
-                     "data", verdicts->toyland ? "toyland" : "real", "about",
-                     about(verdicts->toyland), "bits", verdicts->bits, "counts",
-                     "claims", counted(verdicts, "claim"), "agreement",
-                     counted(verdicts, "number"), "claims", claimed, "agreement",
-                     agreement, "profile", json_at(summary, "profile"), "device",
-                     json_at(summary, "device"), "date", json_at(summary, "date"),
-                     "code", json_at(summary, "code"));
+                     "data", toyland ? "toyland" : "real", "about", about(toyland),
+                     "bits", verdicts->bits, "counts", "claims",
+                     verdicts_said(lists[0], toyland), "agreement",
+                     verdicts_said(lists[1], toyland), "claims", arrays[0],
+                     "agreement", arrays[1], "profile", json_at(summary, "profile"),
+                     "device", json_at(summary, "device"), "date",
+                     json_at(summary, "date"), "code", json_at(summary, "code"));
 }
 
 /* Print the verdicts */
+void verdicts_print(const char *folder)
+{
+    static const char *const lists[] = {"claims", "agreement"};
+    const char *path = say("%s/verdicts.json", folder);
+    if (!file_exists(path))
+        fail(path, "expected the verdicts of a finished run; make verify finishes one");
+    json_t *verdicts = run_json(path), *j;
+    bool toyland = !strcmp(text_at(verdicts, "data", ""), "toyland");
+    printf("profile %s on %s, finished on %s\n%s\n", text_at(verdicts, "profile", "–"),
+           text_at(verdicts, "device", "–"), text_at(verdicts, "date", "–"),
+           text_at(verdicts, "about", ""));
+    const char *bits = text_at(verdicts, "bits", "");
+    if (*bits)
+        printf("%s\n", bits);
+    for (int i = 0; i < 2; i++) {
+        json_t *list = json_object_get(verdicts, lists[i]);
+        size_t k;
+        if (json_array_size(list) > 0)
+            printf("\n%s\n", text_at(verdicts, say("counts/%s", lists[i]), ""));
+        json_array_foreach(list, k, j) {
+            printf("%-15s  %s: %s; asked: %s; %s\n",
+                   placed(text_at(j, "verdict", ""), toyland), text_at(j, "claim", ""),
+                   text_at(j, "text", ""), text_at(j, "asked", ""),
+                   text_at(j, "why", ""));
+        }
+    }
+    json_decref(verdicts);
+}
+
 static const char verdicts_usage[] =
     "usage: distil verdicts --run DIR\n"
     "\n"
@@ -448,35 +445,6 @@ static const char verdicts_usage[] =
     "the same profile, that `distil results` left in the run's folder.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
-
-void verdicts_print(const char *folder)
-{
-    static const char *const lists[][2] = {{"claims", "verdicts"},
-                                           {"agreement", "agreement"}};
-    const char *path = say("%s/verdicts.json", folder);
-    if (!file_exists(path))
-        fail(path, "expected the verdicts of a finished run; make verify finishes one");
-    json_t *verdicts = run_json(path), *counts = json_object_get(verdicts, "counts");
-    printf("profile %s on %s, finished on %s\n%s\n",
-           json_string_value(json_object_get(verdicts, "profile")),
-           json_string_value(json_object_get(verdicts, "device")),
-           json_string_value(json_object_get(verdicts, "date")),
-           json_string_value(json_object_get(verdicts, "about")));
-    const char *bits = json_string_value(json_object_get(verdicts, "bits"));
-    if (bits && *bits)
-        printf("%s\n", bits);
-    for (int i = 0; i < 2; i++) {
-        struct grid *grid =
-            kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
-        if (grid->rows > 0)
-            printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
-        for (int row = 0; row < grid->rows; row++)
-            printf("%-15s  %s: %s; asked: %s; %s\n", grid_text(grid, row, 3),
-                   grid_text(grid, row, 0), grid_text(grid, row, 2),
-                   grid_text(grid, row, 1), grid_text(grid, row, 4));
-    }
-    json_decref(verdicts);
-}
 
 int verdicts_main(int argc, char **argv)
 {
