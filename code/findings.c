@@ -16,10 +16,10 @@ void findings_add(struct findings *findings, struct finding finding)
 }
 
 /* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
-   neither nothing. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure,
-                enum reason why)
+   neither nothing. add: where it is no news that there is none. */
+static void add_or(struct findings *f, enum quantity quantity,
+                   const struct sheet *sheet, const struct planned_model *model,
+                   struct measure *measure, enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
@@ -27,6 +27,8 @@ static void add(struct findings *f, enum quantity quantity, const struct sheet *
         findings_add(f, (struct finding){quantity, sheet, model, is, why,
                                          kept(measure)});
 }
+
+#define add(...) add_or(__VA_ARGS__, NOT_MEASURED)
 
 static void add_number(struct findings *f, enum quantity quantity,
                        const struct planned_model *model, double number)
@@ -41,26 +43,24 @@ static bool named(const char *wanted, const char *name)
     return wanted && name ? !strcmp(wanted, name) : wanted == name;
 }
 
-const struct finding *finding_next(const struct findings *findings,
+const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model)
 {
-    const struct finding *f = last ? last + 1 : findings->list,
-                         *end = findings->list + findings->count;
-    for (; f < end; f++)
+    const struct finding *f = last ? last + 1 : all->list;
+    for (; f < all->list + all->count; f++)
         if (f->quantity == quantity
             && (!model || (f->model && named(model, f->model->name))))
             return f;
     return NULL;
 }
 
-const struct finding *finding_of(const struct findings *findings,
-                                 enum quantity quantity, const char *task,
-                                 const char *model)
+const struct finding *finding_of(const struct findings *all, enum quantity quantity,
+                                 const char *task, const char *model)
 {
     static const struct finding nothing = {.why = NOT_MEASURED};
     const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, quantity, model)))
+    while ((f = finding_next(all, f, quantity, model)))
         if (named(task, f->sheet ? f->sheet->task->name : NULL)
             && (model || !f->model))
             return f;
@@ -82,27 +82,23 @@ void findings_sort(const struct finding **list, int count, bool by_size)
 }
 
 /* Tell what a student differs in */
-static bool lacks(const struct planned_model *model, const struct planned_model *first)
-{
-    const struct loss_settings *a = &model->losses, *b = &first->losses;
-    return (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
-        || (a->cosine == 0 && b->cosine > 0)
-        || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
-        || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
-}
-
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)
 {
     if (!model || !first || !model->student || model == first)
         return NO_DIFFERENCE;
-    bool layers = model->layers != first->layers
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+              || (a->cosine == 0 && b->cosine > 0)
+              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
+         layers = model->layers != first->layers
                || memcmp(model->layer, first->layer,
                          (size_t)first->layers * sizeof *first->layer);
     return model->hears                       ? FINE_TUNED_TEACHERS
            : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
            : model->from || model->replaces   ? ANOTHER_RECIPE
-           : lacks(model, first)              ? A_PART
+           : lacks                            ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
 
@@ -133,9 +129,10 @@ bool findings_three(const struct findings *findings, const char *model)
 {
     int headlines = 0, others = 0;
     const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, RETENTION, model)))
-        if (finding_counts(f, model))
-            *(f->sheet->task->headline ? &headlines : &others) += 1;
+    while ((f = finding_next(findings, f, RETENTION, model))) {
+        headlines += finding_counts(f, model) && f->sheet->task->headline;
+        others += finding_counts(f, model) && !f->sheet->task->headline;
+    }
     return headlines == 3 && others == 0;
 }
 
@@ -195,12 +192,10 @@ static void find_scores(struct findings *f, const struct answers *a)
     const struct task *task = a->sheet->task;
     struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
                           a->seeds};
-    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries),
-        NOT_MEASURED);
+    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries));
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries),
-            NOT_MEASURED);
+        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries));
 }
 
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
@@ -244,12 +239,12 @@ static void find_glue(struct findings *f, const struct planned_model *model)
     for (const struct task *task = task_list; task->name; task++)
         if (task->glue && ++tasks)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name), NOT_MEASURED);
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks), NOT_MEASURED);
+                glue_part(f, task, model->name));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
 }
 
 static void find_retention(struct findings *f, const struct planned_model *model)
@@ -262,11 +257,11 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !part                     ? NO_ANSWER
                           : !findings_above(f, sheet) ? NOT_ABOVE : NOT_MEASURED;
         if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add_or(f, RETENTION, sheet, model,
+                   why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-        NO_TASK);
+    add_or(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+           NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -274,7 +269,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+        add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
 /* Find training, size and speed */
@@ -384,12 +379,10 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
 {
     double seconds = mean_seconds(f->run, model->from ? model->from : model, NULL);
     bool any = false;
-    const struct finding *of_task = NULL;
-    while ((of_task = finding_next(f, of_task, RETENTION, model->name)))
-        if (finding_counts(of_task, model->name)) {
-            seconds += mean_seconds(f->run, model, of_task->sheet->task);
-            any = true;
-        }
+    const struct finding *of = NULL;
+    while ((of = finding_next(f, of, RETENTION, model->name)))
+        if (finding_counts(of, model->name) && (any = true))
+            seconds += mean_seconds(f->run, model, of->sheet->task);
     if (any && seconds > 0)
         add_number(f, MINUTES, model, seconds / 60);
 }
@@ -481,8 +474,7 @@ struct findings *findings_make(const struct run *run)
         const struct planned_model *model = &run->plan->models[i];
         bool first = named("student", model->name), there = run_has(run, model);
         find_guesses(f, model);
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
-            NOT_MEASURED);
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
         if (there)
             find_glue(f, model);
         if (model->student && (first || there))

@@ -72,10 +72,9 @@ void findings_add(struct findings *findings, struct finding finding);
    next of a quantity behind one, NULL for the first; of that model, or where it is
    NULL, of any. NULL if there is none. findings_sort: puts the largest value first, or
    by_size the farthest from zero; of equals, those of the earlier model. */
-const struct finding *finding_of(const struct findings *findings,
-                                 enum quantity quantity, const char *task,
-                                 const char *model);
-const struct finding *finding_next(const struct findings *findings,
+const struct finding *finding_of(const struct findings *all, enum quantity quantity,
+                                 const char *task, const char *model);
+const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model);
 void findings_sort(const struct finding **list, int count, bool by_size);

@@ -60,27 +60,29 @@ struct grid *grid_read(const char *path)
     return grid;
 }
 
+/* How many columns have that name; place: the last of them. */
+static int columns_of(const struct grid *grid, const char *name, int *place)
+{
+    int count = 0;
+    for (int column = 0; column < grid->columns; column++)
+        if (!strcmp(grid->cells[column], name) && ++count)
+            *place = column;
+    return count;
+}
+
 bool grid_has(const struct grid *grid, const char *name)
 {
-    for (int column = 0; column < grid->columns; column++)
-        if (!strcmp(grid->cells[column], name))
-            return true;
-    return false;
+    int place;
+    return columns_of(grid, name, &place) > 0;
 }
 
 int grid_column(const struct grid *grid, const char *name)
 {
-    int found = -1;
-    for (int column = 0; column < grid->columns; column++) {
-        if (strcmp(grid->cells[column], name))
-            continue;
-        if (found >= 0)
-            fail(grid->path, "line 1: the column \"%s\" is named twice", name);
-        found = column;
-    }
-    if (found < 0)
-        fail(grid->path, "expected a column \"%s\" in the header", name);
-    return found;
+    int place = 0, count = columns_of(grid, name, &place);
+    if (count != 1)
+        fail(grid->path, count ? "line 1: the column \"%s\" is named twice"
+                               : "expected a column \"%s\" in the header", name);
+    return place;
 }
 
 const char *grid_text(const struct grid *grid, int row, int column)
@@ -157,22 +159,19 @@ json_t *run_others(const char *folder, const char *file, const char *key,
 }
 
 /* Read the answers of a model */
-/* The column of that name, which may hold numbers from least to most or, where there
-   are classes, one of these; the caller frees it. */
-static double *read_numbers(const struct grid *grid, const char *name, int classes,
+/* The column of that name, of numbers from least to most, or of whole ones, classes;
+   the caller frees it. */
+static double *read_numbers(const struct grid *grid, const char *name, bool classes,
                             double least, double most)
 {
     int column = grid_column(grid, name);
     double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
     for (int row = 0; row < grid->rows; row++) {
-        double number = numbers[row] = grid_number(grid, row, column);
-        const char *text = grid_text(grid, row, column);
-        if (classes && (number < 0 || number >= classes || number != floor(number)))
-            fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
-                 row + 2, classes - 1, text);
-        if (!classes && (number < least || number > most))
-            fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
-                 row + 2, least, most, text);
+        double x = numbers[row] = grid_number(grid, row, column);
+        if (x < least || x > most || (classes && x != floor(x)))
+            fail(grid->path, "line %d: expected a %s from %g to %g, found \"%s\"",
+                 row + 2, classes ? "class" : "number", least, most,
+                 grid_text(grid, row, column));
     }
     return numbers;
 }
@@ -180,24 +179,23 @@ static double *read_numbers(const struct grid *grid, const char *name, int class
 static void hold_rows(struct sheet *sheet, const struct grid *grid)
 {
     const struct task *task = sheet->task;
+    bool classes = task->answer == A_CLASS, first = sheet->rows == 0;
     size_t rows = (size_t)grid->rows, bytes = rows * sizeof(double);
-    double *indices = read_numbers(grid, "index", 0, -INFINITY, INFINITY), *labels =
+    double *indices = read_numbers(grid, "index", false, -INFINITY, INFINITY), *labels =
         task->answer == A_SPAN ? allocate(rows, sizeof *labels)
-        : read_numbers(grid, "label", task->answer == A_CLASS ? task->classes : 0, 0,
-                       task->most);
-    if (sheet->rows == 0) {
+        : read_numbers(grid, "label", classes, 0, classes ? task->classes - 1
+                                                          : task->most);
+    if (first) {
         sheet->rows = grid->rows;
         sheet->indices = kept(indices);
         sheet->labels = kept(labels);
-        return;
-    }
-    if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-        || memcmp(labels, sheet->labels, bytes))
+    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+               || memcmp(labels, sheet->labels, bytes))
         fail(grid->path, "expected the rows and labels of the other %s predictions, "
                          "found different ones; the settings changed between the runs",
              sheet->title);
-    free(indices);
-    free(labels);
+    free(first ? NULL : indices);
+    free(first ? NULL : labels);
 }
 
 /* Adds a file's answers to those of a model, but for its seed. */
@@ -205,19 +203,20 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
 {
     const struct task *task = sheet->task;
     struct grid *grid = grid_read(path);
-    bool span = task->answer == A_SPAN, alike = !span && grid->rows > 1;
-    int classes = task->answer == A_CLASS ? task->classes : 0;
+    bool span = task->answer == A_SPAN, classes = task->answer == A_CLASS,
+         alike = !span && grid->rows > 1;
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     hold_rows(sheet, grid);
     double *told = kept(
-        span ? read_numbers(grid, metric_key(task->metric), 0, 0, 1)
-             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY));
+        read_numbers(grid, span ? metric_key(task->metric) : "prediction", classes,
+                     span || classes ? 0 : -INFINITY,
+                     span ? 1 : classes ? task->classes - 1 : INFINITY));
     for (int row = 1; row < grid->rows; row++)
         alike &= told[row] == told[0];
     a->predictions[a->seeds] = told;
     a->others[a->seeds] =
-        span ? kept(read_numbers(grid, metric_key(task->also), 0, 0, 1)) : told;
+        span ? kept(read_numbers(grid, metric_key(task->also), false, 0, 1)) : told;
     a->scores[a->seeds] = metric_score(task->metric, sheet->labels, told, sheet->rows);
     a->collapsed[a->seeds] = alike;
     free(grid);

@@ -32,31 +32,27 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 }
 
 /* State what was claimed */
-#define PAPER 97, "paper.retention"
-#define COURSE 94.35, "course.retention"
+#define PAPER .published = 97, .path = "paper.retention", .tasks = 9, .quiet = 0.287
+#define COURSE .published = 94.35, .path = "course.retention", .tasks = 3, .quiet = 1
+#define KEEPS(model, who) \
+    {"paper", who " keeps %s %% (the paper)", RETENTION, model, PAPER}, \
+    {"course", who " keeps %s %% (the course project)", RETENTION, model, COURSE}
+#define HELPS(model, part, points, key) \
+    {"term." model, part, CHANGE, model, .published = points, \
+     .path = "paper.table4." key}
+
 const struct claim claims[] = {
-    {"paper", "the student keeps %s %% (the paper)", RETENTION, PAPER, "student",
-     9, 0.287},
-    {"course", "the student keeps %s %% (the course project)", RETENTION, COURSE,
-     "student", 3, 1},
-    {"paper", "the released student keeps %s %% (the paper)", RETENTION, PAPER,
-     "student-released", 9, 0.287},
-    {"course", "the released student keeps %s %% (the course project)", RETENTION,
-     COURSE, "student-released", 3, 1},
-    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT, PAPER, NULL,
-     9, 0.287},
-    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, 40,
-     "paper.smaller", "student", 0, 0},
-    {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, 60,
-     "paper.faster", "student", 0, 0},
-    {"term.student-no-kl", "soft targets help", CHANGE, -2.96, "paper.table4.kl",
-     "student-no-kl", 0, 0},
-    {"term.student-no-cosine", "the cosine helps", CHANGE, -1.46,
-     "paper.table4.cosine", "student-no-cosine", 0, 0},
-    {"term.student-no-mlm", "masked words help", CHANGE, -0.31, "paper.table4.mlm",
-     "student-no-mlm", 0, 0},
-    {"term.student-random", "the teacher's layers help", CHANGE, -3.69,
-     "paper.table4.random", "student-random", 0, 0},
+    KEEPS("student", "the student"),
+    KEEPS("student-released", "the released student"),
+    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT, NULL, PAPER},
+    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student",
+     .published = 40, .path = "paper.smaller"},
+    {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
+     .published = 60, .path = "paper.faster"},
+    HELPS("student-no-kl", "soft targets help", -2.96, "kl"),
+    HELPS("student-no-cosine", "the cosine helps", -1.46, "cosine"),
+    HELPS("student-no-mlm", "masked words help", -0.31, "mlm"),
+    HELPS("student-random", "the teacher's layers help", -3.69, "random"),
     {.name = NULL}};
 
 const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
@@ -91,10 +87,9 @@ static const char *objection(const struct claim *claim, const struct findings *f
 {
     if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
         return "other tasks count than the claim's";
-    return (claim->quantity == RETENTION || claim->quantity == CHANGE)
-                && findings->student != TAUGHT
-                && strcmp(claim->model, "student-released")
-           ? "the student was not distilled" : NULL;
+    bool taught = findings->student == TAUGHT || !claim->model
+               || !strcmp(claim->model, "student-released");
+    return of_scores(claim) && !taught ? "the student was not distilled" : NULL;
 }
 
 /* How much larger a run might decide; "" where a hundred times as large would not. */
@@ -156,25 +151,29 @@ static struct judgement judge(const struct claim *claim,
 }
 
 /* Judge whether two runs agree */
-/* Names a setting or file that both summaries have and that differs; NULL if none
-   does. */
-static const char *name_difference(const json_t *a, const json_t *b)
+/* Of what two summaries both have in a part of them: how much, how much of it differs,
+   and the first that does, or NULL. */
+struct common {
+    int all, others;
+    const char *first;
+};
+
+static struct common compare_part(const json_t *a, const json_t *b, const char *part)
 {
-    static const char *const parts[] = {"settings", "data"};
-    for (int i = 0; i < 2; i++) {
-        const char *key;
-        json_t *here, *there;
-        json_object_foreach(json_object_get(a, parts[i]), key, here) {
-            there = json_object_get(json_object_get(b, parts[i]), key);
-            const char *dot = strchr(key, '.'), *name = dot ? dot : "";
-            bool may = !strncmp(key, "run.", 4) || !strcmp(name, ".tasks")
-                    || !strcmp(name, ".models") || !strcmp(name, ".extended")
-                    || !strcmp(name, ".seeds");
-            if (there && !may && !json_equal(here, there))
-                return say("%s differs", key);
-        }
+    static const char *const free_ones[] = {".tasks", ".models", ".extended", ".seeds"};
+    struct common common = {0, 0, NULL};
+    const char *key;
+    json_t *here, *there;
+    json_object_foreach(json_object_get(a, part), key, here) {
+        bool may = !strncmp(key, "run.", 4);
+        for (int i = 0; i < 4; i++)
+            may |= text_ends(key, free_ones[i]);
+        there = json_object_get(json_object_get(b, part), key);
+        common.all += there && !may;
+        if (there && !may && !json_equal(here, there) && common.others++ == 0)
+            common.first = key;
     }
-    return NULL;
+    return common;
 }
 
 /* The same finding in the summary of another run; NULL if it is not there, or not asked
@@ -222,48 +221,34 @@ static struct judgement compare(const struct finding *f, const json_t *found,
 static const char *compare_bits(const json_t *summary, const char *run,
                                 const json_t *reference, const char *difference)
 {
-    json_t *sum, *there, *sums = json_object_get(summary, "sums"),
-           *theirs = json_object_get(reference, "sums");
-    const char *path, *first = NULL;
-    int compared = 0, others = 0;
-    if (sums && theirs && difference)
+    struct common sums = compare_part(summary, reference, "sums");
+    if (difference && json_at(summary, "sums") && json_at(reference, "sums"))
         return say("not compared with the committed run %s: %s", run, difference);
-    json_object_foreach(sums, path, sum) {
-        there = json_object_get(theirs, path);
-        compared += there != NULL;
-        if (there && !json_equal(sum, there) && others++ == 0)
-            first = path;
-    }
-    if (first)
-        return say("not identical to the committed run %s: of %d models and "
-                   "predictions compared, %d %s, first %s",
-                   run, compared, others, others == 1 ? "differs" : "differ", first);
-    return compared == 0 ? NULL
-           : say("identical to the committed run %s: %d models and predictions "
-                 "compared, all the same", run, compared);
+    return sums.first
+               ? say("not identical to the committed run %s: of %d models and "
+                     "predictions compared, %d %s, first %s", run, sums.all,
+                     sums.others, sums.others == 1 ? "differs" : "differ", sums.first)
+           : sums.all > 0
+               ? say("identical to the committed run %s: %d models and predictions "
+                     "compared, all the same", run, sums.all)
+               : NULL;
 }
 
 /* Judge a run */
-static void note(struct judgements *judgements, struct judgement judgement)
-{
-    size_t room = (size_t)(judgements->count + 1) * sizeof judgement;
-    judgements->list = realloc(judgements->list, room);
-    if (!judgements->list)
-        fail("verdicts", "are too many for memory");
-    judgements->list[judgements->count++] = judgement;
-}
-
 /* Adds what a committed run says of this one. */
 static void compare_runs(struct verdicts *verdicts, const struct findings *findings,
                          const json_t *summary, const char *run,
                          const json_t *reference, struct words *bits)
 {
-    const char *difference = name_difference(summary, reference);
+    const char *first = compare_part(summary, reference, "settings").first;
+    first = first ? first : compare_part(summary, reference, "data").first;
+    const char *difference = first ? say("%s differs", first) : NULL;
+    struct judgements *list = &verdicts->agreement;
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
         const json_t *found = find_there(f, summary, reference);
         if (found)
-            note(&verdicts->agreement, compare(f, found, run, difference));
+            list->list[list->count++] = compare(f, found, run, difference);
     }
     const char *said = compare_bits(summary, run, reference, difference);
     if (said)
@@ -274,16 +259,20 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references)
 {
     struct verdicts *verdicts = allocate(1, sizeof *verdicts);
+    size_t most = (size_t)findings->count * json_object_size(references) + 1;
+    struct judgement *compared = kept(allocate(most, sizeof *compared)),
+                     *held = kept(allocate(sizeof claims / sizeof *claims,
+                                           sizeof *held));
     const char *name;
     json_t *reference;
     struct words bits = {NULL, 0};
     *verdicts = (struct verdicts){
-        .toyland = toyland, .claims = {.what = "claim", .against = "this run"},
-        .agreement = {.what = "number", .against = "committed runs"}};
+        toyland, {"claim", "this run", held, 0},
+        {"number", "committed runs", compared, 0}, ""};
     for (const struct claim *c = claims; c->name; c++) {
         bool extra = c->quantity == RETENTION || c->quantity == MOST_KEPT;
         if (!extra || finding_of(findings, c->quantity, NULL, c->model)->quantity)
-            note(&verdicts->claims, judge(c, findings, toyland));
+            held[verdicts->claims.count++] = judge(c, findings, toyland);
     }
     json_object_foreach((json_t *)references, name, reference) {
         compare_runs(verdicts, findings, summary, name, reference, &bits);
@@ -294,8 +283,6 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
 
 void verdicts_free(struct verdicts *verdicts)
 {
-    free(verdicts->claims.list);
-    free(verdicts->agreement.list);
     free(verdicts);
 }
 

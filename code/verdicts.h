@@ -20,9 +20,9 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b);
 struct claim {
     const char *name, *title; /* "paper"; "the student keeps %s %% (the paper)" */
     enum quantity quantity;   /* a change is to be below zero; all else, to reach: */
+    const char *model;        /* NULL: it is about no model alone */
     double published;         /* percent, or points of the GLUE score */
     const char *path;         /* of the same number in published.json */
-    const char *model;        /* NULL: it is about no model alone */
     int tasks;                /* of a retention: how many it is a mean of, and */
     double quiet;             /* the variance of its scores, as a share of that of a
                                  single run's */
