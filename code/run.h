@@ -9,7 +9,6 @@
 
 #include <jansson.h>
 
-/* Keep what is made of a run */
 /* kept: takes over what was allocated. say: what printf would print, kept. Both live
    until forget. For one thread. */
 void *kept(void *memory);

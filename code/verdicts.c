@@ -311,24 +311,23 @@ const char *verdict_said(enum verdict verdict, bool toyland)
 
 const char *verdicts_said(const struct judgements *list, bool toyland)
 {
+    static const char *const verbs[][2] = {
+        {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
+    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
     int counts[4] = {0, 0, 0, 0};
     struct words parts = {NULL, 0};
     for (int i = 0; i < list->count; i++)
         counts[list->list[i].verdict]++;
     int apart = counts[NOT_JUDGED], all = list->count - apart;
-    /* Say how many have each verdict */
-    static const char *const verbs[][2] = {
-        {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
-    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
     for (int i = 0; i < 3; i++) {
         int count = counts[order[i]];
-        const char *verb = verbs[order[i]][count != 1],
-                   *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
-        if (count == all && all > 1 && order[i] == UNDECIDED)
-            words_add(&parts, "none is decided");
-        else if (count > 0)
-            words_add(&parts, say("%s %s%s", who, verb,
-                                  toyland && order[i] != UNDECIDED ? " on Toyland" : ""));
+        bool decided = order[i] != UNDECIDED;
+        const char *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
+        if (count > 0)
+            words_add(&parts, count == all && all > 1 && !decided
+                                  ? "none is decided"
+                                  : say("%s %s%s", who, verbs[order[i]][count != 1],
+                                        toyland && decided ? " on Toyland" : ""));
     }
     return say("%s %s%s held against %s%s%s%s",
                all > 1 ? say("%d", all) : all ? "One" : "No", list->what,

@@ -32,7 +32,6 @@ array height_of = [0, -1, -1.75]
 do for [b = 0:bands - 1] {
     do for [i = 1:3] { set label said[i] at -0.75, height_of[i] - 3.8 * b right }
 }
-# Draw the matrices
 array model = ["teacher", "student"]
 x(task, model, prediction) = 2.7 * (2 * (int(task) % across) + model) + prediction
 y(task, line) = line - 3.8 * (int(task) / across)

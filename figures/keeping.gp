@@ -24,11 +24,11 @@ array kind[students]
 array minutes[students]
 array share[students]
 array name[students]
+array place[students]
 stats kept every ::::0 using (axis = tex(strcol(2)), 0) nooutput
 do for [i = 1:students] {
-    stats kept every ::i::i using \
-        (kind[i] = $1, minutes[i] = $2, share[i] = $3, name[i] = tex(strcol(6)), 0) \
-        nooutput
+    stats kept every ::i::i using (kind[i] = $1, minutes[i] = $2, share[i] = $3, \
+        name[i] = tex(strcol(6)), 0) nooutput
 }
 # Draw the levels of what was claimed
 stats kept every ::1 using 4 nooutput
@@ -65,8 +65,7 @@ set xlabel axis offset 0, 0.4
 set key off
 set margins at screen 0.1, at screen 0.64, at screen 0.95 / height, \
     at screen 1 - 0.15 / height
-# Find a place for each name
-array place[students]
+# Draw what is kept
 gap = (top - bottom) * line / panel
 above = top + gap / 2
 do for [i = 1:students] {
@@ -81,7 +80,6 @@ do for [i = students:1:-1] {
         linecolor rgb GUIDE linewidth 0.5 back
     set label i name[i] at graph 1.04, first place[i]
 }
-# Draw what is kept
 # no difference, a part, other layers, fine-tuned teachers, another recipe
 array form[5] = [5, 5, 9, 13, 7]
 plot for [i = 1:students] kept every ::i::i using 2:3:4:5 with yerrorbars \
