@@ -5,22 +5,17 @@ stats confusion using (0) nooutput
 # Leave the picture empty where there is nothing to draw
 if (STATS_records < 2) {
     load "figures/style.gp"
-    unset border
-    unset tics
-    set xrange [0:1]
-    set yrange [0:1]
+    unset border; unset tics
+    set xrange [0:1]; set yrange [0:1]
     plot NaN notitle
     exit
 }
-stats classes using 1 nooutput
-tasks = int(STATS_max) + 1
+stats classes using 1 nooutput; tasks = int(STATS_max) + 1
 bands = (tasks + 3) / 4
 across = (tasks + bands - 1) / bands
 height = 3.2 * bands
 load "figures/style.gp"
-unset border
-unset tics
-unset colorbox
+unset border; unset tics; unset colorbox
 set key off
 set margins at screen 0.05, at screen 1, at screen 0.10 / bands, at screen 1
 set xrange [-0.6:2.7 * 2 * across - 1.1]

@@ -6,10 +6,8 @@ stats kept using (0) nooutput
 # Leave the picture empty where there is nothing to draw
 if (STATS_records < 2) {
     load "figures/style.gp"
-    unset border
-    unset tics
-    set xrange [0:1]
-    set yrange [0:1]
+    unset border; unset tics
+    set xrange [0:1]; set yrange [0:1]
     plot NaN notitle
     exit
 }
@@ -20,23 +18,17 @@ height = panel + 1.1
 load "figures/style.gp"
 tex(s) = strlen(s) == 0 ? "" \
          : (paper && strstrt("_%&#$", s[1:1]) ? "\\" : "") . s[1:1] . tex(s[2:*])
-array kind[students]
-array minutes[students]
-array share[students]
-array name[students]
-array place[students]
+array kind[students]; array minutes[students]; array share[students]
+array name[students]; array place[students]
 stats kept every ::::0 using (axis = tex(strcol(2)), 0) nooutput
 do for [i = 1:students] {
     stats kept every ::i::i using (kind[i] = $1, minutes[i] = $2, share[i] = $3, \
         name[i] = tex(strcol(6)), 0) nooutput
 }
 # Draw the levels of what was claimed
-stats kept every ::1 using 4 nooutput
-low = STATS_min
-stats kept every ::1 using 5 nooutput
-high = STATS_max
-stats claimed using (0) nooutput
-levels = int(STATS_records) - 1
+stats kept every ::1 using 4 nooutput; low = STATS_min
+stats kept every ::1 using 5 nooutput; high = STATS_max
+stats claimed using (0) nooutput; levels = int(STATS_records) - 1
 do for [i = 1:levels] {
     stats claimed every ::i::i using (level = $1, whose = strcol(2), 0) nooutput
     low = level < low ? level : low
