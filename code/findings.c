@@ -304,18 +304,17 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
 static struct estimate faster(const json_t *teacher, const json_t *student,
                               const char *cores)
 {
-    struct estimate speed = {.known = true};
+    struct estimate speed = {.known = true, .low = INFINITY, .high = -INFINITY};
     const char *whole = say("seconds_%s", cores), *part = say("parts_%s", cores);
     const json_t *slow = json_at(teacher, part), *quick = json_at(student, part);
     speed.value = 100 * (number_at(teacher, whole) / number_at(student, whole) - 1);
     for (size_t i = 0; i < json_array_size(slow); i++) {
         double ratio = 100 * (json_number_value(json_array_get(slow, i))
                               / json_number_value(json_array_get(quick, i)) - 1);
-        if (!isfinite(ratio) || ratio <= -100)
-            continue;
-        speed.low = speed.bounded ? fmin(speed.low, ratio) : ratio;
-        speed.high = speed.bounded ? fmax(speed.high, ratio) : ratio;
-        speed.bounded = true;
+        bool real = isfinite(ratio) && ratio > -100;
+        speed.low = real ? fmin(speed.low, ratio) : speed.low;
+        speed.high = real ? fmax(speed.high, ratio) : speed.high;
+        speed.bounded |= real;
     }
     return speed;
 }

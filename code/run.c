@@ -60,25 +60,20 @@ struct grid *grid_read(const char *path)
     return grid;
 }
 
-/* How many columns have that name; place: the last of them. */
-static int columns_of(const struct grid *grid, const char *name, int *place)
-{
-    int count = 0;
-    for (int column = 0; column < grid->columns; column++)
-        if (!strcmp(grid->cells[column], name) && ++count)
-            *place = column;
-    return count;
-}
-
 bool grid_has(const struct grid *grid, const char *name)
 {
-    int place;
-    return columns_of(grid, name, &place) > 0;
+    int column = 0;
+    while (column < grid->columns && strcmp(grid->cells[column], name))
+        column++;
+    return column < grid->columns;
 }
 
 int grid_column(const struct grid *grid, const char *name)
 {
-    int place = 0, count = columns_of(grid, name, &place);
+    int place = 0, count = 0;
+    for (int column = 0; column < grid->columns; column++)
+        if (!strcmp(grid->cells[column], name) && ++count)
+            place = column;
     if (count != 1)
         fail(grid->path, count ? "line 1: the column \"%s\" is named twice"
                                : "expected a column \"%s\" in the header", name);

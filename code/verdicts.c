@@ -127,26 +127,26 @@ static struct judgement judge(const struct claim *claim,
     double bound = cost ? 0 : claim->published - claim_tolerance(claim);
     const char *against = objection(claim, findings), *published =
         rounded(claim->published, claim->published == floor(claim->published) ? 0 : 2);
+    bool bare = toyland && of_scores(claim), apart = bare && !cost;
     struct judgement j = {
-        .of = claim, .bare = toyland && of_scores(claim),
+        .beside = json_pack("{s:o, s:o}", "published",
+                            bare ? json_null() : json_real(claim->published),
+                            "tolerance",
+                            bare ? json_null() : json_real(claim_tolerance(claim))),
         .name = claim->quantity == RETENTION
                     ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
         .claim = !cost     ? say(claim->title, published)
                  : toyland ? claim->title
-                 : say("%s (the paper: %s without)", claim->title, published)};
-    if (j.bare && !cost) {
-        j.asked = "–";
-        j.verdict = NOT_JUDGED;
-        j.why = "a claim about English";
-        return j;
-    }
-    j.measured = *f;
+                 : say("%s (the paper: %s without)", claim->title, published),
+        .asked = apart ? "–" : cost ? "below 0"
+                 : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1)),
+        .verdict = apart ? NOT_JUDGED : against ? UNDECIDED
+                   : cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound)};
+    if (!apart)
+        j.measured = *f;
     j.measured.quantity = claim->quantity; /* also of what was not measured */
-    j.asked = cost ? "below 0"
-                   : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
-    if (!against)
-        j.verdict = cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound);
-    j.why = against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
+    j.why = apart                        ? "a claim about English"
+            : against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
     return j;
 }
 
@@ -201,13 +201,15 @@ static struct judgement compare(const struct finding *f, const json_t *found,
 {
     struct finding other = *f;
     other.is = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
+    json_t *there = estimate_json(&other.is, "value");
+    json_object_set_new(there, "run", json_string(run));
     const char *key = f->sheet ? f->sheet->task->name : "retention";
     struct judgement j = {
         .name = say("reference.%s.%s.%s", run, key, f->model->name),
         .claim = say("%s of the %s, as in %s", f->sheet ? f->sheet->title : key,
                      f->model->title, run),
         .asked = say("meets %s", finding_measured(&other)),
-        .measured = *f, .reference = run, .there = other.is,
+        .measured = *f, .beside = json_pack("{s:o}", "reference", there),
         .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is)};
     j.why = !f->is.bounded       ? "this run has no interval"
             : difference         ? difference
@@ -283,6 +285,10 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
 
 void verdicts_free(struct verdicts *verdicts)
 {
+    for (int i = 0; i < verdicts->claims.count; i++)
+        json_decref(verdicts->claims.list[i].beside);
+    for (int i = 0; i < verdicts->agreement.count; i++)
+        json_decref(verdicts->agreement.list[i].beside);
     free(verdicts);
 }
 
@@ -356,23 +362,13 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
 /* Write the verdicts */
 static json_t *judgement_json(const struct judgement *j)
 {
-    bool figure = j->of && !j->bare;
-    json_t *object = estimate_json(&j->measured.is, "measured"), *more = json_pack(
+    json_t *object = estimate_json(&j->measured.is, "measured"), *words = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s}", "name", j->name, "claim", j->claim, "asked",
         j->asked, "text", finding_measured(&j->measured), "verdict",
         verdict_names[j->verdict], "why", j->why);
-    if (j->of) {
-        json_object_set_new(more, "published",
-                            figure ? json_real(j->of->published) : json_null());
-        json_object_set_new(more, "tolerance",
-                            figure ? json_real(claim_tolerance(j->of)) : json_null());
-    } else {
-        json_t *there = estimate_json(&j->there, "value");
-        json_object_set_new(there, "run", json_string(j->reference));
-        json_object_set_new(more, "reference", there);
-    }
-    json_object_update(object, more);
-    json_decref(more);
+    json_object_update(object, words);
+    json_object_update(object, j->beside);
+    json_decref(words);
     return object;
 }
 

@@ -49,10 +49,7 @@ struct judgement {
     struct finding measured;
     enum verdict verdict;
     const char *why;
-    const struct claim *of;      /* NULL: of another run */
-    bool bare;                   /* the published figure is not set beside it */
-    const char *reference;       /* that run's name */
-    struct estimate there;       /* what it measured */
+    json_t *beside; /* the claim's figure and tolerance, or what another run has */
 };
 
 /* A list of them: so many claims held against this run, or numbers against others. */
