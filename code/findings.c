@@ -374,7 +374,8 @@ static double mean_seconds(const struct run *run, const struct planned_model *mo
     return planned > 0 ? seconds / ended : 0;
 }
 
-static void find_minutes(struct findings *f, const struct planned_model *model)
+/* The minutes that a student took; NAN if they are not known. */
+static double minutes_of(const struct findings *f, const struct planned_model *model)
 {
     double seconds = mean_seconds(f->run, model->from ? model->from : model, NULL);
     bool any = false;
@@ -382,55 +383,44 @@ static void find_minutes(struct findings *f, const struct planned_model *model)
     while ((of = finding_next(f, of, RETENTION, model->name)))
         if (finding_counts(of, model->name) && (any = true))
             seconds += mean_seconds(f->run, model, of->sheet->task);
-    if (any && seconds > 0)
-        add_number(f, MINUTES, model, seconds / 60);
-}
-
-/* Counts the small students that took at most an hour; the most that one of them keeps.
-   layers: the teacher's. */
-static struct estimate most_kept(struct findings *f, int layers)
-{
-    const struct finding *quick[f->run->model_count + 1], *took = NULL;
-    struct estimate most = {.bounded = true, .low = -INFINITY, .high = -INFINITY};
-    while ((took = finding_next(f, took, MINUTES, NULL))) {
-        const struct planned_model *model = took->model,
-                                   *made = model->from ? model->from : model;
-        if (took->is.value <= HOUR && 2 * made->layers <= layers
-            && findings_three(f, model->name))
-            quick[f->quick++] = finding_of(f, RETENTION, NULL, model->name);
-    }
-    if (f->quick == 0)
-        return (struct estimate){.known = false};
-    findings_sort(quick, f->quick, false);
-    for (int i = 0; i < f->quick; i++) {
-        struct estimate one = measure_among(quick[i]->measure, f->quick);
-        most.bounded &= one.bounded;
-        most.low = fmax(most.low, one.low);
-        most.high = fmax(most.high, one.high);
-    }
-    most.known = true;
-    most.value = quick[0]->is.value;
-    f->best = quick[0]->model;
-    return most;
+    return any && seconds > 0 ? seconds / 60 : NAN;
 }
 
 static void find_more(struct findings *f)
 {
     const struct run *run = f->run;
+    const struct planned_model *quick[run->model_count + 1];
     int layers = run->plan->scratch ? run->plan->shape.layers
                                     : run_shape(run, "teacher").layers;
     bool any = false;
     for (int i = 0; i < run->model_count; i++)
         any |= findings_further(f, run->models[i]);
-    for (int i = 0; any && i < run->model_count; i++)
-        if (findings_further(f, run->models[i])
-            || named("student", run->models[i]->name))
-            find_minutes(f, run->models[i]);
-    if (!any || run->plan->toyland)
-        return;
-    struct estimate most = most_kept(f, layers);
-    enum reason why = most.known ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
-    findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most, .why = why});
+    for (int i = 0; any && i < run->model_count; i++) {
+        const struct planned_model *model = run->models[i],
+                                   *made = model->from ? model->from : model;
+        bool asked = findings_further(f, model) || named("student", model->name);
+        double minutes = asked ? minutes_of(f, model) : NAN;
+        if (!isnan(minutes))
+            add_number(f, MINUTES, model, minutes);
+        if (minutes <= HOUR && 2 * made->layers <= layers
+            && findings_three(f, model->name))
+            quick[f->quick++] = model;
+    }
+    if (any && !run->plan->toyland) {
+        /* Bound what the best of them keeps */
+        struct estimate most = {f->quick > 0, f->quick > 0, -INFINITY, -INFINITY, -INFINITY};
+        for (int i = 0; i < f->quick; i++) {
+            const struct finding *keeps = finding_of(f, RETENTION, NULL, quick[i]->name);
+            struct estimate one = measure_among(keeps->measure, f->quick);
+            f->best = keeps->is.value > most.value ? quick[i] : f->best;
+            most.value = fmax(most.value, keeps->is.value);
+            most.low = fmax(most.low, one.low);
+            most.high = fmax(most.high, one.high);
+            most.bounded &= one.bounded;
+        }
+        enum reason why = f->quick ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
+        findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most, .why = why});
+    }
 }
 
 /* Find all of it */
