@@ -16,10 +16,10 @@ void findings_add(struct findings *findings, struct finding finding)
 }
 
 /* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
-   neither nothing. */
-static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure,
-                enum reason why)
+   neither nothing. add: where it is no news that there is none. */
+static void add_or(struct findings *f, enum quantity quantity,
+                   const struct sheet *sheet, const struct planned_model *model,
+                   struct measure *measure, enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
@@ -28,12 +28,13 @@ static void add(struct findings *f, enum quantity quantity, const struct sheet *
                                          kept(measure)});
 }
 
+#define add(...) add_or(__VA_ARGS__, NOT_MEASURED)
+
 static void add_number(struct findings *f, enum quantity quantity,
-                       const struct sheet *sheet, const struct planned_model *model,
-                       double number)
+                       const struct planned_model *model, double number)
 {
-    struct estimate is = {.known = true, .value = number};
-    findings_add(f, (struct finding){quantity, sheet, model, is, NOT_MEASURED, NULL});
+    findings_add(f, (struct finding){.quantity = quantity, .model = model,
+                                     .is = {.known = true, .value = number}});
 }
 
 /* Look a finding up */
@@ -42,73 +43,62 @@ static bool named(const char *wanted, const char *name)
     return wanted && name ? !strcmp(wanted, name) : wanted == name;
 }
 
-const struct finding *finding_of(const struct findings *findings,
-                                 enum quantity quantity, const char *task,
-                                 const char *model)
-{
-    static const struct finding nothing = {.why = NOT_MEASURED};
-    const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, quantity, model)))
-        if (named(task, f->sheet ? f->sheet->task->name : NULL)
-            && named(model, f->model ? f->model->name : NULL))
-            return f;
-    return &nothing;
-}
-
-const struct finding *finding_next(const struct findings *findings,
+const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model)
 {
-    long place = last ? last - findings->list + 1 : 0;
-    for (; place < findings->count; place++) {
-        const struct finding *f = &findings->list[place];
+    const struct finding *f = last ? last + 1 : all->list;
+    for (; f < all->list + all->count; f++)
         if (f->quantity == quantity
-            && (!model || (f->model && !strcmp(f->model->name, model))))
+            && (!model || (f->model && named(model, f->model->name))))
             return f;
-    }
     return NULL;
 }
 
-static bool before(const struct finding *f, const struct finding *g, bool by_size)
+const struct finding *finding_of(const struct findings *all, enum quantity quantity,
+                                 const char *task, const char *model)
 {
-    double x = by_size ? fabs(f->is.value) : f->is.value,
-           y = by_size ? fabs(g->is.value) : g->is.value;
-    return x > y || (x == y && f->model->rank < g->model->rank);
+    static const struct finding nothing = {.why = NOT_MEASURED};
+    const struct finding *f = NULL;
+    while ((f = finding_next(all, f, quantity, model)))
+        if (named(task, f->sheet ? f->sheet->task->name : NULL)
+            && (model || !f->model))
+            return f;
+    return &nothing;
 }
 
 void findings_sort(const struct finding **list, int count, bool by_size)
 {
     for (int i = 1; i < count; i++)
-        for (int k = i; k > 0 && before(list[k], list[k - 1], by_size); k--) {
-            const struct finding *moved = list[k];
-            list[k] = list[k - 1];
-            list[k - 1] = moved;
+        for (int k = i; k > 0; k--) {
+            const struct finding *f = list[k - 1], *g = list[k];
+            double x = by_size ? fabs(f->is.value) : f->is.value,
+                   y = by_size ? fabs(g->is.value) : g->is.value;
+            if (x > y || (x == y && f->model->rank <= g->model->rank))
+                break;
+            list[k - 1] = g;
+            list[k] = f;
         }
 }
 
 /* Tell what a student differs in */
-/* Whether a student does without something that the first one has. */
-static bool lacks(const struct planned_model *model, const struct planned_model *first)
-{
-    const struct loss_settings *a = &model->losses, *b = &first->losses;
-    return (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
-        || (a->cosine == 0 && b->cosine > 0)
-        || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
-        || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM);
-}
-
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)
 {
     if (!model || !first || !model->student || model == first)
         return NO_DIFFERENCE;
-    bool layers = model->layers != first->layers
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+              || (a->cosine == 0 && b->cosine > 0)
+              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
+         layers = model->layers != first->layers
                || memcmp(model->layer, first->layer,
                          (size_t)first->layers * sizeof *first->layer);
     return model->hears                       ? FINE_TUNED_TEACHERS
            : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
            : model->from || model->replaces   ? ANOTHER_RECIPE
-           : lacks(model, first)              ? A_PART
+           : lacks                            ? A_PART
            : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
 }
 
@@ -120,7 +110,69 @@ bool findings_further(const struct findings *findings,
     return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
 }
 
-/* Find the scores */
+/* Ask what a finding counts for */
+bool findings_above(const struct findings *findings, const struct sheet *sheet)
+{
+    const char *task = sheet->task->name;
+    const struct finding *score = finding_of(findings, SCORE, task, "teacher"),
+                         *constant = finding_of(findings, CONSTANT_SCORE, task, NULL);
+    return score->is.bounded && score->is.low > constant->is.value;
+}
+
+bool finding_counts(const struct finding *finding, const char *model)
+{
+    return finding->quantity == RETENTION && finding->sheet && finding->sheet->shown
+        && finding->is.known && named(model, finding->model->name);
+}
+
+bool findings_three(const struct findings *findings, const char *model)
+{
+    int headlines = 0, others = 0;
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, model))) {
+        headlines += finding_counts(f, model) && f->sheet->task->headline;
+        others += finding_counts(f, model) && !f->sheet->task->headline;
+    }
+    return headlines == 3 && others == 0;
+}
+
+bool findings_beyond(const struct findings *findings, const char *model)
+{
+    bool beyond = false;
+    for (const struct answers *a = findings->run->answers; a->seeds; a++)
+        beyond |= a->sheet->task->glue && !a->sheet->task->headline
+               && named(model, a->model->name);
+    return beyond;
+}
+
+bool findings_drawn(const struct findings *findings, const struct planned_model *model)
+{
+    return finding_of(findings, MINUTES, NULL, model->name)->is.known
+        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
+}
+
+bool findings_claimed(const struct findings *findings, const char *model)
+{
+    return !findings->run->plan->toyland && findings_three(findings, model)
+        && (strcmp(model, "student") || findings->student == TAUGHT);
+}
+
+bool findings_touched(const struct answers *answers)
+{
+    bool touched = false;
+    for (int i = 0; i < answers->seeds; i++) {
+        int below = 0, above = 0;
+        for (int j = 0; j < answers->seeds; j++) {
+            below += answers->scores[j] < answers->scores[i];
+            above += answers->scores[j] > answers->scores[i];
+        }
+        touched |= answers->collapsed[i] && 2 * below <= answers->seeds
+                && 2 * above <= answers->seeds;
+    }
+    return touched;
+}
+
+/* Find scores and retention */
 static double constant_score(const struct sheet *sheet)
 {
     const struct task *task = sheet->task;
@@ -137,16 +189,13 @@ static double constant_score(const struct sheet *sheet)
 
 static void find_scores(struct findings *f, const struct answers *a)
 {
-    const struct sheet *sheet = a->sheet;
-    const struct task *task = sheet->task;
-    struct tries tries = {sheet->labels, a->predictions, a->origin, sheet->rows,
+    const struct task *task = a->sheet->task;
+    struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
                           a->seeds};
-    add(f, SCORE, sheet, a->model, measure_scores(task, task->metric, &tries),
-        NOT_MEASURED);
+    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries));
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, sheet, a->model, measure_scores(task, task->also, &tries),
-            NOT_MEASURED);
+        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries));
 }
 
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
@@ -187,70 +236,17 @@ static struct measure *glue_part(const struct findings *f, const struct task *ta
 static void find_glue(struct findings *f, const struct planned_model *model)
 {
     int tasks = 0;
-    for (const struct task *task = task_list; task->name; task++) {
-        tasks += task->glue;
-        if (task->glue)
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->glue && ++tasks)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name), NOT_MEASURED);
-    }
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks), NOT_MEASURED);
+                glue_part(f, task, model->name));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
 }
 
-/* Ask what a finding counts for */
-bool findings_above(const struct findings *findings, const struct sheet *sheet)
-{
-    const char *task = sheet->task->name;
-    const struct finding *score = finding_of(findings, SCORE, task, "teacher"),
-                         *constant = finding_of(findings, CONSTANT_SCORE, task, NULL);
-    return score->is.bounded && score->is.low > constant->is.value;
-}
-
-bool finding_counts(const struct finding *finding, const char *model)
-{
-    return finding->quantity == RETENTION && finding->sheet && finding->sheet->shown
-        && finding->is.known && named(model, finding->model->name);
-}
-
-bool findings_three(const struct findings *findings, const char *model)
-{
-    int headlines = 0, others = 0;
-    const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, RETENTION, model)))
-        if (finding_counts(f, model))
-            *(f->sheet->task->headline ? &headlines : &others) += 1;
-    return headlines == 3 && others == 0;
-}
-
-bool findings_beyond(const struct findings *findings, const char *model)
-{
-    bool beyond = false;
-    for (const struct answers *a = findings->run->answers; a->seeds; a++) {
-        const struct task *task = a->sheet->task;
-        beyond |= task->glue && !task->headline && named(model, a->model->name);
-    }
-    return beyond;
-}
-
-bool findings_touched(const struct answers *answers)
-{
-    for (int i = 0; i < answers->seeds; i++) {
-        int below = 0, above = 0;
-        for (int j = 0; j < answers->seeds; j++) {
-            below += answers->scores[j] < answers->scores[i];
-            above += answers->scores[j] > answers->scores[i];
-        }
-        bool middle = 2 * below <= answers->seeds && 2 * above <= answers->seeds;
-        if (answers->collapsed[i] && middle)
-            return true;
-    }
-    return false;
-}
-
-/* Find the retention */
 static void find_retention(struct findings *f, const struct planned_model *model)
 {
     for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
@@ -259,14 +255,13 @@ static void find_retention(struct findings *f, const struct planned_model *model
                        *whole = finding_of(f, SCORE, task, "teacher")->measure;
         enum reason why = !whole                      ? NO_TEACHER
                           : !part                     ? NO_ANSWER
-                          : !findings_above(f, sheet) ? NOT_ABOVE
-                                                      : NOT_MEASURED;
+                          : !findings_above(f, sheet) ? NOT_ABOVE : NOT_MEASURED;
         if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+            add_or(f, RETENTION, sheet, model,
+                   why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-        NO_TASK);
+    add_or(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+           NO_TASK);
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -274,10 +269,10 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+        add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
-/* Find the course of the training */
+/* Find training, size and speed */
 static void find_losses(struct findings *f)
 {
     static const char *const names[TERMS] = {"mlm", "kl", "cosine"};
@@ -295,193 +290,146 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
 {
     struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
                                    "-validation");
-    if (!curve)
+    const json_t *record = json_at(f->run->stages, "distill-student"),
+                 *teacher = json_at(record, "teacher_accuracy");
+    if (!model->student && teacher)
+        add_number(f, GUESSED_LAST, model, 100 * json_number_value(teacher));
+    if (!model->student || !curve)
         return;
-    int last = curve->rows - 1, column = grid_column(curve, "accuracy");
-    add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_number(curve, 0, column));
-    add_number(f, GUESSED_LAST, NULL, model, 100 * grid_number(curve, last, column));
+    add_number(f, GUESSED_FIRST, model, 100 * grid_mean(curve, "accuracy", 0, 1));
+    add_number(f, GUESSED_LAST, model,
+               100 * grid_mean(curve, "accuracy", curve->rows - 1, curve->rows));
 }
 
-static void find_training(struct findings *f)
+static struct estimate faster(const json_t *teacher, const json_t *student,
+                              const char *cores)
 {
-    const json_t *record = json_at(f->run->stages, "distill-student");
-    f->student = !record                         ? UNKNOWN
-                 : number_at(record, "steps") > 0 ? TAUGHT : UNTAUGHT;
-    if (json_at(record, "teacher_accuracy"))
-        add_number(f, GUESSED_LAST, NULL, &f->run->plan->models[0],
-                   100 * number_at(record, "teacher_accuracy"));
-    find_losses(f);
-    for (int i = 0; i < f->run->plan->model_count; i++)
-        if (f->run->plan->models[i].student)
-            find_guesses(f, &f->run->plan->models[i]);
-}
-
-/* Find size and speed */
-static double faster(double teacher, double student)
-{
-    return 100 * (teacher / student - 1);
-}
-
-/* The interval of a speed on one core, from the parts that the rows were taken in. */
-static void bound_by_parts(const struct run *run, const char *model,
-                           struct estimate *speed)
-{
-    const json_t *parts = json_at(run->bench, "models/teacher/parts_one_core"),
-                 *others = json_at(run->bench,
-                                   say("models/%s/parts_one_core", model));
-    for (size_t i = 0; i < json_array_size(parts); i++) {
-        double ratio = faster(json_number_value(json_array_get(parts, i)),
-                              json_number_value(json_array_get(others, i)));
-        if (!isfinite(ratio) || ratio <= -100)
-            continue;
-        speed->low = speed->bounded ? fmin(speed->low, ratio) : ratio;
-        speed->high = speed->bounded ? fmax(speed->high, ratio) : ratio;
-        speed->bounded = true;
+    struct estimate speed = {.known = true, .low = INFINITY, .high = -INFINITY};
+    const char *whole = say("seconds_%s", cores), *part = say("parts_%s", cores);
+    const json_t *slow = json_at(teacher, part), *quick = json_at(student, part);
+    speed.value = 100 * (number_at(teacher, whole) / number_at(student, whole) - 1);
+    for (size_t i = 0; i < json_array_size(slow); i++) {
+        double ratio = 100 * (json_number_value(json_array_get(slow, i))
+                              / json_number_value(json_array_get(quick, i)) - 1);
+        bool real = isfinite(ratio) && ratio > -100;
+        speed.low = real ? fmin(speed.low, ratio) : speed.low;
+        speed.high = real ? fmax(speed.high, ratio) : speed.high;
+        speed.bounded |= real;
     }
+    return speed;
 }
 
 static void find_speed(struct findings *f, const struct planned_model *model)
 {
-    static const char *const keys[] = {"seconds_one_core", "seconds_all_cores"};
+    static const char *const cores[] = {"one_core", "all_cores"};
     const json_t *teacher = json_at(f->run->bench, "models/teacher"),
                  *timed = json_at(f->run->bench, say("models/%s", model->name));
     double size = number_at(timed, "parameters"),
            whole = number_at(teacher, "parameters"), smaller = 100 * (1 - size / whole);
     if (size <= 0 || whole <= 0)
         return;
-    add_number(f, PARAMETERS, NULL, model, size);
+    add_number(f, PARAMETERS, model, size);
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
-        double seconds = number_at(timed, keys[i]), slow = number_at(teacher, keys[i]);
-        struct estimate speed = {.known = true, .value = faster(slow, seconds)};
+        const char *key = say("seconds_%s", cores[i]);
+        double seconds = number_at(timed, key), slow = number_at(teacher, key);
         if (seconds <= 0 || slow <= 0)
             continue;
-        add_number(f, SECONDS_ONE + i, NULL, model, seconds);
-        add_number(f, TIMES_ONE + i, NULL, model, slow / seconds);
-        if (i == 0)
-            bound_by_parts(f->run, model->name, &speed);
+        add_number(f, SECONDS_ONE + i, model, seconds);
+        add_number(f, TIMES_ONE + i, model, slow / seconds);
         findings_add(f, (struct finding){.quantity = FASTER_ONE + i, .model = model,
-                                         .is = speed, .why = NO_PARTS});
+                                         .is = faster(teacher, timed, cores[i]),
+                                         .why = NO_PARTS});
     }
 }
 
 /* Find what was within an hour */
-/* A stage's seconds, with those of the fine-tuned teachers that it needs where these
-   are asked for; NAN if it has not ended. */
-static double seconds_of(const struct run *run, const struct planned_stage *stage,
-                         bool with_teachers)
+/* A stage's seconds; NAN if it has not ended. */
+static double seconds_of(const struct run *run, const struct planned_stage *stage)
 {
     const json_t *record = json_object_get(run->stages, stage->name);
-    double seconds = record ? number_at(record, "seconds") : NAN;
-    for (int i = 0; with_teachers && i < stage->need_count; i++) {
-        const struct planned_stage *needed = &run->plan->stages[stage->needs[i]];
-        seconds += needed->kind == FINETUNE ? seconds_of(run, needed, false) : 0;
-    }
-    return seconds;
+    return record ? number_at(record, "seconds") : NAN;
 }
 
-/* The mean over those of a model's stages that have ended: its distillations, or its
-   fine-tunings for a task; 0 if none is planned, NAN if none has ended. */
+/* The mean over those of a model's stages that have ended, with the fine-tuned teachers
+   that they need: its distillations, or its fine-tunings for a task; 0 if none is
+   planned, NAN if none has ended. */
 static double mean_seconds(const struct run *run, const struct planned_model *model,
                            const struct task *task)
 {
-    double seconds = 0;
-    int planned = 0, ended = 0;
+    double seconds = 0, planned = 0, ended = 0;
     for (int i = 0; i < run->plan->stage_count; i++) {
-        const struct planned_stage *stage = &run->plan->stages[i];
-        if (stage->model != model || stage->kind != (task ? FINETUNE : DISTILL)
-            || (task && stage->task->task != task))
+        const struct planned_stage *stage = &run->plan->stages[i], *needed;
+        if (stage->model != model || (stage->task ? stage->task->task : NULL) != task)
             continue;
-        double took = seconds_of(run, stage, true);
-        seconds += isnan(took) ? 0 : took;
-        ended += !isnan(took);
+        double took = seconds_of(run, stage);
+        for (int k = 0; k < stage->need_count; k++)
+            if ((needed = &run->plan->stages[stage->needs[k]])->kind == FINETUNE)
+                took += seconds_of(run, needed);
         planned++;
+        ended += !isnan(took);
+        seconds += isnan(took) ? 0 : took;
     }
-    return ended ? seconds / ended : planned ? NAN : 0;
+    return planned > 0 ? seconds / ended : 0;
 }
 
-static void find_minutes(struct findings *f, const struct planned_model *model)
+/* The minutes that a student took; NAN if they are not known. */
+static double minutes_of(const struct findings *f, const struct planned_model *model)
 {
-    const struct planned_model *distilled = model->from ? model->from : model;
-    double seconds = mean_seconds(f->run, distilled, NULL);
+    double seconds = mean_seconds(f->run, model->from ? model->from : model, NULL);
     bool any = false;
-    const struct finding *of_task = NULL;
-    while ((of_task = finding_next(f, of_task, RETENTION, model->name)))
-        if (finding_counts(of_task, model->name)) {
-            seconds += mean_seconds(f->run, model, of_task->sheet->task);
-            any = true;
-        }
-    if (any && seconds > 0)
-        add_number(f, MINUTES, NULL, model, seconds / 60);
-}
-
-/* Counts the small students that took at most an hour; the most that one of them keeps.
-   layers: the teacher's. */
-static struct estimate most_kept(struct findings *f, int layers)
-{
-    const struct finding *quick[f->run->model_count + 1], *took = NULL;
-    struct estimate most = {.bounded = true, .low = -INFINITY, .high = -INFINITY};
-    while ((took = finding_next(f, took, MINUTES, NULL))) {
-        const struct planned_model *model = took->model,
-                                   *made = model->from ? model->from : model;
-        if (took->is.value <= HOUR && 2 * made->layers <= layers
-            && findings_three(f, model->name))
-            quick[f->quick++] = finding_of(f, RETENTION, NULL, model->name);
-    }
-    findings_sort(quick, f->quick, false);
-    for (int i = 0; i < f->quick; i++) {
-        struct estimate one = measure_among(quick[i]->measure, f->quick);
-        most.known = true;
-        most.value = quick[0]->is.value;
-        most.bounded &= one.bounded;
-        most.low = fmax(most.low, one.low);
-        most.high = fmax(most.high, one.high);
-    }
-    f->best = f->quick ? quick[0]->model : NULL;
-    return most.known ? most : (struct estimate){.known = false};
+    const struct finding *of = NULL;
+    while ((of = finding_next(f, of, RETENTION, model->name)))
+        if (finding_counts(of, model->name) && (any = true))
+            seconds += mean_seconds(f->run, model, of->sheet->task);
+    return any && seconds > 0 ? seconds / 60 : NAN;
 }
 
 static void find_more(struct findings *f)
 {
     const struct run *run = f->run;
+    const struct planned_model *quick[run->model_count + 1];
     int layers = run->plan->scratch ? run->plan->shape.layers
                                     : run_shape(run, "teacher").layers;
     bool any = false;
     for (int i = 0; i < run->model_count; i++)
         any |= findings_further(f, run->models[i]);
-    if (!any)
-        return;
-    for (int i = 0; i < run->model_count; i++)
-        if (findings_further(f, run->models[i])
-            || named("student", run->models[i]->name))
-            find_minutes(f, run->models[i]);
-    struct estimate most = most_kept(f, layers);
-    enum reason why = most.known ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
-    if (!run->plan->toyland)
-        findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most,
-                                         .why = why});
-}
-
-bool findings_drawn(const struct findings *findings, const struct planned_model *model)
-{
-    return finding_of(findings, MINUTES, NULL, model->name)->is.known
-        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
-}
-
-bool findings_claimed(const struct findings *findings, const char *model)
-{
-    return !findings->run->plan->toyland && findings_three(findings, model)
-        && (strcmp(model, "student") || findings->student == TAUGHT);
+    for (int i = 0; any && i < run->model_count; i++) {
+        const struct planned_model *model = run->models[i],
+                                   *made = model->from ? model->from : model;
+        bool asked = findings_further(f, model) || named("student", model->name);
+        double minutes = asked ? minutes_of(f, model) : NAN;
+        if (!isnan(minutes))
+            add_number(f, MINUTES, model, minutes);
+        if (minutes <= HOUR && 2 * made->layers <= layers
+            && findings_three(f, model->name))
+            quick[f->quick++] = model;
+    }
+    if (any && !run->plan->toyland) {
+        /* Bound what the best of them keeps */
+        struct estimate most = {f->quick > 0, f->quick > 0, -INFINITY, -INFINITY, -INFINITY};
+        for (int i = 0; i < f->quick; i++) {
+            const struct finding *keeps = finding_of(f, RETENTION, NULL, quick[i]->name);
+            struct estimate one = measure_among(keeps->measure, f->quick);
+            f->best = keeps->is.value > most.value ? quick[i] : f->best;
+            most.value = fmax(most.value, keeps->is.value);
+            most.low = fmax(most.low, one.low);
+            most.high = fmax(most.high, one.high);
+            most.bounded &= one.bounded;
+        }
+        enum reason why = f->quick ? NEAR_ZERO : layers ? NO_STUDENT : NOT_MEASURED;
+        findings_add(f, (struct finding){.quantity = MOST_KEPT, .is = most, .why = why});
+    }
 }
 
 /* Find all of it */
-json_t *estimate_json(const struct estimate *estimate, const char *key)
+json_t *estimate_json(const struct estimate *e, const char *key)
 {
     return json_pack("{s:o, s:o, s:o}", key,
-                     estimate->known ? json_real(estimate->value) : json_null(), "low",
-                     estimate->bounded ? json_real(estimate->low) : json_null(), "high",
-                     estimate->bounded ? json_real(estimate->high) : json_null());
+                     e->known ? json_real(e->value) : json_null(), "low",
+                     e->bounded ? json_real(e->low) : json_null(), "high",
+                     e->bounded ? json_real(e->high) : json_null());
 }
 
 struct estimate estimate_read(const json_t *object, const char *key)
@@ -498,24 +446,26 @@ struct estimate estimate_read(const json_t *object, const char *key)
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
+    const json_t *record = json_at(run->stages, "distill-student");
     int shown = 0;
     f->run = run;
+    f->student = !record                         ? UNKNOWN
+                 : number_at(record, "steps") > 0 ? TAUGHT : UNTAUGHT;
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-        add_number(f, CONSTANT_SCORE, sheet, NULL, constant_score(sheet));
+        findings_add(f, (struct finding){CONSTANT_SCORE, sheet,
+                                         .is = {true, .value = constant_score(sheet)}});
         shown += sheet->shown;
     }
     for (const struct answers *a = run->answers; a->seeds; a++)
         find_scores(f, a);
-    find_training(f);
-    for (int i = 0; i < run->model_count; i++) {
-        const struct planned_model *model = run->models[i];
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
-            NOT_MEASURED);
-        find_glue(f, model);
-    }
+    find_losses(f);
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
         bool first = named("student", model->name), there = run_has(run, model);
+        find_guesses(f, model);
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
+        if (there)
+            find_glue(f, model);
         if (model->student && (first || there))
             find_retention(f, model);
         if (model->student && !first && there)

@@ -48,7 +48,7 @@ enum { TERMS = 3, HOUR = 60 /* minutes */ };
 
 struct findings {
     const struct run *run;
-    struct finding *list;
+    struct finding *list; /* [count] in the order in which they were found */
     int count;
     enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
     bool trained;                               /* are there losses? */
@@ -72,24 +72,21 @@ void findings_add(struct findings *findings, struct finding finding);
    next of a quantity behind one, NULL for the first; of that model, or where it is
    NULL, of any. NULL if there is none. findings_sort: puts the largest value first, or
    by_size the farthest from zero; of equals, those of the earlier model. */
-const struct finding *finding_of(const struct findings *findings,
-                                 enum quantity quantity, const char *task,
-                                 const char *model);
-const struct finding *finding_next(const struct findings *findings,
+const struct finding *finding_of(const struct findings *all, enum quantity quantity,
+                                 const char *task, const char *model);
+const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model);
 void findings_sort(const struct finding **list, int count, bool by_size);
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
-   course project, of which the claims are. */
+   course project, of which the claims are. findings_above: whether the teacher's whole
+   interval is above a constant answer. findings_beyond: whether a model answered tasks
+   of GLUE beside the course project's. findings_touched: whether the median over these
+   answers is, or is made of, the score of a collapsed fine-tuning. */
 bool finding_counts(const struct finding *finding, const char *model);
 bool findings_three(const struct findings *findings, const char *model);
-
-/* findings_above: whether the teacher's whole interval is above a constant answer.
-   findings_beyond: whether a model answered tasks of GLUE beside the course project's.
-   findings_touched: whether the median over these answers is, or is made of, the score
-   of a collapsed fine-tuning. */
 bool findings_above(const struct findings *findings, const struct sheet *sheet);
 bool findings_beyond(const struct findings *findings, const char *model);
 bool findings_touched(const struct answers *answers);
@@ -109,16 +106,14 @@ enum difference {
 /* difference_of: that of a student from another one, the first; of the teacher, or
    where either is NULL, NO_DIFFERENCE. findings_further: whether a student is one of
    those that go beyond the recipe and its parts: with other layers, fine-tuned teachers
-   or another recipe. */
+   or another recipe. findings_drawn: whether it is known what a student keeps and what
+   it took. findings_claimed: whether the published retentions may stand beside what a
+   model keeps: the run is of English, of the three tasks, and the student, if it is the
+   first, was distilled. */
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first);
 bool findings_further(const struct findings *findings,
                       const struct planned_model *model);
-
-/* findings_drawn: whether it is known what a student keeps and what it took.
-   findings_claimed: whether the published retentions may stand beside what a model
-   keeps: the run is of English, of the three tasks, and the student, if it is the
-   first, was distilled. */
 bool findings_drawn(const struct findings *findings, const struct planned_model *model);
 bool findings_claimed(const struct findings *findings, const char *model);
 

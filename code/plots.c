@@ -13,12 +13,12 @@ static void plot_losses(const struct results *r, FILE *stream)
                                           "accuracy"};
     struct grid *curve = run_curve(r->run, "distill-student", "");
     bool related = curve && grid_has(curve, columns[3]);
+    int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
     fprintf(stream, "step\tmlm\tkl\tcosine%s\taccuracy\n",
             related ? "\trelations" : "");
-    int points = !curve ? 0 : curve->rows < POINTS ? curve->rows : POINTS;
     for (int point = 0; point < points; point++) {
-        int first = (int)((long)curve->rows * point / points);
-        int end = (int)((long)curve->rows * (point + 1) / points);
+        int first = (int)((long)curve->rows * point / points),
+            end = (int)((long)curve->rows * (point + 1) / points);
         fprintf(stream, "%.1f", grid_mean(curve, "step", first, end));
         for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
             if (i != 3 || related)
@@ -31,13 +31,11 @@ static void plot_losses(const struct results *r, FILE *stream)
 static int number_of(const struct results *r, const struct planned_model *model)
 {
     int number = 0;
-    if (findings_further(r->findings, model))
-        return 0;
     for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *one = r->run->models[i];
-        number += !findings_further(r->findings, one);
-        if (one == model)
-            return number;
+        bool drawn = !findings_further(r->findings, r->run->models[i]);
+        number += drawn;
+        if (r->run->models[i] == model)
+            return drawn ? number : 0;
     }
     return 0;
 }
@@ -54,8 +52,8 @@ static void plot_accuracy(const struct results *r, FILE *stream)
         int number = number_of(r, model),
             rows = number > 0 && curve && curve->rows > 1 ? curve->rows : 0;
         for (int row = 0; row < rows; row++) {
-            double step = grid_number(curve, row, grid_column(curve, "step")),
-                   share = grid_number(curve, row, grid_column(curve, "accuracy"));
+            double step = grid_mean(curve, "step", row, row + 1),
+                   share = grid_mean(curve, "accuracy", row, row + 1);
             last_step = fmax(last_step, step);
             fprintf(stream, "%.0f\t%.4f\t%d\t%s\n", step, 100 * share, number,
                     title_short(model));
@@ -76,22 +74,39 @@ static void plot_models(const struct results *r, FILE *stream)
     }
 }
 
+/* The number of a task of the run among those that are drawn. */
+static int place_of(const struct results *r, const struct sheet *of, bool confused)
+{
+    int place = 0;
+    for (const struct sheet *sheet = r->run->sheets; sheet < of; sheet++)
+        place += confused ? sheet->confused : sheet->shown;
+    return place;
+}
+
+static void name_tasks(const struct results *r, bool confused, FILE *stream)
+{
+    for (const struct sheet *s = r->run->sheets; s->count; s++)
+        if (confused ? s->confused : s->shown)
+            fprintf(stream, "%d\t%s\n", place_of(r, s, confused), s->title);
+}
+
 static void plot_tasks(const struct results *r, FILE *stream)
 {
-    int task = 0;
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        if (sheet->shown)
-            fprintf(stream, "%d\t%s\n", task++, sheet->title);
+    name_tasks(r, false, stream);
+}
+
+static void plot_classes(const struct results *r, FILE *stream)
+{
+    name_tasks(r, true, stream);
 }
 
 /* "0\t1", the numbers of a task and a model; NULL if they are not drawn. */
 static const char *panel_of(const struct results *r, const struct sheet *of,
                             const struct planned_model *model)
 {
-    int task = 0, number = number_of(r, model);
-    for (const struct sheet *sheet = r->run->sheets; sheet < of; sheet++)
-        task += sheet->shown;
-    return of && of->shown && number > 0 ? say("%d\t%d", task, number) : NULL;
+    int number = number_of(r, model);
+    return of && of->shown && number > 0
+               ? say("%d\t%d", place_of(r, of, false), number) : NULL;
 }
 
 static void plot_scores(const struct results *r, FILE *stream)
@@ -114,7 +129,6 @@ static void plot_seeds(const struct results *r, FILE *stream)
     }
 }
 
-/* Plot the confusions and the speed */
 static void plot_speed(const struct results *r, FILE *stream)
 {
     const struct finding *size = NULL;
@@ -128,14 +142,7 @@ static void plot_speed(const struct results *r, FILE *stream)
     }
 }
 
-static void plot_classes(const struct results *r, FILE *stream)
-{
-    int task = 0;
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        if (sheet->confused)
-            fprintf(stream, "%d\t%s\n", task++, sheet->title);
-}
-
+/* Plot the confusions */
 static void plot_matrix(int task, int model, const struct answers *a, FILE *stream)
 {
     double median = measure_median(a->scores, a->seeds);
@@ -158,15 +165,12 @@ static void plot_matrix(int task, int model, const struct answers *a, FILE *stre
 static void plot_confusions(const struct results *r, FILE *stream)
 {
     write_row(stream, "task", "model", "prediction", "label", "share", "count");
-    int task = 0;
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
+    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
         for (int j = 0; j < 2 && sheet->confused; j++) {
             const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
             if (a)
-                plot_matrix(task, j, a, stream);
+                plot_matrix(place_of(r, sheet, true), j, a, stream);
         }
-        task += sheet->confused;
-    }
 }
 
 /* Plot what keeps more */
@@ -174,7 +178,7 @@ static void plot_kept(const struct results *r, FILE *stream)
 {
     const struct findings *all = r->findings;
     const struct planned_model *first = plan_model(r->run->plan, "student");
-    const struct finding *points[all->count + 1], *f = NULL;
+    const struct finding *points[all->count + 1], *f = NULL; /* none is no array */
     int count = 0;
     while ((f = finding_next(all, f, RETENTION, NULL)))
         if (!f->sheet && findings_drawn(all, f->model))
@@ -204,56 +208,48 @@ static void plot_claimed(const struct results *r, FILE *stream)
 }
 
 /* Plot the plan */
-/* Where a stage of the plan stands in the picture. */
-struct spot {
-    int level, place, beside; /* place from 0, of the so many of its level */
-};
-
-/* spots_of: of each stage of the core, which are the first of the plan; kept. */
-static struct spot *spots_of(const struct plan *plan, int *count)
+/* Where each stage of the core, which are the first of the plan, stands in the picture:
+   "1\t0\t3", the first of three in level 1; NULL behind the last. */
+static const char *const *spots_of(const struct plan *plan)
 {
-    struct spot *spots = kept(allocate((size_t)plan->stage_count, sizeof *spots));
-    int *found = kept(allocate((size_t)plan->stage_count + 1, sizeof *found));
-    for (*count = 0; *count < plan->stage_count; ++*count) {
-        const struct planned_stage *stage = &plan->stages[*count];
-        struct spot *spot = &spots[*count];
+    size_t most = (size_t)plan->stage_count + 1;
+    int *level = kept(allocate(most, sizeof *level)), count = 0,
+        *place = kept(allocate(most, sizeof *place)),
+        *found = kept(allocate(most, sizeof *found));
+    const char **spots = kept(allocate(most, sizeof *spots));
+    for (; count < plan->stage_count; count++) {
+        const struct planned_stage *stage = &plan->stages[count];
         if (stage->tier != TIER_CORE)
             break;
         for (int i = 0; i < stage->need_count; i++)
-            if (spots[stage->needs[i]].level >= spot->level)
-                spot->level = spots[stage->needs[i]].level + 1;
-        spot->place = found[spot->level]++;
+            if (level[stage->needs[i]] >= level[count])
+                level[count] = level[stage->needs[i]] + 1;
+        place[count] = found[level[count]]++;
     }
-    for (int i = 0; i < *count; i++)
-        spots[i].beside = found[spots[i].level];
+    for (int i = 0; i < count; i++)
+        spots[i] = say("%d\t%d\t%d", level[i], place[i], found[level[i]]);
     return spots;
 }
 
 static void plot_stages(const struct results *r, FILE *stream)
 {
     static const char *const done[] = {"make", "distil", "fine-tune"};
-    int count;
-    const struct spot *spots = spots_of(r->run->plan, &count);
+    const char *const *spots = spots_of(r->run->plan);
     write_row(stream, "level", "place", "beside", "done", "model", "task");
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; spots[i]; i++) {
         const struct planned_stage *stage = &r->run->plan->stages[i];
-        fprintf(stream, "%d\t%d\t%d\t%s\t%s\t%s\n", spots[i].level, spots[i].place,
-                spots[i].beside, done[stage->kind], title_short(stage->model),
-                stage->task ? stage->task->task->title : "");
+        write_row(stream, spots[i], done[stage->kind], title_short(stage->model),
+                  stage->task ? stage->task->task->title : "");
     }
 }
 
 static void plot_needs(const struct results *r, FILE *stream)
 {
-    int count;
-    const struct spot *to = spots_of(r->run->plan, &count);
+    const char *const *spots = spots_of(r->run->plan);
     write_row(stream, "level", "place", "beside", "level", "place", "beside");
-    for (int i = 0; i < count; i++)
-        for (int j = 0; j < r->run->plan->stages[i].need_count; j++) {
-            const struct spot *from = &to[r->run->plan->stages[i].needs[j]];
-            fprintf(stream, "%d\t%d\t%d\t%d\t%d\t%d\n", from->level, from->place,
-                    from->beside, to[i].level, to[i].place, to[i].beside);
-        }
+    for (int i = 0; spots[i]; i++)
+        for (int j = 0; j < r->run->plan->stages[i].need_count; j++)
+            write_row(stream, spots[r->run->plan->stages[i].needs[j]], spots[i]);
 }
 
 const struct table plots[] = {

@@ -32,62 +32,52 @@ void forget(void)
 }
 
 /* Read a tab-separated file */
-static int count_cells(const char *line)
-{
-    int cells = 1;
-    for (; *line && *line != '\n'; line++)
-        cells += *line == '\t';
-    return cells;
-}
-
 struct grid *grid_read(const char *path)
 {
     char *text = file_text(path, NULL);
-    int lines = 0;
-    for (char *c = text; *c; c++)
-        lines += *c == '\n' || !c[1];
-    size_t columns = lines ? (size_t)count_cells(text) : 0,
-           cells = (size_t)lines * columns, length = strlen(text) + 1;
-    struct grid *grid = allocate(1, sizeof *grid + cells * sizeof(char *) + length);
-    char *at = memcpy((char *)grid->cells + cells * sizeof(char *), text, length);
+    size_t length = strlen(text) + 1, most = 1;
+    for (const char *c = text; *c; c++)
+        most += *c == '\t' || *c == '\n';
+    struct grid *grid = allocate(1, sizeof *grid + most * sizeof(char *) + length);
+    char *at = memcpy((char *)(grid->cells + most), text, length), end;
     free(text);
     grid->path = say("%s", path);
-    grid->rows = lines ? lines - 1 : 0;
-    grid->columns = (int)columns;
-    for (size_t i = 0; i < cells; i++) {
-        int line = (int)i / grid->columns + 1;
-        if (i % (size_t)grid->columns == 0 && count_cells(at) != grid->columns)
-            fail(path, "line %d: expected %d cells as in the header, found %d", line,
-                 grid->columns, count_cells(at));
-        grid->cells[i] = at;
-        at += strcspn(at, "\t\n");
-        if (*at)
-            *at++ = '\0';
+    int line = 0;
+    for (int cells = 0, found; *at; line++) {
+        for (end = '\t', found = 0; end == '\t'; found++) {
+            grid->cells[cells++] = at;
+            at += strcspn(at, "\t\n");
+            end = *at;
+            if (end)
+                *at++ = '\0';
+        }
+        grid->columns = line == 0 ? found : grid->columns;
+        if (found != grid->columns)
+            fail(path, "line %d: expected %d cells as in the header, found %d",
+                 line + 1, grid->columns, found);
     }
+    grid->rows = line > 0 ? line - 1 : 0;
     return grid;
 }
 
 bool grid_has(const struct grid *grid, const char *name)
 {
-    for (int column = 0; column < grid->columns; column++)
-        if (!strcmp(grid->cells[column], name))
-            return true;
-    return false;
+    int column = 0;
+    while (column < grid->columns && strcmp(grid->cells[column], name))
+        column++;
+    return column < grid->columns;
 }
 
 int grid_column(const struct grid *grid, const char *name)
 {
-    int found = -1;
-    for (int column = 0; column < grid->columns; column++) {
-        if (strcmp(grid->cells[column], name))
-            continue;
-        if (found >= 0)
-            fail(grid->path, "line 1: the column \"%s\" is named twice", name);
-        found = column;
-    }
-    if (found < 0)
-        fail(grid->path, "expected a column \"%s\" in the header", name);
-    return found;
+    int place = 0, count = 0;
+    for (int column = 0; column < grid->columns; column++)
+        if (!strcmp(grid->cells[column], name) && ++count)
+            place = column;
+    if (count != 1)
+        fail(grid->path, count ? "line 1: the column \"%s\" is named twice"
+                               : "expected a column \"%s\" in the header", name);
+    return place;
 }
 
 const char *grid_text(const struct grid *grid, int row, int column)
@@ -114,130 +104,7 @@ double grid_mean(const struct grid *grid, const char *name, int first, int end)
     return sum / (end - first);
 }
 
-/* Read one file of predictions */
-/* The column of that name, which may hold numbers from least to most or, where there
-   are classes, one of these; the caller frees it. */
-static double *read_numbers(const struct grid *grid, const char *name, int classes,
-                            double least, double most)
-{
-    int column = grid_column(grid, name);
-    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
-    for (int row = 0; row < grid->rows; row++) {
-        double number = numbers[row] = grid_number(grid, row, column);
-        const char *text = grid_text(grid, row, column);
-        if (classes && (number < 0 || number >= classes || number != floor(number)))
-            fail(grid->path, "line %d: expected a class from 0 to %d, found \"%s\"",
-                 row + 2, classes - 1, text);
-        if (!classes && (number < least || number > most))
-            fail(grid->path, "line %d: expected a number from %g to %g, found \"%s\"",
-                 row + 2, least, most, text);
-    }
-    return numbers;
-}
-
-static void read_file(struct sheet *sheet, struct answers *a, const char *path)
-{
-    const struct task *task = sheet->task;
-    struct grid *grid = grid_read(path);
-    bool span = task->answer == A_SPAN;
-    int classes = task->answer == A_CLASS ? task->classes : 0;
-    if (grid->rows == 0)
-        fail(path, "expected a prediction for at least one row, found none");
-    /* Hold the rows to those of the other files */
-    double *indices = read_numbers(grid, "index", 0, -INFINITY, INFINITY),
-           *labels = span ? allocate((size_t)grid->rows, sizeof *labels)
-                          : read_numbers(grid, "label", classes, 0, task->most);
-    size_t bytes = (size_t)grid->rows * sizeof *labels;
-    bool first = sheet->rows == 0;
-    if (first) {
-        sheet->rows = grid->rows;
-        sheet->indices = kept(indices);
-        sheet->labels = kept(labels);
-    }
-    if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-        || memcmp(labels, sheet->labels, bytes))
-        fail(path, "expected the rows and labels of the other %s predictions, found "
-                   "different ones; the settings changed between the runs", sheet->title);
-    free(first ? NULL : indices);
-    free(first ? NULL : labels);
-    a->predictions[a->seeds] = kept(
-        span ? read_numbers(grid, metric_key(task->metric), 0, 0, 1)
-             : read_numbers(grid, "prediction", classes, -INFINITY, INFINITY));
-    a->others[a->seeds] = !span ? a->predictions[a->seeds]
-        : kept(read_numbers(grid, metric_key(task->also), 0, 0, 1));
-    free(grid);
-}
-
-/* Read the answers of a model */
-static bool all_alike(const double *predictions, int rows)
-{
-    for (int row = 1; row < rows; row++)
-        if (predictions[row] != predictions[0])
-            return false;
-    return rows > 1;
-}
-
-const char *run_predictions(const struct run *run, const struct task *task,
-                            const struct planned_model *model, int seed)
-{
-    return say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name, model->name,
-               seed);
-}
-
-static void read_seeds(const struct run *run, const struct planned_task *planned,
-                       struct sheet *sheet, struct answers *a)
-{
-    const struct task *task = sheet->task;
-    for (int place = 0; place < planned->seeds; place++) {
-        const char *path = run_predictions(run, task, a->model, planned->seed[place]);
-        if (!file_exists(path))
-            continue;
-        read_file(sheet, a, path);
-        int at = a->seeds++;
-        a->seed[at] = planned->seed[place];
-        a->origin[at] = plan_distillation(a->model, place);
-        a->scores[at] = metric_score(task->metric, sheet->labels, a->predictions[at],
-                                     sheet->rows);
-        a->collapsed[at] = task->answer != A_SPAN
-                        && all_alike(a->predictions[at], sheet->rows);
-    }
-}
-
-/* Adds the sheet of a task to the run if any model answered it. */
-static void read_sheet(struct run *run, const struct task *task,
-                       const struct planned_task *planned)
-{
-    struct sheet *sheet = &run->sheets[run->count];
-    *sheet = (struct sheet){
-        .task = task, .title = say(run->plan->toyland ? "toy %s" : "%s", task->title),
-        .list = run->answers + run->answer_count};
-    for (int i = 0; i < planned->model_count; i++) {
-        struct answers *a = &sheet->list[sheet->count];
-        *a = (struct answers){.sheet = sheet, .model = planned->models[i]};
-        read_seeds(run, planned, sheet, a);
-        sheet->count += a->seeds > 0;
-        sheet->seeds = a->seeds > sheet->seeds ? a->seeds : sheet->seeds;
-    }
-    run->answer_count += sheet->count;
-    run->count += sheet->count > 0;
-}
-
-/* Find things in a run */
-struct shape run_shape(const struct run *run, const char *model)
-{
-    const char *folder = say("%s/models/%s", run->folder, model);
-    bool known = file_exists(say("%s/config.json", folder));
-    return known ? model_shape(folder) : (struct shape){.layers = 0};
-}
-
-struct grid *run_curve(const struct run *run, const char *stage, const char *which)
-{
-    const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
-    bool ended = json_object_get(run->stages, stage);
-    struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
-    return grid && grid->rows > 0 ? grid : NULL;
-}
-
+/* Read JSON */
 json_t *run_json(const char *path)
 {
     json_error_t error;
@@ -245,24 +112,6 @@ json_t *run_json(const char *path)
     if (!json_is_object(object))
         fail(path, "expected a JSON object; line %d: %s", error.line, error.text);
     return object;
-}
-
-json_t *run_others(const char *folder, const char *file, const char *key,
-                   const char *text)
-{
-    json_t *others = json_object();
-    glob_t found;
-    if (!folder || glob(say("%s/*/%s", folder, file), 0, NULL, &found) != 0)
-        return others;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
-        json_t *object = run_json(found.gl_pathv[i]);
-        if (!strcmp(text_at(object, key, ""), text))
-            json_object_set(others, say("%.*s", (int)strcspn(name, "/"), name), object);
-        json_decref(object);
-    }
-    globfree(&found);
-    return others;
 }
 
 json_t *json_at(const json_t *json, const char *path)
@@ -286,28 +135,120 @@ const char *text_at(const json_t *json, const char *path, const char *otherwise)
     return text ? text : otherwise;
 }
 
-const struct sheet *run_sheet(const struct run *run, const char *task)
+json_t *run_others(const char *folder, const char *file, const char *key,
+                   const char *text)
 {
-    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++)
-        if (!strcmp(sheet->task->name, task))
-            return sheet;
-    return NULL;
+    json_t *others = json_object();
+    glob_t found;
+    if (!folder || glob(say("%s/*/%s", folder, file), 0, NULL, &found) != 0)
+        return others;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
+        json_t *object = run_json(found.gl_pathv[i]);
+        if (!strcmp(text_at(object, key, ""), text))
+            json_object_set(others, say("%.*s", (int)strcspn(name, "/"), name), object);
+        json_decref(object);
+    }
+    globfree(&found);
+    return others;
 }
 
-const struct answers *run_answers(const struct sheet *sheet, const char *model)
+/* Read the answers of a model */
+/* The column of that name, of numbers from least to most, or of whole ones, classes;
+   the caller frees it. */
+static double *read_numbers(const struct grid *grid, const char *name, bool classes,
+                            double least, double most)
 {
-    for (int i = 0; sheet && i < sheet->count; i++)
-        if (!strcmp(sheet->list[i].model->name, model))
-            return &sheet->list[i];
-    return NULL;
+    int column = grid_column(grid, name);
+    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
+    for (int row = 0; row < grid->rows; row++) {
+        double x = numbers[row] = grid_number(grid, row, column);
+        if (x < least || x > most || (classes && x != floor(x)))
+            fail(grid->path, "line %d: expected a %s from %g to %g, found \"%s\"",
+                 row + 2, classes ? "class" : "number", least, most,
+                 grid_text(grid, row, column));
+    }
+    return numbers;
 }
 
-bool run_has(const struct run *run, const struct planned_model *model)
+static void hold_rows(struct sheet *sheet, const struct grid *grid)
 {
-    for (const struct answers *a = run->answers; a->seeds; a++)
-        if (a->model == model)
-            return true;
-    return false;
+    const struct task *task = sheet->task;
+    bool classes = task->answer == A_CLASS, first = sheet->rows == 0;
+    size_t rows = (size_t)grid->rows, bytes = rows * sizeof(double);
+    double *indices = read_numbers(grid, "index", false, -INFINITY, INFINITY), *labels =
+        task->answer == A_SPAN ? allocate(rows, sizeof *labels)
+        : read_numbers(grid, "label", classes, 0, classes ? task->classes - 1
+                                                          : task->most);
+    if (first) {
+        sheet->rows = grid->rows;
+        sheet->indices = kept(indices);
+        sheet->labels = kept(labels);
+    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+               || memcmp(labels, sheet->labels, bytes))
+        fail(grid->path, "expected the rows and labels of the other %s predictions, "
+                         "found different ones; the settings changed between the runs",
+             sheet->title);
+    free(first ? NULL : indices);
+    free(first ? NULL : labels);
+}
+
+/* Adds a file's answers to those of a model, but for its seed. */
+static void read_file(struct sheet *sheet, struct answers *a, const char *path)
+{
+    const struct task *task = sheet->task;
+    struct grid *grid = grid_read(path);
+    bool span = task->answer == A_SPAN, classes = task->answer == A_CLASS,
+         alike = !span && grid->rows > 1;
+    if (grid->rows == 0)
+        fail(path, "expected a prediction for at least one row, found none");
+    hold_rows(sheet, grid);
+    double *told = kept(
+        read_numbers(grid, span ? metric_key(task->metric) : "prediction", classes,
+                     span || classes ? 0 : -INFINITY,
+                     span ? 1 : classes ? task->classes - 1 : INFINITY));
+    for (int row = 1; row < grid->rows; row++)
+        alike &= told[row] == told[0];
+    a->predictions[a->seeds] = told;
+    a->others[a->seeds] =
+        span ? kept(read_numbers(grid, metric_key(task->also), false, 0, 1)) : told;
+    a->scores[a->seeds] = metric_score(task->metric, sheet->labels, told, sheet->rows);
+    a->collapsed[a->seeds] = alike;
+    free(grid);
+}
+
+const char *run_predictions(const struct run *run, const struct task *task,
+                            const struct planned_model *model, int seed)
+{
+    return say("%s/predictions/%s-%s-%d.tsv", run->folder, task->name, model->name,
+               seed);
+}
+
+/* Adds the sheet of a task to the run if any model answered it. */
+static void read_sheet(struct run *run, const struct task *task,
+                       const struct planned_task *planned)
+{
+    struct sheet *sheet = &run->sheets[run->count];
+    *sheet = (struct sheet){
+        .task = task, .title = say(run->plan->toyland ? "toy %s" : "%s", task->title),
+        .list = run->answers + run->answer_count};
+    for (int i = 0; i < planned->model_count; i++) {
+        struct answers *a = &sheet->list[sheet->count];
+        *a = (struct answers){.sheet = sheet, .model = planned->models[i]};
+        for (int place = 0; place < planned->seeds; place++) {
+            int seed = planned->seed[place];
+            const char *path = run_predictions(run, task, a->model, seed);
+            if (!file_exists(path))
+                continue;
+            read_file(sheet, a, path);
+            a->seed[a->seeds] = seed;
+            a->origin[a->seeds++] = plan_distillation(a->model, place);
+        }
+        sheet->count += a->seeds > 0;
+        sheet->seeds = a->seeds > sheet->seeds ? a->seeds : sheet->seeds;
+    }
+    run->answer_count += sheet->count;
+    run->count += sheet->count > 0;
 }
 
 /* Open a run */
@@ -351,4 +292,44 @@ void run_close(struct run *run)
 {
     json_decref(run->stages);
     json_decref(run->bench);
+}
+
+/* Find things in a run */
+const struct sheet *run_sheet(const struct run *run, const char *task)
+{
+    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++)
+        if (!strcmp(sheet->task->name, task))
+            return sheet;
+    return NULL;
+}
+
+const struct answers *run_answers(const struct sheet *sheet, const char *model)
+{
+    for (int i = 0; sheet && i < sheet->count; i++)
+        if (!strcmp(sheet->list[i].model->name, model))
+            return &sheet->list[i];
+    return NULL;
+}
+
+bool run_has(const struct run *run, const struct planned_model *model)
+{
+    bool any = false;
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        any |= a->model == model;
+    return any;
+}
+
+struct shape run_shape(const struct run *run, const char *model)
+{
+    const char *folder = say("%s/models/%s", run->folder, model);
+    bool known = file_exists(say("%s/config.json", folder));
+    return known ? model_shape(folder) : (struct shape){.layers = 0};
+}
+
+struct grid *run_curve(const struct run *run, const char *stage, const char *which)
+{
+    const char *path = say("%s/curves/%s%s.tsv", run->folder, stage, which);
+    bool ended = json_object_get(run->stages, stage);
+    struct grid *grid = ended && file_exists(path) ? kept(grid_read(path)) : NULL;
+    return grid && grid->rows > 0 ? grid : NULL;
 }

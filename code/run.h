@@ -9,7 +9,6 @@
 
 #include <jansson.h>
 
-/* Keep what is made of a run */
 /* kept: takes over what was allocated. say: what printf would print, kept. Both live
    until forget. For one thread. */
 void *kept(void *memory);
@@ -25,18 +24,14 @@ struct grid {
                             them */
 };
 
-/* grid_read: reads a file, for the caller to free. Fails, naming path and line, if a
-   row has not as many cells as the header. */
+/* grid_read: reads a file, for the caller to free. grid_column: the number of the
+   column of that name; fails without it or with two of it. grid_has: whether there is
+   one. grid_text, grid_number: a cell; row counts from 0. grid_mean: the mean of rows
+   first .. end - 1 of the column of that name. They fail, naming path and line, if a
+   row has not as many cells as the header, or a number is not finite. */
 struct grid *grid_read(const char *path);
-
-/* grid_column: the number of the column of that name. Fails, naming the path, without
-   it or with two of it. grid_has: whether there is one. */
 int grid_column(const struct grid *grid, const char *name);
 bool grid_has(const struct grid *grid, const char *name);
-
-/* grid_text, grid_number: a cell; row counts from 0. grid_number fails, naming path and
-   line, if it is not a finite number. grid_mean: the mean of rows first .. end - 1 of
-   the column of that name. */
 const char *grid_text(const struct grid *grid, int row, int column);
 double grid_number(const struct grid *grid, int row, int column);
 double grid_mean(const struct grid *grid, const char *name, int first, int end);
@@ -50,8 +45,7 @@ struct sheet {
     bool confused;     /* one of these, and of two classes, to be drawn as a matrix */
     int rows;
     double *indices, *labels; /* [rows]; the labels of spans are all 0 */
-    struct answers *list;     /* [count] those that answered, in the order of the
-                                 plan */
+    struct answers *list;     /* [count] those that answered, as planned */
     int count, seeds;         /* seeds: the most that one of them has */
 };
 

@@ -32,33 +32,27 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 }
 
 /* State what was claimed */
+#define PAPER .published = 97, .path = "paper.retention", .tasks = 9, .quiet = 0.287
+#define COURSE .published = 94.35, .path = "course.retention", .tasks = 3, .quiet = 1
+#define KEEPS(model, who) \
+    {"paper", who " keeps %s %% (the paper)", RETENTION, model, PAPER}, \
+    {"course", who " keeps %s %% (the course project)", RETENTION, model, COURSE}
+#define HELPS(model, part, points, key) \
+    {"term." model, part, CHANGE, model, .published = points, \
+     .path = "paper.table4." key}
+
 const struct claim claims[] = {
-    /* Claim that the student keeps so much */
-    {"paper", "the student keeps %s %% (the paper)", RETENTION, "student", REACHES,
-     97, 0, "paper.retention", 9, 0.287},
-    {"course", "the student keeps %s %% (the course project)", RETENTION, "student",
-     REACHES, 94.35, 2, "course.retention", 3, 1},
-    {"paper", "the released student keeps %s %% (the paper)", RETENTION,
-     "student-released", REACHES, 97, 0, "paper.retention", 9, 0.287},
-    {"course", "the released student keeps %s %% (the course project)",
-     RETENTION, "student-released", REACHES, 94.35, 2, "course.retention", 3, 1},
-    /* Claim that an hour is enough */
-    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT,
-     NULL, REACHES, 97, 0, "paper.retention", 9, 0.287},
-    /* Claim that the student is smaller and faster */
-    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student", REACHES,
-     40, 0, "paper.smaller", 0, 0},
+    KEEPS("student", "the student"),
+    KEEPS("student-released", "the released student"),
+    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT, NULL, PAPER},
+    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student",
+     .published = 40, .path = "paper.smaller"},
     {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
-     REACHES, 60, 0, "paper.faster", 0, 0},
-    /* Claim that each term is worth something */
-    {"term.student-no-kl", "soft targets help", CHANGE,
-     "student-no-kl", COSTS, -2.96, 2, "paper.table4.kl", 0, 0},
-    {"term.student-no-cosine", "the cosine helps", CHANGE,
-     "student-no-cosine", COSTS, -1.46, 2, "paper.table4.cosine", 0, 0},
-    {"term.student-no-mlm", "masked words help", CHANGE,
-     "student-no-mlm", COSTS, -0.31, 2, "paper.table4.mlm", 0, 0},
-    {"term.student-random", "the teacher's layers help", CHANGE,
-     "student-random", COSTS, -3.69, 2, "paper.table4.random", 0, 0},
+     .published = 60, .path = "paper.faster"},
+    HELPS("student-no-kl", "soft targets help", -2.96, "kl"),
+    HELPS("student-no-cosine", "the cosine helps", -1.46, "cosine"),
+    HELPS("student-no-mlm", "masked words help", -0.31, "mlm"),
+    HELPS("student-random", "the teacher's layers help", -3.69, "random"),
     {.name = NULL}};
 
 const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
@@ -80,32 +74,24 @@ double claim_tolerance(const struct claim *claim)
            * sqrt(2 * claim->quiet * squares / count / claim->tasks);
 }
 
-/* Tell claims about English from others */
-/* claimed_of_english: is the published figure one of scores? */
-static bool claimed_of_english(const struct claim *claim)
+/* Judge a claim */
+/* Is the published figure one of scores? */
+static bool of_scores(const struct claim *claim)
 {
     return claim->quantity == RETENTION || claim->quantity == MOST_KEPT
-           || claim->quantity == CHANGE;
+        || claim->quantity == CHANGE;
 }
 
-static const char *claim_said(const struct claim *claim, bool toyland)
+/* Why a claim is not held against this run, whatever was measured; NULL: it is. */
+static const char *objection(const struct claim *claim, const struct findings *findings)
 {
-    const char *published = rounded(claim->published, claim->decimals);
-    if (claim->quantity != CHANGE)
-        return say(claim->title, published);
-    return toyland ? claim->title
-                   : say("%s (the paper: %s without)", claim->title, published);
+    if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
+        return "other tasks count than the claim's";
+    bool taught = findings->student == TAUGHT || !claim->model
+               || !strcmp(claim->model, "student-released");
+    return of_scores(claim) && !taught ? "the student was not distilled" : NULL;
 }
 
-/* Judge a claim */
-static void note(struct judgements *judgements, struct judgement judgement)
-{
-    size_t room = (size_t)(judgements->count + 1) * sizeof judgement;
-    judgements->list = realloc(judgements->list, room);
-    if (!judgements->list)
-        fail("verdicts", "are too many for memory");
-    judgements->list[judgements->count++] = judgement;
-}
 /* How much larger a run might decide; "" where a hundred times as large would not. */
 static const char *more_needed(const struct estimate *is, double bound)
 {
@@ -114,203 +100,184 @@ static const char *more_needed(const struct estimate *is, double bound)
            times = width / distance * (width / distance);
     return times <= 100 ? say("; %s ×", rounded(times, times < 10)) : "";
 }
-/* Why a claim is not held against this run, whatever was measured; NULL: it is. */
-static const char *objection(const struct claim *claim, const struct findings *findings)
-{
-    bool of_taught = claim->quantity == RETENTION || claim->quantity == CHANGE;
-    if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
-        return "other tasks count than the claim's";
-    if (of_taught && findings->student != TAUGHT
-        && strcmp(claim->model, "student-released"))
-        return "the student was not distilled";
-    return NULL;
-}
 
 static const char *reason(const struct claim *claim, const struct finding *f,
                           double bound, enum verdict verdict)
 {
-    /* List why there may be no interval */
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
         [NO_PARTS] = "the benchmark kept no parts",
         [NO_STUDENT] = "no small student took an hour or less"};
-    /* List the reasons of the rules */
     static const char *const reasons[][3] = {
-        [REACHES] = {"the bound lies inside", "lies wholly at or above",
-                     "lies wholly below"},
-        [COSTS] = {"0 lies inside", "lies wholly below", "lies wholly above"}};
+        {"the bound lies inside", "lies wholly at or above", "lies wholly below"},
+        {"", "counted, with embeddings", "the embeddings stay as large"},
+        {"0 lies inside", "lies wholly below", "lies wholly above"}};
+    int rule = claim->quantity == SMALLER ? 1 : claim->quantity == CHANGE ? 2 : 0;
     if (!f->is.bounded)
         return f->why >= NO_TASK ? unbounded[f->why] : "not measured in this run";
-    if (claim->quantity == SMALLER)
-        return verdict == PASS ? "counted, with embeddings"
-                               : "the embeddings stay as large";
-    return say("%s%s", reasons[claim->rule][verdict],
+    return say("%s%s", reasons[rule][verdict],
                verdict == UNDECIDED ? more_needed(&f->is, bound) : "");
 }
-static const char *claim_named(const struct claim *claim)
-{
-    return claim->quantity == RETENTION
-               ? say("retention.%s.%s", claim->model, claim->name) : claim->name;
-}
-static void pass_over(const struct claim *claim, struct judgements *list)
-{
-    note(list, (struct judgement){.name = claim_named(claim), .of = claim,
-                                  .claim = claim_said(claim, true), .asked = "–",
-                                  .verdict = NOT_JUDGED,
-                                  .why = "a claim about English"});
-}
-static void judge(const struct claim *claim, const struct findings *findings,
-                  bool toyland, struct judgements *list)
+
+static struct judgement judge(const struct claim *claim,
+                              const struct findings *findings, bool toyland)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
-    const char *against = objection(claim, findings);
-    double bound = claim->rule == COSTS ? 0
-                                        : claim->published - claim_tolerance(claim);
-    struct judgement j = {.measured = *f, .of = claim};
+    bool cost = claim->quantity == CHANGE;
+    double bound = cost ? 0 : claim->published - claim_tolerance(claim);
+    const char *against = objection(claim, findings), *published =
+        rounded(claim->published, claim->published == floor(claim->published) ? 0 : 2);
+    bool bare = toyland && of_scores(claim), apart = bare && !cost;
+    struct judgement j = {
+        .beside = json_pack("{s:o, s:o}", "published",
+                            bare ? json_null() : json_real(claim->published),
+                            "tolerance",
+                            bare ? json_null() : json_real(claim_tolerance(claim))),
+        .name = claim->quantity == RETENTION
+                    ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
+        .claim = !cost     ? say(claim->title, published)
+                 : toyland ? claim->title
+                 : say("%s (the paper: %s without)", claim->title, published),
+        .asked = apart ? "–" : cost ? "below 0"
+                 : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1)),
+        .verdict = apart ? NOT_JUDGED : against ? UNDECIDED
+                   : cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound)};
+    if (!apart)
+        j.measured = *f;
     j.measured.quantity = claim->quantity; /* also of what was not measured */
-    if (!against)
-        j.verdict = claim->rule == COSTS ? verdict_costs(&f->is)
-                                         : verdict_reaches(&f->is, bound);
-    /* Put the judgement into words */
-    j.name = claim_named(claim);
-    j.claim = claim_said(claim, toyland);
-    j.asked = claim->rule == COSTS
-                  ? "below 0"
-                  : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1));
-    j.why = against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
-    note(list, j);
+    j.why = apart                        ? "a claim about English"
+            : against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
+    return j;
 }
 
 /* Judge whether two runs agree */
-/* Names a setting or file that both summaries have and that differs; NULL if none
-   does. */
-static const char *name_difference(const json_t *a, const json_t *b)
+/* Of what two summaries both have in a part of them: how much, how much of it differs,
+   and the first that does, or NULL. */
+struct common {
+    int all, others;
+    const char *first;
+};
+
+static struct common compare_part(const json_t *a, const json_t *b, const char *part)
 {
     static const char *const free_ones[] = {".tasks", ".models", ".extended", ".seeds"};
-    for (const char *const *part = (const char *const[]){"settings", "data", NULL};
-         *part; part++) {
-        const char *key;
-        json_t *here, *there;
-        json_object_foreach(json_object_get(a, *part), key, here) {
-            there = json_object_get(json_object_get(b, *part), key);
-            bool free_one = !strncmp(key, "run.", 4);
-            for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
-                free_one |= strchr(key, '.') && !strcmp(strchr(key, '.'), free_ones[i]);
-            if (there && !free_one && !json_equal(here, there))
-                return say("%s differs", key);
-        }
+    struct common common = {0, 0, NULL};
+    const char *key;
+    json_t *here, *there;
+    json_object_foreach(json_object_get(a, part), key, here) {
+        bool may = !strncmp(key, "run.", 4);
+        for (int i = 0; i < 4; i++)
+            may |= text_ends(key, free_ones[i]);
+        there = json_object_get(json_object_get(b, part), key);
+        common.all += there && !may;
+        if (there && !may && !json_equal(here, there) && common.others++ == 0)
+            common.first = key;
     }
-    return NULL;
+    return common;
 }
-/* The same finding in the summary of another run: whether it is there, and what. */
-static bool find_there(const struct finding *f, const json_t *summary,
-                       const json_t *reference, struct estimate *there)
+
+/* The same finding in the summary of another run; NULL if it is not there, or not asked
+   for. */
+static const json_t *find_there(const struct finding *f, const json_t *summary,
+                                const json_t *reference)
 {
-    const char *model = f->model ? f->model->name : "", *path = NULL;
+    const char *model = f->model ? f->model->name : "";
     bool own = !strcmp(model, "student");
     if (!own && strcmp(model, "teacher") && strcmp(model, "student-released"))
-        return false;
+        return NULL;
     if (f->quantity == SCORE && f->sheet)
-        path = say("tasks/%s/median/%s", f->sheet->task->name, model);
-    else if (f->quantity == RETENTION && !f->sheet)
-        path = own ? "retention" : say("students/%s", model);
-    const json_t *found = path ? json_at(reference, path) : NULL;
-    *there = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
-    return found && (f->quantity == SCORE
-                     || json_equal(json_at(json_at(summary, path), "counted"),
-                                   json_at(found, "counted")));
+        return json_at(reference,
+                       say("tasks/%s/median/%s", f->sheet->task->name, model));
+    if (f->quantity != RETENTION || f->sheet)
+        return NULL;
+    const char *path = own ? "retention" : say("students/%s", model);
+    const json_t *there = json_at(reference, path);
+    return json_equal(json_at(json_at(summary, path), "counted"),
+                      json_at(there, "counted")) ? there : NULL;
 }
-static void compare(const struct finding *f, const struct estimate *there,
-                    const char *run, const char *difference, struct judgements *list)
+
+static struct judgement compare(const struct finding *f, const json_t *found,
+                                const char *run, const char *difference)
 {
     struct finding other = *f;
+    other.is = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
+    json_t *there = estimate_json(&other.is, "value");
+    json_object_set_new(there, "run", json_string(run));
     const char *key = f->sheet ? f->sheet->task->name : "retention";
-    other.is = *there;
     struct judgement j = {
         .name = say("reference.%s.%s.%s", run, key, f->model->name),
         .claim = say("%s of the %s, as in %s", f->sheet ? f->sheet->title : key,
                      f->model->title, run),
         .asked = say("meets %s", finding_measured(&other)),
-        .measured = *f, .reference = run, .there = *there,
-        .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, there)};
+        .measured = *f, .beside = json_pack("{s:o}", "reference", there),
+        .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is)};
     j.why = !f->is.bounded       ? "this run has no interval"
             : difference         ? difference
-            : !there->bounded    ? "the committed run has no interval"
+            : !other.is.bounded  ? "the committed run has no interval"
             : j.verdict == PASS  ? "the intervals meet" : "the intervals do not meet";
-    note(list, j);
+    return j;
 }
 
-/* difference: what name_difference says of the two; NULL: nothing. */
-static void compare_runs(const struct findings *findings, const json_t *summary,
-                         const char *run, const json_t *reference,
-                         const char *difference, struct judgements *list)
-{
-    for (int i = 0; i < findings->count; i++) {
-        struct estimate there;
-        if (find_there(&findings->list[i], summary, reference, &there))
-            compare(&findings->list[i], &there, run, difference, list);
-    }
-}
 /* Whether the models and predictions of a run are those of a committed one, for people;
    NULL if either promises no bits, or they have none in common. */
 static const char *compare_bits(const json_t *summary, const char *run,
                                 const json_t *reference, const char *difference)
 {
-    json_t *sum, *there, *sums = json_object_get(summary, "sums");
-    json_t *theirs = json_object_get(reference, "sums");
-    const char *path, *first = NULL;
-    int compared = 0, others = 0;
-    if (!sums || !theirs)
-        return NULL;
-    if (difference)
+    struct common sums = compare_part(summary, reference, "sums");
+    if (difference && json_at(summary, "sums") && json_at(reference, "sums"))
         return say("not compared with the committed run %s: %s", run, difference);
-    json_object_foreach(sums, path, sum) {
-        there = json_object_get(theirs, path);
-        compared += there != NULL;
-        if (!there || json_equal(sum, there))
-            continue;
-        others++;
-        first = first ? first : path;
-    }
-    if (first)
-        return say("not identical to the committed run %s: of %d models and "
-                   "predictions compared, %d %s, first %s",
-                   run, compared, others, others == 1 ? "differs" : "differ", first);
-    if (compared == 0)
-        return NULL;
-    return say("identical to the committed run %s: %d models and predictions "
-               "compared, all the same",
-               run, compared);
+    return sums.first
+               ? say("not identical to the committed run %s: of %d models and "
+                     "predictions compared, %d %s, first %s", run, sums.all,
+                     sums.others, sums.others == 1 ? "differs" : "differ", sums.first)
+           : sums.all > 0
+               ? say("identical to the committed run %s: %d models and predictions "
+                     "compared, all the same", run, sums.all)
+               : NULL;
 }
 
 /* Judge a run */
+/* Adds what a committed run says of this one. */
+static void compare_runs(struct verdicts *verdicts, const struct findings *findings,
+                         const json_t *summary, const char *run,
+                         const json_t *reference, struct words *bits)
+{
+    const char *first = compare_part(summary, reference, "settings").first;
+    first = first ? first : compare_part(summary, reference, "data").first;
+    const char *difference = first ? say("%s differs", first) : NULL;
+    struct judgements *list = &verdicts->agreement;
+    for (int i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
+        const json_t *found = find_there(f, summary, reference);
+        if (found)
+            list->list[list->count++] = compare(f, found, run, difference);
+    }
+    const char *said = compare_bits(summary, run, reference, difference);
+    if (said)
+        words_add(bits, said);
+}
+
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references)
 {
     struct verdicts *verdicts = allocate(1, sizeof *verdicts);
+    size_t most = (size_t)findings->count * json_object_size(references) + 1;
+    struct judgement *compared = kept(allocate(most, sizeof *compared)),
+                     *held = kept(allocate(sizeof claims / sizeof *claims,
+                                           sizeof *held));
     const char *name;
     json_t *reference;
     struct words bits = {NULL, 0};
-    verdicts->toyland = toyland;
-    for (const struct claim *claim = claims; claim->name; claim++) {
-        const struct finding *f = finding_of(findings, claim->quantity, NULL,
-                                             claim->model);
-        bool optional = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
-        if (optional && f->quantity != claim->quantity)
-            continue;
-        if (toyland && claim->rule == REACHES && claimed_of_english(claim))
-            pass_over(claim, &verdicts->claims);
-        else
-            judge(claim, findings, toyland, &verdicts->claims);
+    *verdicts = (struct verdicts){
+        toyland, {"claim", "this run", held, 0},
+        {"number", "committed runs", compared, 0}, ""};
+    for (const struct claim *c = claims; c->name; c++) {
+        bool extra = c->quantity == RETENTION || c->quantity == MOST_KEPT;
+        if (!extra || finding_of(findings, c->quantity, NULL, c->model)->quantity)
+            held[verdicts->claims.count++] = judge(c, findings, toyland);
     }
-    /* Hold the run against committed ones */
     json_object_foreach((json_t *)references, name, reference) {
-        const char *difference = name_difference(summary, reference);
-        compare_runs(findings, summary, name, reference, difference,
-                     &verdicts->agreement);
-        const char *said = compare_bits(summary, name, reference, difference);
-        if (said)
-            words_add(&bits, said);
+        compare_runs(verdicts, findings, summary, name, reference, &bits);
     }
     verdicts->bits = words_joined(&bits, "; ");
     return verdicts;
@@ -318,8 +285,10 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
 
 void verdicts_free(struct verdicts *verdicts)
 {
-    free(verdicts->claims.list);
-    free(verdicts->agreement.list);
+    for (int i = 0; i < verdicts->claims.count; i++)
+        json_decref(verdicts->claims.list[i].beside);
+    for (int i = 0; i < verdicts->agreement.count; i++)
+        json_decref(verdicts->agreement.list[i].beside);
     free(verdicts);
 }
 
@@ -332,52 +301,58 @@ static const char *about(bool toyland)
                    : "The claims are held against real text.";
 }
 
-const char *verdicts_said(const char *what, const int counts[4], bool toyland)
+static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
+                                            "not judged"};
+
+/* A verdict by its name, with where it holds. */
+static const char *placed(const char *name, bool toyland)
 {
-    static const char *const verbs[3][2] = {
+    return say("%s%s", name, toyland && *name != 'n' ? " on Toyland" : "");
+}
+
+const char *verdict_said(enum verdict verdict, bool toyland)
+{
+    return placed(verdict_names[verdict], toyland);
+}
+
+const char *verdicts_said(const struct judgements *list, bool toyland)
+{
+    static const char *const verbs[][2] = {
         {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
     static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
-    int all = counts[UNDECIDED] + counts[PASS] + counts[FAIL];
-    struct words parts = {NULL, 0};
-    for (int i = 0; i < 3; i++) {
-        /* Say how many have this verdict */
-        int count = counts[order[i]];
-        const char *verb = verbs[order[i]][count != 1],
-                   *where = toyland && order[i] != UNDECIDED ? " on Toyland" : "",
-                   *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
-        if (count > 0)
-            words_add(&parts, count == all && all > 1 && order[i] == UNDECIDED
-                                  ? "none is decided"
-                                  : say("%s %s%s", who, verb, where));
-    }
-    /* Say how many are not judged */
-    int apart = counts[NOT_JUDGED];
-    const char *passed_over = apart == 0 ? "" : say("; %d %s about English, and not judged",
-                                                    apart, apart == 1 ? "is" : "are");
-    return say("%s %s%s held against %s%s%s%s",
-               all > 1 ? say("%d", all) : all ? "One" : "No", what,
-               all > 1 ? "s are" : " is",
-               !strcmp(what, "claim") ? "this run" : "committed runs", all ? ": " : "",
-               words_said(&parts), passed_over);
-}
-static const char *counted(const struct verdicts *verdicts, const char *what)
-{
-    const struct judgements *list =
-        !strcmp(what, "claim") ? &verdicts->claims : &verdicts->agreement;
     int counts[4] = {0, 0, 0, 0};
+    struct words parts = {NULL, 0};
     for (int i = 0; i < list->count; i++)
         counts[list->list[i].verdict]++;
-    return verdicts_said(what, counts, verdicts->toyland);
+    int apart = counts[NOT_JUDGED], all = list->count - apart;
+    for (int i = 0; i < 3; i++) {
+        int count = counts[order[i]];
+        bool decided = order[i] != UNDECIDED;
+        const char *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
+        if (count > 0)
+            words_add(&parts, count == all && all > 1 && !decided
+                                  ? "none is decided"
+                                  : say("%s %s%s", who, verbs[order[i]][count != 1],
+                                        toyland && decided ? " on Toyland" : ""));
+    }
+    return say("%s %s%s held against %s%s%s%s",
+               all > 1 ? say("%d", all) : all ? "One" : "No", list->what,
+               all > 1 ? "s are" : " is", list->against, all ? ": " : "",
+               words_said(&parts),
+               apart == 0 ? "" : say("; %d %s about English, and not judged", apart,
+                                     apart == 1 ? "is" : "are"));
 }
 
 void verdicts_set(const struct verdicts *verdicts, json_t *values)
 {
-    value_set(values, counted(verdicts, "claim"), "verdicts.sentence");
-    value_set(values, counted(verdicts, "number"), "agreement.sentence");
-    value_flag(values, (verdicts->agreement.count > 0), "agreement.known");
+    bool toyland = verdicts->toyland;
+    value_set(values, verdicts_said(&verdicts->claims, toyland), "verdicts.sentence");
+    value_set(values, verdicts_said(&verdicts->agreement, toyland),
+              "agreement.sentence");
+    value_flag(values, verdicts->agreement.count > 0, "agreement.known");
     value_set(values, verdicts->bits, "bits");
     value_flag(values, *verdicts->bits != '\0', "bits.known");
-    value_set(values, about(verdicts->toyland), "verdicts.about");
+    value_set(values, about(toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
             value_set(values, rounded(claim_tolerance(claim), 1), "tolerance.%s",
@@ -385,62 +360,66 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
 }
 
 /* Write the verdicts */
-static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
-                                            "not judged"};
-
-const char *verdict_said(enum verdict verdict, bool toyland)
+static json_t *judgement_json(const struct judgement *j)
 {
-    return say("%s%s", verdict_names[verdict],
-               toyland && (verdict == PASS || verdict == FAIL) ? " on Toyland" : "");
-}
-
-static json_t *judgement_json(const struct judgement *j, bool toyland)
-{
-    json_t *object = estimate_json(&j->measured.is, "measured");
-    json_t *words = json_pack(
+    json_t *object = estimate_json(&j->measured.is, "measured"), *words = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s}", "name", j->name, "claim", j->claim, "asked",
         j->asked, "text", finding_measured(&j->measured), "verdict",
         verdict_names[j->verdict], "why", j->why);
     json_object_update(object, words);
+    json_object_update(object, j->beside);
     json_decref(words);
-    if (j->of) {
-        bool apart = toyland && claimed_of_english(j->of);
-        double tolerance = claim_tolerance(j->of);
-        json_object_set_new(object, "published",
-                            apart ? json_null() : json_real(j->of->published));
-        json_object_set_new(object, "tolerance",
-                            apart ? json_null() : json_real(tolerance));
-    } else {
-        json_t *there = estimate_json(&j->there, "value");
-        json_object_set_new(there, "run", json_string(j->reference));
-        json_object_set_new(object, "reference", there);
-    }
     return object;
-}
-
-static json_t *list_json(const struct judgements *judgements, bool toyland)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < judgements->count; i++)
-        json_array_append_new(list, judgement_json(&judgements->list[i], toyland));
-    return list;
 }
 
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
 {
-    json_t *claimed = list_json(&verdicts->claims, verdicts->toyland),
-           *agreement = list_json(&verdicts->agreement, verdicts->toyland);
+    const struct judgements *lists[] = {&verdicts->claims, &verdicts->agreement};
+    bool toyland = verdicts->toyland;
+    json_t *arrays[] = {json_array(), json_array()};
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < lists[i]->count; k++)
+            json_array_append_new(arrays[i], judgement_json(&lists[i]->list[k]));
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
-                     "data", verdicts->toyland ? "toyland" : "real", "about",
-                     about(verdicts->toyland), "bits", verdicts->bits, "counts",
-                     "claims", counted(verdicts, "claim"), "agreement",
-                     counted(verdicts, "number"), "claims", claimed, "agreement",
-                     agreement, "profile", json_at(summary, "profile"), "device",
-                     json_at(summary, "device"), "date", json_at(summary, "date"),
-                     "code", json_at(summary, "code"));
+                     "data", toyland ? "toyland" : "real", "about", about(toyland),
+                     "bits", verdicts->bits, "counts", "claims",
+                     verdicts_said(lists[0], toyland), "agreement",
+                     verdicts_said(lists[1], toyland), "claims", arrays[0],
+                     "agreement", arrays[1], "profile", json_at(summary, "profile"),
+                     "device", json_at(summary, "device"), "date",
+                     json_at(summary, "date"), "code", json_at(summary, "code"));
 }
 
 /* Print the verdicts */
+void verdicts_print(const char *folder)
+{
+    static const char *const lists[] = {"claims", "agreement"};
+    const char *path = say("%s/verdicts.json", folder);
+    if (!file_exists(path))
+        fail(path, "expected the verdicts of a finished run; make verify finishes one");
+    json_t *verdicts = run_json(path), *j;
+    bool toyland = !strcmp(text_at(verdicts, "data", ""), "toyland");
+    printf("profile %s on %s, finished on %s\n%s\n", text_at(verdicts, "profile", "–"),
+           text_at(verdicts, "device", "–"), text_at(verdicts, "date", "–"),
+           text_at(verdicts, "about", ""));
+    const char *bits = text_at(verdicts, "bits", "");
+    if (*bits)
+        printf("%s\n", bits);
+    for (int i = 0; i < 2; i++) {
+        json_t *list = json_object_get(verdicts, lists[i]);
+        size_t k;
+        if (json_array_size(list) > 0)
+            printf("\n%s\n", text_at(verdicts, say("counts/%s", lists[i]), ""));
+        json_array_foreach(list, k, j) {
+            printf("%-15s  %s: %s; asked: %s; %s\n",
+                   placed(text_at(j, "verdict", ""), toyland), text_at(j, "claim", ""),
+                   text_at(j, "text", ""), text_at(j, "asked", ""),
+                   text_at(j, "why", ""));
+        }
+    }
+    json_decref(verdicts);
+}
+
 static const char verdicts_usage[] =
     "usage: distil verdicts --run DIR\n"
     "\n"
@@ -448,35 +427,6 @@ static const char verdicts_usage[] =
     "the same profile, that `distil results` left in the run's folder.\n"
     "\n"
     "  --run DIR  a finished run, results/mini say\n";
-
-void verdicts_print(const char *folder)
-{
-    static const char *const lists[][2] = {{"claims", "verdicts"},
-                                           {"agreement", "agreement"}};
-    const char *path = say("%s/verdicts.json", folder);
-    if (!file_exists(path))
-        fail(path, "expected the verdicts of a finished run; make verify finishes one");
-    json_t *verdicts = run_json(path), *counts = json_object_get(verdicts, "counts");
-    printf("profile %s on %s, finished on %s\n%s\n",
-           json_string_value(json_object_get(verdicts, "profile")),
-           json_string_value(json_object_get(verdicts, "device")),
-           json_string_value(json_object_get(verdicts, "date")),
-           json_string_value(json_object_get(verdicts, "about")));
-    const char *bits = json_string_value(json_object_get(verdicts, "bits"));
-    if (bits && *bits)
-        printf("%s\n", bits);
-    for (int i = 0; i < 2; i++) {
-        struct grid *grid =
-            kept(grid_read(say("%s/tables/%s.tsv", folder, lists[i][1])));
-        if (grid->rows > 0)
-            printf("\n%s\n", json_string_value(json_object_get(counts, lists[i][0])));
-        for (int row = 0; row < grid->rows; row++)
-            printf("%-15s  %s: %s; asked: %s; %s\n", grid_text(grid, row, 3),
-                   grid_text(grid, row, 0), grid_text(grid, row, 2),
-                   grid_text(grid, row, 1), grid_text(grid, row, 4));
-    }
-    json_decref(verdicts);
-}
 
 int verdicts_main(int argc, char **argv)
 {

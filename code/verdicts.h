@@ -19,11 +19,9 @@ enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b);
 /* Say what was claimed and with what tolerance */
 struct claim {
     const char *name, *title; /* "paper"; "the student keeps %s %% (the paper)" */
-    enum quantity quantity;
+    enum quantity quantity;   /* a change is to be below zero; all else, to reach: */
     const char *model;        /* NULL: it is about no model alone */
-    enum { REACHES, COSTS } rule;
     double published;         /* percent, or points of the GLUE score */
-    int decimals;
     const char *path;         /* of the same number in published.json */
     int tasks;                /* of a retention: how many it is a mean of, and */
     double quiet;             /* the variance of its scores, as a share of that of a
@@ -51,13 +49,12 @@ struct judgement {
     struct finding measured;
     enum verdict verdict;
     const char *why;
-    const struct claim *of;      /* NULL: of another run */
-    const char *reference;       /* that run's name */
-    struct estimate there;       /* what it measured */
+    json_t *beside; /* the claim's figure and tolerance, or what another run has */
 };
 
-/* A list of them. */
+/* A list of them: so many claims held against this run, or numbers against others. */
 struct judgements {
+    const char *what, *against; /* "claim", "this run" */
     struct judgement *list;
     int count;
 };
@@ -78,9 +75,9 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
 void verdicts_free(struct verdicts *verdicts);
 
 /* verdicts_said: "8 claims are held against this run: 3 pass, 1 fails and 4 are not
-   decided", for any count of each verdict; what: "claim", or "number" of those that are
-   compared with other runs. verdict_said: "PASS on Toyland", "not decided". */
-const char *verdicts_said(const char *what, const int counts[4], bool toyland);
+   decided", for any count of each verdict. verdict_said: "PASS on Toyland", "not
+   decided". */
+const char *verdicts_said(const struct judgements *list, bool toyland);
 const char *verdict_said(enum verdict verdict, bool toyland);
 
 /* verdicts_set: what the report quotes of them; verdicts_json: verdicts.json, with the
@@ -88,11 +85,9 @@ const char *verdict_said(enum verdict verdict, bool toyland);
 void verdicts_set(const struct verdicts *verdicts, json_t *values);
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary);
 
-/* verdicts_print: prints what `distil results` left in the folder of a run. */
+/* verdicts_print: prints what `distil results` left in the folder of a run.
+   verdicts_main: the command `distil verdicts`, which does; argv[0] is "verdicts". */
 void verdicts_print(const char *folder);
-
-/* verdicts_main: the command `distil verdicts`; argv[0] is "verdicts". Prints the
-   verdicts that `distil results` left. */
 int verdicts_main(int argc, char **argv);
 
 #endif

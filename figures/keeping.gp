@@ -6,10 +6,8 @@ stats kept using (0) nooutput
 # Leave the picture empty where there is nothing to draw
 if (STATS_records < 2) {
     load "figures/style.gp"
-    unset border
-    unset tics
-    set xrange [0:1]
-    set yrange [0:1]
+    unset border; unset tics
+    set xrange [0:1]; set yrange [0:1]
     plot NaN notitle
     exit
 }
@@ -18,31 +16,28 @@ line = 0.3
 panel = line * students > 3 ? line * students : 3
 height = panel + 1.1
 load "figures/style.gp"
-# Read the students and the levels
 tex(s) = strlen(s) == 0 ? "" \
          : (paper && strstrt("_%&#$", s[1:1]) ? "\\" : "") . s[1:1] . tex(s[2:*])
-array kind[students]
-array minutes[students]
-array share[students]
-array name[students]
+array kind[students]; array minutes[students]; array share[students]
+array name[students]; array place[students]
 stats kept every ::::0 using (axis = tex(strcol(2)), 0) nooutput
 do for [i = 1:students] {
-    stats kept every ::i::i using \
-        (kind[i] = $1, minutes[i] = $2, share[i] = $3, name[i] = tex(strcol(6)), 0) \
-        nooutput
+    stats kept every ::i::i using (kind[i] = $1, minutes[i] = $2, share[i] = $3, \
+        name[i] = tex(strcol(6)), 0) nooutput
 }
-stats kept every ::1 using 4 nooutput
-low = STATS_min
-stats kept every ::1 using 5 nooutput
-high = STATS_max
-stats claimed using (0) nooutput
-levels = int(STATS_records) - 1
-array level[levels + 1]
-array whose[levels + 1]
+# Draw the levels of what was claimed
+stats kept every ::1 using 4 nooutput; low = STATS_min
+stats kept every ::1 using 5 nooutput; high = STATS_max
+stats claimed using (0) nooutput; levels = int(STATS_records) - 1
 do for [i = 1:levels] {
-    stats claimed every ::i::i using (level[i] = $1, whose[i] = strcol(2), 0) nooutput
-    low = level[i] < low ? level[i] : low
-    high = level[i] > high ? level[i] : high
+    stats claimed every ::i::i using (level = $1, whose = strcol(2), 0) nooutput
+    low = level < low ? level : low
+    high = level > high ? level : high
+    set arrow students + i from graph 0, first level to graph 1, first level \
+        nohead dashtype 2 linecolor rgb published(whose)
+    set label students + i sprintf("%s: %g ", whose, level) . percent \
+        at graph 0.01, first level offset 0, (i == 1 ? 0.6 : -0.6) \
+        textcolor rgb published(whose)
 }
 # Choose the axes of what is kept
 stats kept every ::1 using 2 nooutput
@@ -60,12 +55,9 @@ set yrange [bottom:top]
 set ylabel "retention, " . percent offset -0.3, 0
 set xlabel axis offset 0, 0.4
 set key off
-set lmargin at screen 0.1
-set rmargin at screen 0.64
-set tmargin at screen 1 - 0.15 / height
-set bmargin at screen 0.95 / height
-# Find a place for each name
-array place[students]
+set margins at screen 0.1, at screen 0.64, at screen 0.95 / height, \
+    at screen 1 - 0.15 / height
+# Draw what is kept
 gap = (top - bottom) * line / panel
 above = top + gap / 2
 do for [i = 1:students] {
@@ -76,21 +68,10 @@ below = bottom - gap / 2
 do for [i = students:1:-1] {
     place[i] = place[i] > below + gap ? place[i] : below + gap
     below = place[i]
-}
-do for [i = 1:students] {
     set arrow i from minutes[i], share[i] to graph 1.03, first place[i] nohead \
         linecolor rgb GUIDE linewidth 0.5 back
     set label i name[i] at graph 1.04, first place[i]
 }
-# Draw the levels of what was claimed
-do for [i = 1:levels] {
-    set arrow students + i from graph 0, first level[i] to graph 1, first level[i] \
-        nohead dashtype 2 linecolor rgb published(whose[i])
-    set label students + i sprintf("%s: %g ", whose[i], level[i]) . percent \
-        at graph 0.01, first level[i] offset 0, (i == 1 ? 0.6 : -0.6) \
-        textcolor rgb published(whose[i])
-}
-# Draw what is kept
 # no difference, a part, other layers, fine-tuned teachers, another recipe
 array form[5] = [5, 5, 9, 13, 7]
 plot for [i = 1:students] kept every ::i::i using 2:3:4:5 with yerrorbars \

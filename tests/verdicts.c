@@ -422,6 +422,17 @@ static void another_experiment_is_not_compared(void **state)
         expect_changed("settings", free_ones[i], "7", PASS, "the intervals meet");
 }
 
+/* What is said of so many judgements of each verdict. */
+static const char *said(const char *what, const char *against, const int counts[4], bool toyland)
+{
+    struct judgement list[16] = {{.name = NULL}};
+    struct judgements all = {what, against, list, 0};
+    for (enum verdict verdict = UNDECIDED; verdict <= NOT_JUDGED; verdict++)
+        for (int i = 0; i < counts[verdict]; i++)
+            list[all.count++].verdict = verdict;
+    return verdicts_said(&all, toyland);
+}
+
 static void a_count_of_verdicts_is_english(void **state)
 {
     (void)state;
@@ -456,14 +467,14 @@ static void a_count_of_verdicts_is_english(void **state)
         "9 claims are held against this run: 3 pass, 3 fail and 3 are not decided",
     };
     for (int i = 0; i < 27; i++) {
-        int counts[4] = {[PASS] = numbers[i / 9], [FAIL] = numbers[i / 3 % 3], [UNDECIDED] = numbers[i % 3]};
-        assert_string_equal(verdicts_said("claim", counts, false), texts[i]);
+        const int counts[4] = {[PASS] = numbers[i / 9], [FAIL] = numbers[i / 3 % 3], [UNDECIDED] = numbers[i % 3]};
+        assert_string_equal(said("claim", "this run", counts, false), texts[i]);
     }
-    assert_string_equal(verdicts_said("claim", (int[4]){[PASS] = 1, [NOT_JUDGED] = 1}, true),
+    assert_string_equal(said("claim", "this run", (int[4]){[PASS] = 1, [NOT_JUDGED] = 1}, true),
                         "One claim is held against this run: it passes on Toyland; 1 is about English, and not judged");
-    assert_string_equal(verdicts_said("claim", (int[4]){[NOT_JUDGED] = 2}, true),
+    assert_string_equal(said("claim", "this run", (int[4]){[NOT_JUDGED] = 2}, true),
                         "No claim is held against this run; 2 are about English, and not judged");
-    assert_string_equal(verdicts_said("number", (int[4]){[PASS] = 2, [UNDECIDED] = 1}, true),
+    assert_string_equal(said("number", "committed runs", (int[4]){[PASS] = 2, [UNDECIDED] = 1}, true),
                         "3 numbers are held against committed runs: 2 pass on Toyland and 1 is not decided");
 }
 
