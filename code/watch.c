@@ -331,7 +331,7 @@ static void watch_norm_gradient(const real *dy, const real *x, const float *mean
                                 struct dropout dropout, real *dsum, real *dx,
                                 const struct norm_sums *sums, int rows, int width)
 {
-    double n = (double)rows * width, arrays = 5 + (dx != NULL);
+    double n = (double)rows * width, arrays = 3 + (dx != NULL);
     double vectors = (sums->accumulate ? 2 : 1) * (sums->before ? 3 : 2);
     double flops = (sums->before ? 14 : 13) * n;
     PASS_AS(NORMALISATION, flops, flops,
