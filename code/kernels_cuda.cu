@@ -2065,8 +2065,10 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
-enum { LOSS_THREADS = 512, KEPT = GPU_KEPT_LOGITS / 8 / LOSS_THREADS };
-enum { SHELVED = GPU_SHELVED_LOGITS / 8 / LOSS_THREADS };
+enum { LOSS_THREADS = 256, KEPT = 15, HELD = 4, SHELF = 2000 };
+enum { SHELVED = (SHELF + LOSS_THREADS - 1) / LOSS_THREADS }; /* groups of a thread */
+static_assert(GPU_KEPT_LOGITS == 8 * LOSS_THREADS * KEPT
+              && GPU_SHELVED_LOGITS == 8 * (LOSS_THREADS * HELD + SHELF), "as counted");
 static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f, LEAST_LOGIT = -65504;
 
 /* The largest logit; the sums of exp(z - largest) and of exp((z - largest) / tau), or,
@@ -2136,7 +2138,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
                     const float *loss_scale, float *label_loss, float *soft_loss,
                     float *hit)
 {
-    __shared__ neighbours<T, N> shelf[SHELVED][LOSS_THREADS];
+    __shared__ neighbours<T, N> shelf[SHELF];
     /* See what the row is compared with */
     int row = blockIdx.x, label = labels ? labels[row] : -1;
     bool hard = label >= 0, soft = teacher && (!soft_weight || soft_weight[row] > 0);
@@ -2146,7 +2148,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     float tempered = LOG2_E / loss.temperature, divergence = 0, beaten = 0;
     struct denominators dz = {-INFINITY, 0, 0}, dt = dz;
     /* Keep what a thread can of the student's row */
-    neighbours<T, N> kept[KEPT];
+    neighbours<T, N> kept[KEPT], held[HELD];
     for (int g = 0; g < KEPT; g++) {
         int c = N * (g * LOSS_THREADS + threadIdx.x);
         if (c < loss.stride)
@@ -2168,8 +2170,10 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
         add_logits(group, c, loss.classes, tempered, hard, soft, &dz);
         if (soft) {
             neighbours<T, N> taught = *(const neighbours<T, N> *)(t + c);
-            if (g < SHELVED)
-                shelf[g][threadIdx.x] = taught;
+            if (c / N < SHELF)
+                shelf[c / N] = taught;
+            else if (SHELVED <= g && g < SHELVED + HELD)
+                held[g - SHELVED] = taught;
             add_logits(taught, c, loss.classes, tempered, false, true, &dt);
         }
     });
@@ -2182,9 +2186,11 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     each_group([&](int g, int c, const neighbours<T, N> &group) {
         /* Overwrite a group of logits with their gradient */
         neighbours<T, N> out, taught = {};
+        bool holds = SHELVED <= g && g < SHELVED + HELD;
         if (soft)
-            taught = g < SHELVED ? shelf[g][c / N % LOSS_THREADS]
-                                 : *(const neighbours<T, N> *)(t + c);
+            taught = c / N < SHELF ? shelf[c / N]
+                     : holds       ? held[g - SHELVED]
+                                   : *(const neighbours<T, N> *)(t + c);
         for (int j = 0; j < N; j++) {
             float v = logit(group.x[j], c + j, loss.classes), pull = 0;
             /* Add what the label pulls at */
