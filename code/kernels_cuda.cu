@@ -2065,7 +2065,7 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
-enum { LOSS_THREADS = 256, KEPT = 15, HELD = 4, SHELF = 2000 };
+enum { LOSS_THREADS = 256, KEPT = 15, HELD = 5, SHELF = 2000 };
 enum { SHELVED = (SHELF + LOSS_THREADS - 1) / LOSS_THREADS }; /* groups of a thread */
 static_assert(GPU_KEPT_LOGITS == 8 * LOSS_THREADS * KEPT
               && GPU_SHELVED_LOGITS == 8 * (LOSS_THREADS * HELD + SHELF), "as counted");
@@ -2313,7 +2313,8 @@ static void squared_loss_cuda(real *x, const float *target, int n, float scale,
 }
 
 /* Sum losses on the GPU */
-static __global__ void sum_kernel(const float *x, int n, float *total)
+/* add_up: *total += the sum of x, by one block. */
+static __device__ void add_up(const float *x, int n, float *total)
 {
     float sum = 0;
     for (int i = threadIdx.x; i < n; i += THREADS)
@@ -2321,6 +2322,11 @@ static __global__ void sum_kernel(const float *x, int n, float *total)
     sum = block_sum(sum);
     if (threadIdx.x == 0)
         *total += sum;
+}
+
+static __global__ void sum_kernel(const float *x, int n, float *total)
+{
+    add_up(x, n, total);
 }
 
 static void sum_cuda(const float *x, int n, float *total)
@@ -2524,7 +2530,8 @@ static void relation_loss_cuda(const struct attention *relation, const real *qkv
 enum { NORM_BLOCKS = 512 }; /* at most */
 
 template <class G>
-static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
+static __global__ void squares_kernel(const G *gradient, size_t n, float *part,
+                                      unsigned *finished, float *total)
 {
     float sum = 0;
     for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
@@ -2537,6 +2544,8 @@ static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
     sum = block_sum(sum);
     if (threadIdx.x == 0)
         part[blockIdx.x] = sum;
+    if (is_last(finished, gridDim.x))
+        add_up(part, gridDim.x, total);
 }
 
 template <class T>
@@ -2546,11 +2555,11 @@ static void square_norm_cuda(const void *gradient, bool reals, size_t n, float *
     if (blocks > NORM_BLOCKS)
         blocks = NORM_BLOCKS;
     if (reals)
-        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch);
+        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch,
+               finished, state + NORM2);
     else
         LAUNCH((squares_kernel<float>), blocks, THREADS, (const float *)gradient, n,
-               scratch);
-    sum_cuda(scratch, blocks, state + NORM2);
+               scratch, finished, state + NORM2);
 }
 
 static const float LARGEST_SCALE = 8192; /* and the first */
