@@ -1185,7 +1185,7 @@ norm_gradient_kernel(const T *dy, const T *x, const float *mean, const float *de
                 of = means[row];
             else if (width > SPAN && lane == 0)
                 means[row] = of;
-            __syncwarp(); /* the means have been left, for all lanes */
+            __syncwarp(); /* all lanes have fetched what is overwritten now */
             /* Write the span's gradient, and add to the sums */
             int at = start + N * lane;
             FOR_GROUPS {
