@@ -6,16 +6,22 @@
 #include <stdlib.h>
 
 /* Make and free a batch */
+size_t batch_lists(int token_room, int sequence_room)
+{
+    return 3 * (size_t)token_room + 2 * (size_t)sequence_room + 1;
+}
+
 struct batch *batch_create(int token_room, int sequence_room)
 {
     struct batch *b = allocate(1, sizeof *b);
-    int **by_token[] = {&b->ids, &b->segments, &b->positions, &b->labels};
-    int **by_sequence[] = {&b->offsets, &b->visible, &b->classes};
-    for (int i = 0; i < 4; i++)
-        *by_token[i] = allocate((size_t)token_room, sizeof(int));
-    for (int i = 0; i < 3; i++)
-        *by_sequence[i] = allocate((size_t)sequence_room + 1, sizeof(int));
-    /* Make room for numbers, spans and soft targets */
+    b->ids = allocate(batch_lists(token_room, sequence_room), sizeof *b->ids);
+    b->segments = b->ids + token_room;
+    b->positions = b->segments + token_room;
+    b->offsets = b->positions + token_room;
+    b->visible = b->offsets + sequence_room + 1;
+    /* Make room for labels and soft targets */
+    b->labels = allocate((size_t)token_room, sizeof *b->labels);
+    b->classes = allocate((size_t)sequence_room, sizeof *b->classes);
     b->numbers = allocate((size_t)sequence_room, sizeof *b->numbers);
     b->spans = allocate(2 * (size_t)sequence_room, sizeof *b->spans);
     b->soft = allocate(2 * (size_t)token_room, sizeof *b->soft);
@@ -26,10 +32,9 @@ struct batch *batch_create(int token_room, int sequence_room)
 
 void batch_free(struct batch *b)
 {
-    int *arrays[] = {b->ids, b->segments, b->positions, b->labels,
-                     b->offsets, b->visible, b->classes};
-    for (int i = 0; i < 7; i++)
-        free(arrays[i]);
+    free(b->ids);
+    free(b->labels);
+    free(b->classes);
     free(b->numbers);
     free(b->spans);
     free(b->soft);

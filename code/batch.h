@@ -2,6 +2,7 @@
 #ifndef BATCH_H
 #define BATCH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { NO_LABEL = -100, PADDING = 0 };
@@ -15,9 +16,9 @@ struct batch {
     int *ids;                        /* [tokens] piece */
     int *segments;                   /* [tokens] 0 or 1 */
     int *positions;                  /* [tokens] place in its sequence, from 0 */
-    int *labels;                     /* [tokens] the piece to predict, or NO_LABEL */
     int *offsets;                    /* [sequences + 1] */
     int *visible;                    /* [sequences] leading tokens to attend to */
+    int *labels;                     /* [tokens] the piece to predict, or NO_LABEL */
     /* Hold what is to be predicted of a sequence */
     int *classes;                    /* [sequences] the class to predict, or NO_LABEL */
     float *numbers;                  /* [sequences] the number to predict */
@@ -33,6 +34,9 @@ struct batch {
 /* batch_create: an empty batch with room for so many tokens and sequences. */
 struct batch *batch_create(int token_room, int sequence_room);
 void batch_free(struct batch *batch);
+
+/* batch_lists: the ints from ids on to the end of visible, which lie in one piece. */
+size_t batch_lists(int token_room, int sequence_room);
 
 /* batch_clear: makes the batch empty again, and soft_share 0. */
 void batch_clear(struct batch *batch);

@@ -183,20 +183,14 @@ static struct layer take_layer(struct arena *a, const struct model *m)
 
 static struct lookup take_lookup(struct arena *a, size_t tokens)
 {
-    return (struct lookup){.id = arena_ints(a, tokens),
-                           .start = arena_ints(a, tokens + 1),
-                           .token = arena_ints(a, tokens)};
+    return (struct lookup){.id = arena_ints(a, 3 * tokens + 1)}; /* and what follows */
 }
 
 static struct input take_input(struct arena *a, const struct model *m)
 {
-    size_t tokens = (size_t)m->token_room, sequences = (size_t)m->sequence_room;
+    size_t tokens = (size_t)m->token_room;
     struct input input = {
-        .ids = arena_ints(a, tokens),
-        .positions = arena_ints(a, tokens),
-        .segments = arena_ints(a, tokens),
-        .offsets = arena_ints(a, sequences + 1),
-        .visible = arena_ints(a, sequences),
+        .ids = arena_ints(a, batch_lists(m->token_room, m->sequence_room)),
     };
     if (m->learning == LEARN_ALL) {
         input.words = take_lookup(a, tokens);
@@ -294,9 +288,8 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
                     int tokens, int table_rows, int left_out)
 {
     int *next = allocate((size_t)table_rows, sizeof *next);
-    int *id = allocate((size_t)tokens, sizeof *id);
-    int *start = allocate((size_t)tokens + 1, sizeof *start);
-    int *token = allocate((size_t)tokens, sizeof *token);
+    int *id = allocate(3 * (size_t)tokens + 1, sizeof *id);
+    int *start = id + tokens, *token = start + tokens + 1;
     int rows = 0, before = 0;
     /* Count the tokens of each row */
     for (int t = 0; t < tokens; t++)
@@ -318,13 +311,11 @@ static void look_up(const struct kernels *k, struct lookup *lookup, const int *u
             token[next[used[t]]++] = t;
     /* Send the lookup to the device */
     lookup->rows = rows;
-    k->upload(lookup->id, id, (size_t)rows * sizeof *id);
-    k->upload(lookup->start, start, (size_t)(rows + 1) * sizeof *start);
-    k->upload(lookup->token, token, (size_t)before * sizeof *token);
+    lookup->start = lookup->id + tokens;
+    lookup->token = lookup->start + tokens + 1;
+    k->upload(lookup->id, id, (3 * (size_t)tokens + 1) * sizeof *id);
     free(next);
     free(id);
-    free(start);
-    free(token);
 }
 
 static void sort_tokens(struct model *m, const struct batch *batch)
@@ -348,7 +339,6 @@ static void check_rows(const char *what, const int *values, int count, int rows)
 static void send(struct model *m, const struct batch *batch)
 {
     struct input *input = &m->input;
-    size_t tokens = (size_t)batch->tokens, sequences = (size_t)batch->sequences;
     if (m->token_room < batch->token_room || m->sequence_room < batch->sequence_room)
         encoder_reserve(m, batch->token_room, batch->sequence_room);
     /* See that each token is in the tables */
@@ -360,11 +350,12 @@ static void send(struct model *m, const struct batch *batch)
     input->sequences = batch->sequences;
     input->longest = batch_longest(batch);
     /* Upload what says who is who */
-    m->k->upload(input->ids, batch->ids, tokens * sizeof(int));
-    m->k->upload(input->positions, batch->positions, tokens * sizeof(int));
-    m->k->upload(input->segments, batch->segments, tokens * sizeof(int));
-    m->k->upload(input->offsets, batch->offsets, (sequences + 1) * sizeof(int));
-    m->k->upload(input->visible, batch->visible, sequences * sizeof(int));
+    m->k->upload(input->ids, batch->ids,
+                 batch_lists(batch->token_room, batch->sequence_room) * sizeof(int));
+    input->segments = input->ids + (batch->segments - batch->ids);
+    input->positions = input->ids + (batch->positions - batch->ids);
+    input->offsets = input->ids + (batch->offsets - batch->ids);
+    input->visible = input->ids + (batch->visible - batch->ids);
     if (m->learning == LEARN_ALL)
         sort_tokens(m, batch);
 }

@@ -19,7 +19,7 @@ typedef struct real real;
 /* How the devices cut their work: rows of logits; tiles and spans of attention; heads
    of relations. */
 enum { CPU_LOGIT_ROWS = 512, GPU_LOGIT_ROWS = 4096, GPU_TILE = 32, GPU_SPAN = 128 };
-enum { GPU_RELATIONS = 16, GPU_KEPT_LOGITS = 28672, GPU_SHELVED_LOGITS = 12288 };
+enum { GPU_RELATIONS = 16, GPU_KEPT_LOGITS = 30720, GPU_SHELVED_LOGITS = 26240 };
 
 /* Define which elements dropout keeps */
 /* Dropout: each element is dropped with probability rate, below 1; rate 0 drops none.

@@ -574,10 +574,10 @@ static void join_cuda(const void *master, const real *weights, float *values, si
 }
 
 /* Add up columns on the GPU */
-enum { LINES = 8, PARTS = 64, STRIP = 4 * WARP /* columns of a block */ };
+enum { LINES = 8, AHEAD = 4, PARTS = 64, STRIP = 4 * WARP /* columns of a block */ };
 
 template <class T, int N_, int SUMS_ = 1> struct elements {
-    static const int N = N_, SUMS = SUMS_, AHEAD = 4;
+    static const int N = N_, SUMS = SUMS_;
     const T *x; /* [rows, SUMS, width] */
     int width;
     struct fetched {
@@ -613,7 +613,7 @@ static __device__ void sum_rows(Value value, int begin, int end, int width,
                                 const struct column_sums<Value::SUMS> &totals)
 {
     /* Find a thread's place in the strip */
-    const int N = Value::N, SUMS = Value::SUMS, AHEAD = Value::AHEAD, strip = N * WARP;
+    const int N = Value::N, SUMS = Value::SUMS, strip = N * WARP;
     __shared__ float sums[LINES][SUMS * strip];
     int lane = threadIdx.x, line = threadIdx.y, number = line * WARP + lane;
     int column = blockIdx.x * strip + N * lane, summed = blockIdx.x * strip + number;
@@ -688,7 +688,7 @@ static void sum_columns(Value value, int rows, int width,
     const size_t room = PART_FLOATS / Value::SUMS / width; /* for parts */
     if (room == 0)
         fail("cuda", "a row of %d is too wide for this table", width);
-    size_t at_once = Value::AHEAD * LINES, parts = room < PARTS ? room : (size_t)PARTS;
+    size_t at_once = AHEAD * LINES, parts = room < PARTS ? room : (size_t)PARTS;
     int part_rows = at_once * blocks_for(rows, at_once * parts);
     LAUNCH((sum_columns_kernel<Value>),
            dim3(blocks_for(width, Value::N * WARP), blocks_for(rows, part_rows)),
@@ -1144,86 +1144,86 @@ struct row_means {
     float g, gh;
 };
 
+enum { NORM_SUMS = 3 }; /* for gain, bias, and a bias before the norm */
+
+/* part_rows: how many rows a block has; the last may have fewer. means: [rows].
+   part: [blocks, NORM_SUMS, width]. */
 template <class T, int N>
-static __global__ void norm_means_kernel(const T *dy, const T *x, const float *mean,
-                                         const float *deviation, const T *gain,
-                                         struct row_means *means, int rows, int width)
+static __global__ void __launch_bounds__(WARP * LINES)
+norm_gradient_kernel(const T *dy, const T *x, const float *mean, const float *deviation,
+                     const T *gain, struct dropout dropout, T *dsum, T *dx,
+                     struct row_means *means, float *part, int rows, int part_rows,
+                     int width)
 {
     const int SPAN = GROUPS * N * WARP;
-    /* Take a row, if there is one for the warp */
-    int row = blockIdx.x * ROWS + threadIdx.y;
-    if (row >= rows)
-        return;
-    size_t first = (size_t)row * width;
-    float mu = mean[row], delta = deviation[row], g_sum = 0, gh_sum = 0;
-    neighbours<T, N> dv[GROUPS], v[GROUPS], w[GROUPS];
-    for (int at = N * threadIdx.x; at < width; at += SPAN) {
-        fetch(dy + first, at, width, dv);
-        fetch(x + first, at, width, v);
-        fetch(gain, at, width, w);
-        /* Add to a row's sums of g and of gh */
-        FOR_GROUPS
-            for (int j = 0; j < N; j++) {
-                float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
-                g_sum += d;
-                gh_sum += d * ((widen(v[g].x[j]) - mu) * delta);
+    __shared__ neighbours<float, N> lines[LINES][SPAN / N];
+    int lane = threadIdx.x, line = threadIdx.y, begin = blockIdx.x * part_rows;
+    int end = rows - begin < part_rows ? rows : begin + part_rows;
+    for (int start = 0; start < width; start += SPAN) {
+        neighbours<float, N> sum[NORM_SUMS][GROUPS] = {};
+        for (int row = begin + line; row < end; row += LINES) {
+            /* Find the two means of a row, and keep a span */
+            size_t first = (size_t)row * width;
+            float mu = mean[row], delta = deviation[row], g_sum = 0, gh_sum = 0;
+            neighbours<T, N> dv[GROUPS], v[GROUPS], w[GROUPS];
+            for (int span = start > 0 ? start : (width - 1) / SPAN * SPAN; span >= start;
+                 span -= SPAN) {
+                int at = span + N * lane;
+                fetch(dy + first, at, width, dv);
+                fetch(x + first, at, width, v);
+                fetch(gain, at, width, w);
+                /* Add to a row's sums of g and of gh */
+                FOR_GROUPS
+                    for (int j = 0; j < N; j++) {
+                        float d = widen(dv[g].x[j]) * widen(w[g].x[j]);
+                        g_sum += d;
+                        gh_sum += d * ((widen(v[g].x[j]) - mu) * delta);
+                    }
             }
+            struct row_means of = {warp_sum(g_sum) / width, warp_sum(gh_sum) / width};
+            if (start > 0)
+                of = means[row];
+            else if (width > SPAN && lane == 0)
+                means[row] = of;
+            __syncwarp(); /* all lanes have fetched what is overwritten now */
+            /* Write the span's gradient, and add to the sums */
+            int at = start + N * lane;
+            FOR_GROUPS {
+                float out[N];
+                for (int j = 0; j < N; j++) {
+                    float h = (widen(v[g].x[j]) - mu) * delta, d = widen(dv[g].x[j]);
+                    sum[0][g].x[j] += d * h;
+                    sum[1][g].x[j] += d;
+                    out[j] = delta * (d * widen(w[g].x[j]) - of.g - h * of.gh);
+                    narrow(out[j], &dv[g].x[j]);
+                }
+                *(neighbours<T, N> *)(dsum + first + k) = dv[g];
+                /* Let the gradient through the dropout, and sum it */
+                if (dx) {
+                    drop<N>(dropout, first + k, out);
+                    for (int j = 0; j < N; j++)
+                        narrow(out[j], &dv[g].x[j]);
+                    *(neighbours<T, N> *)(dx + first + k) = dv[g];
+                }
+                for (int j = 0; j < N; j++)
+                    sum[2][g].x[j] += widen(dv[g].x[j]);
+            }
+        }
+        /* Add the lines of each column in the span */
+        for (int s = 0; s < NORM_SUMS; s++) {
+            __syncthreads(); /* the lines of an earlier sum have been read */
+            for (int g = 0; g < GROUPS; g++)
+                lines[line][g * WARP + lane] = sum[s][g];
+            __syncthreads();
+            for (int c = line * WARP + lane; c < SPAN && start + c < width; c += THREADS) {
+                float total = 0;
+                for (int other = 0; other < LINES; other++)
+                    total += lines[other][c / N].x[c % N];
+                part[((size_t)blockIdx.x * NORM_SUMS + s) * width + start + c] = total;
+            }
+        }
     }
-    g_sum = warp_sum(g_sum) / width;
-    gh_sum = warp_sum(gh_sum) / width;
-    if (threadIdx.x == 0)
-        means[row] = {g_sum, gh_sum};
 }
-
-template <class T, int N_> struct normed_gradient {
-    static const int N = N_, SUMS = 3, AHEAD = 2;
-    const T *dy, *x;
-    const float *mean, *deviation;
-    const T *gain;
-    const struct row_means *means;
-    struct dropout dropout;
-    T *dsum, *dx;
-    int width;
-    struct fetched {
-        neighbours<T, N> dy, x;
-        float mean, deviation;
-        struct row_means means;
-    };
-    /* Fetch what a norm's gradient is made of */
-    __device__ struct fetched fetch(int row, int column) const
-    {
-        size_t at = (size_t)row * width + column;
-        return {*(const neighbours<T, N> *)(dy + at),
-                *(const neighbours<T, N> *)(x + at), mean[row], deviation[row],
-                means[row]};
-    }
-    /* Find the gradient of a norm, and what is summed of it */
-    __device__ void use(const struct fetched &f, int row, int column,
-                        float v[SUMS][N]) const
-    {
-        size_t at = (size_t)row * width + column;
-        neighbours<T, N> sum, dense, w = *(const neighbours<T, N> *)(gain + column);
-        /* Find the summands, and the gradient of the sum */
-        for (int j = 0; j < N; j++) {
-            float h = (widen(f.x.x[j]) - f.mean) * f.deviation, d = widen(f.dy.x[j]);
-            float g = d * widen(w.x[j]);
-            v[0][j] = d * h;
-            v[1][j] = d;
-            v[2][j] = f.deviation * (g - f.means.g - h * f.means.gh);
-            narrow(v[2][j], &sum.x[j]);
-        }
-        *(neighbours<T, N> *)(dsum + at) = sum;
-        if (dx)
-            drop<N>(dropout, at, v[2]);
-        /* Round the gradient that is summed for the bias */
-        for (int j = 0; j < N; j++) {
-            narrow(v[2][j], &dense.x[j]);
-            v[2][j] = widen(dense.x[j]);
-        }
-        if (dx)
-            *(neighbours<T, N> *)(dx + at) = dense;
-    }
-};
 
 template <class T, int N>
 static void norm_gradient_of(const T *dy, const T *x, const float *mean,
@@ -1231,14 +1231,16 @@ static void norm_gradient_of(const T *dy, const T *x, const float *mean,
                              struct dropout dropout, T *dsum, T *dx,
                              const struct norm_sums *sums, int rows, int width)
 {
-    struct row_means *means = (struct row_means *)(scratch + PART_FLOATS);
-    if ((size_t)rows > (SCRATCH_FLOATS - PART_FLOATS) / 2)
-        fail("cuda", "%d tokens in a batch are too many for this table", rows);
-    LAUNCH((norm_means_kernel<T, N>), blocks_for(rows, ROWS), dim3(WARP, ROWS), dy, x,
-           mean, deviation, gain, means, rows, width);
-    struct normed_gradient<T, N> value = {dy,   x,       mean, deviation, gain,
-                                          means, dropout, dsum, dx,        width};
-    sum_columns(value, rows, width,
+    int part_rows = 2 * LINES * blocks_for(rows, 2 * LINES * PARTS);
+    int blocks = blocks_for(rows, part_rows);
+    float *part = scratch + PART_FLOATS;
+    struct row_means *means = (struct row_means *)(part + (size_t)blocks * NORM_SUMS
+                                                              * width);
+    if ((float *)(means + rows) > scratch + SCRATCH_FLOATS)
+        fail("cuda", "%d tokens of width %d are too many for this table", rows, width);
+    LAUNCH((norm_gradient_kernel<T, N>), blocks, dim3(WARP, LINES), dy, x, mean,
+           deviation, gain, dropout, dsum, dx, means, part, rows, part_rows, width);
+    sum_columns(elements<float, N, NORM_SUMS>{part, width}, blocks, width,
                 {{sums->gain, sums->bias, sums->before}, sums->accumulate});
 }
 
@@ -1287,7 +1289,7 @@ static __global__ void activate_kernel(enum activation f, const T *x, T *y, size
 }
 
 template <class T, int N_> struct bent_gradient {
-    static const int N = N_, SUMS = 1, AHEAD = 4;
+    static const int N = N_, SUMS = 1;
     enum activation f;
     const T *x, *dy;
     T *dx;
@@ -2063,8 +2065,10 @@ static void scatter_cuda(const real *dy, const int *index, real *dx, int rows,
 
 /* Compute the softmax loss on the GPU */
 /* Find a row's denominators */
-enum { LOSS_THREADS = 512, KEPT = GPU_KEPT_LOGITS / 8 / LOSS_THREADS };
-enum { SHELVED = GPU_SHELVED_LOGITS / 8 / LOSS_THREADS };
+enum { LOSS_THREADS = 256, KEPT = 15, HELD = 5, SHELF = 2000 };
+enum { SHELVED = (SHELF + LOSS_THREADS - 1) / LOSS_THREADS }; /* groups of a thread */
+static_assert(GPU_KEPT_LOGITS == 8 * LOSS_THREADS * KEPT
+              && GPU_SHELVED_LOGITS == 8 * (LOSS_THREADS * HELD + SHELF), "as counted");
 static const float LOG2_E = 1.44269504f, NO_LOGIT = -1e30f, LEAST_LOGIT = -65504;
 
 /* The largest logit; the sums of exp(z - largest) and of exp((z - largest) / tau), or,
@@ -2134,7 +2138,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
                     const float *loss_scale, float *label_loss, float *soft_loss,
                     float *hit)
 {
-    __shared__ neighbours<T, N> shelf[SHELVED][LOSS_THREADS];
+    __shared__ neighbours<T, N> shelf[SHELF];
     /* See what the row is compared with */
     int row = blockIdx.x, label = labels ? labels[row] : -1;
     bool hard = label >= 0, soft = teacher && (!soft_weight || soft_weight[row] > 0);
@@ -2144,7 +2148,7 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     float tempered = LOG2_E / loss.temperature, divergence = 0, beaten = 0;
     struct denominators dz = {-INFINITY, 0, 0}, dt = dz;
     /* Keep what a thread can of the student's row */
-    neighbours<T, N> kept[KEPT];
+    neighbours<T, N> kept[KEPT], held[HELD];
     for (int g = 0; g < KEPT; g++) {
         int c = N * (g * LOSS_THREADS + threadIdx.x);
         if (c < loss.stride)
@@ -2166,8 +2170,10 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
         add_logits(group, c, loss.classes, tempered, hard, soft, &dz);
         if (soft) {
             neighbours<T, N> taught = *(const neighbours<T, N> *)(t + c);
-            if (g < SHELVED)
-                shelf[g][threadIdx.x] = taught;
+            if (c / N < SHELF)
+                shelf[c / N] = taught;
+            else if (SHELVED <= g && g < SHELVED + HELD)
+                held[g - SHELVED] = taught;
             add_logits(taught, c, loss.classes, tempered, false, true, &dt);
         }
     });
@@ -2180,9 +2186,11 @@ softmax_loss_kernel(struct softmax_loss loss, T *student, const T *teacher,
     each_group([&](int g, int c, const neighbours<T, N> &group) {
         /* Overwrite a group of logits with their gradient */
         neighbours<T, N> out, taught = {};
+        bool holds = SHELVED <= g && g < SHELVED + HELD;
         if (soft)
-            taught = g < SHELVED ? shelf[g][c / N % LOSS_THREADS]
-                                 : *(const neighbours<T, N> *)(t + c);
+            taught = c / N < SHELF ? shelf[c / N]
+                     : holds       ? held[g - SHELVED]
+                                   : *(const neighbours<T, N> *)(t + c);
         for (int j = 0; j < N; j++) {
             float v = logit(group.x[j], c + j, loss.classes), pull = 0;
             /* Add what the label pulls at */
@@ -2305,7 +2313,8 @@ static void squared_loss_cuda(real *x, const float *target, int n, float scale,
 }
 
 /* Sum losses on the GPU */
-static __global__ void sum_kernel(const float *x, int n, float *total)
+/* add_up: *total += the sum of x, by one block. */
+static __device__ void add_up(const float *x, int n, float *total)
 {
     float sum = 0;
     for (int i = threadIdx.x; i < n; i += THREADS)
@@ -2313,6 +2322,11 @@ static __global__ void sum_kernel(const float *x, int n, float *total)
     sum = block_sum(sum);
     if (threadIdx.x == 0)
         *total += sum;
+}
+
+static __global__ void sum_kernel(const float *x, int n, float *total)
+{
+    add_up(x, n, total);
 }
 
 static void sum_cuda(const float *x, int n, float *total)
@@ -2516,7 +2530,8 @@ static void relation_loss_cuda(const struct attention *relation, const real *qkv
 enum { NORM_BLOCKS = 512 }; /* at most */
 
 template <class G>
-static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
+static __global__ void squares_kernel(const G *gradient, size_t n, float *part,
+                                      unsigned *finished, float *total)
 {
     float sum = 0;
     for (size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 4; at < n;
@@ -2529,6 +2544,8 @@ static __global__ void squares_kernel(const G *gradient, size_t n, float *part)
     sum = block_sum(sum);
     if (threadIdx.x == 0)
         part[blockIdx.x] = sum;
+    if (is_last(finished, gridDim.x))
+        add_up(part, gridDim.x, total);
 }
 
 template <class T>
@@ -2538,11 +2555,11 @@ static void square_norm_cuda(const void *gradient, bool reals, size_t n, float *
     if (blocks > NORM_BLOCKS)
         blocks = NORM_BLOCKS;
     if (reals)
-        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch);
+        LAUNCH((squares_kernel<T>), blocks, THREADS, (const T *)gradient, n, scratch,
+               finished, state + NORM2);
     else
         LAUNCH((squares_kernel<float>), blocks, THREADS, (const float *)gradient, n,
-               scratch);
-    sum_cuda(scratch, blocks, state + NORM2);
+               scratch, finished, state + NORM2);
 }
 
 static const float LARGEST_SCALE = 8192; /* and the first */

@@ -463,13 +463,19 @@ static void norm_is_right(void **state)
     (void)state;
     CHECK(norm_case(1, 4, 0, false));
     CHECK(norm_case(5, 8, 0, true));
+    CHECK(norm_case(21, 31, 0.1, true));
     CHECK(norm_case(3, 37, 0.1, true));
     CHECK(norm_case(40, 10, 0.5, false));
+    CHECK(norm_case(33, 64, 0, false));
     CHECK(norm_case(100, 300, 0.1, true));
+    CHECK(norm_case(17, 312, 0.1, true));
     CHECK(norm_case(300, 33, 0, true));
+    CHECK(norm_case(1100, 20, 0.1, true)); /* more rows than parts have at first */
     CHECK(norm_case(9, 768, 0.1, true));
-    CHECK(norm_case(2, 259, 0.1, true)); /* more than a warp keeps, one by one */
-    CHECK(norm_case(3, 1156, 0.1, true)); /* and by fours */
+    CHECK(norm_case(10, 1024, 0.1, true)); /* all that a warp keeps */
+    CHECK(norm_case(18, 259, 0.1, true)); /* more than that, one by one */
+    CHECK(norm_case(18, 1156, 0, true)); /* and by fours */
+    CHECK(norm_case(3, 2052, 0.1, false));
     CHECK(norm_case(5, 3072, 0.1, true));
 }
 

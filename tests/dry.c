@@ -265,7 +265,7 @@ static void every_kernel_was_launched(void **state)
     (void)state;
     static const char *const kernels[] = {
         "convert_kernel", "sum_columns_kernel", "small_product_kernel", "embed_kernel", "embed_gradient_kernel",
-        "norm_kernel", "norm_means_kernel", "activate_kernel", "dropout_kernel",
+        "norm_kernel", "norm_gradient_kernel", "activate_kernel", "dropout_kernel",
         "(attention_kernel", "query_gradient_kernel", "key_gradient_kernel", "move_rows_kernel",
         "softmax_loss_kernel", "cosine_loss_kernel", "relation_sums_kernel", "relation_gradient_kernel",
         "squared_loss_kernel", "sum_kernel", "squares_kernel", "decide_kernel", "adamw_kernel",
