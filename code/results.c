@@ -106,28 +106,33 @@ static void summarise_models(const struct findings *findings, json_t *summary)
 
 static json_t *make_summary(const struct results *r)
 {
-    struct words all_cuts = values_cuts(r->run);
+    struct words cuts = {NULL, 0};
     json_t *seconds = json_object(), *data = json_object(), *tasks = json_object(),
-           *cuts = json_array(), *sums = r->run->plan->same_bits ? json_object() : NULL;
+           *told = json_array(), *sum, *cut,
+           *sums = r->run->plan->same_bits ? json_object() : NULL;
     for (int i = 0; i < r->run->plan->stage_count; i++) {
         const char *stage = r->run->plan->stages[i].name, *path;
-        json_t *sum, *record = json_object_get(r->run->stages, stage);
+        const json_t *record = json_object_get(r->run->stages, stage);
+        size_t k;
         json_object_update(data, json_object_get(record, "data"));
         json_object_set(seconds, stage, json_object_get(record, "seconds"));
+        json_array_foreach(json_object_get(record, "cuts"), k, cut) {
+            words_add(&cuts, json_string_value(cut));
+        }
         json_object_foreach(json_object_get(record, "files"), path, sum) {
             if (trust_is_weights(path) || !strncmp(path, "predictions/", 12))
                 json_object_set(sums, path, sum);
         }
     }
-    for (int i = 0; i < all_cuts.count; i++)
-        json_array_append_new(cuts, json_string(all_cuts.word[i]));
+    for (int i = 0; i < cuts.count; i++)
+        json_array_append_new(told, json_string(cuts.word[i]));
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
         summarise_task(r->findings, sheet, tasks);
     json_t *summary = json_pack(
         "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*, s:{}, s:{}}", "versions",
         json_object_get(r->given, "versions"), "models",
         json_object_get(r->run->bench, "models"), "settings", r->settings, "data", data,
-        "seconds", seconds, "cuts", cuts, "tasks", tasks, "distilled",
+        "seconds", seconds, "cuts", told, "tasks", tasks, "distilled",
         r->findings->student != UNTAUGHT, "sums", sums, "students", "ablations");
     summarise_models(r->findings, summary);
     return summary;
@@ -221,47 +226,36 @@ void results_write(const struct results *results, const char *folder)
 }
 
 /* Gather what the results are given */
-/* The lines of a file as {KEY: text}; {} without the file. */
-static json_t *read_pairs(const char *path)
+/* The lines of a file as {KEY: text}, each key with a prefix; {} without the file. */
+static json_t *read_pairs(const char *path, const char *prefix)
 {
     json_t *pairs = json_object();
     char *text = path && file_exists(path) ? kept(file_text(path, NULL)) : NULL;
     char *line = text ? strtok(text, "\n") : NULL;
     for (; line; line = strtok(NULL, "\n")) {
         char *tab = strchr(line, '\t');
+        bool has = !strncmp(line, prefix, strlen(prefix));
         if (!tab)
             fail(path, "expected a key, a tab and a text, found \"%s\"", line);
         *tab = '\0';
-        value_put(pairs, line, tab + 1);
+        value_put(pairs, say("%s%s", has ? "" : prefix, line), tab + 1);
     }
     return pairs;
 }
 
 static json_t *gather(const struct stage *stage)
 {
-    const char *slash = strrchr(stage->run, '/'), *key,
-               *profile = slash && slash[1] ? slash + 1 : stage->run;
-    json_t *text, *checks = json_object(), *unavailable = json_array(),
-                  *measured = read_pairs(stage->checks),
-                  *missing = read_pairs(stage->keys ? say("%s/missing", stage->keys)
-                                                    : NULL);
-    json_object_foreach(measured, key, text) {
-        const char *prefix = strncmp(key, "check.", 6) ? "check." : "";
-        json_object_set(checks, say("%s%s", prefix, key), text);
-    }
-    json_object_foreach(missing, key, text) {
-        json_array_append(unavailable, text);
-    }
-    json_decref(measured);
-    json_decref(missing);
+    const char *slash = strrchr(stage->run, '/'),
+               *profile = slash && slash[1] ? slash + 1 : stage->run,
+               *missing = stage->keys ? say("%s/missing", stage->keys) : NULL;
     return json_pack(
         "{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:o, s:o, s:o, s:o}", "profile", profile,
         "code", *stage->key ? stage->key : "not recorded", "versions", "gcc",
         __VERSION__, "openblas", openblas_get_config(), "jansson",
-        jansson_version_str(), "utf8proc", utf8proc_version(), "checks", checks,
-        "unavailable", unavailable, "references",
-        run_others(stage->reference, "summary.json", "profile", profile), "gpu",
-        find_gpu(stage->reference));
+        jansson_version_str(), "utf8proc", utf8proc_version(), "checks",
+        read_pairs(stage->checks, "check."), "unavailable", read_pairs(missing, ""),
+        "references", run_others(stage->reference, "summary.json", "profile", profile),
+        "gpu", find_gpu(stage->reference));
 }
 
 /* Run the command */

@@ -16,21 +16,24 @@ void write_cells(FILE *stream, const char *const *cells)
 
 struct row {
     const struct task *task;
-    const char *title;                 /* of the task */
+    const struct sheet *sheet;         /* the run's, if it has the task */
     const struct planned_model *model; /* NULL: a constant answer */
     const char *family;
 };
 
-/* What a letter behind % stands for. */
+/* What a letter behind % stands for; NULL: there is no such row. */
 static const char *part(char letter, const struct row *row)
 {
     const struct task *task = row->task;
     switch (letter) {
     case 't': return task->name;
-    case 'T': return row->title;
+    case 'T': return row->sheet ? row->sheet->title : task->title;
     case 'm': return row->model->name;
     case 'M': return row->model->title;
     case 'f': return row->family;
+    case 'h': return task->headline ? task->title : NULL;
+    case 'o':
+        return row->sheet && row->sheet->shown && !task->headline ? task->title : NULL;
     case 'p': return task->glue ? "1" : "2";
     case 'n':
         return task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded";
@@ -60,8 +63,12 @@ static bool write_template(const char *template, const struct row *row,
     template = part_for(template, values);
     if (!*template)
         return false;
-    for (const char *at; (at = strchr(template, '%')); template = at + 2)
-        text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
+    for (const char *at; (at = strchr(template, '%')); template = at + 2) {
+        const char *is = part(at[1], row);
+        if (!is)
+            return false;
+        text = say("%s%.*s%s", text, (int)(at - template), template, is);
+    }
     text = say("%s%s", text, template);
     for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
         bool asked = open[1] == '?';
@@ -87,9 +94,8 @@ static void write_rows(const char *template, const char *families,
     bool any = false;
     template = say("%.*s", (int)strcspn(template, "\n"), template);
     if (strstr(template, "%t"))
-        for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
-            row.task = sheet->task;
-            row.title = sheet->title;
+        for (row.task = task_list; row.task->name; row.task++) {
+            row.sheet = run_sheet(r->run, row.task->name);
             any |= write_template(template, &row, r->values, stream);
         }
     else if (strstr(template, "%f"))
@@ -115,39 +121,6 @@ void table_write(const struct table *table, const struct results *r, FILE *strea
 }
 
 /* Write the tables of findings */
-static void write_claim(const struct results *r, FILE *stream)
-{
-    bool three = findings_three(r->findings, "student"),
-         known = finding_of(r->findings, RETENTION, NULL, "student")->is.known;
-    const char *mean = value_get(r->values, "retention.mean.student"),
-               *ours = r->run->plan->toyland ? NULL : "",
-               *paper = "%T\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}"
-                        "\t{{paper.ratio.%t}}",
-               *run = "|\t<score.%t.teacher>\t<score.%t.student>"
-                      "\t<retention.%t.student>";
-    write_row(stream, "Task", "paper: BERT", "paper: DistilBERT", "paper: kept",
-              "course project: teacher", "course project: student",
-              "course project: kept", ours ? "this run: teacher" : NULL,
-              "this run: student", "this run: kept");
-    for (const struct task *task = task_list; task->name; task++) {
-        const struct row row = {.task = task, .title = task->title};
-        if (task->headline)
-            write_template(say("%s%s%s", paper, "\t{{course.%t.teacher}}"
-                               "\t{{course.%t.student}}\t{{course.ratio.%t}}", run),
-                           &row, r->values, stream);
-    }
-    write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
-              "{{course.retention}}", ours, "", known && !three ? "–" : mean);
-    for (const struct sheet *sheet = r->run->sheets; ours && sheet->count; sheet++) {
-        const struct row row = {.task = sheet->task, .title = sheet->title};
-        if (sheet->shown && !sheet->task->headline)
-            write_template(say("%s\t–\t–\t–%s", paper, run), &row, r->values, stream);
-    }
-    if (ours && known && !three)
-        write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
-                  mean);
-}
-
 static void write_scores(const struct results *r, FILE *stream)
 {
     const struct planned_model *first = plan_model(r->run->plan, "student");
@@ -365,6 +338,20 @@ const struct table tables[] = {
       "\t<times.one.%m>", "<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
       "\t<times.all.%m>"}},
     /* Declare the tables of retention and ablations */
+    #define PAPER \
+        "\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
+    #define OURS "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"
+    {"claim", .head =
+     "Task\tpaper: BERT\tpaper: DistilBERT\tpaper: kept\tcourse project: teacher"
+     "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
+     "\tthis run: student\tthis run: kept\n",
+     .rows = {"%h" PAPER "\t{{course.%t.teacher}}\t{{course.%t.student}}"
+      "\t{{course.ratio.%t}}|" OURS,
+      "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
+      "\t\t\t<retention.three.student>",
+      "|%o" PAPER "\t–\t–\t–" OURS,
+      "|<?retention.others.student>mean of those that count\t\t\t–\t\t\t–\t\t"
+      "\t<retention.others.student>"}},
     {"retention", .head =
      "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
      "\tretention, %: value\tretention, %: 95 % interval\n",
@@ -415,8 +402,8 @@ const struct table tables[] = {
       TIMES("gpu.distillation") TIMES("gpu.finetuning")
       FAMILY("gpu.estimate", "minutes") FAMILY("gpu.estimate", "stretched")},
      .families = "gpu/estimate/families"},
-    {"claim", .write = write_claim},       {"scores", .write = write_scores},
+    {"scores", .write = write_scores},     {"settings", .write = write_settings},
     {"verdicts", .write = write_verdicts}, {"agreement", .write = write_agreement},
     {"seeds", .write = write_seeds},       {"confusion", .write = write_confusions},
     {"stages", .write = write_stages},     {"data", .write = write_data},
-    {"settings", .write = write_settings}, {.name = NULL}};
+    {.name = NULL}};

@@ -318,23 +318,28 @@ static double family_sum(const json_t *families, const char *key)
 
 static void tell_step(json_t *step)
 {
+    static const char *const raw[] = {"bytes", "calls", "counted", "flops", "seconds"};
     json_t *families = json_object_get(step, "families"), *family;
     double steps = number_at(step, "steps") / 1e3,
            all = family_sum(families, "seconds"),
            seconds = number_at(step, "seconds"),
            in_turn = number_at(step, "seconds_in_turn");
     const char *name;
+    put(step, "counted", family_sum(families, "counted") / steps);
     sort_families(families, "seconds");
     json_object_foreach(families, name, family) {
         put(family, "percent", 100 * number_at(family, "seconds") / all);
         put(family, "milliseconds", number_at(family, "seconds") / steps);
         put(family, "roofline", number_at(family, "counted") / steps);
     }
+    for (size_t i = 0; i < sizeof raw / sizeof *raw; i++)
+        json_object_foreach(families, name, family) {
+            json_object_del(family, raw[i]);
+        }
     json_object_set(step, "most",
                     json_object_iter_value(json_object_iter(families)));
     put(step, "percent", families ? 100 * number_at(step, "share") : NAN);
     put(step, "milliseconds", seconds / steps);
-    put(step, "counted", family_sum(families, "counted") / steps);
     put(step, "in_turn", in_turn > 0 ? in_turn / steps : NAN);
     put(step, "lanes", in_turn > 0 ? in_turn / seconds : NAN);
 }
@@ -347,9 +352,10 @@ static double stretch(const json_t *step, const char *name)
     return counted > 0 ? number_at(family, "seconds") / counted : 1;
 }
 
-static void tell_estimate(json_t *bench)
+/* told: takes it. */
+static void tell_estimate(const json_t *bench, json_t *told)
 {
-    json_t *all = json_object(), *estimate = json_object_get(bench, "estimate"),
+    json_t *all = json_object(), *estimate = json_object_get(told, "estimate"),
            *families = json_object_get(estimate, "families"), *family, *number;
     const char *name, *key;
     sort_families(families, "minutes");
@@ -391,7 +397,7 @@ json_t *bench_told(const json_t *bench)
     }
     tell_step(json_object_get(told, "distillation"));
     tell_step(json_object_get(told, "finetuning"));
-    tell_estimate(told);
+    tell_estimate(bench, told);
     put(json_object_get(told, "squares"), "teraflops",
         1e-12 * number_at(bench, "squares/rate"));
     json_object_set_new(told, "aimed", aimed);
@@ -412,11 +418,11 @@ static void quote_models(const struct results *r, json_t *values)
               rounded(number_at(teacher, "seconds") / 60, 1));
     for (int i = 0; i < 2; i++) {
         struct shape shape = run_shape(r->run, models[i]);
-        value_set(values, shape.layers ? count_said(shape.layers, "layer")
+        value_set(values, shape.layers ? say("%s of width %d", count_said(shape.layers,
+                                                                          "layer"),
+                                             shape.width)
                                        : "layers that were not recorded",
-                  "%s.depth", models[i]);
-        value_set(values, shape.layers ? rounded(shape.width, 0) : "not recorded",
-                  "%s.width", models[i]);
+                  "%s.shape", models[i]);
     }
     if (student)
         value_put(values, "student.from",
@@ -493,34 +499,21 @@ static void quote_recipe(const struct results *r, json_t *values)
 /* Say what is not there */
 enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3 };
 
-/* Adds the texts of a JSON array. */
-static void add_texts(struct words *words, const json_t *array)
-{
-    size_t i;
-    json_t *text;
-    json_array_foreach((json_t *)array, i, text) {
-        words_add(words, json_string_value(text));
-    }
-}
-
-struct words values_cuts(const struct run *run)
-{
-    const char *name;
-    json_t *record;
-    struct words cuts = {NULL, 0};
-    json_object_foreach(run->stages, name, record) {
-        add_texts(&cuts, json_object_get(record, "cuts"));
-    }
-    return cuts;
-}
-
 static void quote_gaps(const struct results *r, json_t *values)
 {
-    struct words cuts = values_cuts(r->run), few = words_few(&cuts, MOST_CUTS),
-                 unavailable = {NULL, 0};
-    add_texts(&unavailable, json_object_get(r->given, "unavailable"));
+    struct words cuts = {NULL, 0}, unavailable = {NULL, 0};
+    const char *key;
+    size_t i;
+    json_t *text;
+    json_array_foreach(json_object_get(r->summary, "cuts"), i, text) {
+        words_add(&cuts, json_string_value(text));
+    }
+    json_object_foreach(json_object_get(r->given, "unavailable"), key, text) {
+        words_add(&unavailable, json_string_value(text));
+    }
     value_put(values, "cuts", words_joined(&cuts, "; "));
-    value_put(values, "cuts.brief", words_joined(&few, "; "));
+    cuts = words_few(&cuts, MOST_CUTS);
+    value_put(values, "cuts.brief", words_joined(&cuts, "; "));
     value_put(values, "unavailable", words_joined(&unavailable, " "));
 }
 
@@ -657,6 +650,7 @@ static void quote_retention(const struct findings *findings, const char *model,
 {
     const struct finding *f = NULL, *most = NULL, *least = NULL,
                          *mean = finding_of(findings, RETENTION, NULL, model);
+    bool three = findings_three(findings, model);
     struct words counted = {NULL, 0};
     while ((f = finding_next(findings, f, RETENTION, model))) {
         if (!finding_counts(f, model))
@@ -668,7 +662,11 @@ static void quote_retention(const struct findings *findings, const char *model,
     value_set(values, words_said(&counted), "retention.%s.tasks", model);
     value_set(values, left_out(findings, model), "retention.%s.left-out", model);
     value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
-    value_flag(values, findings_three(findings, model), "retention.%s.three", model);
+    value_flag(values, three, "retention.%s.three", model);
+    value_set(values, three || !mean->is.known ? finding_said(mean) : NULL,
+              "retention.three.%s", model);
+    value_set(values, !three && mean->is.known ? finding_said(mean) : NULL,
+              "retention.others.%s", model);
     if (most && most->is.value > least->is.value) {
         const char *form = "%s %% of %s";
         value_set(values, say(form, finding_said(most), most->sheet->title),

@@ -37,12 +37,10 @@ void value_put(json_t *values, const char *key, const char *text);
 const char *value_get(const json_t *values, const char *key);
 
 /* Say what values there are */
-/* values_make: all values of a run, {KEY: text}, from all the other results; the caller
-   frees them. values_cuts: what the stages left out, each sentence once. bench_told:
-   bench.json, which may be NULL, with what it comes to (chapter "How fast"); the
-   caller frees it. */
+/* values_make: all values of a run, {KEY: text}, from all the other results.
+   bench_told: bench.json, which may be NULL, with what it comes to (chapter "How
+   fast"). The caller frees both. */
 json_t *values_make(const struct results *results);
-struct words values_cuts(const struct run *run);
 json_t *bench_told(const json_t *bench);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a

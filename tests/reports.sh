@@ -230,6 +230,22 @@ check "and calls nothing missing that is to come" never core "Not everything"
 check "what is not there has no row" same "$(cut -f 1 "$folder"/core/tables/scores.tsv | xargs) $(sed 1d "$folder"/core/tables/ablation.tsv | cut -f 1)" \
     "Model a constant answer teacher student student, all terms"
 
+# a misspelt key would leave its block out for ever, or in: each key that a condition names some run has, or it is one of
+# these, which want what no run here has
+conditions() {
+    grep -ohE '^::: [{][.]when [^}]*' "$@" | sed -E 's/^::: [{][.]when//; s/ [.]on//; s/(has|lacks)="([^"]*)"/\2/g; s/(has|lacks)=//g
+        s/="[^"]*"//g; s/=[^ ]*//g' | tr ' ' '\n' | grep . | sort -u
+}
+{
+    sed -n 's/^  "\([^"]*\)": .*/\1/p' "$folder"/*/values.json results/reference/*/values.json
+    printf '%s\n' bench.aimed.share bench.onnxruntime.pass_one_core.student.speed_ratio kept.most.interval more.best unavailable \
+        bench.pytorch.pass_one_core.student.speed_ratio bench.pytorch.usual.distillation.speed_ratio held-back.scored
+} | sort -u >"$folder/keys"
+unheard() { conditions "$@" | comm -23 - "$folder/keys" | xargs; }
+check "the keys of conditions are those of runs" same "$(unheard chapters/*.md)" ""
+echo '::: {.when .on run.data=real has="cuts retention.student.task" lacks=missing}' >"$folder/misspelt"
+check "a misspelt one is found" same "$(unheard "$folder/misspelt")" retention.student.task
+
 # what looks for bad English finds it
 finds() { sed "s/^Models\. /&$1 /" "$folder/one/text" >"$folder/chance/text" && ! reads_well chance "cola rte wnli"; }
 for slip in "On SST-2 it is so." "It has 1 epochs." "It is nan." "{{key}} is so." "It is so. so it is." "It is so ." "It took – layers." "Two  spaces."; do

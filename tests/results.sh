@@ -54,7 +54,7 @@ check "and no row" same "$(cut -f 1 "$run/tables/ablation.tsv" | tr '\n' /)" \
     "Student/student, all terms/student, no soft targets/student, no teacher at all/"
 check "what the settings ask for and the run lacks is named" sh -c \
     "grep -q 'IMDb of the student, no soft targets, seed 1' $run/values.json"
-check "the models' shapes are read from their folders" is teacher.depth "4 layers"
+check "the models' shapes are read from their folders" is teacher.shape "4 layers of width 128"
 check "no value is a NaN" no_nan
 check "without more of GLUE its table is the paper's" same "$(sed 's/\t.*//' "$run/tables/glue.tsv" | xargs)" \
     "Model paper: ELMo paper: BERT paper: DistilBERT"
