@@ -68,14 +68,14 @@ static const char *join(const struct words *words, const char *between,
     return text;
 }
 
-const char *words_said(const struct words *words)
-{
-    return join(words, ", ", " and ");
-}
-
 const char *words_joined(const struct words *words, const char *between)
 {
     return join(words, between, between);
+}
+
+const char *words_said(const struct words *words)
+{
+    return join(words, ", ", " and ");
 }
 
 /* "layers 0 and 2", "layer 0": those of so many numbers of which flags, if it is not
@@ -645,46 +645,48 @@ const char *retention_said(const struct findings *findings, const char *model)
                         : ", but the teacher's is too near zero for an interval");
 }
 
-static void quote_retention(const struct findings *findings, const char *model,
-                            json_t *values)
+/* "98.4 % of toy MRPC". */
+static const char *share_said(const struct finding *of_task)
 {
-    const struct finding *f = NULL, *most = NULL, *least = NULL,
-                         *mean = finding_of(findings, RETENTION, NULL, model);
-    bool three = findings_three(findings, model);
-    struct words counted = {NULL, 0};
-    while ((f = finding_next(findings, f, RETENTION, model))) {
-        if (!finding_counts(f, model))
-            continue;
-        words_add(&counted, f->sheet->title);
-        most = !most || f->is.value > most->is.value ? f : most;
-        least = !least || f->is.value < least->is.value ? f : least;
-    }
-    value_set(values, words_said(&counted), "retention.%s.tasks", model);
-    value_set(values, left_out(findings, model), "retention.%s.left-out", model);
-    value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
-    value_flag(values, three, "retention.%s.three", model);
-    value_set(values, three || !mean->is.known ? finding_said(mean) : NULL,
-              "retention.three.%s", model);
-    value_set(values, !three && mean->is.known ? finding_said(mean) : NULL,
-              "retention.others.%s", model);
-    if (most && most->is.value > least->is.value) {
-        const char *form = "%s %% of %s";
-        value_set(values, say(form, finding_said(most), most->sheet->title),
-                  "retention.%s.most", model);
-        value_set(values, say(form, finding_said(least), least->sheet->title),
-                  "retention.%s.least", model);
-    }
-    for (const struct claim *claim = claims; claim->name; claim++)
-        if (claim->quantity == RETENTION && findings_claimed(findings, model))
-            value_set(values, estimate_against(&mean->is, claim->published),
-                      "retention.%s.%s", model, claim->name);
+    return say("%s %% of %s", finding_said(of_task), of_task->sheet->title);
 }
 
 static void quote_retentions(const struct results *r, json_t *values)
 {
-    quote_retention(r->findings, "student", values);
-    if (finding_of(r->findings, RETENTION, NULL, "student-released")->model)
-        quote_retention(r->findings, "student-released", values);
+    static const char *const models[] = {"student", "student-released"};
+    for (int i = 0; i < 2; i++) {
+        const char *model = models[i];
+        const struct finding *f = NULL, *most = NULL, *least = NULL,
+                             *mean = finding_of(r->findings, RETENTION, NULL, model);
+        bool three = findings_three(r->findings, model), known = mean->is.known;
+        struct words counted = {NULL, 0};
+        if (i > 0 && !mean->model)
+            continue;
+        while ((f = finding_next(r->findings, f, RETENTION, model)))
+            if (finding_counts(f, model)) {
+                words_add(&counted, f->sheet->title);
+                most = !most || f->is.value > most->is.value ? f : most;
+                least = !least || f->is.value < least->is.value ? f : least;
+            }
+        value_set(values, words_said(&counted), "retention.%s.tasks", model);
+        value_set(values, left_out(r->findings, model), "retention.%s.left-out", model);
+        value_set(values, retention_said(r->findings, model), "retention.%s.sentence",
+                  model);
+        value_flag(values, three, "retention.%s.three", model);
+        value_set(values, three || !known ? finding_said(mean) : NULL,
+                  "retention.three.%s", model);
+        value_set(values, known && !three ? finding_said(mean) : NULL,
+                  "retention.others.%s", model);
+        if (most && most->is.value > least->is.value) {
+            value_set(values, share_said(most), "retention.%s.most", model);
+            value_set(values, share_said(least), "retention.%s.least", model);
+        }
+        /* Hold the mean against what was claimed */
+        for (const struct claim *claim = claims; claim->name; claim++)
+            if (claim->quantity == RETENTION && findings_claimed(r->findings, model))
+                value_set(values, estimate_against(&mean->is, claim->published),
+                          "retention.%s.%s", model, claim->name);
+    }
 }
 
 const char *title_short(const struct planned_model *model)
@@ -741,7 +743,7 @@ static void quote_ablations(const struct results *r, json_t *values)
     const struct planned_model *first = plan_model(r->run->plan, "student");
     for (enum difference kind = A_PART; kind < DIFFERENCES; kind++) {
         const struct finding *changes[r->findings->count + 1], *f = NULL;
-        int count = 0, better = 0, alike = 0;
+        int count = 0;
         while ((f = finding_next(r->findings, f, CHANGE, NULL))) {
             const char *model = f->model->name;
             enum verdict verdict = verdict_costs(&f->is);
@@ -749,16 +751,14 @@ static void quote_ablations(const struct results *r, json_t *values)
             if (difference_of(f->model, first) != kind)
                 continue;
             changes[count++] = f;
-            better += verdict == FAIL;
-            alike += verdict == UNDECIDED;
+            value_flag(values, verdict == FAIL, "ablation.%s.better", kinds[kind]);
+            value_flag(values, verdict != UNDECIDED, "ablation.%s.decided",
+                       kinds[kind]);
             value_flag(values, true, "ablation.%s.%s", kinds[kind], model);
             value_set(values, is[verdict], "ablation.%s.is", model);
             value_flag(values, further, "ablation.further");
             value_flag(values, further, "ablation.further.%s", model);
         }
-        bool none = count > 1 && alike == count;
-        value_flag(values, better > 0, "ablation.%s.better", kinds[kind]);
-        value_flag(values, none, "ablation.%s.alike", kinds[kind]);
         if (count > 0)
             value_set(values, changes_said(changes, count), "ablation.%s.sentence",
                       kinds[kind]);
