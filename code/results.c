@@ -33,105 +33,132 @@ static json_t *merge_settings(const struct run *run)
 }
 
 /* Write the summary */
-static json_t *task_json(const struct findings *findings, const struct sheet *sheet)
+/* Puts a value at a path, "tasks/cola/title" say. */
+static void put_at(json_t *json, const char *path, json_t *value)
 {
-    json_t *scores = json_object(), *medians = json_object();
+    const char *slash = strchr(path, '/');
+    if (!slash) {
+        json_object_set_new(json, path, value);
+        return;
+    }
+    const char *first = say("%.*s", (int)(slash - path), path);
+    if (!json_object_get(json, first))
+        json_object_set_new(json, first, json_object());
+    put_at(json_object_get(json, first), slash + 1, value);
+}
+#define summarise(summary, value, ...) put_at(summary, say(__VA_ARGS__), value)
+
+static void summarise_task(const struct findings *findings, const struct sheet *sheet,
+                           json_t *tasks)
+{
     const char *task = sheet->task->name;
+    double constant = finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value;
+    json_object_set_new(
+        tasks, task,
+        json_pack("{s:s, s:s, s:i, s:f, s:b}", "title", sheet->title, "metric",
+                  metric_name(sheet->task->metric), "rows", sheet->rows,
+                  "constant_answer", constant, "teacher_above",
+                  findings_above(findings, sheet)));
     for (int i = 0; i < sheet->count; i++) {
         const struct answers *a = &sheet->list[i];
         const char *model = a->model->name;
-        const struct estimate median = finding_of(findings, SCORE, task, model)->is;
-        json_t *seeds = json_object();
+        const struct finding *median = finding_of(findings, SCORE, task, model);
+        summarise(tasks, estimate_json(&median->is, "score"), "%s/median/%s", task,
+                  model);
         for (int k = 0; k < a->seeds; k++)
-            json_object_set_new(seeds, say("%d", a->seed[k]), json_real(a->scores[k]));
-        json_object_set_new(scores, model, seeds);
-        json_object_set_new(medians, model, estimate_json(&median, "score"));
+            summarise(tasks, json_real(a->scores[k]), "%s/scores/%s/%d", task, model,
+                      a->seed[k]);
     }
-    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o, s:o}", "title", sheet->title,
-                     "metric", metric_name(sheet->task->metric), "rows", sheet->rows,
-                     "constant_answer",
-                     finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value,
-                     "teacher_above", findings_above(findings, sheet), "scores",
-                     scores, "median", medians);
 }
 
-static json_t *retention_json(const struct findings *findings, const char *model)
+static void summarise_models(const struct findings *findings, json_t *summary)
 {
-    json_t *tasks = json_object(), *counted = json_array(), *object =
-        estimate_json(&finding_of(findings, RETENTION, NULL, model)->is, "mean");
-    const struct finding *minutes = finding_of(findings, MINUTES, NULL, model),
-                         *f = NULL;
-    while ((f = finding_next(findings, f, RETENTION, model))) {
-        const char *task = f->sheet ? f->sheet->task->name : NULL;
-        if (task && f->is.known)
-            json_object_set_new(tasks, task, estimate_json(&f->is, "retention"));
-        if (finding_counts(f, model))
-            json_array_append_new(counted, json_string(task));
+    const struct finding *f = NULL, *part = NULL;
+    while ((f = finding_next(findings, f, RETENTION, NULL))) {
+        const char *model = f->model->name;
+        bool first = !strcmp(model, "student");
+        if (f->sheet)
+            continue;
+        json_t *mean = estimate_json(&f->is, "mean"), *counted = json_array();
+        const struct estimate took = finding_of(findings, MINUTES, NULL, model)->is;
+        json_object_set_new(mean, "tasks", json_object());
+        json_object_set_new(mean, "counted", counted);
+        if (took.known)
+            json_object_set_new(mean, "minutes", json_real(took.value));
+        while ((part = finding_next(findings, part, RETENTION, model))) {
+            const char *task = part->sheet ? part->sheet->task->name : NULL;
+            if (task && part->is.known)
+                summarise(mean, estimate_json(&part->is, "retention"), "tasks/%s",
+                          task);
+            if (finding_counts(part, model))
+                json_array_append_new(counted, json_string(task));
+        }
+        summarise(summary, mean, first ? "retention" : "students/%s", model);
     }
-    if (minutes->is.known)
-        json_object_set_new(object, "minutes", json_real(minutes->is.value));
-    json_object_set_new(object, "tasks", tasks);
-    json_object_set_new(object, "counted", counted);
-    return object;
-}
-
-static void put_models(const struct findings *findings, json_t *summary)
-{
-    json_t *student = retention_json(findings, "student"), *students = json_object(),
-           *ablations = json_object();
-    const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, RETENTION, NULL)))
-        if (!f->sheet && strcmp(f->model->name, "student"))
-            json_object_set_new(students, f->model->name,
-                                retention_json(findings, f->model->name));
     while ((f = finding_next(findings, f, CHANGE, NULL)))
-        json_object_set_new(ablations, f->model->name, estimate_json(&f->is, "change"));
-    json_object_set_new(student, "confidence", json_real(0.95));
-    json_object_set_new(student, "resamples", json_integer(RESAMPLES));
-    json_object_set_new(student, "sentence",
-                        json_string(retention_said(findings, "student")));
-    json_object_set_new(summary, "retention", student);
-    json_object_set_new(summary, "students", students);
-    json_object_set_new(summary, "ablations", ablations);
+        summarise(summary, estimate_json(&f->is, "change"), "ablations/%s",
+                  f->model->name);
+    summarise(summary, json_real(0.95), "retention/confidence");
+    summarise(summary, json_integer(RESAMPLES), "retention/resamples");
+    summarise(summary, json_string(retention_said(findings, "student")),
+              "retention/sentence");
 }
 
-/* {path in the run's folder: sum}; NULL where no bits are promised. */
-static json_t *promised_sums(const struct run *run)
+static json_t *make_summary(const struct results *r)
 {
-    json_t *record, *sum, *sums = run->plan->same_bits ? json_object() : NULL;
-    const char *path;
-    for (int i = 0; sums && i < run->plan->stage_count; i++) {
-        record = json_object_get(run->stages, run->plan->stages[i].name);
+    struct words cuts = {NULL, 0};
+    json_t *seconds = json_object(), *data = json_object(), *tasks = json_object(),
+           *told = json_array(), *sum, *cut,
+           *sums = r->run->plan->same_bits ? json_object() : NULL;
+    for (int i = 0; i < r->run->plan->stage_count; i++) {
+        const char *stage = r->run->plan->stages[i].name, *path;
+        const json_t *record = json_object_get(r->run->stages, stage);
+        size_t k;
+        json_object_update(data, json_object_get(record, "data"));
+        json_object_set(seconds, stage, json_object_get(record, "seconds"));
+        json_array_foreach(json_object_get(record, "cuts"), k, cut) {
+            words_add(&cuts, json_string_value(cut));
+        }
         json_object_foreach(json_object_get(record, "files"), path, sum) {
             if (trust_is_weights(path) || !strncmp(path, "predictions/", 12))
                 json_object_set(sums, path, sum);
         }
     }
-    return sums;
-}
-
-static json_t *make_summary(const struct results *r)
-{
-    struct words all_cuts = values_cuts(r->run);
-    const char *name;
-    json_t *record, *seconds = json_object(), *data = json_object(),
-                    *tasks = json_object(), *cuts = json_array();
-    json_object_foreach(r->run->stages, name, record) {
-        json_object_update(data, json_object_get(record, "data"));
-        json_object_set(seconds, name, json_object_get(record, "seconds"));
-    }
-    for (int i = 0; i < all_cuts.count; i++)
-        json_array_append_new(cuts, json_string(all_cuts.word[i]));
+    for (int i = 0; i < cuts.count; i++)
+        json_array_append_new(told, json_string(cuts.word[i]));
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        json_object_set_new(tasks, sheet->task->name, task_json(r->findings, sheet));
+        summarise_task(r->findings, sheet, tasks);
     json_t *summary = json_pack(
-        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*}", "versions",
+        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*, s:{}, s:{}}", "versions",
         json_object_get(r->given, "versions"), "models",
         json_object_get(r->run->bench, "models"), "settings", r->settings, "data", data,
-        "seconds", seconds, "cuts", cuts, "tasks", tasks, "distilled",
-        r->findings->student != UNTAUGHT, "sums", promised_sums(r->run));
-    put_models(r->findings, summary);
+        "seconds", seconds, "cuts", told, "tasks", tasks, "distilled",
+        r->findings->student != UNTAUGHT, "sums", sums, "students", "ablations");
+    summarise_models(r->findings, summary);
     return summary;
+}
+
+/* Find a committed run on a GPU */
+/* The benchmark of a committed run on a GPU, {"run": its name, "bench": …}; {} without
+   one. */
+static json_t *find_gpu(const char *reference)
+{
+    json_t *runs = run_others(reference, "bench.json", "gpu", "yes");
+    void *first = json_object_iter(runs);
+    json_t *gpu = first ? json_pack("{s:s, s:O}", "run", json_object_iter_key(first),
+                                    "bench", json_object_iter_value(first))
+                        : json_object();
+    json_decref(runs);
+    return gpu;
+}
+
+/* The run's benchmark and that one, as they are told. */
+static json_t *tell_benches(const json_t *bench, const json_t *gpu)
+{
+    json_t *other = bench_told(json_at(gpu, "bench"));
+    if (other)
+        json_object_set(other, "run", json_object_get(gpu, "run"));
+    return json_pack("{s:o*, s:o*}", "bench", bench_told(bench), "gpu", other);
 }
 
 /* Compute the results */
@@ -144,6 +171,7 @@ struct results results_compute(const char *folder, const struct plan *plan,
         fail(folder,
              "expected predictions of at least one model in predictions/, found none");
     r.settings = merge_settings(r.run);
+    r.told = tell_benches(r.run->bench, json_at(given, "gpu"));
     r.findings = findings_make(r.run);
     r.summary = make_summary(&r);
     r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
@@ -159,6 +187,7 @@ void results_free(struct results *results)
 {
     json_decref(results->values);
     json_decref(results->summary);
+    json_decref(results->told);
     json_decref(results->settings);
     verdicts_free(results->verdicts);
     findings_free(results->findings);
@@ -196,91 +225,37 @@ void results_write(const struct results *results, const char *folder)
     json_decref(verdicts);
 }
 
-/* Find a committed run on a GPU */
-/* The benchmark of a committed run on a GPU, {"run": its name, "bench": …}; {} without
-   one. */
-static json_t *find_gpu(const char *reference)
-{
-    json_t *runs = run_others(reference, "bench.json", "gpu", "yes"), *gpu;
-    void *first = json_object_iter(runs);
-    gpu = first ? json_pack("{s:s, s:O}", "run", json_object_iter_key(first), "bench",
-                            json_object_iter_value(first))
-                : json_object();
-    json_decref(runs);
-    return gpu;
-}
-
 /* Gather what the results are given */
-/* The lines of a file as {KEY: text}; {} without the file. */
-static json_t *read_pairs(const char *path)
+/* The lines of a file as {KEY: text}, each key with a prefix; {} without the file. */
+static json_t *read_pairs(const char *path, const char *prefix)
 {
     json_t *pairs = json_object();
     char *text = path && file_exists(path) ? kept(file_text(path, NULL)) : NULL;
     char *line = text ? strtok(text, "\n") : NULL;
     for (; line; line = strtok(NULL, "\n")) {
         char *tab = strchr(line, '\t');
+        bool has = !strncmp(line, prefix, strlen(prefix));
         if (!tab)
             fail(path, "expected a key, a tab and a text, found \"%s\"", line);
         *tab = '\0';
-        value_put(pairs, line, tab + 1);
+        value_put(pairs, say("%s%s", has ? "" : prefix, line), tab + 1);
     }
     return pairs;
 }
 
 static json_t *gather(const struct stage *stage)
 {
-    const char *slash = strrchr(stage->run, '/'), *key,
-               *profile = slash && slash[1] ? slash + 1 : stage->run;
-    json_t *text, *checks = json_object(), *unavailable = json_array(),
-                  *measured = read_pairs(stage->checks),
-                  *missing = read_pairs(stage->keys ? say("%s/missing", stage->keys)
-                                                    : NULL);
-    json_object_foreach(measured, key, text) {
-        const char *prefix = strncmp(key, "check.", 6) ? "check." : "";
-        json_object_set(checks, say("%s%s", prefix, key), text);
-    }
-    json_object_foreach(missing, key, text) {
-        json_array_append(unavailable, text);
-    }
-    json_decref(measured);
-    json_decref(missing);
+    const char *slash = strrchr(stage->run, '/'),
+               *profile = slash && slash[1] ? slash + 1 : stage->run,
+               *missing = stage->keys ? say("%s/missing", stage->keys) : NULL;
     return json_pack(
         "{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:o, s:o, s:o, s:o}", "profile", profile,
         "code", *stage->key ? stage->key : "not recorded", "versions", "gcc",
         __VERSION__, "openblas", openblas_get_config(), "jansson",
-        jansson_version_str(), "utf8proc", utf8proc_version(), "checks", checks,
-        "unavailable", unavailable, "references",
-        run_others(stage->reference, "summary.json", "profile", profile), "gpu",
-        find_gpu(stage->reference));
-}
-
-/* Leave what the results were computed from */
-/* Adds the sums of the files of a run that a pattern names to files; or removes them,
-   where files is NULL. */
-static void each_file(const struct stage *stage, const char *pattern, json_t *files)
-{
-    glob_t found;
-    if (glob(say("%s/%s", stage->run, pattern), 0, NULL, &found) != 0)
-        return;
-    for (size_t i = 0; i < found.gl_pathc; i++)
-        if (files)
-            stage_left(stage, files, found.gl_pathv[i]);
-        else
-            unlink(found.gl_pathv[i]);
-    globfree(&found);
-}
-
-static void leave_grounds(const struct stage *stage, json_t *given)
-{
-    static const char *const patterns[] = {"run.settings", "summary.json",
-                                           "verdicts.json", "values.json",
-                                           "tables/*.tsv", "figures/*.tsv"};
-    json_t *files = json_object();
-    settings_write(stage->plan->settings, say("%s/run.settings", stage->run));
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        each_file(stage, patterns[i], files);
-    json_object_set_new(given, "files", files);
-    seal_write(say("%s/results.json", stage->run), given);
+        jansson_version_str(), "utf8proc", utf8proc_version(), "checks",
+        read_pairs(stage->checks, "check."), "unavailable", read_pairs(missing, ""),
+        "references", run_others(stage->reference, "summary.json", "profile", profile),
+        "gpu", find_gpu(stage->reference));
 }
 
 /* Run the command */
@@ -299,15 +274,36 @@ static const char usage[] =
     "  --key HASH       hash of the code, to be stated in the report\n"
     "  --keys DIR       has what the data step could not have\n";
 
+/* Adds the sums of the files of a run that a pattern names to files; or removes them,
+   where files is NULL. */
+static void each_file(const struct stage *stage, const char *pattern, json_t *files)
+{
+    glob_t found;
+    if (glob(say("%s/%s", stage->run, pattern), 0, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        if (files)
+            stage_left(stage, files, found.gl_pathv[i]);
+        else
+            unlink(found.gl_pathv[i]);
+    globfree(&found);
+}
+
 int results_main(int argc, char **argv)
 {
+    static const char *const left[] = {"tables/*.tsv", "figures/*.tsv", "run.settings",
+                                       "summary.json", "verdicts.json", "values.json"};
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
-    json_t *given = gather(&stage);
+    json_t *given = gather(&stage), *files = json_object();
     struct results results = results_compute(stage.run, stage.plan, given);
-    each_file(&stage, "tables/*.tsv", NULL);
-    each_file(&stage, "figures/*.tsv", NULL);
+    for (int i = 0; i < 2; i++)
+        each_file(&stage, left[i], NULL);
     results_write(&results, stage.run);
-    leave_grounds(&stage, given);
+    settings_write(stage.plan->settings, say("%s/run.settings", stage.run));
+    for (int i = 0; i < 6; i++)
+        each_file(&stage, left[i], files);
+    json_object_set_new(given, "files", files);
+    seal_write(say("%s/results.json", stage.run), given);
     printf("results: the student %s\n", retention_said(results.findings, "student"));
     results_free(&results);
     json_decref(given);

@@ -8,13 +8,14 @@
 /* Hold what is computed of a run */
 /* All that is computed of a run. given: what else it is computed from, as results.json
    has it (chapter "From a run to its report"); settings: what its stages used,
-   {"SECTION.KEY": value}. */
+   {"SECTION.KEY": value}; told: its benchmark and that of a committed run on a GPU,
+   {"bench", "gpu"}. */
 struct results {
     const json_t *given;
     struct run *run;
     struct findings *findings;
     struct verdicts *verdicts;
-    json_t *settings, *summary, *values;
+    json_t *settings, *told, *summary, *values;
 };
 
 /* results_compute: computes it from the predictions of the run in a folder, as far as
@@ -33,12 +34,12 @@ void results_write(const struct results *results, const char *folder);
    the folder of the run, with run.settings and results.json. */
 int results_main(int argc, char **argv);
 
-/* A tab-separated file: written by a function, or else a head and templates (section
-   "Tables"). Of both lists the one after the last has no name. */
+/* A tab-separated file: a head and templates of rows (section "Tables"), or what a
+   function writes. Of both lists the one after the last has no name. */
 struct table {
     const char *name; /* tables/NAME.tsv, figures/NAME.tsv */
     void (*write)(const struct results *results, FILE *stream);
-    const char *head, *groups[2][3];
+    const char *head, *rows[5], *families; /* families: where they lie in `told` */
 };
 extern const struct table tables[], plots[];
 

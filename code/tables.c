@@ -16,19 +16,24 @@ void write_cells(FILE *stream, const char *const *cells)
 
 struct row {
     const struct task *task;
-    const char *title;                 /* of the task */
+    const struct sheet *sheet;         /* the run's, if it has the task */
     const struct planned_model *model; /* NULL: a constant answer */
+    const char *family;
 };
 
-/* What a letter behind % stands for. */
+/* What a letter behind % stands for; NULL: there is no such row. */
 static const char *part(char letter, const struct row *row)
 {
     const struct task *task = row->task;
     switch (letter) {
     case 't': return task->name;
-    case 'T': return row->title;
+    case 'T': return row->sheet ? row->sheet->title : task->title;
     case 'm': return row->model->name;
     case 'M': return row->model->title;
+    case 'f': return row->family;
+    case 'h': return task->headline ? task->title : NULL;
+    case 'o':
+        return row->sheet && row->sheet->shown && !task->headline ? task->title : NULL;
     case 'p': return task->glue ? "1" : "2";
     case 'n':
         return task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded";
@@ -58,8 +63,12 @@ static bool write_template(const char *template, const struct row *row,
     template = part_for(template, values);
     if (!*template)
         return false;
-    for (const char *at; (at = strchr(template, '%')); template = at + 2)
-        text = say("%s%.*s%s", text, (int)(at - template), template, part(at[1], row));
+    for (const char *at; (at = strchr(template, '%')); template = at + 2) {
+        const char *is = part(at[1], row);
+        if (!is)
+            return false;
+        text = say("%s%.*s%s", text, (int)(at - template), template, is);
+    }
     text = say("%s%s", text, template);
     for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
         bool asked = open[1] == '?';
@@ -74,98 +83,65 @@ static bool write_template(const char *template, const struct row *row,
     return true;
 }
 
-/* Fills a template for one model or, if it names tasks, for all of these; returns
-   whether there were rows. */
-static bool write_rows(const char *template, const struct planned_model *model,
-                       const struct results *r, FILE *stream)
+/* Fills a template for one model and, if it names them, for all tasks or families. */
+static void write_rows(const char *template, const char *families,
+                       const struct planned_model *model, const struct results *r,
+                       FILE *stream)
 {
+    const char *below = strchr(template, '\n');
     struct row row = {.model = model};
+    json_t *family;
     bool any = false;
-    if (!strstr(template, "%t"))
-        return write_template(template, &row, r->values, stream);
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
-        row.task = sheet->task;
-        row.title = sheet->title;
-        any |= write_template(template, &row, r->values, stream);
-    }
-    return any;
+    template = say("%.*s", (int)strcspn(template, "\n"), template);
+    if (strstr(template, "%t"))
+        for (row.task = task_list; row.task->name; row.task++) {
+            row.sheet = run_sheet(r->run, row.task->name);
+            any |= write_template(template, &row, r->values, stream);
+        }
+    else if (strstr(template, "%f"))
+        json_object_foreach(json_at(r->told, families), row.family, family) {
+            any |= write_template(template, &row, r->values, stream);
+        }
+    else
+        any = write_template(template, &row, r->values, stream);
+    if (any && below)
+        write_template(below + 1, &row, r->values, stream);
 }
 
 void table_write(const struct table *table, const struct results *r, FILE *stream)
 {
+    const struct plan *plan = r->run->plan;
     if (table->write)
         table->write(r, stream);
     else
         fputs(part_for(table->head, r->values), stream);
-    for (int group = 0; group < 2 && table->groups[group][0]; group++) {
-        const char *const *templates = table->groups[group];
-        int models = strstr(templates[0], "%m") ? r->run->plan->model_count : 1;
-        for (int i = 0; i < models; i++) {
-            bool any = true;
-            for (int k = 0; any && templates[k]; k++)
-                any = write_rows(templates[k], &r->run->plan->models[i], r, stream);
-        }
-    }
+    for (const char *const *template = table->rows; *template; template++)
+        for (int i = 0; i < (strstr(*template, "%m") ? plan->model_count : 1); i++)
+            write_rows(*template, table->families, &plan->models[i], r, stream);
 }
 
 /* Write the tables of findings */
-static void write_claim_row(const struct task *task, const char *course,
-                            const struct results *r, FILE *stream)
-{
-    struct row row = {.task = task, .title = task->title};
-    write_template(say("%s%s%s", "%T\t{{paper.table%p.bert.%n}}"
-                       "\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}", course,
-                       "|\t<score.%t.teacher>\t<score.%t.student>"
-                       "\t<retention.%t.student>"), &row, r->values, stream);
-}
-
-static void write_claim(const struct results *r, FILE *stream)
-{
-    bool three = findings_three(r->findings, "student"),
-         known = finding_of(r->findings, RETENTION, NULL, "student")->is.known;
-    const char *mean = value_get(r->values, "retention.mean.student");
-    const char *ours = r->run->plan->toyland ? NULL : "";
-    write_row(stream, "Task", "paper: BERT", "paper: DistilBERT", "paper: kept",
-              "course project: teacher", "course project: student",
-              "course project: kept", ours ? "this run: teacher" : NULL,
-              "this run: student", "this run: kept");
-    /* Write the rows of the three tasks and of others */
-    for (const struct task *task = task_list; task->name; task++)
-        if (task->headline)
-            write_claim_row(task, "\t{{course.%t.teacher}}\t{{course.%t.student}}"
-                                  "\t{{course.ratio.%t}}", r, stream);
-    write_row(stream, "mean of the three", "", "", "{{paper.ratio.three}}", "", "",
-              "{{course.retention}}", ours, "", known && !three ? "–" : mean);
-    for (const struct sheet *sheet = r->run->sheets; ours && sheet->count; sheet++)
-        if (sheet->shown && !sheet->task->headline)
-            write_claim_row(sheet->task, "\t–\t–\t–", r, stream);
-    if (ours && known && !three)
-        write_row(stream, "mean of those that count", "", "", "–", "", "", "–", "", "",
-                  mean);
-}
-
 static void write_scores(const struct results *r, FILE *stream)
 {
+    const struct planned_model *first = plan_model(r->run->plan, "student");
     const char *head = "Model", *constant = "a constant answer", *scores = "%M";
-    struct row row = {.model = NULL};
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->name;
         if (sheet->shown) {
             head = say("%s\tscore, %%: %s", head, sheet->title);
-            constant = say("%s\t<constant.%s>", constant, task);
+            constant = say("%s\t%s", constant, value_get(r->values,
+                                                         say("constant.%s", task)));
             scores = say("%s\t<score.%s.%%m.spread>", scores, task);
         }
     }
     write_row(stream, head, "score, %: mean", "retention, %: mean",
               "retention, %: 95 % interval");
-    write_template(say("%s\t–\t–\t–", constant), &row, r->values, stream);
+    write_row(stream, constant, "–", "–", "–");
     scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>"
                  "\t<retention.mean.%%m.interval>", scores);
-    /* Write the rows of those that a claim is about */
     for (int i = 0; i < r->run->model_count; i++) {
-        row.model = r->run->models[i];
-        enum difference it = difference_of(row.model,
-                                           plan_model(r->run->plan, "student"));
+        const struct row row = {.model = r->run->models[i]};
+        enum difference it = difference_of(row.model, first);
         if (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN)
             write_template(scores, &row, r->values, stream);
     }
@@ -190,135 +166,6 @@ static void write_verdicts(const struct results *r, FILE *stream)
 static void write_agreement(const struct results *r, FILE *stream)
 {
     write_judgements(&r->verdicts->agreement, r, stream);
-}
-
-/* Write the tables of the benchmark */
-static void write_program(const struct results *r, const char *title,
-                          const char *recipe, const json_t *timed, FILE *stream)
-{
-    static const char *const steps[] = {"distillation", "finetuning"};
-    const char *row = title;
-    for (int i = 0; i < 2; i++) {
-        double tokens = number_at(timed, say("%s/%s", steps[i],
-                                             recipe ? "pytorch" : "tokens_per_second"));
-        row = say("%s\t%s\t%s", row, tokens > 0 ? rounded(tokens, 0) : "–",
-                  recipe ? value_get(r->values, say("fast.%s.%s", recipe, steps[i]))
-                         : "1");
-    }
-    write_row(stream, row);
-}
-
-static void write_programs(const struct results *r, FILE *stream)
-{
-    static const char *const recipes[][2] = {
-        {"usual", "PyTorch, as usual on a processor"},
-        {"course", "PyTorch, as the course project used it"},
-        {"practice", "PyTorch, best practice"}};
-    write_row(stream, "Program", "Distillation, tokens/s", "Ours is, times",
-              "Fine-tuning, tokens/s", "Ours is, times");
-    write_program(r, "this trainer", NULL, r->run->bench, stream);
-    for (int i = 0; i < 3; i++) {
-        const json_t *timed = json_at(r->run->bench, say("pytorch/%s", recipes[i][0]));
-        if (timed)
-            write_program(r, recipes[i][1], recipes[i][0], timed, stream);
-    }
-}
-
-/* The names of an object's members, the one with the largest number `key` first; at
-   most FAMILIES_ROOM. */
-enum { FAMILIES_ROOM = 16 };
-
-static int sort_families(json_t *families, const char *key, const char **names)
-{
-    int count = 0;
-    const char *name;
-    json_t *family;
-    json_object_foreach(families, name, family) {
-        /* Insert the family */
-        int at = count;
-        if (count == FAMILIES_ROOM)
-            break;
-        for (; at > 0; at--) {
-            if (number_at(json_at(families, names[at - 1]), key)
-                >= number_at(family, key))
-                break;
-            names[at] = names[at - 1];
-        }
-        names[at] = name;
-        count++;
-    }
-    return count;
-}
-
-/* A number of a family in a step, in milliseconds. */
-static const char *milliseconds(const json_t *step, const char *name, const char *key)
-{
-    double seconds = number_at(step, say("families/%s/%s", name, key));
-    return significant(1e3 * seconds / number_at(step, "steps"));
-}
-
-static void write_families(const struct results *r, FILE *stream)
-{
-    static const char *const steps[] = {"distillation", "finetuning"};
-    const json_t *bench = r->run->bench;
-    const char *names[FAMILIES_ROOM];
-    int count = sort_families(json_at(bench, "distillation/families"), "seconds",
-                              names);
-    write_row(stream, "Kernels", "Distillation, %", "ms a step", "counted",
-              "Fine-tuning, %", "ms a step", "counted");
-    for (int i = 0; i < count; i++) {
-        const char *row = family_title(names[i]);
-        for (int s = 0; s < 2; s++) {
-            const json_t *step = json_at(bench, steps[s]);
-            double seconds = number_at(step, say("families/%s/seconds", names[i])),
-                   all = family_sum(json_at(step, "families"), "seconds");
-            row = say("%s\t%s\t%s\t%s", row, rounded(100 * seconds / all, 1),
-                      milliseconds(step, names[i], "seconds"),
-                      milliseconds(step, names[i], "counted"));
-        }
-        write_row(stream, row);
-    }
-}
-
-static void write_roofline(const struct results *r, FILE *stream)
-{
-    static const char *const columns[] = {"petaflops", "terabytes", "distillation",
-                                          "teacher",   "student",   "minutes"};
-    json_t *families = json_at(r->run->bench, "estimate/families");
-    const char *names[FAMILIES_ROOM];
-    int count = sort_families(families, "minutes", names);
-    write_row(stream, "Kernels", "PFLOP", "TB", "Distillation, min",
-              "Teacher's tasks, min", "Student's tasks, min", "All, min");
-    for (int i = 0; i <= count && count > 0; i++) {
-        const char *row = i < count ? family_title(names[i]) : "all";
-        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-            row = say("%s\t%s", row,
-                      rounded(i < count ? number_at(json_at(families, names[i]),
-                                                    columns[c])
-                                        : family_sum(families, columns[c]), 1));
-        write_row(stream, row);
-    }
-}
-
-static void write_gpu(const struct results *r, FILE *stream)
-{
-    const json_t *bench = json_at(r->given, "gpu/bench"),
-                 *steps[] = {json_at(bench, "distillation"),
-                             json_at(bench, "finetuning")};
-    json_t *families = json_at(bench, "estimate/families");
-    const char *names[FAMILIES_ROOM];
-    int count = sort_families(families, "minutes", names);
-    write_row(stream, "Kernels", "Distillation, ms", "counted", "Fine-tuning, ms",
-              "counted", "T4, min", "stretched");
-    for (int i = 0; i < count; i++) {
-        double minutes = number_at(json_at(families, names[i]), "minutes");
-        write_row(stream, family_title(names[i]),
-                  milliseconds(steps[0], names[i], "seconds"),
-                  milliseconds(steps[0], names[i], "counted"),
-                  milliseconds(steps[1], names[i], "seconds"),
-                  milliseconds(steps[1], names[i], "counted"), rounded(minutes, 1),
-                  rounded(stretched_minutes(bench, names[i]), 1));
-    }
 }
 
 /* Write the tables of what was done */
@@ -378,39 +225,42 @@ static const char *group_of(const struct planned_stage *stage)
            : stage->kind == DISTILL ? say("distill-%s", model) : model;
 }
 
-static void write_group(const struct run *run, const char *group, FILE *stream)
+static void add_record(json_t *groups, const char *group, const json_t *record)
 {
-    double steps = 0, tokens = 0, seconds = 0, memory = 0, threads = 0;
-    int runs = 0;
-    for (int i = 0; i < run->plan->stage_count; i++) {
-        const struct planned_stage *stage = &run->plan->stages[i];
-        const json_t *record = json_object_get(run->stages, stage->name);
-        if (!record || strcmp(group_of(stage), group))
-            continue;
-        runs++;
-        steps += number_at(record, "steps");
-        tokens += number_at(record, "tokens");
-        seconds += number_at(record, "seconds");
-        memory = fmax(memory, number_at(record, "memory"));
-        threads = fmax(threads, number_at(record, "threads"));
+    static const char *const keys[] = {"steps", "tokens", "seconds", "memory",
+                                       "threads"};
+    json_t *sums = json_object_get(groups, group);
+    if (!sums)
+        json_object_set_new(groups, group, sums = json_object());
+    json_object_set_new(sums, "runs", json_real(number_at(sums, "runs") + 1));
+    for (int k = 0; k < 5; k++) {
+        double was = number_at(sums, keys[k]), is = number_at(record, keys[k]);
+        json_object_set_new(sums, keys[k], json_real(k < 3 ? was + is : fmax(was, is)));
     }
-    write_row(stream, group, say("%d", runs), rounded(steps, 0), rounded(tokens, 0),
-              rounded(threads, 0), memory > 0 ? significant(1e-9 * memory) : "–",
-              duration_said(seconds));
 }
 
 static void write_stages(const struct results *r, FILE *stream)
 {
-    const struct plan *plan = r->run->plan;
-    struct words groups = {NULL, 0};
+    json_t *groups = json_object(), *sums;
+    const char *group;
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
-        for (int i = 0; i < plan->stage_count; i++)
-            if (plan->stages[i].kind == kind
-                && json_object_get(r->run->stages, plan->stages[i].name))
-                words_add(&groups, group_of(&plan->stages[i]));
+        for (int i = 0; i < r->run->plan->stage_count; i++) {
+            const struct planned_stage *stage = &r->run->plan->stages[i];
+            const json_t *record = json_object_get(r->run->stages, stage->name);
+            if (record && stage->kind == kind)
+                add_record(groups, group_of(stage), record);
+        }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
-    for (int i = 0; i < groups.count; i++)
-        write_group(r->run, groups.word[i], stream);
+    json_object_foreach(groups, group, sums) {
+        double memory = number_at(sums, "memory");
+        write_row(stream, group, rounded(number_at(sums, "runs"), 0),
+                  rounded(number_at(sums, "steps"), 0),
+                  rounded(number_at(sums, "tokens"), 0),
+                  rounded(number_at(sums, "threads"), 0),
+                  memory > 0 ? significant(1e-9 * memory) : "–",
+                  duration_said(number_at(sums, "seconds")));
+    }
+    json_decref(groups);
 }
 
 static void write_data(const struct results *r, FILE *stream)
@@ -452,53 +302,108 @@ static void write_settings(const struct results *r, FILE *stream)
 #define PAPER3(title, model, times) \
     "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
     ".seconds}}\t" times "\n"
+/* Write what columns of the benchmark share */
+#define BESIDE(recipe, how) \
+    "<?bench.pytorch." recipe ".distillation.pytorch>PyTorch, " how \
+    "\t<bench.pytorch." recipe ".distillation.pytorch>\t<bench.pytorch." recipe \
+    ".distillation.speed_ratio>\t<bench.pytorch." recipe \
+    ".finetuning.pytorch>\t<bench.pytorch." recipe ".finetuning.speed_ratio>"
+#define FAMILY(of, number) "\t<" of ".families.%f." number ">"
+#define TIMES(step) FAMILY(step, "milliseconds") FAMILY(step, "roofline")
+#define COLUMN(row, number) "\t<bench.estimate." row "." number ">"
+#define ESTIMATE(row) \
+    COLUMN(row, "petaflops") COLUMN(row, "terabytes") COLUMN(row, "distillation") \
+    COLUMN(row, "teacher") COLUMN(row, "student") COLUMN(row, "minutes")
 
 const struct table tables[] = {
     /* Declare the tables of the paper */
-    {"glue", NULL, "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
+    {"glue", .head =
+     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
      PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
-     {{"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
-       "\t<glue.mrpc.%m>\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
-       "\t<glue.stsb.%m>\t<glue.wnli.%m>"}}},
-    {"squad", NULL, "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
+     .rows = {"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
+      "\t<glue.mrpc.%m>\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
+      "\t<glue.stsb.%m>\t<glue.wnli.%m>"}},
+    {"squad", .head =
+     "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
      PAPER2("BERT", "{{paper.table2.bert.rounded}}", "bert")
      PAPER2("DistilBERT", "{{paper.table2.distilbert.rounded}}", "distilbert")
      PAPER2("DistilBERT (D)", "–", "distilled"),
-     {{"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}}},
-    {"speed", NULL, "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
+     .rows = {"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>"
+              "\t<score.squad.%m>"}},
+    {"speed", .head =
+     "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
      PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
      PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
-     {{"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>"},
-      {"<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
-       "\t<times.all.%m>"}}},
+     .rows = {"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>"
+      "\t<times.one.%m>", "<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
+      "\t<times.all.%m>"}},
     /* Declare the tables of retention and ablations */
-    {"retention", NULL,
+    #define PAPER \
+        "\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
+    #define OURS "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"
+    {"claim", .head =
+     "Task\tpaper: BERT\tpaper: DistilBERT\tpaper: kept\tcourse project: teacher"
+     "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
+     "\tthis run: student\tthis run: kept\n",
+     .rows = {"%h" PAPER "\t{{course.%t.teacher}}\t{{course.%t.student}}"
+      "\t{{course.ratio.%t}}|" OURS,
+      "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
+      "\t\t\t<retention.three.student>",
+      "|%o" PAPER "\t–\t–\t–" OURS,
+      "|<?retention.others.student>mean of those that count\t\t\t–\t\t\t–\t\t"
+      "\t<retention.others.student>"}},
+    {"retention", .head =
      "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
      "\tretention, %: value\tretention, %: 95 % interval\n",
-     {{"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
-       "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>",
-       "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}}},
-    {"ablation", NULL,
+     .rows = {"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
+      "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>"
+      "\n%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}},
+    {"ablation", .head =
      "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
      "\tmean score, %: 95 % interval|\tGLUE score: paper's change\n",
-     {{"<?score.mean.student>student, all terms\t<accuracy.last.student>"
-       "\t<score.mean.student>\t\t|\t"},
-      {"<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>|\t%c"}}},
-    {"students", NULL,
+     .rows = {"<?score.mean.student>student, all terms\t<accuracy.last.student>"
+      "\t<score.mean.student>\t\t|\t",
+      "<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+      "\t<ablation.%m.interval>|\t%c"}},
+    {"students", .head =
      "Student\tMasked words, %\tmean score, %: change"
      "\tmean score, %: 95 % interval\tretention, %: value"
      "\tretention, %: 95 % interval\tMinutes\n",
-     {{"<?score.mean.student>student\t<accuracy.last.student>\t\t"
-       "\t<retention.mean.student>\t<retention.mean.student.interval>"
-       "\t<minutes.student>"},
-      {"<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
-       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
-       "\t<minutes.%m>"}}},
-    {"claim", .write = write_claim},         {"scores", .write = write_scores},
-    {"verdicts", .write = write_verdicts},   {"agreement", .write = write_agreement},
-    {"seeds", .write = write_seeds},         {"confusion", .write = write_confusions},
-    {"stages", .write = write_stages},       {"data", .write = write_data},
-    {"settings", .write = write_settings},   {"programs", .write = write_programs},
-    {"families", .write = write_families},   {"roofline", .write = write_roofline},
-    {"gpu", .write = write_gpu},             {.name = NULL}};
+     .rows = {"<?score.mean.student>student\t<accuracy.last.student>\t\t"
+      "\t<retention.mean.student>\t<retention.mean.student.interval>"
+      "\t<minutes.student>",
+      "<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
+      "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
+      "\t<minutes.%m>"}},
+    /* Declare the tables of the benchmark */
+    {"programs", .head =
+     "Program\tDistillation, tokens/s\tOurs is, times\tFine-tuning, tokens/s"
+     "\tOurs is, times\n",
+     .rows = {"this trainer\t<bench.distillation.tokens_per_second>\t1"
+      "\t<bench.finetuning.tokens_per_second>\t1",
+      BESIDE("usual", "as usual on a processor"),
+      BESIDE("course", "as the course project used it"),
+      BESIDE("practice", "best practice")}},
+    {"families", .head =
+     "Kernels\tDistillation, %\tms a step\tcounted\tFine-tuning, %\tms a step\tcounted\n",
+     .rows = {"<bench.distillation.families.%f.title>"
+      FAMILY("bench.distillation", "percent") TIMES("bench.distillation")
+      FAMILY("bench.finetuning", "percent") TIMES("bench.finetuning")},
+     .families = "bench/distillation/families"},
+    {"roofline", .head =
+     "Kernels\tPFLOP\tTB\tDistillation, min\tTeacher's tasks, min"
+     "\tStudent's tasks, min\tAll, min\n",
+     .rows = {"<bench.estimate.families.%f.title>" ESTIMATE("families.%f"),
+      "<?bench.estimate.all.minutes>all" ESTIMATE("all")},
+     .families = "bench/estimate/families"},
+    {"gpu", .head =
+     "Kernels\tDistillation, ms\tcounted\tFine-tuning, ms\tcounted\tT4, min\tstretched\n",
+     .rows = {"<gpu.estimate.families.%f.title>"
+      TIMES("gpu.distillation") TIMES("gpu.finetuning")
+      FAMILY("gpu.estimate", "minutes") FAMILY("gpu.estimate", "stretched")},
+     .families = "gpu/estimate/families"},
+    {"scores", .write = write_scores},     {"settings", .write = write_settings},
+    {"verdicts", .write = write_verdicts}, {"agreement", .write = write_agreement},
+    {"seeds", .write = write_seeds},       {"confusion", .write = write_confusions},
+    {"stages", .write = write_stages},     {"data", .write = write_data},
+    {.name = NULL}};

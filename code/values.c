@@ -3,6 +3,7 @@
 #include "file.h"
 #include "model.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,16 @@ void words_add(struct words *words, const char *word)
     words->word = longer;
 }
 
+struct words words_few(const struct words *words, int most)
+{
+    struct words few = {NULL, 0};
+    for (int i = 0; i < words->count && i < most; i++)
+        words_add(&few, words->word[i]);
+    if (words->count > most)
+        words_add(&few, say("%d more", words->count - most));
+    return few;
+}
+
 static const char *join(const struct words *words, const char *between,
                         const char *last)
 {
@@ -57,24 +68,14 @@ static const char *join(const struct words *words, const char *between,
     return text;
 }
 
-const char *words_said(const struct words *words)
-{
-    return join(words, ", ", " and ");
-}
-
 const char *words_joined(const struct words *words, const char *between)
 {
     return join(words, between, between);
 }
 
-struct words words_few(const struct words *words, int most)
+const char *words_said(const struct words *words)
 {
-    struct words few = {NULL, 0};
-    for (int i = 0; i < words->count && i < most; i++)
-        words_add(&few, words->word[i]);
-    if (words->count > most)
-        words_add(&few, say("%d more", words->count - most));
-    return few;
+    return join(words, ", ", " and ");
 }
 
 /* "layers 0 and 2", "layer 0": those of so many numbers of which flags, if it is not
@@ -87,57 +88,6 @@ static const char *numbered(const char *what, const int *numbers, const bool *fl
         if (!flags || flags[i])
             words_add(&words, say("%d", numbers[i]));
     return say("%s%s %s", what, words.count == 1 ? "" : "s", words_said(&words));
-}
-
-/* Write rates and families as text */
-const char *rate_said(double rate)
-{
-    bool tera = rate >= 1e12;
-    return say("%s %s", significant(rate / (tera ? 1e12 : 1e9)),
-               tera ? "TFLOP/s" : "GFLOP/s");
-}
-
-const char *family_title(const char *name)
-{
-    static const struct {
-        const char *name, *title;
-    } families[] = {
-        {"gemm", "matrix products"},        {"attention", "attention"},
-        {"norm", "normalisation"},          {"pointwise", "activations and dropout"},
-        {"embedding", "rows of tables"},    {"loss", "losses"},
-        {"optimiser", "optimiser"},         {"memory", "copies and uploads"},
-    };
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(families[i].name, name))
-            return families[i].title;
-    return name;
-}
-
-double family_sum(json_t *families, const char *key)
-{
-    const char *name;
-    json_t *family;
-    double sum = 0;
-    json_object_foreach(families, name, family) {
-        sum += number_at(family, key);
-    }
-    return sum;
-}
-
-double stretch(const json_t *step, const char *name)
-{
-    const json_t *family = json_at(step, say("families/%s", name));
-    double counted = number_at(family, "counted");
-    return counted > 0 ? number_at(family, "seconds") / counted : 1;
-}
-
-double stretched_minutes(const json_t *bench, const char *name)
-{
-    const json_t *family = json_at(bench, say("estimate/families/%s", name));
-    double tasks = number_at(family, "teacher") + number_at(family, "student");
-    return number_at(family, "distillation")
-               * stretch(json_at(bench, "distillation"), name)
-           + tasks * stretch(json_at(bench, "finetuning"), name);
 }
 
 /* Write a finding */
@@ -162,6 +112,10 @@ static const struct {
     [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false},
     [MINUTES] = {"minutes", 1, false}, [MOST_KEPT] = {"kept.most", 1, false}};
 
+/* Words for a gain, and for one below zero. */
+static const char *const gains[QUANTITIES][2] = {
+    [SMALLER] = {"fewer", "more"}, [FASTER_ONE] = {"faster", "slower"}};
+
 static const char *quantity_said(enum quantity quantity, double value)
 {
     double shown = quantity == PARAMETERS ? 1e-6 * value : value;
@@ -175,11 +129,11 @@ const char *finding_said(const struct finding *f)
            : f->quantity == RETENTION && f->why != NOT_MEASURED ? "not defined" : "–";
 }
 
-/* "91.0 to 99.1", or "–". */
+/* "91.0 to 99.1"; NULL without an interval. */
 static const char *finding_interval(const struct finding *f)
 {
     return f->is.bounded ? say("%s to %s", quantity_said(f->quantity, f->is.low),
-                               quantity_said(f->quantity, f->is.high)) : "–";
+                               quantity_said(f->quantity, f->is.high)) : NULL;
 }
 
 const char *finding_measured(const struct finding *f)
@@ -194,7 +148,7 @@ const char *finding_measured(const struct finding *f)
 /* Set and get values */
 void value_put(json_t *values, const char *key, const char *text)
 {
-    if (json_object_set_new(values, key, json_string(text)) != 0)
+    if (text && *text && json_object_set_new(values, key, json_string(text)) != 0)
         fail(key, "the value \"%s\" is not UTF-8", text);
 }
 
@@ -203,68 +157,7 @@ const char *value_get(const json_t *values, const char *key)
     return text_at(json_object_get(values, key), "", "–");
 }
 
-/* values[KEY] = the words, and values[KEY.known]: is there any? */
-static void set_words(json_t *values, const char *key, const struct words *words,
-                      const char *between)
-{
-    value_flag(values, words->count > 0, "%s.known", key);
-    value_put(values, key, words_joined(words, between));
-}
-
-/* Quote what was recorded and found */
-static void set_flat(json_t *values, const json_t *json, const char *key)
-{
-    const char *name;
-    json_t *member;
-    json_object_foreach((json_t *)json, name, member) {
-        set_flat(values, member, say("%s%s%s", key, *key ? "." : "", name));
-    }
-    if (json_is_integer(json))
-        value_put(values, key, rounded((double)json_integer_value(json), 0));
-    else if (json_is_real(json))
-        value_put(values, key, significant(json_real_value(json)));
-    else if (json_is_string(json))
-        value_put(values, key, json_string_value(json));
-}
-
-static void set_stages(const struct run *run, json_t *values)
-{
-    const char *name, *date = "";
-    json_t *record;
-    struct words devices = {NULL, 0};
-    double seconds = 0;
-    json_object_foreach(run->stages, name, record) {
-        const char *finished = text_at(record, "finished", "");
-        date = strcmp(finished, date) > 0 ? finished : date;
-        if (json_at(record, "device"))
-            words_add(&devices, text_at(record, "device", ""));
-        seconds += number_at(record, "seconds");
-    }
-    value_set(values, *date ? date : "a day not recorded", "run.date");
-    value_set(values, words_said(&devices), "run.device");
-    value_set(values, duration_said(seconds), "time.total");
-}
-
-static void set_provenance(const struct results *r, json_t *values)
-{
-    struct words longer = {NULL, 0};
-    const char *key;
-    json_t *value;
-    set_stages(r->run, values);
-    value_set(values, text_at(r->given, "code", "not recorded"), "run.code");
-    value_set(values, text_at(r->given, "profile", "not recorded"), "run.profile");
-    value_set(values, r->run->plan->toyland ? "toyland" : "real", "run.data");
-    value_set(values, rounded(RESAMPLES, 0), "bootstrap.resamples");
-    set_flat(values, json_object_get(r->given, "versions"), "version");
-    set_flat(values, json_object_get(r->given, "checks"), "");
-    set_flat(values, r->settings, "setting");
-    json_object_foreach(r->settings, key, value) {
-        if (json_string_length(value) > SHORT_SETTING)
-            words_add(&longer, say("%s = %s", key, json_string_value(value)));
-    }
-    value_set(values, longer.count ? words_said(&longer) : "none", "settings.long");
-}
-
+/* Quote what was found */
 /* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
    a median that a collapsed fine-tuning touches. */
 static const char *spread_said(const struct finding *score)
@@ -280,56 +173,260 @@ static const char *spread_said(const struct finding *score)
     return say("%s%s%s", finding_said(score), spread, findings_touched(a) ? " †" : "");
 }
 
-static void set_findings(const struct results *r, json_t *values)
+static void quote_findings(const struct results *r, json_t *values)
 {
     for (int i = 0; i < r->findings->count; i++) {
         const struct finding *f = &r->findings->list[i];
-        const char *key = quantities[f->quantity].key;
+        const char *key = quantities[f->quantity].key,
+                   *gain = gains[f->quantity][f->is.value < 0];
         if (f->sheet || quantities[f->quantity].mean)
             key = say("%s.%s", key, f->sheet ? f->sheet->task->name : "mean");
         if (f->model)
             key = say("%s.%s", key, f->model->name);
-        value_put(values, key, finding_said(f));
-        value_flag(values, f->is.known, "%s.known", key);
+        if (f->is.known || f->quantity == RETENTION)
+            value_put(values, key, finding_said(f));
         value_set(values, finding_interval(f), "%s.interval", key);
         if (f->quantity == SCORE && f->sheet)
             value_set(values, spread_said(f), "%s.spread", key);
+        if (gain)
+            value_set(values, say("%s %% %s", rounded(fabs(f->is.value), 0), gain),
+                      "%s.sentence", key);
     }
 }
 
+static void quote_training(const struct results *r, json_t *values)
+{
+    static const char *const distilled[] = {"unknown", "no", "yes"};
+    const struct findings *f = r->findings;
+    const struct finding *student = finding_of(f, GUESSED_LAST, NULL, "student"),
+                         *teacher = finding_of(f, GUESSED_LAST, NULL, "teacher");
+    bool above = teacher->is.known && student->is.value > teacher->is.value;
+    value_flag(values, above, "accuracy.above");
+    value_set(values, distilled[f->student], "distilled");
+    for (int i = 0; i < TERMS && f->trained; i++) {
+        const struct ends *loss = &f->losses[i];
+        value_set(values, significant(loss->first), "loss.%s.first", loss->name);
+        value_set(values, significant(loss->last), "loss.%s.last", loss->name);
+    }
+}
+
+/* Quote what was recorded */
+static const struct {
+    const char *pattern; /* of keys */
+    int decimals;
+} rounding[] = {{"*.percent", 1}, {"*.estimate.families.*", 1}, {"*.estimate.all.*", 1},
+                {"*.distillation.speed_ratio", 1}, {"*.finetuning.speed_ratio", 1},
+                {"*.aimed_batch", 0}};
+
+static const char *number_said(const char *key, const json_t *number)
+{
+    double value = json_number_value(number);
+    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
+        if (fnmatch(rounding[i].pattern, key, 0) == 0)
+            return rounded(value, rounding[i].decimals);
+    return json_is_integer(number) ? rounded(value, 0) : significant(value);
+}
+
+static void quote(json_t *values, const json_t *json, const char *key)
+{
+    const char *name;
+    json_t *member;
+    json_object_foreach((json_t *)json, name, member) {
+        quote(values, member, say("%s%s%s", key, *key ? "." : "", name));
+    }
+    if (json_is_number(json))
+        value_put(values, key, number_said(key, json));
+    else if (json_is_string(json))
+        value_put(values, key, json_string_value(json));
+}
+
+static void quote_run(const struct results *r, json_t *values)
+{
+    struct words devices = {NULL, 0}, longer = {NULL, 0};
+    const char *name, *date = "";
+    double seconds = 0;
+    json_t *it;
+    json_object_foreach(r->run->stages, name, it) {
+        const char *finished = text_at(it, "finished", "");
+        date = strcmp(finished, date) > 0 ? finished : date;
+        if (json_at(it, "device"))
+            words_add(&devices, text_at(it, "device", ""));
+        seconds += number_at(it, "seconds");
+    }
+    json_object_foreach(r->settings, name, it) {
+        if (json_string_length(it) > SHORT_SETTING)
+            words_add(&longer, say("%s = %s", name, json_string_value(it)));
+    }
+    value_put(values, "run.date", *date ? date : "a day not recorded");
+    value_put(values, "run.device", words_said(&devices));
+    value_put(values, "run.code", text_at(r->given, "code", "not recorded"));
+    value_put(values, "run.profile", text_at(r->given, "profile", "not recorded"));
+    value_put(values, "run.data", r->run->plan->toyland ? "toyland" : "real");
+    value_put(values, "time.total", duration_said(seconds));
+    value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
+    value_put(values, "settings.long", longer.count ? words_said(&longer) : "none");
+    quote(values, json_at(r->given, "versions"), "version");
+    quote(values, json_at(r->given, "checks"), "");
+    quote(values, r->settings, "setting");
+    quote(values, r->told, "");
+}
+
+/* Tell what the benchmark found */
+static void put(json_t *json, const char *key, double number)
+{
+    json_object_set_new(json, key, json_real(number));
+}
+
+/* Puts titles into families, and the one with the largest number `key` first. */
+static void sort_families(json_t *families, const char *key)
+{
+    static const char *const titles[][2] = {
+        {"gemm", "matrix products"}, {"attention", "attention"},
+        {"norm", "normalisation"}, {"pointwise", "activations and dropout"},
+        {"embedding", "rows of tables"}, {"loss", "losses"},
+        {"optimiser", "optimiser"}, {"memory", "copies and uploads"}};
+    json_t *left = json_copy(families), *family;
+    const char *name, *next;
+    json_object_clear(families);
+    for (; json_object_size(left) > 0; json_object_del(left, next)) {
+        next = NULL;
+        json_object_foreach(left, name, family) {
+            const json_t *best = next ? json_object_get(left, next) : NULL;
+            if (!best || number_at(family, key) > number_at(best, key))
+                next = name;
+        }
+        family = json_object_get(left, next);
+        for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
+            if (!strcmp(titles[i][0], next))
+                json_object_set_new(family, "title", json_string(titles[i][1]));
+        json_object_set(families, next, family);
+        next = say("%s", next);
+    }
+    json_decref(left);
+}
+
+static double family_sum(const json_t *families, const char *key)
+{
+    const char *name;
+    json_t *family;
+    double sum = 0;
+    json_object_foreach((json_t *)families, name, family) {
+        sum += number_at(family, key);
+    }
+    return sum;
+}
+
+static void tell_step(json_t *step)
+{
+    static const char *const raw[] = {"bytes", "calls", "counted", "flops", "seconds"};
+    json_t *families = json_object_get(step, "families"), *family;
+    double steps = number_at(step, "steps") / 1e3,
+           all = family_sum(families, "seconds"),
+           seconds = number_at(step, "seconds"),
+           in_turn = number_at(step, "seconds_in_turn");
+    const char *name;
+    put(step, "counted", family_sum(families, "counted") / steps);
+    sort_families(families, "seconds");
+    json_object_foreach(families, name, family) {
+        put(family, "percent", 100 * number_at(family, "seconds") / all);
+        put(family, "milliseconds", number_at(family, "seconds") / steps);
+        put(family, "roofline", number_at(family, "counted") / steps);
+    }
+    for (size_t i = 0; i < sizeof raw / sizeof *raw; i++)
+        json_object_foreach(families, name, family) {
+            json_object_del(family, raw[i]);
+        }
+    json_object_set(step, "most",
+                    json_object_iter_value(json_object_iter(families)));
+    put(step, "percent", families ? 100 * number_at(step, "share") : NAN);
+    put(step, "milliseconds", seconds / steps);
+    put(step, "in_turn", in_turn > 0 ? in_turn / steps : NAN);
+    put(step, "lanes", in_turn > 0 ? in_turn / seconds : NAN);
+}
+
+/* How many times as long as counted a family took in a step; 1 if it was not. */
+static double stretch(const json_t *step, const char *name)
+{
+    const json_t *family = json_at(step, say("families/%s", name));
+    double counted = number_at(family, "counted");
+    return counted > 0 ? number_at(family, "seconds") / counted : 1;
+}
+
+/* told: takes it. */
+static void tell_estimate(const json_t *bench, json_t *told)
+{
+    json_t *all = json_object(), *estimate = json_object_get(told, "estimate"),
+           *families = json_object_get(estimate, "families"), *family, *number;
+    const char *name, *key;
+    sort_families(families, "minutes");
+    json_object_foreach(families, name, family) {
+        double tasks = number_at(family, "teacher") + number_at(family, "student");
+        put(family, "stretched",
+            number_at(family, "distillation")
+                    * stretch(json_at(bench, "distillation"), name)
+                + tasks * stretch(json_at(bench, "finetuning"), name));
+        json_object_foreach(family, key, number) {
+            if (json_is_number(number))
+                put(all, key, number_at(all, key) + json_number_value(number));
+        }
+    }
+    json_object_set_new(estimate, "all", all);
+}
+
+json_t *bench_told(const json_t *bench)
+{
+    json_t *told = json_deep_copy(bench), *aimed = json_object(),
+           *pytorch = json_at(bench, "pytorch");
+    bool gpu = !strcmp(text_at(bench, "gpu", "no"), "yes"),
+         applies = gpu && number_at(bench, "batch") == number_at(bench, "aimed_batch");
+    const struct {
+        const char *aim;
+        double found; /* 0: nothing */
+    } aims[] = {
+        {"course", gpu * number_at(pytorch, "course/distillation/speed_ratio")},
+        {"practice", gpu * number_at(pytorch, "practice/distillation/speed_ratio")},
+        {"share", applies * 100 * number_at(bench, "distillation/share")},
+        {"minutes", number_at(bench, "estimate/minutes")}};
+    for (int i = 0; i < 4; i++) {
+        double aim = number_at(bench, say("aims/%s", aims[i].aim)),
+               found = aims[i].found;
+        bool met = !strcmp(aims[i].aim, "minutes") ? found <= aim : found >= aim;
+        if (aim > 0 && found > 0)
+            json_object_set_new(aimed, aims[i].aim,
+                                json_string(met ? "met" : "missed"));
+    }
+    tell_step(json_object_get(told, "distillation"));
+    tell_step(json_object_get(told, "finetuning"));
+    tell_estimate(bench, told);
+    put(json_object_get(told, "squares"), "teraflops",
+        1e-12 * number_at(bench, "squares/rate"));
+    json_object_set_new(told, "aimed", aimed);
+    json_object_del(told, "sum"); /* of its file: it tells a reader nothing */
+    return told;
+}
+
 /* Say what was done */
-static void set_models(const struct results *r, json_t *values)
+static void quote_models(const struct results *r, json_t *values)
 {
     static const char *const models[] = {"teacher", "student"};
     const json_t *teacher = json_at(r->run->stages, "teacher");
     const struct planned_model *student = plan_model(r->run->plan, "student");
     double millions = 1e-6 * number_at(teacher, "tokens");
-    struct shape shape[2];
-    /* Say how the teacher began */
-    static const char *const origins[][2] = {
-        {"from scratch", "trained from scratch for this report"},
-        {"given a head", "published, with a masked-word head trained for this report"},
-        {"adopted", "taken as it is published"}};
-    const char *beginning = text_at(teacher, "beginning", ""),
-               *origin = "of an origin that was not recorded";
-    for (int i = 0; i < 3; i++)
-        origin = strcmp(origins[i][0], beginning) ? origin : origins[i][1];
-    value_set(values, origin, "teacher.origin");
-    value_flag(values, !strcmp(beginning, origins[0][0]), "teacher.scratch");
-    value_set(values, rounded(millions, millions < 1 ? 1 : 0), "teacher.millions");
-    value_set(values, rounded(number_at(teacher, "seconds") / 60, 1),
-              "teacher.minutes");
+    value_put(values, "teacher.beginning", text_at(teacher, "beginning", NULL));
+    value_put(values, "teacher.millions", rounded(millions, millions < 1));
+    value_put(values, "teacher.minutes",
+              rounded(number_at(teacher, "seconds") / 60, 1));
     for (int i = 0; i < 2; i++) {
-        shape[i] = run_shape(r->run, models[i]);
-        value_set(values, shape[i].layers ? count_said(shape[i].layers, "layer")
-                                          : "layers that were not recorded",
-                  "%s.depth", models[i]);
+        struct shape shape = run_shape(r->run, models[i]);
+        value_set(values, shape.layers ? say("%s of width %d", count_said(shape.layers,
+                                                                          "layer"),
+                                             shape.width)
+                                       : "layers that were not recorded",
+                  "%s.shape", models[i]);
     }
-    value_set(values, shape[0].layers ? rounded(shape[0].width, 0) : "not recorded",
-              "teacher.width");
     if (student)
-        value_set(values, numbered("layer", student->layer, NULL, student->layers),
-                  "student.from");
+        value_put(values, "student.from",
+                  numbered("layer", student->layer, NULL, student->layers));
 }
 
 /* The setting of a section that some stage used, or else that of the general one; NULL
@@ -341,10 +438,8 @@ static const char *used_setting(const json_t *settings, const char *section,
                    text_at(settings, say("%s.%s", general, key), NULL));
 }
 
-/* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. what:
-   the setting counts so many of it; or NULL. */
-static const char *task_settings(const struct results *r, const char *key,
-                                 const char *what)
+/* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. */
+static const char *task_settings(const struct results *r, const char *key)
 {
     const char *first = NULL;
     struct words others = {NULL, 0};
@@ -355,14 +450,14 @@ static const char *task_settings(const struct results *r, const char *key,
         if (used && !sheet->task->of && strcmp(used, first))
             words_add(&others, say("%s: %s", sheet->title, used));
     }
-    const char *general = !first ? "not recorded"
-                          : what ? count_said(strtod(first, NULL), what) : first;
-    return others.count ? say("%s (%s)", general, words_joined(&others, ", "))
-                        : general;
+    const char *epochs = first && !strcmp(key, "epochs")
+                             ? count_said(strtod(first, NULL), "epoch") : first;
+    return !first          ? "not recorded"
+           : !others.count ? epochs
+                           : say("%s (%s)", epochs, words_joined(&others, ", "));
 }
 
-/* "CoLA [@warstadt2019] is scored by Matthews correlation; MRPC and QQP by the mean of
-   …" */
+/* "Matthews correlation for CoLA [@warstadt2019]; F1 for …" */
 static const char *metrics_said(const struct run *run)
 {
     struct words clauses = {NULL, 0};
@@ -375,78 +470,54 @@ static const char *metrics_said(const struct run *run)
                                       ? say("%s [@%s]", task->title, task->work)
                                       : task->title);
         }
-        const char *verb = clauses.count     ? ""
-                           : tasks.count > 1 ? "are scored " : "is scored ",
-                   *article = metric == ACCURACY_AND_F1
-                              || metric == PEARSON_AND_SPEARMAN ? "the " : "";
         if (tasks.count > 0)
-            words_add(&clauses, say("%s %sby %s%s", words_said(&tasks), verb,
-                                    article, metric_name(metric)));
+            words_add(&clauses, say("%s for %s", metric_name(metric),
+                                    words_said(&tasks)));
     }
     return words_joined(&clauses, "; ");
 }
 
-static void set_lessons(const struct results *r, json_t *values)
+static void quote_recipe(const struct results *r, json_t *values)
 {
-    static const char *const distilled[] = {"unknown", "no", "yes"},
-                      *const keys[][2] = {{"epochs", "epoch"}, {"batch", NULL},
-                                          {"rate", NULL}, {"length", NULL}};
-    const char *epochs = used_setting(r->settings, "student", "distill", "epochs");
-    value_set(values, epochs ? count_said(strtod(epochs, NULL), "epoch")
-                             : "epochs that were not recorded", "distill.epochs");
-    value_set(values, distilled[r->findings->student], "distilled");
-    for (int i = 0; i < 4; i++)
-        value_set(values, task_settings(r, keys[i][0], keys[i][1]), "finetune.%s",
-                  keys[i][0]);
-    value_set(values, metrics_said(r->run), "tasks.scored");
-}
-
-static void set_held_back(const struct results *r, json_t *values)
-{
+    static const char *const keys[] = {"epochs", "batch", "rate", "length"};
     const struct plan *plan = r->run->plan;
+    const char *epochs = used_setting(r->settings, "student", "distill", "epochs");
     int rows = 0;
-    bool rehearsal = false;
     for (int i = 0; i < plan->task_count; i++) {
         rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
-        rehearsal |= plan->tasks[i].rehearsal;
+        value_flag(values, plan->tasks[i].rehearsal, "held-back.scored");
     }
-    value_flag(values, rows > 0 && !rehearsal, "held-back.unseen");
-    value_flag(values, rehearsal, "held-back.scored");
-    value_set(values, rounded(rows, 0), "held-back.rows");
+    value_put(values, "held-back.rows", rows > 0 ? rounded(rows, 0) : NULL);
+    value_put(values, "distill.epochs",
+              epochs ? count_said(strtod(epochs, NULL), "epoch")
+                     : "epochs that were not recorded");
+    for (int i = 0; i < 4; i++)
+        value_set(values, task_settings(r, keys[i]), "finetune.%s", keys[i]);
+    value_put(values, "tasks.scored", metrics_said(r->run));
 }
 
-/* Say what was cut, what is missing and what collapsed */
+/* Say what is not there */
 enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3 };
 
-struct words values_cuts(const struct run *run)
+static void quote_gaps(const struct results *r, json_t *values)
 {
-    const char *name;
+    struct words cuts = {NULL, 0}, unavailable = {NULL, 0};
+    const char *key;
     size_t i;
-    json_t *record, *cut;
-    struct words cuts = {NULL, 0};
-    json_object_foreach(run->stages, name, record) {
-        json_array_foreach(json_object_get(record, "cuts"), i, cut) {
-            words_add(&cuts, json_string_value(cut));
-        }
+    json_t *text;
+    json_array_foreach(json_object_get(r->summary, "cuts"), i, text) {
+        words_add(&cuts, json_string_value(text));
     }
-    return cuts;
+    json_object_foreach(json_object_get(r->given, "unavailable"), key, text) {
+        words_add(&unavailable, json_string_value(text));
+    }
+    value_put(values, "cuts", words_joined(&cuts, "; "));
+    cuts = words_few(&cuts, MOST_CUTS);
+    value_put(values, "cuts.brief", words_joined(&cuts, "; "));
+    value_put(values, "unavailable", words_joined(&unavailable, " "));
 }
 
-static void set_cuts(const struct results *r, json_t *values)
-{
-    struct words cuts = values_cuts(r->run), few = words_few(&cuts, MOST_CUTS),
-                 unavailable = {NULL, 0};
-    size_t i;
-    json_t *sentence;
-    set_words(values, "cuts", &cuts, "; ");
-    value_set(values, words_joined(&few, "; "), "cuts.brief");
-    json_array_foreach(json_object_get(r->given, "unavailable"), i, sentence) {
-        words_add(&unavailable, json_string_value(sentence));
-    }
-    set_words(values, "unavailable", &unavailable, " ");
-}
-
-static void set_missing(const struct results *r, json_t *values)
+static void quote_missing(const struct results *r, json_t *values)
 {
     const struct plan *plan = r->run->plan;
     const struct planned_stage *end = plan->stages + plan->stage_count;
@@ -456,7 +527,6 @@ static void set_missing(const struct results *r, json_t *values)
         if (s->kind == FINETUNE && s->tier > reached
             && file_exists(run_predictions(r->run, s->task->task, s->model, s->seed)))
             reached = s->tier;
-    /* Tell what is missing from what is to come */
     for (const struct planned_stage *s = plan->stages; s < end; s++) {
         words_add(s->tier <= reached ? &here : &to_come, tier_titles[s->tier]);
         for (const struct task *task = task_list; task->name; task++)
@@ -467,12 +537,12 @@ static void set_missing(const struct results *r, json_t *values)
                                         s->model->title, s->seed));
     }
     missing = words_few(&missing, MOST_MISSING);
-    value_set(values, words_joined(&here, "; "), "tiers.here");
-    set_words(values, "tiers.to-come", &to_come, "; ");
-    set_words(values, "missing", &missing, "; ");
+    value_put(values, "tiers.here", words_joined(&here, "; "));
+    value_put(values, "tiers.to-come", words_joined(&to_come, "; "));
+    value_put(values, "missing", words_joined(&missing, "; "));
 }
 
-static void set_seeds(const struct results *r, json_t *values)
+static void quote_seeds(const struct results *r, json_t *values)
 {
     const struct answers *longest = &r->run->answers[0];
     int least = MOST_SEEDS, distillations = 1;
@@ -486,17 +556,16 @@ static void set_seeds(const struct results *r, json_t *values)
     }
     int most = longest->seeds;
     const char *range = least == most ? "" : say("%d to ", least);
-    value_set(values, numbered("seed", longest->seed, NULL, most), "seeds");
-    value_set(values, say("%s%d", range, most), "seeds.count");
-    value_set(values, say("%s%s", range, count_said(most, "random start")),
-              "seeds.starts");
+    value_put(values, "seeds", numbered("seed", longest->seed, NULL, most));
+    value_put(values, "seeds.starts",
+              say("%s%s", range, count_said(most, "random start")));
     value_flag(values, most > 1, "seeds.many");
-    value_flag(values, distillations > 1, "distillations.many");
-    value_set(values, count_said(distillations, "random start"),
-              "distillations.starts");
+    if (distillations > 1)
+        value_put(values, "distillations.starts",
+                  count_said(distillations, "random start"));
 }
 
-static void set_collapsed(const struct results *r, json_t *values)
+static void quote_collapsed(const struct results *r, json_t *values)
 {
     struct words all = {NULL, 0}, touched = {NULL, 0};
     int count = 0;
@@ -511,58 +580,40 @@ static void set_collapsed(const struct results *r, json_t *values)
         if (findings_touched(a))
             words_add(&touched, whose);
     }
-    /* Say what collapsed and which medians are made of it */
-    bool one = touched.count == 1;
     all = words_few(&all, MOST_COLLAPSED);
     touched = words_few(&touched, MOST_COLLAPSED);
-    value_flag(values, count > 0, "collapsed.known");
-    value_flag(values, touched.count > 0, "collapsed.touched");
-    value_set(values, say("%s gave every row the same answer: %s",
-                          count_said(count, "fine-tuning"), words_joined(&all, "; ")),
-              "collapsed.sentence");
-    value_set(values, say("The median%s %s %s of such %s", one ? "" : "s",
-                          words_said(&touched), one ? "is the score" : "are scores",
-                          one ? "an answer" : "answers"), "collapsed.medians");
+    value_put(values, "collapsed.which", words_joined(&all, "; "));
+    value_put(values, "collapsed.medians", words_said(&touched));
+    if (count > 0)
+        value_put(values, "collapsed.count", count_said(count, "fine-tuning"));
 }
 
 /* Put the findings into sentences */
-static void set_tasks(const struct results *r, json_t *values)
+static void quote_tasks(const struct results *r, json_t *values)
 {
     const struct run *run = r->run;
-    bool others = false, confusion = false;
     struct words above = {NULL, 0};
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-        others |= sheet->task->glue && !sheet->shown && run_answers(sheet, "teacher");
-        confusion |= sheet->confused;
+        bool other = sheet->task->glue && !sheet->shown;
+        value_flag(values, other && run_answers(sheet, "teacher"), "glue.others");
+        value_flag(values, sheet->confused, "confusion");
         if (findings_above(r->findings, sheet))
             words_add(&above, sheet->title);
     }
     bool all = above.count == run->count && run->count > 3;
-    value_set(values, above.count == 0 ? "none of the tasks"
-                      : all            ? say("all %d tasks", run->count)
-                                       : words_said(&above), "teacher.above");
-    value_flag(values, finding_of(r->findings, GLUE, NULL, "teacher")->is.known,
-               "glue.complete");
-    value_flag(values, run_answers(run_sheet(run, "squad"), "teacher"), "squad.known");
-    value_flag(values, others, "glue.others");
-    value_flag(values, confusion, "confusion.known");
-}
-
-static void set_students(const struct results *r, json_t *values)
-{
-    bool others = false;
-    for (int i = 0; i < r->run->model_count; i++) {
-        const char *model = r->run->models[i]->name;
-        if (findings_beyond(r->findings, model))
-            value_flag(values, true, "glue.beyond.%s", model);
-        others |= r->run->models[i]->student && strcmp(model, "student");
+    value_put(values, "teacher.above", all ? say("all %d tasks", run->count)
+                                           : words_said(&above));
+    for (int i = 0; i < run->model_count; i++) {
+        const char *model = run->models[i]->name;
+        bool student = run->models[i]->student;
+        bool beyond = findings_beyond(r->findings, model);
+        value_flag(values, beyond, "glue.beyond.%s", model);
+        value_flag(values, student && strcmp(model, "student"), "models.others");
     }
-    value_flag(values, findings_beyond(r->findings, "teacher"), "glue.known");
-    value_flag(values, others, "models.others");
 }
 
-/* "RTE and WNLI were not answered by the teacher; …": why tasks of the report do not
-   count for a student's mean; "" if all do. */
+/* "the teacher did not answer RTE and WNLI; …": why tasks of the report do not count
+   for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
 {
     const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
@@ -573,15 +624,11 @@ static const char *left_out(const struct findings *findings, const char *model)
         while ((f = finding_next(findings, f, RETENTION, model)))
             if (f->sheet && f->sheet->shown && !f->is.known && f->why == why)
                 words_add(&titles, f->sheet->title);
-        const char *which = words_said(&titles),
-                   *verb = titles.count == 1 ? "was" : "were";
+        const char *who = why == NO_ANSWER ? mean->model->title : "teacher",
+                   *did = why == NOT_ABOVE ? "is not above a constant answer on"
+                                           : "did not answer";
         if (titles.count > 0)
-            words_add(&clauses,
-                      why == NOT_ABOVE
-                          ? say("the teacher is not above a constant answer on %s",
-                                which)
-                          : say("%s %s not answered by the %s", which, verb,
-                                why == NO_ANSWER ? mean->model->title : "teacher"));
+            words_add(&clauses, say("the %s %s %s", who, did, words_said(&titles)));
     }
     return mean->model ? words_joined(&clauses, "; ") : "there is no such model";
 }
@@ -592,62 +639,54 @@ const char *retention_said(const struct findings *findings, const char *model)
     if (!mean->is.known)
         return say("keeps a share of its teacher that is not defined: %s",
                    left_out(findings, model));
-    if (!mean->is.bounded)
-        return say("keeps %s %% of its teacher's score, but the teacher's is too near "
-                   "zero for an interval", finding_said(mean));
-    return say("keeps %s %% of its teacher's score (95 %% interval %s)",
-               finding_said(mean), finding_interval(mean));
+    const char *interval = finding_interval(mean);
+    return say("keeps %s %% of its teacher's score%s", finding_said(mean),
+               interval ? say(" (95 %% interval %s)", interval)
+                        : ", but the teacher's is too near zero for an interval");
 }
 
-static void set_retention(const struct findings *findings, const char *model,
-                          json_t *values)
+/* "98.4 % of toy MRPC". */
+static const char *share_said(const struct finding *of_task)
 {
-    const struct finding *mean = finding_of(findings, RETENTION, NULL, model);
-    bool comparable = findings_claimed(findings, model);
-    const char *left = left_out(findings, model);
-    value_flag(values, mean->is.known, "retention.%s.known", model);
-    value_flag(values, !*left, "retention.%s.complete", model);
-    value_flag(values, findings_three(findings, model), "retention.%s.three", model);
-    value_flag(values, comparable, "retention.%s.comparable", model);
-    value_set(values, retention_said(findings, model), "retention.%s.sentence", model);
-    value_set(values, left, "retention.%s.left-out", model);
-    for (const struct claim *claim = claims; claim->name; claim++)
-        if (claim->quantity == RETENTION)
-            value_set(values, comparable ? estimate_against(&mean->is, claim->published)
-                                         : "not comparable with",
-                      "retention.%s.%s", model, claim->name);
+    return say("%s %% of %s", finding_said(of_task), of_task->sheet->title);
 }
 
-static void set_counted(const struct findings *findings, const char *model,
-                        json_t *values)
-{
-    const struct finding *f = NULL, *most = NULL, *least = NULL;
-    struct words counted = {NULL, 0};
-    while ((f = finding_next(findings, f, RETENTION, model))) {
-        if (!finding_counts(f, model))
-            continue;
-        words_add(&counted, f->sheet->title);
-        most = !most || f->is.value > most->is.value ? f : most;
-        least = !least || f->is.value < least->is.value ? f : least;
-    }
-    bool differ = most && most->is.value > least->is.value;
-    value_set(values, words_said(&counted), "retention.%s.tasks", model);
-    value_flag(values, differ, "retention.%s.extremes.known", model);
-    if (differ)
-        value_set(values, say(counted.count > 2 ? "It keeps most on %s and least on %s"
-                                                : "It keeps more on %s than on %s",
-                              most->sheet->title, least->sheet->title),
-                  "retention.%s.extremes", model);
-}
-
-static void set_retentions(const struct results *r, json_t *values)
+static void quote_retentions(const struct results *r, json_t *values)
 {
     static const char *const models[] = {"student", "student-released"};
-    for (int i = 0; i < 2; i++)
-        if (i == 0 || finding_of(r->findings, RETENTION, NULL, models[i])->model) {
-            set_retention(r->findings, models[i], values);
-            set_counted(r->findings, models[i], values);
+    for (int i = 0; i < 2; i++) {
+        const char *model = models[i];
+        const struct finding *f = NULL, *most = NULL, *least = NULL,
+                             *mean = finding_of(r->findings, RETENTION, NULL, model);
+        bool three = findings_three(r->findings, model), known = mean->is.known;
+        struct words counted = {NULL, 0};
+        if (i > 0 && !mean->model)
+            continue;
+        while ((f = finding_next(r->findings, f, RETENTION, model)))
+            if (finding_counts(f, model)) {
+                words_add(&counted, f->sheet->title);
+                most = !most || f->is.value > most->is.value ? f : most;
+                least = !least || f->is.value < least->is.value ? f : least;
+            }
+        value_set(values, words_said(&counted), "retention.%s.tasks", model);
+        value_set(values, left_out(r->findings, model), "retention.%s.left-out", model);
+        value_set(values, retention_said(r->findings, model), "retention.%s.sentence",
+                  model);
+        value_flag(values, three, "retention.%s.three", model);
+        value_set(values, three || !known ? finding_said(mean) : NULL,
+                  "retention.three.%s", model);
+        value_set(values, known && !three ? finding_said(mean) : NULL,
+                  "retention.others.%s", model);
+        if (most && most->is.value > least->is.value) {
+            value_set(values, share_said(most), "retention.%s.most", model);
+            value_set(values, share_said(least), "retention.%s.least", model);
         }
+        /* Hold the mean against what was claimed */
+        for (const struct claim *claim = claims; claim->name; claim++)
+            if (claim->quantity == RETENTION && findings_claimed(r->findings, model))
+                value_set(values, estimate_against(&mean->is, claim->published),
+                          "retention.%s.%s", model, claim->name);
+    }
 }
 
 const char *title_short(const struct planned_model *model)
@@ -693,266 +732,62 @@ const char *changes_said(const struct finding *const *changes, int count)
     return words_joined(&clauses, "; ");
 }
 
-static void set_kind(const struct results *r, enum difference kind, const char *key,
-                     json_t *values)
+static void quote_ablations(const struct results *r, json_t *values)
 {
-    const struct planned_model *first = plan_model(r->run->plan, "student");
-    const struct finding *changes[r->findings->count + 1], *f = NULL;
-    int count = 0, better = 0, alike = 0;
-    while ((f = finding_next(r->findings, f, CHANGE, NULL))) {
-        const char *model = f->model->name;
-        enum verdict verdict = verdict_costs(&f->is);
-        if (difference_of(f->model, first) != kind)
-            continue;
-        changes[count++] = f;
-        better += verdict == FAIL;
-        alike += verdict == UNDECIDED;
-        value_flag(values, true, "ablation.%s.%s", key, model);
-        value_flag(values, verdict == PASS, "ablation.%s.worse", model);
-        if (findings_further(r->findings, f->model)) {
-            value_flag(values, true, "ablation.further.%s", model);
-            value_flag(values, true, "ablation.further.known");
-        }
-    }
-    value_flag(values, count > 0, "ablation.%s.known", key);
-    value_flag(values, better > 0, "ablation.%s.better", key);
-    value_flag(values, count > 1 && alike == count, "ablation.%s.alike", key);
-    if (count > 0)
-        value_set(values, changes_said(changes, count), "ablation.%s.sentence", key);
-}
-
-static void set_ablations(const struct results *r, json_t *values)
-{
-    static const char *const keys[DIFFERENCES] = {
+    static const char *const kinds[DIFFERENCES] = {
         [A_PART] = "parts", [OTHER_LAYERS] = "layers",
         [FINE_TUNED_TEACHERS] = "second", [ANOTHER_RECIPE] = "recipes",
         [ANOTHER_ORIGIN] = "foreign"};
-    value_flag(values, false, "ablation.further.known");
-    for (enum difference kind = A_PART; kind < DIFFERENCES; kind++)
-        set_kind(r, kind, keys[kind], values);
+    static const char *const is[] = {[PASS] = "worse", [FAIL] = "better",
+                                     [UNDECIDED] = "alike"};
+    const struct planned_model *first = plan_model(r->run->plan, "student");
+    for (enum difference kind = A_PART; kind < DIFFERENCES; kind++) {
+        const struct finding *changes[r->findings->count + 1], *f = NULL;
+        int count = 0;
+        while ((f = finding_next(r->findings, f, CHANGE, NULL))) {
+            const char *model = f->model->name;
+            enum verdict verdict = verdict_costs(&f->is);
+            bool further = findings_further(r->findings, f->model);
+            if (difference_of(f->model, first) != kind)
+                continue;
+            changes[count++] = f;
+            value_flag(values, verdict == FAIL, "ablation.%s.better", kinds[kind]);
+            value_flag(values, verdict != UNDECIDED, "ablation.%s.decided",
+                       kinds[kind]);
+            value_flag(values, true, "ablation.%s.%s", kinds[kind], model);
+            value_set(values, is[verdict], "ablation.%s.is", model);
+            value_flag(values, further, "ablation.further");
+            value_flag(values, further, "ablation.further.%s", model);
+        }
+        if (count > 0)
+            value_set(values, changes_said(changes, count), "ablation.%s.sentence",
+                      kinds[kind]);
+    }
 }
 
-const char *hour_said(const struct finding *most, int count, const char *best)
-{
-    return count == 0 ? "No student of half the layers took at most an hour"
-                      : say("Of %s of half the layers that took at most an hour, “%s” "
-                            "keeps most: %s %% (%s, an interval for the best of %d)",
-                            count_said(count, "student"), best, finding_said(most),
-                            finding_interval(most), count);
-}
-
-static void set_more_kept(const struct results *r, json_t *values)
+static void quote_hour(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
-    const struct finding *most = finding_of(f, MOST_KEPT, NULL, NULL);
-    const char *best = f->best ? title_short(f->best) : "";
-    bool drawn = false;
+    bool asked = finding_of(f, MOST_KEPT, NULL, NULL)->why != NOT_MEASURED;
     for (int i = 0; i < r->run->model_count; i++)
-        drawn |= findings_drawn(f, r->run->models[i]);
-    bool asked = drawn && most->why != NOT_MEASURED;
-    value_flag(values, drawn, "more.known");
-    value_flag(values, findings_claimed(f, "student"), "more.claimed");
-    value_flag(values, asked, "more.asked");
-    if (asked)
-        value_set(values, hour_said(most, f->quick, best), "more.sentence");
-}
-
-static void set_training(const struct results *r, json_t *values)
-{
-    const struct findings *f = r->findings;
-    const struct finding *student = finding_of(f, GUESSED_LAST, NULL, "student"),
-                         *teacher = finding_of(f, GUESSED_LAST, NULL, "teacher");
-    bool above = teacher->is.known && student->is.value > teacher->is.value;
-    value_flag(values, above, "accuracy.above");
-    value_flag(values, f->trained, "training.known");
-    for (int i = 0; i < TERMS && f->trained; i++) {
-        const struct ends *loss = &f->losses[i];
-        value_set(values, significant(loss->first), "loss.%s.first", loss->name);
-        value_set(values, significant(loss->last), "loss.%s.last", loss->name);
-    }
-}
-
-static void set_speed(const struct results *r, json_t *values)
-{
-    static const char *const words[][2] = {{"fewer", "more"}, {"faster", "slower"}};
-    const struct findings *f = r->findings;
-    const json_t *pass = json_object_get(r->run->bench, "pass");
-    const char *title = text_at(pass, "title", NULL);
-    double taken = number_at(pass, "rows"), all = number_at(pass, "whole");
-    for (enum quantity quantity = SMALLER; quantity <= FASTER_ONE; quantity++) {
-        const struct estimate is = finding_of(f, quantity, NULL, "student")->is;
-        value_set(values, is.known ? say("%s %% %s", rounded(fabs(is.value), 0),
-                                         words[quantity != SMALLER][is.value < 0])
-                                   : "at a speed that was not measured",
-                  "%s.student.sentence", quantities[quantity].key);
-    }
-    value_flag(values, finding_of(f, SMALLER, NULL, "student")->is.known,
-               "speed.known");
-    value_set(values, !title ? "rows that were not recorded"
-                      : say("%sthe %s rows of %s's development set",
-                            all > taken ? say("%s of ", rounded(taken, 0)) : "",
-                            rounded(fmax(all, taken), 0), title), "speed.pass");
-    set_flat(values, r->run->bench, "bench");
-    json_object_del(values, "bench.sum");
-}
-
-/* Set what the benchmark of the steps found */
-static void set_aim(json_t *values, const json_t *aims, const char *key, double found,
-                    bool at_most)
-{
-    double aim = number_at(aims, key);
-    bool met = at_most ? found <= aim : found >= aim;
-    bool open = !(aim > 0 && found > 0);
-    value_set(values, open ? "open" : met ? "met" : "missed", "aim.%s", key);
-}
-
-/* How much faster than PyTorch both steps are; returns that of the distillation. */
-static double set_recipe(json_t *values, const json_t *pytorch, const char *group,
-                         const char *recipe)
-{
-    static const char *const steps[] = {"distillation", "finetuning"};
-    const json_t *timed = json_at(pytorch, recipe);
-    double times[2];
-    for (int i = 0; i < 2; i++) {
-        times[i] = number_at(timed, say("%s/speed_ratio", steps[i]));
-        if (times[i] > 0)
-            value_set(values, rounded(times[i], 1), "%s.%s.%s", group, recipe,
-                      steps[i]);
-    }
-    value_flag(values, times[0] > 0 && times[1] > 0, "%s.%s.known", group, recipe);
-    return times[0];
-}
-
-/* Whether another program has times for both models, on one core and on all. */
-static void set_rows(json_t *values, const json_t *bench, const char *program)
-{
-    static const char *const passes[] = {"pass_one_core", "pass_all_cores"};
-    bool all = true;
-    for (int i = 0; i < 2; i++) {
-        const json_t *pass = json_at(json_at(bench, program), passes[i]);
-        all &= json_at(pass, "teacher") && json_at(pass, "student");
-    }
-    value_flag(values, all, "fast.rows.%s", program);
-}
-
-/* group: "fast", or "gpu" for the committed run. */
-static void set_step(json_t *values, const json_t *bench, const char *group,
-                     const char *step)
-{
-    const json_t *timed = json_at(bench, step);
-    if (!json_at(timed, "families"))
-        return;
-    value_set(values, rounded(number_at(timed, "tokens_per_second"), 0),
-              "%s.%s.tokens", group, step);
-    value_set(values, rounded(100 * number_at(timed, "share"), 0), "%s.%s.share",
-              group, step);
-}
-
-static void set_most(json_t *values, json_t *families)
-{
-    const char *name, *most = "";
-    json_t *family;
-    double largest = 0;
-    json_object_foreach(families, name, family) {
-        double seconds = number_at(family, "seconds");
-        most = seconds > largest ? name : most;
-        largest = fmax(seconds, largest);
-    }
-    value_set(values, family_title(most), "fast.most");
-    value_set(values, rounded(100 * largest / family_sum(families, "seconds"), 0),
-              "fast.most.share");
-}
-
-static void set_fast(const struct results *r, json_t *values)
-{
-    const json_t *bench = r->run->bench, *aims = json_at(bench, "aims"),
-                 *timed = json_at(bench, "distillation"),
-                 *pytorch = json_at(bench, "pytorch");
-    json_t *families = json_at(timed, "families");
-    bool on_gpu = !strcmp(text_at(bench, "gpu", "no"), "yes");
-    value_flag(values, families, "fast.known");
-    value_flag(values, pytorch, "fast.pytorch");
-    value_flag(values, on_gpu, "fast.gpu");
-    value_set(values, rate_said(number_at(bench, "squares/rate")), "fast.rate");
-    value_set(values, rounded(number_at(bench, "squares/size"), 0), "fast.size");
-    set_step(values, bench, "fast", "distillation");
-    set_step(values, bench, "fast", "finetuning");
-    double in_turn = number_at(timed, "seconds_in_turn");
-    value_flag(values, in_turn > 0, "fast.lanes");
-    if (in_turn > 0)
-        value_set(values, rounded(in_turn / number_at(timed, "seconds"), 2),
-                  "fast.lanes.times");
-    if (families)
-        set_most(values, families);
-    /* Compare with other programs */
-    set_rows(values, bench, "pytorch");
-    set_rows(values, bench, "onnxruntime");
-    set_recipe(values, pytorch, "fast", "usual");
-    double course = set_recipe(values, pytorch, "fast", "course"),
-           practice = set_recipe(values, pytorch, "fast", "practice");
-    set_aim(values, aims, "course", on_gpu ? course : 0, false);
-    set_aim(values, aims, "practice", on_gpu ? practice : 0, false);
-    /* Set whether the other aims were met */
-    double aimed = number_at(bench, "aimed_batch");
-    bool applies = on_gpu && aimed > 0 && number_at(bench, "batch") == aimed;
-    value_flag(values, on_gpu && aimed > 0 && !applies, "aim.share.elsewhere");
-    value_set(values, rounded(aimed, 0), "aim.share.batch");
-    set_aim(values, aims, "share", applies ? 100 * number_at(timed, "share") : 0,
-            false);
-    set_aim(values, aims, "minutes",
-            number_at(bench, "estimate/minutes"), true);
-}
-
-static void set_gpu_step(const json_t *bench, const char *step, json_t *values)
-{
-    const json_t *timed = json_at(bench, step);
-    double steps = number_at(timed, "steps"),
-           counted = family_sum(json_at(timed, "families"), "counted");
-    set_step(values, bench, "gpu", step);
-    value_set(values, rounded(1e3 * number_at(timed, "seconds") / steps, 1),
-              "gpu.%s.ms", step);
-    value_set(values, rounded(1e3 * counted / steps, 1), "gpu.%s.counted", step);
-}
-
-static void set_gpu(const struct results *r, json_t *values)
-{
-    const json_t *gpu = json_at(r->given, "gpu"), *bench = json_at(gpu, "bench");
-    const char *name;
-    json_t *family;
-    double minutes = 0;
-    value_flag(values, bench, "gpu.known");
-    if (!bench)
-        return;
-    json_object_foreach(json_at(bench, "estimate/families"), name, family) {
-        minutes += stretched_minutes(bench, name);
-    }
-    value_set(values, text_at(gpu, "run", "–"), "gpu.run");
-    value_set(values, text_at(bench, "device", "–"), "gpu.device");
-    value_set(values, rate_said(number_at(bench, "squares/rate")), "gpu.rate");
-    set_gpu_step(bench, "distillation", values);
-    set_gpu_step(bench, "finetuning", values);
-    /* Compare the GPU with PyTorch and the T4 */
-    value_set(values, rounded(1e3 * number_at(bench, "distillation/seconds_in_turn")
-                              / number_at(bench, "distillation/steps"), 1),
-              "gpu.distillation.in_turn");
-    set_recipe(values, json_at(bench, "pytorch"), "gpu", "course");
-    set_recipe(values, json_at(bench, "pytorch"), "gpu", "practice");
-    value_set(values, rounded(number_at(bench, "estimate/minutes"), 0),
-              "gpu.t4.counted");
-    value_set(values, rounded(minutes, 0), "gpu.t4.minutes");
+        if (findings_drawn(f, r->run->models[i])) {
+            value_flag(values, true, "more.drawn");
+            value_put(values, "more.quick",
+                      asked ? count_said(f->quick, "student") : NULL);
+        }
+    value_put(values, "more.best", f->best ? title_short(f->best) : NULL);
 }
 
 /* Make all values */
 json_t *values_make(const struct results *r)
 {
-    static void (*const setters[])(const struct results *, json_t *) = {
-        set_provenance, set_findings,   set_models,    set_lessons,  set_held_back,
-        set_cuts,       set_missing,    set_seeds,     set_collapsed, set_tasks,
-        set_students,   set_retentions, set_ablations, set_more_kept, set_training,
-        set_speed,      set_fast,       set_gpu};
+    static void (*const quoters[])(const struct results *, json_t *) = {
+        quote_findings, quote_training,  quote_run,       quote_models, quote_recipe,
+        quote_gaps,     quote_missing,   quote_seeds,     quote_collapsed,
+        quote_tasks,    quote_retentions, quote_ablations, quote_hour};
     json_t *values = json_object();
-    for (size_t i = 0; i < sizeof setters / sizeof *setters; i++)
-        setters[i](r, values);
+    for (size_t i = 0; i < sizeof quoters / sizeof *quoters; i++)
+        quoters[i](r, values);
     verdicts_set(r->verdicts, values);
     return values;
 }

@@ -26,37 +26,22 @@ const char *words_said(const struct words *words);
 const char *words_joined(const struct words *words, const char *between);
 struct words words_few(const struct words *words, int most);
 
-/* State how rates and families are written */
-/* rate_said: FLOP/s with a unit that fits, "24.1 TFLOP/s". */
-const char *rate_said(double rate);
-
-/* family_title: what the book calls a family of kernels: "matrix products" for
-   "gemm". family_sum: the sum of a number over all families. */
-const char *family_title(const char *name);
-double family_sum(json_t *families, const char *key);
-
-/* stretch: how many times as long as counted a family took in a step of a benchmark. */
-double stretch(const json_t *step, const char *name);
-
-/* stretched_minutes: the estimate for one family of bench, stretched by what its own
-   steps measured. */
-double stretched_minutes(const json_t *bench, const char *name);
-
 /* Say how values are set */
-/* value_put: values[key] = text. value_set: with a format and its arguments for the
-   key; value_flag: "yes" or "no". value_get: the text of a key, or "–"; owned by
-   values. */
+/* value_put: values[key] = text, unless that is NULL or empty. value_set: with a format
+   and its arguments for the key; value_flag: "yes", or nothing. value_get: the text of
+   a key, or "–"; owned by values. */
 void value_put(json_t *values, const char *key, const char *text);
 #define value_set(values, text, ...) value_put(values, say(__VA_ARGS__), text)
 #define value_flag(values, flag, ...) \
-    value_set(values, (flag) ? "yes" : "no", __VA_ARGS__)
+    value_set(values, (flag) ? "yes" : NULL, __VA_ARGS__)
 const char *value_get(const json_t *values, const char *key);
 
 /* Say what values there are */
-/* values_make: all values of a run, {KEY: text}, from all the other results; the caller
-   frees them. values_cuts: what the stages left out, each sentence once. */
+/* values_make: all values of a run, {KEY: text}, from all the other results.
+   bench_told: bench.json, which may be NULL, with what it comes to (chapter "How
+   fast"). The caller frees both. */
 json_t *values_make(const struct results *results);
-struct words values_cuts(const struct run *run);
+json_t *bench_told(const json_t *bench);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
    retention that has none, "–" for all else that is not known. finding_measured: "92.7
@@ -67,12 +52,10 @@ const char *finding_measured(const struct finding *finding);
 /* title_short: a student's title where there is no room to repeat that it is one.
    retention_said: "keeps 95.2 % of its teacher's score …". changes_said: how students
    differ from the first, of count > 0 changes of the mean score: "worse than the
-   student is “no cosine” (−1.3); …". hour_said: what so many small students keep at
-   most that took an hour, and which of them is the best. */
+   student is “no cosine” (−1.3); …". */
 const char *title_short(const struct planned_model *model);
 const char *retention_said(const struct findings *findings, const char *model);
 const char *changes_said(const struct finding *const *changes, int count);
-const char *hour_said(const struct finding *most, int count, const char *best);
 
 /* how many bytes of a setting have room in a table; the others are in a sentence */
 enum { SHORT_SETTING = 24 };

@@ -223,15 +223,24 @@ local leave_out = {
 }
 
 -- Choose the paragraphs that apply
+-- holds: whether a condition does
+local function holds(condition, words)
+  local asks = condition == "has" or condition == "lacks"
+  local met = words == values[condition]
+  for word in words:gmatch("%S+") do
+    if asks and (values[word] ~= nil) ~= (condition == "has") then return false end
+    met = met or word == values[condition]
+  end
+  return asks or met
+end
+
 local choose = {
   traverse = "topdown",
   Div = function(div)
     if lacks(div) then return {} end
     if div.classes[1] ~= "when" then return nil end
-    for key, words in pairs(div.attributes) do
-      local met = false
-      for word in words:gmatch("%S+") do met = met or word == values[key] end
-      if not met then return {} end
+    for condition, words in pairs(div.attributes) do
+      if not holds(condition, words) then return {} end
     end
     return div.classes[2] == "on" and join(div.content) or div.content
   end,

@@ -181,28 +181,27 @@ check "claims about other tasks are not decided" same \
 check "the retention table says by name what does not count" same "$(row half retention 'student|WNLI')" "student|WNLI|55.0|55.0|70.0|not defined|–"
 
 check "one epoch, one seed" says one "learns for 1 epoch of the corpus" "from 1 random start: 1 epoch, batches" "each of one seed" \
-    "CoLA (Warstadt, Singh, and Bowman 2019) is scored by Matthews correlation."
+    "The metrics: Matthews correlation for CoLA (Warstadt, Singh, and Bowman 2019)."
 check "without a spread" same "$(grep -c ± "$folder/one/tables/scores.tsv")" 0
-check "SQuAD alone" says squad "On SQuAD our student keeps 87.5 %" "2 epochs, batches of 16" "SQuAD (Rajpurkar et al. 2016) is scored by F1."
+check "SQuAD alone" says squad "On SQuAD our student keeps 87.5 %" "2 epochs, batches of 16" "The metrics: F1 for SQuAD (Rajpurkar et al. 2016)."
 check "has no confusions" never squad "Confusion"
-check "STS-B alone" says stsb "STS-B (Cer et al. 2017) is scored by the mean of Pearson’s and Spearman’s correlation." "from 2 random starts"
+check "STS-B alone" says stsb "The metrics: mean of Pearson’s and Spearman’s correlation for STS-B (Cer et al. 2017)." "from 2 random starts"
 check "a task with settings of its own" says few "1 epoch (SQuAD: 2), batches" "for 0.5 epochs of the corpus" "IMDb and SQuAD our student"
 check "a student that was not distilled" says untaught "This student was not distilled, since the settings ask for no epochs of it" \
     "There was none: the settings ask for no epochs." "The student took no step" "no part of the recipe can be missed"
 check "is held against no claim" same "$(grep -c 'not judged.a claim about English' "$folder/untaught/tables/verdicts.tsv")" 2
 check "nor has it a figure of its training" never untaught "The distillation over its steps"
-check "the three tasks are compared as ever" says three "On CoLA, MRPC and IMDb our student keeps" "the paper’s 97 % and" "It keeps most on"
+check "the three tasks are compared as ever" says three "On CoLA, MRPC and IMDb our student keeps" "the paper’s 97 % and" "Task by task, it keeps between 81.2 % of CoLA and 94.6 % of MRPC."
 check "and their mean is that of the three" same "$(row three claim 'mean of the three' | cut -d '|' -f 10) $(row three claim 'mean of those')" \
     "$(sed -n 's/.*"retention.mean.student": "\(.*\)",/\1/p' "$folder/three/values.json") "
 check "where one of the three does not count, the others are compared with nothing" says two-of-three \
-    "On CoLA and IMDb our student keeps" "No other task counts: the teacher is not above a constant answer on MRPC." "means over other tasks" \
-    "It keeps more on"
+    "On CoLA and IMDb our student keeps" "No other task counts: the teacher is not above a constant answer on MRPC." "means over other tasks"
 check "all at chance on Toyland" says all-chance "is not defined: the teacher is not above a constant answer on toy CoLA, toy MRPC and toy IMDb."
 check "further tasks stand apart" says beyond "as it was published, from which the course project’s code set out, keeps" "The other tasks of GLUE (table 2) are not" "On CoLA, MRPC and IMDb our student" \
     "not distinguishable from the course project’s"
 check "one toy task" says toy-one "On toy MRPC our student keeps" "By the mean score (in brackets, its change), worse than the student is “no soft targets”"
 check "without benchmark and curves" says bare "The size and the speed of the student were not measured." "kept no curve of the student’s training"
-check "without a student" says teacher "is not defined: RTE was not answered by the student." "This run has no student"
+check "without a student" says teacher "is not defined: the student did not answer RTE." "This run has no student"
 whole() { book "$1" >"$folder/book.html" && grep -q 'id="sec:results-program"' "$folder/book.html"; }
 check "the whole book weaves with as little" whole teacher
 
@@ -216,9 +215,9 @@ numbered() { # where the book refers to a chapter, it is by the number of the ch
     [ "$(wc -l <"$folder/numbered")" -gt 50 ] && ! awk '$2 != $3 || NF != 3' "$folder/numbered" | grep .
 }
 check "a chapter's number in the book is that of its file" numbered
-check "without a teacher" says student "is not defined: RTE and WNLI were not answered by the teacher."
+check "without a teacher" says student "is not defined: the teacher did not answer RTE and WNLI."
 check "ten tasks and fifteen models" says every "and SQuAD our student keeps" "above a constant answer on all 11 tasks" \
-    "MRPC (Dolan and Brockett 2005) and QQP (A. Wang et al. 2019) by the mean of accuracy and F1" "worse than the student is “no soft targets” (−" "better than it are “random start” (+" "With other layers than the teacher’s layers 0 and 2, better than the student are" \
+    "; mean of accuracy and F1 for MRPC (Dolan and Brockett 2005) and QQP (A. Wang et al. 2019);" "worse than the student is “no soft targets” (−" "better than it are “random start” (+" "With other layers than the teacher’s layers 0 and 2, better than the student are" \
     "With fine-tuned teachers to hear while a task is learned" "; not distinguishable from it is “taught by an ensemble”"
 
 # a run that has come no further than its first tier: one seed of teacher and student
@@ -230,6 +229,22 @@ check "it says how far it has come" says core "This report has: teacher and stud
 check "and calls nothing missing that is to come" never core "Not everything"
 check "what is not there has no row" same "$(cut -f 1 "$folder"/core/tables/scores.tsv | xargs) $(sed 1d "$folder"/core/tables/ablation.tsv | cut -f 1)" \
     "Model a constant answer teacher student student, all terms"
+
+# a misspelt key would leave its block out for ever, or in: each key that a condition names some run has, or it is one of
+# these, which want what no run here has
+conditions() {
+    grep -ohE '^::: [{][.]when [^}]*' "$@" | sed -E 's/^::: [{][.]when//; s/ [.]on//; s/(has|lacks)="([^"]*)"/\2/g; s/(has|lacks)=//g
+        s/="[^"]*"//g; s/=[^ ]*//g' | tr ' ' '\n' | grep . | sort -u
+}
+{
+    sed -n 's/^  "\([^"]*\)": .*/\1/p' "$folder"/*/values.json results/reference/*/values.json
+    printf '%s\n' bench.aimed.share bench.onnxruntime.pass_one_core.student.speed_ratio kept.most.interval more.best unavailable \
+        bench.pytorch.pass_one_core.student.speed_ratio bench.pytorch.usual.distillation.speed_ratio held-back.scored
+} | sort -u >"$folder/keys"
+unheard() { conditions "$@" | comm -23 - "$folder/keys" | xargs; }
+check "the keys of conditions are those of runs" same "$(unheard chapters/*.md)" ""
+echo '::: {.when .on run.data=real has="cuts retention.student.task" lacks=missing}' >"$folder/misspelt"
+check "a misspelt one is found" same "$(unheard "$folder/misspelt")" retention.student.task
 
 # what looks for bad English finds it
 finds() { sed "s/^Models\. /&$1 /" "$folder/one/text" >"$folder/chance/text" && ! reads_well chance "cola rte wnli"; }

@@ -439,21 +439,6 @@ static void changes_become_sentences(void **state)
     forget();
 }
 
-/* What an hour can buy, of no candidate, one and several. */
-static void an_hour_is_told_in_english(void **state)
-{
-    (void)state;
-    const struct finding most = {.quantity = MOST_KEPT, .is = {true, true, 93.14, 88, 97}};
-    static const char *const texts[] = {
-        "No student of half the layers took at most an hour",
-        "Of 1 student of half the layers that took at most an hour, “a” keeps most: 93.1 % (88.0 to 97.0, an interval for the best of 1)",
-        "Of 5 students of half the layers that took at most an hour, “a” keeps most: 93.1 % (88.0 to 97.0, an interval for the best of 5)"};
-    const int counts[] = {0, 1, 5};
-    for (int i = 0; i < 3; i++)
-        assert_string_equal(hour_said(&most, counts[i], "a"), texts[i]);
-    forget();
-}
-
 /* What a student is there for is told by what was planned, not by its name. */
 static void students_differ_in_one_thing(void **state)
 {
@@ -601,7 +586,6 @@ int main(void)
         cmocka_unit_test(one_is_no_plural),
         cmocka_unit_test(words_become_lists),
         cmocka_unit_test(changes_become_sentences),
-        cmocka_unit_test(an_hour_is_told_in_english),
         cmocka_unit_test(students_differ_in_one_thing),
         cmocka_unit_test(a_median_says_when_it_is_touched),
         cmocka_unit_test(grids_are_read_and_refused),
