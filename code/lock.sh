@@ -43,7 +43,7 @@ refuse() {
 mkdir -p "${lock%/*}" && touch "$lock" ||
     refuse "expected to write ${lock##*/} beside it"
 colons=$(printf %s "$held" | tr -d -c :)
-descriptor=$((10 - ${#colons}))
+descriptor=$((9 - ${#colons}))
 eval "exec $descriptor>>\"\$lock\""
 take -n "$@"
 case $status in

@@ -80,7 +80,9 @@ kill -s TERM $pid
 wait $pid
 status=$?
 check "a signal is passed on" eval '[ $status = 5 ] && grep -q ended said'
-check "a terminal stays within reach" eval 'script -qec "$placed places.tsv sh -c \"test -t 9 && [ \\\$DISTIL_STDERR = 9 ]\"" /dev/null'
+within() { script -qec "$placed places.tsv $* sh -c \"test -t 9 && [ \\\$DISTIL_STDERR = 9 ]\"" /dev/null; }
+check "a terminal stays within reach" within
+check "under two locks, too" within sh "$root/code/lock.sh" one sh "$root/code/lock.sh" other
 
 # make runs what it runs under it
 cd "$root" || exit 1
