@@ -9,6 +9,7 @@
 #include "seal.h"
 #include "task.h"
 #include "training.h"
+#include "values.h"
 #include "watch.h"
 
 #include <math.h>
@@ -521,53 +522,42 @@ static void write_bench(const struct stage *stage, json_t *object)
     free(path);
 }
 
-static double number(const json_t *object, const char *member, const char *key)
+static void print_bench(const json_t *bench)
 {
-    return json_number_value(json_object_get(json_object_get(object, member), key));
-}
-
-static void print_bench(const json_t *object)
-{
-    const json_t *d = json_object_get(object, "distillation");
-    const json_t *f = json_object_get(object, "finetuning");
-    const json_t *t4 = json_object_get(object, "estimate");
-    printf("%s: %.1f GFLOP/s in squares of %.0f\n\n%-20s%16s%16s%16s\n",
-           json_string_value(json_object_get(object, "device")),
-           1e-9 * number(object, "squares", "rate"), number(object, "squares", "size"),
-           "", "distillation", "fine-tuning", "T4, estimated");
-    /* Print tokens, shares and the aim */
-    printf("%-20s%16.0f%16.0f\n", "tokens per second",
-           number(object, "distillation", "tokens_per_second"),
-           number(object, "finetuning", "tokens_per_second"));
-    printf("%-20s%14.0f %%%14.0f %%\n", "of that rate",
-           100 * number(object, "distillation", "share"),
-           100 * number(object, "finetuning", "share"));
-    printf("%-20s%14.0f %% with batches of %.0f; these are of %.0f\n", "the aim",
-           number(object, "aims", "share"),
-           json_number_value(json_object_get(object, "aimed_batch")),
-           json_number_value(json_object_get(object, "batch")));
-    /* Print each family */
-    for (enum kernel_family i = 0; i < FAMILIES; i++) {
-        const char *name = watch_name(i);
-        printf("%-20s%13.3f ms%13.3f ms%12.1f min\n", name,
-               1e3 / STEPS * number(json_object_get(d, "families"), name, "seconds"),
-               1e3 / STEPS * number(json_object_get(f, "families"), name, "seconds"),
-               number(json_object_get(t4, "families"), name, "minutes"));
+    json_t *told = bench_told(bench), *family;
+    const char *name;
+    printf("%s: %.3f TFLOP/s in squares of %.0f\n\n%-24s%16s%16s%16s\n",
+           text_at(told, "device", ""), number_at(told, "squares/teraflops"),
+           number_at(told, "squares/size"), "", "distillation", "fine-tuning",
+           "T4, estimated");
+    printf("%-24s%16.0f%16.0f\n%-24s%14.0f %%%14.0f %%\n", "tokens per second",
+           number_at(told, "distillation/tokens_per_second"),
+           number_at(told, "finetuning/tokens_per_second"), "of that rate",
+           number_at(told, "distillation/percent"),
+           number_at(told, "finetuning/percent"));
+    printf("%-24s%14.0f %% with batches of %.0f; these are of %.0f\n", "the aim",
+           number_at(told, "aims/share"), number_at(told, "aimed_batch"),
+           number_at(told, "batch"));
+    json_object_foreach(json_at(told, "estimate/families"), name, family) {
+        const char *of_step = say("families/%s/milliseconds", name);
+        printf("%-24s%13.3f ms%13.3f ms%12.1f min\n", text_at(family, "title", name),
+               number_at(told, say("distillation/%s", of_step)),
+               number_at(told, say("finetuning/%s", of_step)),
+               number_at(family, "minutes"));
     }
-    printf("%-20s%16s%16s%12.1f min\n\n", "all", "", "",
-           number(object, "estimate", "minutes"));
+    printf("%-24s%16s%16s%12.1f min\n\n", "all", "", "",
+           number_at(told, "estimate/minutes"));
     /* Print the times of the pass */
-    const json_t *models = json_object_get(object, "models");
-    const json_t *pass = json_object_get(object, "pass");
+    static const char *const models[] = {"teacher", "student"};
     printf("one pass over %.0f of the %.0f rows of %s's development set, a row at a time\n",
-           number(object, "pass", "rows"), number(object, "pass", "whole"),
-           json_string_value(json_object_get(pass, "title")));
-    for (int i = 0; i < 2; i++) {
-        const char *name = i == 0 ? "teacher" : "student";
-        printf("%-20s%14.3f s on one core%14.3f s on all\n", name,
-               number(models, name, "seconds_one_core"),
-               number(models, name, "seconds_all_cores"));
-    }
+           number_at(told, "pass/rows"), number_at(told, "pass/whole"),
+           text_at(told, "pass/title", ""));
+    for (int i = 0; i < 2; i++)
+        printf("%-24s%14.3f s on one core%14.3f s on all\n", models[i],
+               number_at(told, say("models/%s/seconds_one_core", models[i])),
+               number_at(told, say("models/%s/seconds_all_cores", models[i])));
+    json_decref(told);
+    forget();
 }
 
 int bench_main(int argc, char **argv)
@@ -631,7 +621,7 @@ int bench_main(int argc, char **argv)
     fprintf(stderr, "bench: steps of fine-tuning\n");
     json_object_set_new(object, "finetuning", time_finetuning(&stage, k, &limits));
     /* Say for which batches the aim is */
-    bool large = k->processors > number(object, "aims", "processors");
+    bool large = k->processors > number_at(object, "aims/processors");
     json_object_set(object, "aimed_batch",
                     json_object_get(aims, large ? "large-batch" : "batch"));
     json_object_set_new(object, "batch", json_integer(distilled));

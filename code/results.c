@@ -52,15 +52,14 @@ static void summarise_task(const struct findings *findings, const struct sheet *
                            json_t *tasks)
 {
     const char *task = sheet->task->name;
-    double constant = finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value;
     json_object_set_new(
         tasks, task,
         json_pack("{s:s, s:s, s:i, s:f, s:b}", "title", sheet->title, "metric",
                   metric_name(sheet->task->metric), "rows", sheet->rows,
-                  "constant_answer", constant, "teacher_above",
-                  findings_above(findings, sheet)));
-    for (int i = 0; i < sheet->count; i++) {
-        const struct answers *a = &sheet->list[i];
+                  "constant_answer",
+                  finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value,
+                  "teacher_above", findings_above(findings, sheet)));
+    for (const struct answers *a = sheet->list; a < sheet->list + sheet->count; a++) {
         const char *model = a->model->name;
         const struct finding *median = finding_of(findings, SCORE, task, model);
         summarise(tasks, estimate_json(&median->is, "score"), "%s/median/%s", task,

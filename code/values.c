@@ -429,13 +429,13 @@ static void quote_models(const struct results *r, json_t *values)
                   numbered("layer", student->layer, NULL, student->layers));
 }
 
-/* The setting of a section that some stage used, or else that of the general one; NULL
-   if neither is recorded. */
-static const char *used_setting(const json_t *settings, const char *section,
+/* A stage's setting, of its own section or else of the general one; NULL if neither is
+   recorded. */
+static const char *used_setting(const struct results *r, const char *section,
                                 const char *general, const char *key)
 {
-    return text_at(settings, say("%s.%s", section, key),
-                   text_at(settings, say("%s.%s", general, key), NULL));
+    return text_at(r->settings, say("%s.%s", section, key),
+                   text_at(r->settings, say("%s.%s", general, key), NULL));
 }
 
 /* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. */
@@ -445,16 +445,16 @@ static const char *task_settings(const struct results *r, const char *key)
     struct words others = {NULL, 0};
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
-                   *used = used_setting(r->settings, task, "finetune", key);
+                   *used = used_setting(r, task, "finetune", key);
         first = first ? first : used;
         if (used && !sheet->task->of && strcmp(used, first))
             words_add(&others, say("%s: %s", sheet->title, used));
     }
-    const char *epochs = first && !strcmp(key, "epochs")
-                             ? count_said(strtod(first, NULL), "epoch") : first;
+    if (first && !strcmp(key, "epochs"))
+        first = count_said(strtod(first, NULL), "epoch");
     return !first          ? "not recorded"
-           : !others.count ? epochs
-                           : say("%s (%s)", epochs, words_joined(&others, ", "));
+           : !others.count ? first
+                           : say("%s (%s)", first, words_joined(&others, ", "));
 }
 
 /* "Matthews correlation for CoLA [@warstadt2019]; F1 for …" */
@@ -481,7 +481,7 @@ static void quote_recipe(const struct results *r, json_t *values)
 {
     static const char *const keys[] = {"epochs", "batch", "rate", "length"};
     const struct plan *plan = r->run->plan;
-    const char *epochs = used_setting(r->settings, "student", "distill", "epochs");
+    const char *epochs = used_setting(r, "student", "distill", "epochs");
     int rows = 0;
     for (int i = 0; i < plan->task_count; i++) {
         rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;

@@ -218,6 +218,7 @@ check "a chapter's number in the book is that of its file" numbered
 check "without a teacher" says student "is not defined: the teacher did not answer RTE and WNLI."
 check "ten tasks and fifteen models" says every "and SQuAD our student keeps" "above a constant answer on all 11 tasks" \
     "; mean of accuracy and F1 for MRPC (Dolan and Brockett 2005) and QQP (A. Wang et al. 2019);" "worse than the student is “no soft targets” (−" "better than it are “random start” (+" "With other layers than the teacher’s layers 0 and 2, better than the student are" \
+    "No student of half the layers took at most an hour (table" \
     "With fine-tuned teachers to hear while a task is learned" "; not distinguishable from it is “taught by an ensemble”"
 
 # a run that has come no further than its first tier: one seed of teacher and student
@@ -229,6 +230,15 @@ check "it says how far it has come" says core "This report has: teacher and stud
 check "and calls nothing missing that is to come" never core "Not everything"
 check "what is not there has no row" same "$(cut -f 1 "$folder"/core/tables/scores.tsv | xargs) $(sed 1d "$folder"/core/tables/ablation.tsv | cut -f 1)" \
     "Model a constant answer teacher student student, all terms"
+
+# students that took less than an hour
+make_up hour real "cola mrpc imdb" "teacher student student-first" 1 10 "student:75 student-first:78"
+sed -i 's/"seconds": 700/"seconds": 70/' "$folder"/hour/stages/*
+check "what an hour can buy weaves" weave hour
+check "in English" reads_well hour "cola mrpc imdb"
+check "and names the best of several" says hour "Of 2 students of half the layers that took at most an hour, “the first half of the layers” keeps most: "
+rm "$folder"/hour/*/*student-first* && sed -i 's/^models = .*/models = teacher student/' "$folder/hour/made-up.settings"
+check "without others nobody asks" eval 'weave hour && never hour "at most an hour"'
 
 # a misspelt key would leave its block out for ever, or in: each key that a condition names some run has, or it is one of
 # these, which want what no run here has
