@@ -593,10 +593,11 @@ static void quote_tasks(const struct results *r, json_t *values)
 {
     const struct run *run = r->run;
     struct words above = {NULL, 0};
+    bool confused = false, far = findings_beyond(r->findings, "teacher");
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
         bool other = sheet->task->glue && !sheet->shown;
         value_flag(values, other && run_answers(sheet, "teacher"), "glue.others");
-        value_flag(values, sheet->confused, "confusion");
+        confused |= sheet->confused;
         if (findings_above(r->findings, sheet))
             words_add(&above, sheet->title);
     }
@@ -609,7 +610,10 @@ static void quote_tasks(const struct results *r, json_t *values)
         bool beyond = findings_beyond(r->findings, model);
         value_flag(values, beyond, "glue.beyond.%s", model);
         value_flag(values, student && strcmp(model, "student"), "models.others");
+        far |= findings_further(r->findings, run->models[i]);
     }
+    if (confused)
+        value_put(values, "confusion", far ? "appendix" : "report");
 }
 
 /* "the teacher did not answer RTE and WNLI; …": why tasks of the report do not count
