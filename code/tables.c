@@ -7,13 +7,6 @@
 #include <string.h>
 
 /* Fill a template */
-void write_cells(FILE *stream, const char *const *cells)
-{
-    for (int i = 0; cells[i]; i++)
-        fprintf(stream, i ? "\t%s" : "%s", cells[i]);
-    fputc('\n', stream);
-}
-
 struct row {
     const struct task *task;
     const struct sheet *sheet;         /* the run's, if it has the task */
@@ -121,6 +114,13 @@ void table_write(const struct table *table, const struct results *r, FILE *strea
 }
 
 /* Write the tables of findings */
+void write_cells(FILE *stream, const char *const *cells)
+{
+    for (int i = 0; cells[i]; i++)
+        fprintf(stream, i ? "\t%s" : "%s", cells[i]);
+    fputc('\n', stream);
+}
+
 static void write_scores(const struct results *r, FILE *stream)
 {
     const struct planned_model *first = plan_model(r->run->plan, "student");

@@ -593,10 +593,11 @@ static void quote_tasks(const struct results *r, json_t *values)
 {
     const struct run *run = r->run;
     struct words above = {NULL, 0};
+    bool confused = false, far = findings_beyond(r->findings, "teacher");
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
         bool other = sheet->task->glue && !sheet->shown;
         value_flag(values, other && run_answers(sheet, "teacher"), "glue.others");
-        value_flag(values, sheet->confused, "confusion");
+        confused |= sheet->confused;
         if (findings_above(r->findings, sheet))
             words_add(&above, sheet->title);
     }
@@ -609,7 +610,10 @@ static void quote_tasks(const struct results *r, json_t *values)
         bool beyond = findings_beyond(r->findings, model);
         value_flag(values, beyond, "glue.beyond.%s", model);
         value_flag(values, student && strcmp(model, "student"), "models.others");
+        far |= findings_further(r->findings, run->models[i]);
     }
+    if (confused)
+        value_put(values, "confusion", far ? "appendix" : "report");
 }
 
 /* "the teacher did not answer RTE and WNLI; …": why tasks of the report do not count
@@ -645,12 +649,6 @@ const char *retention_said(const struct findings *findings, const char *model)
                         : ", but the teacher's is too near zero for an interval");
 }
 
-/* "98.4 % of toy MRPC". */
-static const char *share_said(const struct finding *of_task)
-{
-    return say("%s %% of %s", finding_said(of_task), of_task->sheet->title);
-}
-
 static void quote_retentions(const struct results *r, json_t *values)
 {
     static const char *const models[] = {"student", "student-released"};
@@ -658,6 +656,7 @@ static void quote_retentions(const struct results *r, json_t *values)
         const char *model = models[i];
         const struct finding *f = NULL, *most = NULL, *least = NULL,
                              *mean = finding_of(r->findings, RETENTION, NULL, model);
+        const char *said = finding_said(mean);
         bool three = findings_three(r->findings, model), known = mean->is.known;
         struct words counted = {NULL, 0};
         if (i > 0 && !mean->model)
@@ -673,15 +672,14 @@ static void quote_retentions(const struct results *r, json_t *values)
         value_set(values, retention_said(r->findings, model), "retention.%s.sentence",
                   model);
         value_flag(values, three, "retention.%s.three", model);
-        value_set(values, three || !known ? finding_said(mean) : NULL,
-                  "retention.three.%s", model);
-        value_set(values, known && !three ? finding_said(mean) : NULL,
-                  "retention.others.%s", model);
+        value_set(values, three || !known ? said : NULL, "retention.three.%s", model);
+        value_set(values, known && !three ? said : NULL, "retention.others.%s", model);
         if (most && most->is.value > least->is.value) {
-            value_set(values, share_said(most), "retention.%s.most", model);
-            value_set(values, share_said(least), "retention.%s.least", model);
+            value_set(values, say("%s %% of %s", finding_said(most),
+                                  most->sheet->title), "retention.%s.most", model);
+            value_set(values, say("%s %% of %s", finding_said(least),
+                                  least->sheet->title), "retention.%s.least", model);
         }
-        /* Hold the mean against what was claimed */
         for (const struct claim *claim = claims; claim->name; claim++)
             if (claim->quantity == RETENTION && findings_claimed(r->findings, model))
                 value_set(values, estimate_against(&mean->is, claim->published),
