@@ -347,11 +347,10 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
 {
     bool toyland = verdicts->toyland;
     value_set(values, verdicts_said(&verdicts->claims, toyland), "verdicts.sentence");
-    value_set(values, verdicts_said(&verdicts->agreement, toyland),
-              "agreement.sentence");
-    value_flag(values, verdicts->agreement.count > 0, "agreement.known");
+    if (verdicts->agreement.count > 0)
+        value_set(values, verdicts_said(&verdicts->agreement, toyland),
+                  "agreement.sentence");
     value_set(values, verdicts->bits, "bits");
-    value_flag(values, *verdicts->bits != '\0', "bits.known");
     value_set(values, about(toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
