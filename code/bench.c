@@ -1,15 +1,16 @@
 /* Tangled from chapters/59-bench.md; edit there. */
 #include "bench.h"
+#include "benchmark.h"
 #include "device.h"
 #include "distill.h"
 #include "estimate.h"
 #include "fail.h"
 #include "model.h"
+#include "run.h"
 #include "safetensors.h"
 #include "seal.h"
 #include "task.h"
 #include "training.h"
-#include "values.h"
 #include "watch.h"
 
 #include <math.h>
@@ -524,7 +525,7 @@ static void write_bench(const struct stage *stage, json_t *object)
 
 static void print_bench(const json_t *bench)
 {
-    json_t *told = bench_told(bench), *family;
+    json_t *told = benchmark_told(bench), *family;
     const char *name;
     printf("%s: %.3f TFLOP/s in squares of %.0f\n\n%-24s%16s%16s%16s\n",
            text_at(told, "device", ""), number_at(told, "squares/teraflops"),

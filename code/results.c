@@ -1,5 +1,6 @@
 /* Tangled from chapters/53-results-program.md; edit there. */
 #include "results.h"
+#include "benchmark.h"
 #include "file.h"
 #include "record.h"
 #include "seal.h"
@@ -154,10 +155,10 @@ static json_t *find_gpu(const char *reference)
 /* The run's benchmark and that one, as they are told. */
 static json_t *tell_benches(const json_t *bench, const json_t *gpu)
 {
-    json_t *other = bench_told(json_at(gpu, "bench"));
+    json_t *other = benchmark_told(json_at(gpu, "bench"));
     if (other)
         json_object_set(other, "run", json_object_get(gpu, "run"));
-    return json_pack("{s:o*, s:o*}", "bench", bench_told(bench), "gpu", other);
+    return json_pack("{s:o*, s:o*}", "bench", benchmark_told(bench), "gpu", other);
 }
 
 /* Compute the results */

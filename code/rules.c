@@ -219,8 +219,8 @@ static void write_data(FILE *stream, const struct rules *rules)
 static const char *const apart[] = {
     "tangle", "placed", "main", "rules", "room", "pretrain", "distill", "finetune",
     "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust",
-    "verify", "artifact", "bench", "estimate", "watch", "toyland", "tokenize",
-    "inspect", "gradients", "live", "forecast"};
+    "verify", "artifact", "bench", "benchmark", "estimate", "watch", "toyland",
+    "tokenize", "inspect", "gradients", "live", "forecast", "plots"};
 
 static bool is_apart(const char *path)
 {

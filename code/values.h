@@ -37,11 +37,9 @@ void value_put(json_t *values, const char *key, const char *text);
 const char *value_get(const json_t *values, const char *key);
 
 /* Say what values there are */
-/* values_make: all values of a run, {KEY: text}, from all the other results.
-   bench_told: bench.json, which may be NULL, with what it comes to (chapter "How
-   fast"). The caller frees both. */
+/* values_make: all values of a run, {KEY: text}, from all the other results. The caller
+   frees them. */
 json_t *values_make(const struct results *results);
-json_t *bench_told(const json_t *bench);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
    retention that has none, "–" for all else that is not known. finding_measured: "92.7

@@ -27,7 +27,7 @@ array file = [ \
         . "verdicts live trust verify artifact", \
     "forecast rules room estimate bench inspect gradients", \
     "pretrain distill finetune ensemble theseus training feed loader checkpoint card", \
-    "settings plan stage record seal run", \
+    "settings plan stage record seal run benchmark", \
     "encoder parts arena heads losses optimizer parameters model safetensors", \
     "batch tokenizer tokenize vocabulary corpus task questions metrics toyland cache", \
     "kernels device products lanes ranks watch", \

@@ -33,6 +33,9 @@ check "the house can be drawn" drawn house
 drawn house >"$folder/house.arrays"
 check "there are includes to compare" test "$(wc -l <"$folder/includes")" -gt 100
 check "includes go along the arrows of the house" same "$(against "$folder/house.arrays" "$folder/includes")" ""
+apart=" $(sed -n '/ apart\[\] = {/,/};/p' code/rules.c | grep -o '"[a-z]*"' | tr -d '"' | xargs) "
+told() { for file in $(grep '^file' "$folder/house.arrays" | sed -n '1,2s/^file//p'); do case $apart in *" $file "*) ;; *) echo "$file" ;; esac; done; }
+check "what only tells of a run is part of no key" same "$(told)" ""
 echo "fail encoder" >>"$folder/includes"
 check "one against them is seen" same "$(against "$folder/house.arrays" "$folder/includes")" "fail includes encoder, and no arrow leads there"
 
