@@ -565,8 +565,17 @@ end
 -- Put values and numbers in place of references
 -- inlines_of: a value as the words of a sentence
 local function inlines_of(value)
-  if not value:find("[@", 1, true) then return {pandoc.Str(value)} end
-  return pandoc.utils.blocks_to_inlines(pandoc.read(value, "markdown").blocks)
+  if value:find("[@", 1, true) then
+    return pandoc.utils.blocks_to_inlines(pandoc.read(value, "markdown").blocks)
+  end
+  local inlines, from = {}, 1
+  for first, address, past in value:gmatch("()(https?://%S*[%w/])()") do
+    table.insert(inlines, pandoc.Str(value:sub(from, first - 1)))
+    table.insert(inlines, pandoc.Link({pandoc.Str(address)}, address))
+    from = past
+  end
+  table.insert(inlines, pandoc.Str(value:sub(from)))
+  return inlines
 end
 
 local function splice(text, write)
@@ -1015,7 +1024,7 @@ local told = {} -- the values that the text has told, by their keys
 
 function html.value(key, inlines)
   for _, one in ipairs(inlines) do
-    if one.t == "Cite" then return inlines end
+    if one.t == "Cite" or one.t == "Link" then return inlines end
   end
   if preview then return inlines end
   told[key] = true
