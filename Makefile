@@ -274,12 +274,12 @@ BENCH = $(DISTIL) bench $(COMMON) --student student --model $(TEACHER_MODEL) --f
     --published chapters/published.json
 
 $(RUN)/bench.json: $(RUN)/stages/distill-student.json FORCE
-	$(Q)LAUNCH= sh code/due.sh run $@ $(KEYS) $(BENCH) >/dev/null
+	$(Q)exec env LAUNCH= sh code/due.sh run $@ $(KEYS) $(BENCH) >/dev/null
 
 bench.planned: $(RUN)/stages/distill-student.json
 	$(Q)! $(PYTHON) -c 'import torch, transformers' 2>/dev/null || \
 	    set -- $(PYTHON) tests/reference/bench.py --run $(RUN) --teacher $(TEACHER_MODEL) --; \
-	"$$@" $(BENCH) --key $$(cat $(KEYS)/bench.key)
+	exec "$$@" $(BENCH) --key $$(cat $(KEYS)/bench.key)
 endif
 
 bench.alone: build ## measure latency and throughput, beside PyTorch where it is installed
@@ -487,7 +487,7 @@ $(BUILD)/tests/cuda-gpu: tests/cuda.c $(CUDA_OBJECT) $(CAUGHT)
 
 test: build ## run every test
 	$(Q)$(call alone,$(BUILD)) $(MAKE) $(TESTS) $(GPU_TESTS)
-	$(Q)BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
+	$(Q)exec env BUILD=$(BUILD) NVCC=$(NVCC) CCBIN='$(if $(NVCC),$(CCBIN))' CUDA_HOME=$(CUDA_HOME) sh tests/run.sh $(TESTS) $(sort $(filter-out tests/run.sh tests/lint.sh tests/check.sh tests/gpu-day.sh $(if $(GPU_TESTS),,tests/gpu.sh),$(wildcard tests/*.sh)))
 
 # A GPU's day: programs, settings, tests, data and the stages of PROFILE in one archive, for a machine that has a GPU and
 # neither make nor headers. tests/gpu-day.sh is what runs there; what it leaves in results/ goes on here, where make finds
@@ -536,7 +536,7 @@ check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps chec
 	$(Q)$(MAKE) BUILD=$(BUILD)/sanitized NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=native $(SANITIZE)' sanitized
 	$(Q)$(MAKE) BUILD=$(BUILD)/valgrind NUMBERED=$(NUMBERED) CFLAGS='-O1 -g -march=x86-64-v3' valgrind
 	$(Q)$(MAKE) $(FUZZERS)
-	$(Q)BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
+	$(Q)exec env BUILD=$(BUILD) sh tests/fuzz/seeds.sh $(BUILD)/fuzz/seeds
 	$(Q)set -e; for f in $(FUZZERS); do echo "$$f: $(FUZZ_SECONDS) seconds"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -close_fd_mask=3 \
 	        $(BUILD)/fuzz/seeds/$$(basename $$f); done
@@ -544,7 +544,7 @@ check.alone: $(TANGLE) ## lint, sanitizers, valgrind, fuzz smoke (make deps chec
 # One sanitizer does not go with another, so the tests of races are none of theirs.
 # what a test abandons when it catches a failure is not freed, so leaks are valgrind's and the sanitizer's to ignore
 sanitized: $(filter-out $(RACE_TESTS),$(TESTS))
-	$(Q)ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $^
+	$(Q)exec env ASAN_OPTIONS=detect_leaks=0 sh tests/run.sh $^
 
 # valgrind does not follow the harness's changes of stacks
 valgrind: $(filter-out %/harness %/cuda %/dry %/nccl $(RACE_TESTS),$(TESTS))

@@ -14,12 +14,15 @@ case $held in *":$lock:"*) exec "$@" ;; esac
 
 # Take and describe a lock
 # take OPTIONS COMMAND...: becomes COMMAND if flock, with these options, takes the lock;
-# otherwise puts its status into $status, 75 if somebody else has the lock
+# returns if somebody else has it
 take() {
     flock -E 75 $1 "$descriptor"
-    status=$?
-    [ $status = 0 ] || return 0
-    shift
+    case $? in
+    0) shift ;;
+    75) return ;;
+    127) refuse "expected the program flock, of the package util-linux" ;;
+    *) refuse "expected a disk where flock can lock ${lock##*/}" ;;
+    esac
     echo "$$ $(date "+%Y-%m-%d %H:%M:%S")" >"$lock"
     export DISTIL_LOCKS="$held$lock:"
     exec "$@"
@@ -46,11 +49,6 @@ colons=$(printf %s "$held" | tr -d -c :)
 descriptor=$((9 - ${#colons}))
 eval "exec $descriptor>>\"\$lock\""
 take -n "$@"
-case $status in
-127) refuse "expected the program flock, of the package util-linux" ;;
-75) ;;
-*) refuse "expected a disk where flock can lock ${lock##*/}" ;;
-esac
 # Wait for the lock, or give up
 describe
 if [ "${WAIT:-}" = 1 ] || [ "$held" != : ]; then

@@ -73,6 +73,8 @@ rm -r results/tiny
 begin tiny ended
 kill $maker && wait $maker 2>/dev/null
 check "who asks make alone to end has ended all that it began" flock -w 5 results/.tiny.lock true
+between() { grep -nE '[$][(]Q[)]([A-Za-z_]+=[^ ;]* )+sh ' Makefile; }
+check "no shell waits between make and what it runs with variables" same "$(between)" ""
 check "and the next make goes on" eval 'rm -f hold-* && (experiment tiny) >after 2>&1 || { cat after; false; }'
 
 rm -r results/tiny
