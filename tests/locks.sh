@@ -82,6 +82,7 @@ begin tiny killed
 (experiment tiny) >refusal 2>&1
 owner=$(sed -n 's/.*process \([0-9]*\), .*/\1/p' refusal)
 kill -s KILL $maker "$owner" && wait $maker 2>/dev/null
+for try in $(seq 50); do [ -d "/proc/$owner" ] || break; sleep 0.1; done # until it has been seen to be dead
 left() { ! (experiment tiny) >refusal 2>&1 && cat refusal && grep -q "^lock: results/tiny: is in use by what process $owner, of 20.*, has left running" refusal; }
 check "but what it has left running keeps the lock" left
 rm -f hold-*
