@@ -2,7 +2,7 @@
 #include "artifact.h"
 #include "fail.h"
 #include "file.h"
-#include "run.h"
+#include "json.h"
 #include "stage.h"
 #include "sum.h"
 #include "trust.h"
@@ -237,7 +237,7 @@ static void put_crate(struct artifact *a)
 {
     json_t *parts = json_array(), *graph = start_graph(a, parts);
     char *path = stage_path(a->stage, "summary.json");
-    json_t *summary = run_json(path);
+    json_t *summary = json_read(path);
     add_action(a, summary, graph);
     add_files(a, graph, parts);
     /* Add the list of sums without a sum of its own */
@@ -298,8 +298,8 @@ int artifact_main(int argc, char **argv)
     json_t *files = verify_run(stage.run, true, "");
     char *values = stage_path(&stage, "values.json"),
          *given = stage_path(&stage, "results.json");
-    a.values = run_json(values);
-    a.given = run_json(given);
+    a.values = json_read(values);
+    a.given = json_read(given);
     free(values);
     free(given);
     expect_finished(&a);

@@ -1,6 +1,7 @@
 /* Tangled from chapters/59-bench.md; edit there. */
 #include "benchmark.h"
-#include "run.h"
+#include "json.h"
+#include "said.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,7 @@
 /* Tangled from chapters/52-findings.md; edit there. */
 #include "findings.h"
+#include "json.h"
+#include "said.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include "file.h"
 #include "model.h"
 #include "pretrain.h"
-#include "run.h"
+#include "grid.h"
 #include "seal.h"
 #include "theseus.h"
 #include "watch.h"

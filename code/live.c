@@ -1,8 +1,8 @@
 /* Tangled from chapters/57-live.md; edit there. */
 #include "fail.h"
 #include "file.h"
+#include "grid.h"
 #include "measure.h"
-#include "run.h"
 #include "seal.h"
 #include "stage.h"
 

@@ -2,6 +2,7 @@
 #include "results.h"
 #include "benchmark.h"
 #include "file.h"
+#include "json.h"
 #include "record.h"
 #include "seal.h"
 #include "trust.h"
@@ -143,7 +144,7 @@ static json_t *make_summary(const struct results *r)
    one. */
 static json_t *find_gpu(const char *reference)
 {
-    json_t *runs = run_others(reference, "bench.json", "gpu", "yes");
+    json_t *runs = json_others(reference, "bench.json", "gpu", "yes");
     void *first = json_object_iter(runs);
     json_t *gpu = first ? json_pack("{s:s, s:O}", "run", json_object_iter_key(first),
                                     "bench", json_object_iter_value(first))
@@ -254,7 +255,7 @@ static json_t *gather(const struct stage *stage)
         __VERSION__, "openblas", openblas_get_config(), "jansson",
         jansson_version_str(), "utf8proc", utf8proc_version(), "checks",
         read_pairs(stage->checks, "check."), "unavailable", read_pairs(missing, ""),
-        "references", run_others(stage->reference, "summary.json", "profile", profile),
+        "references", json_others(stage->reference, "summary.json", "profile", profile),
         "gpu", find_gpu(stage->reference));
 }
 

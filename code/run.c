@@ -1,157 +1,13 @@
 /* Tangled from chapters/51-run.md; edit there. */
 #include "run.h"
+#include "fail.h"
 #include "file.h"
+#include "json.h"
+#include "said.h"
 
-#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Keep what is said */
-static struct keeping {
-    struct keeping *before;
-    void *memory;
-} *keeping;
-
-void *kept(void *memory)
-{
-    struct keeping *last = allocate(1, sizeof *last);
-    *last = (struct keeping){keeping, memory};
-    keeping = last;
-    return memory;
-}
-
-void forget(void)
-{
-    while (keeping) {
-        struct keeping *last = keeping;
-        keeping = last->before;
-        free(last->memory);
-        free(last);
-    }
-}
-
-/* Read a tab-separated file */
-struct grid *grid_read(const char *path)
-{
-    char *text = file_text(path, NULL);
-    size_t length = strlen(text) + 1, most = 1;
-    for (const char *c = text; *c; c++)
-        most += *c == '\t' || *c == '\n';
-    struct grid *grid = allocate(1, sizeof *grid + most * sizeof(char *) + length);
-    char *at = memcpy((char *)(grid->cells + most), text, length), end;
-    free(text);
-    grid->path = say("%s", path);
-    int line = 0;
-    for (int cells = 0, found; *at; line++) {
-        for (end = '\t', found = 0; end == '\t'; found++) {
-            grid->cells[cells++] = at;
-            at += strcspn(at, "\t\n");
-            end = *at;
-            if (end)
-                *at++ = '\0';
-        }
-        grid->columns = line == 0 ? found : grid->columns;
-        if (found != grid->columns)
-            fail(path, "line %d: expected %d cells as in the header, found %d",
-                 line + 1, grid->columns, found);
-    }
-    grid->rows = line > 0 ? line - 1 : 0;
-    return grid;
-}
-
-bool grid_has(const struct grid *grid, const char *name)
-{
-    int column = 0;
-    while (column < grid->columns && strcmp(grid->cells[column], name))
-        column++;
-    return column < grid->columns;
-}
-
-int grid_column(const struct grid *grid, const char *name)
-{
-    int place = 0, count = 0;
-    for (int column = 0; column < grid->columns; column++)
-        if (!strcmp(grid->cells[column], name) && ++count)
-            place = column;
-    if (count != 1)
-        fail(grid->path, count ? "line 1: the column \"%s\" is named twice"
-                               : "expected a column \"%s\" in the header", name);
-    return place;
-}
-
-const char *grid_text(const struct grid *grid, int row, int column)
-{
-    return grid->cells[(row + 1) * grid->columns + column];
-}
-
-double grid_number(const struct grid *grid, int row, int column)
-{
-    const char *text = grid_text(grid, row, column);
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || *end || !isfinite(number))
-        fail(grid->path, "line %d: expected a finite number, found \"%s\"", row + 2,
-             text);
-    return number;
-}
-
-double grid_mean(const struct grid *grid, const char *name, int first, int end)
-{
-    double sum = 0;
-    for (int row = first; row < end; row++)
-        sum += grid_number(grid, row, grid_column(grid, name));
-    return sum / (end - first);
-}
-
-/* Read JSON */
-json_t *run_json(const char *path)
-{
-    json_error_t error;
-    json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(object))
-        fail(path, "expected a JSON object; line %d: %s", error.line, error.text);
-    return object;
-}
-
-json_t *json_at(const json_t *json, const char *path)
-{
-    json_t *at = (json_t *)json;
-    for (size_t length; at && *path; path += length + (path[length] == '/')) {
-        length = strcspn(path, "/");
-        at = json_object_get(at, say("%.*s", (int)length, path));
-    }
-    return at;
-}
-
-double number_at(const json_t *json, const char *path)
-{
-    return json_number_value(json_at(json, path));
-}
-
-const char *text_at(const json_t *json, const char *path, const char *otherwise)
-{
-    const char *text = json_string_value(json_at(json, path));
-    return text ? text : otherwise;
-}
-
-json_t *run_others(const char *folder, const char *file, const char *key,
-                   const char *text)
-{
-    json_t *others = json_object();
-    glob_t found;
-    if (!folder || glob(say("%s/*/%s", folder, file), 0, NULL, &found) != 0)
-        return others;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        const char *name = found.gl_pathv[i] + strlen(folder) + 1;
-        json_t *object = run_json(found.gl_pathv[i]);
-        if (!strcmp(text_at(object, key, ""), text))
-            json_object_set(others, say("%.*s", (int)strcspn(name, "/"), name), object);
-        json_decref(object);
-    }
-    globfree(&found);
-    return others;
-}
 
 /* Read the answers of a model */
 /* The column of that name, of numbers from least to most, or of whole ones, classes;
@@ -267,10 +123,10 @@ struct run *run_open(const char *folder, const struct plan *plan)
         const char *name = plan->stages[i].name,
                    *path = say("%s/stages/%s.json", folder, name);
         if (file_exists(path))
-            json_object_set_new(run->stages, name, run_json(path));
+            json_object_set_new(run->stages, name, json_read(path));
     }
     const char *bench = say("%s/bench.json", folder);
-    run->bench = file_exists(bench) ? run_json(bench) : NULL;
+    run->bench = file_exists(bench) ? json_read(bench) : NULL;
     for (const struct task *task = task_list; task->name; task++)
         if (plan_task(plan, task->name))
             read_sheet(run, task, plan_task(plan, task->name));

@@ -2,39 +2,12 @@
 #ifndef RUN_H
 #define RUN_H
 
-#include "fail.h"
+#include "grid.h"
 #include "model.h"
 #include "plan.h"
 #include "task.h"
 
 #include <jansson.h>
-
-/* kept: takes over what was allocated. say: what printf would print, kept. Both live
-   until forget. For one thread. */
-void *kept(void *memory);
-#define say(...) ((const char *)kept(text_format(__VA_ARGS__)))
-void forget(void);
-
-/* Hold a tab-separated file */
-/* A tab-separated file: a header line, then rows. */
-struct grid {
-    const char *path;
-    int rows, columns;   /* without the header; 0 columns of an empty file */
-    const char *cells[]; /* [rows + 1][columns], the header first; the text is behind
-                            them */
-};
-
-/* grid_read: reads a file, for the caller to free. grid_column: the number of the
-   column of that name; fails without it or with two of it. grid_has: whether there is
-   one. grid_text, grid_number: a cell; row counts from 0. grid_mean: the mean of rows
-   first .. end - 1 of the column of that name. They fail, naming path and line, if a
-   row has not as many cells as the header, or a number is not finite. */
-struct grid *grid_read(const char *path);
-int grid_column(const struct grid *grid, const char *name);
-bool grid_has(const struct grid *grid, const char *name);
-const char *grid_text(const struct grid *grid, int row, int column);
-double grid_number(const struct grid *grid, int row, int column);
-double grid_mean(const struct grid *grid, const char *name, int first, int end);
 
 /* Hold the answers that models gave */
 /* A task that the run answered. */
@@ -99,18 +72,5 @@ const char *run_predictions(const struct run *run, const struct task *task,
                             const struct planned_model *model, int seed);
 struct shape run_shape(const struct run *run, const char *model);
 struct grid *run_curve(const struct run *run, const char *stage, const char *which);
-
-/* run_json: the JSON object in a file. Fails, naming it, if there is none. run_others:
-   those of other runs, FOLDER/NAME/FILE, whose KEY has this text, {NAME: object}; none
-   if the folder is NULL. The caller frees both. */
-json_t *run_json(const char *path);
-json_t *run_others(const char *folder, const char *file, const char *key,
-                   const char *text);
-
-/* json_at: what JSON has at a path, "models/teacher/parameters"; NULL if nothing.
-   number_at: the number there, or 0; text_at: the text, or `otherwise`. */
-json_t *json_at(const json_t *json, const char *path);
-double number_at(const json_t *json, const char *path);
-const char *text_at(const json_t *json, const char *path, const char *otherwise);
 
 #endif

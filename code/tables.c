@@ -1,5 +1,6 @@
 /* Tangled from chapters/53-results-program.md; edit there. */
 #include "file.h"
+#include "json.h"
 #include "values.h"
 
 #include <math.h>

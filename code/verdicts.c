@@ -2,6 +2,7 @@
 #include "verdicts.h"
 #include "fail.h"
 #include "file.h"
+#include "json.h"
 #include "stage.h"
 #include "values.h"
 
@@ -396,7 +397,7 @@ void verdicts_print(const char *folder)
     const char *path = say("%s/verdicts.json", folder);
     if (!file_exists(path))
         fail(path, "expected the verdicts of a finished run; make verify finishes one");
-    json_t *verdicts = run_json(path), *j;
+    json_t *verdicts = json_read(path), *j;
     bool toyland = !strcmp(text_at(verdicts, "data", ""), "toyland");
     printf("profile %s on %s, finished on %s\n%s\n", text_at(verdicts, "profile", "–"),
            text_at(verdicts, "device", "–"), text_at(verdicts, "date", "–"),

@@ -2,6 +2,7 @@
 #include "verify.h"
 #include "fail.h"
 #include "file.h"
+#include "json.h"
 #include "results.h"
 #include "seal.h"
 #include "stage.h"
@@ -198,7 +199,7 @@ static char *file_difference(const struct trial *t, const char *again, const cha
     if (!file_exists(other)) {
         fault = text_format("is not among what comes out of the run");
     } else if (text_ends(name, ".json")) {
-        json_t *stated = run_json(path), *found = run_json(other);
+        json_t *stated = json_read(path), *found = json_read(other);
         fault = difference(stated, found, "");
         json_decref(stated);
         json_decref(found);
@@ -285,7 +286,7 @@ json_t *verify_run(const char *folder, bool weights, const char *code)
          *profile = text_format("%s/run.settings", folder);
     hold_record(&t, "results.json");
     expect_results(&t, t.files);
-    json_t *given = run_json(path), *files = json_object_get(given, "files");
+    json_t *given = json_read(path), *files = json_object_get(given, "files");
     struct plan *plan = plan_open(settings_open(profile));
     hold_stages(&t, plan);
     /* Hold the numbers to what comes out of the predictions */
@@ -335,7 +336,7 @@ static void expect_described(const struct trial *t, const json_t *sums)
 {
     static const char name[] = "ro-crate-metadata.json";
     char *path = text_format("%s/%s", t->folder, name);
-    json_t *crate = run_json(path), *graph = json_object_get(crate, "@graph");
+    json_t *crate = json_read(path), *graph = json_object_get(crate, "@graph");
     size_t described = 0;
     for (size_t i = 0; i < json_array_size(graph); i++) {
         /* Hold an entity to the list */

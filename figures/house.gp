@@ -31,7 +31,7 @@ array file = [ \
     "encoder parts arena heads losses optimizer parameters model safetensors", \
     "batch tokenizer tokenize vocabulary corpus task questions metrics toyland cache", \
     "kernels device products lanes ranks watch", \
-    "fail file sum foreign random elementary"]
+    "fail file grid json said sum foreign random elementary"]
 array left = [0, 26, 26, 0, 0, 0, 26, 0]
 array top = [0, 0, 5.6, 12.2, 15.8, 20.4, 20.4, 27.0]
 array across = [24, 24, 24, 50, 50, 24, 24, 50]
