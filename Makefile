@@ -86,7 +86,7 @@ PACKING  := gpu-plan gpu-bundle
 BUILDING := tangle stitch build compile check reference
 DRY      := $(findstring n,$(firstword -$(MAKEFLAGS)))
 alone     = $(if $(DRY),,$(placed) $(1:%=sh code/lock.sh %))
-# what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapters/65-writing.md)
+# what is said of a line of code/ names the chapter's, once there is the program that sees to it (chapters/66-writing.md)
 placed    = $(if $(wildcard $(PLACED)),$(PLACED) $(BUILD)/places.tsv)
 export WAIT
 MAKEFLAGS += --no-print-directory
@@ -410,7 +410,7 @@ $(RUN)/html/index.html: $(WOVEN) code/site.lua code/site.css code/site.js $(DRAW
 	@echo "html: $@"
 
 # Reports of committed runs, beside them: of all in results/reference that have what a report needs, of which its sentences
-# came last (chapters/67-site.md). Only figures that are shown are drawn.
+# came last (chapters/68-site.md). Only figures that are shown are drawn.
 REPORTED = $(patsubst %/values.json,%,$(shell grep -l '"verdicts.sentence"' results/reference/*/values.json))
 
 reference.alone: tangle.alone ## weave report.md and summary.pdf of each run in results/reference, from what is committed there

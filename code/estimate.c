@@ -1,4 +1,4 @@
-/* Tangled from chapters/59-bench.md; edit there. */
+/* Tangled from chapters/60-bench.md; edit there. */
 #include "estimate.h"
 #include "distill.h"
 #include "fail.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/59-bench.md; edit there. */
+/* Tangled from chapters/60-bench.md; edit there. */
 #ifndef ESTIMATE_H
 #define ESTIMATE_H
 

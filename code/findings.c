@@ -274,7 +274,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
         add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
-/* Find training, size and speed */
+/* Find losses and guesses */
 static void find_losses(struct findings *f)
 {
     static const char *const names[TERMS] = {"mlm", "kl", "cosine"};
@@ -303,6 +303,7 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
                100 * grid_mean(curve, "accuracy", curve->rows - 1, curve->rows));
 }
 
+/* Find size and speed */
 static struct estimate faster(const json_t *teacher, const json_t *student,
                               const char *cores)
 {

@@ -1,4 +1,4 @@
-/* Tangled from chapters/60-probes.md; edit there. */
+/* Tangled from chapters/61-probes.md; edit there. */
 #include "encoder.h"
 #include "device.h"
 #include "fail.h"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/57-live.md; edit there. */
+/* Tangled from chapters/58-live.md; edit there. */
 #include "fail.h"
 #include "file.h"
 #include "grid.h"

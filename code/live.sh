@@ -1,4 +1,4 @@
-# Tangled from chapters/57-live.md; edit there.
+# Tangled from chapters/58-live.md; edit there.
 # usage: sh code/live.sh RUN PROGRAM PROFILE STAGE...
 # Keeps RUN/live.html, a page of what the run has come to, until nobody is at work on
 # it, and exits with 0; if nobody is now, writes it once. PROFILE: the settings of the

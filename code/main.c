@@ -1,4 +1,4 @@
-/* Tangled from chapters/61-commands.md; edit there. */
+/* Tangled from chapters/62-commands.md; edit there. */
 /* Declare the commands */
 #include <stdio.h>
 #include <string.h>

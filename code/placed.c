@@ -1,4 +1,4 @@
-/* Tangled from chapters/65-writing.md; edit there. */
+/* Tangled from chapters/66-writing.md; edit there. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>

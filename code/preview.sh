@@ -1,4 +1,4 @@
-# Tangled from chapters/65-writing.md; edit there.
+# Tangled from chapters/66-writing.md; edit there.
 # usage: sh code/preview.sh FOLDER RUN TANGLE PANDOC...
 # Keeps FOLDER/page.html, a page of the chapter that was saved last, until it is
 # interrupted. RUN: the folder of a run, for its numbers; TANGLE: the tangler; PANDOC:

@@ -1,4 +1,4 @@
-/* Tangled from chapters/63-helpers.md; edit there. */
+/* Tangled from chapters/64-helpers.md; edit there. */
 #ifndef RANDOM_H
 #define RANDOM_H
 

@@ -1,4 +1,4 @@
--- Tangled from chapters/67-site.md; edit there.
+-- Tangled from chapters/68-site.md; edit there.
 -- Find a value's line
 -- lines_of: for each key of a file of values its line
 local function lines_of(path)

@@ -220,7 +220,8 @@ static const char *const apart[] = {
     "tangle", "placed", "main", "rules", "room", "pretrain", "distill", "finetune",
     "results", "run", "measure", "tables", "values", "verdicts", "findings", "trust",
     "verify", "artifact", "bench", "benchmark", "estimate", "watch", "toyland",
-    "tokenize", "inspect", "gradients", "live", "forecast", "plots", "grid", "json", "said"};
+    "tokenize", "inspect", "gradients", "live", "forecast", "plots", "grid", "json",
+    "said"};
 
 static bool is_apart(const char *path)
 {

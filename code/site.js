@@ -1,4 +1,4 @@
-/* Tangled from chapters/67-site.md; edit there. */
+/* Tangled from chapters/68-site.md; edit there. */
 "use strict";
 /* Choose light or dark */
 const root = document.documentElement;

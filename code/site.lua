@@ -1,4 +1,4 @@
--- Tangled from chapters/67-site.md; edit there.
+-- Tangled from chapters/68-site.md; edit there.
 -- Write text as JSON
 local function json(text)
   return '"' .. text:gsub('[%c"\\]', function(letter)

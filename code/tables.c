@@ -366,6 +366,7 @@ const struct table tables[] = {
       "\t<score.mean.student>\t\t|\t",
       "<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
       "\t<ablation.%m.interval>|\t%c"}},
+    /* Declare the table of students */
     {"students", .head =
      "Student\tMasked words, %\tmean score, %: change"
      "\tmean score, %: 95 % interval\tretention, %: value"

@@ -1,4 +1,4 @@
-/* Tangled from chapters/64-tangler.md; edit there. */
+/* Tangled from chapters/65-tangler.md; edit there. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>

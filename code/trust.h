@@ -1,4 +1,4 @@
-/* Tangled from chapters/58-trust.md; edit there. */
+/* Tangled from chapters/59-trust.md; edit there. */
 #ifndef TRUST_H
 #define TRUST_H
 

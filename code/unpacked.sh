@@ -1,4 +1,4 @@
-# Tangled from chapters/58-trust.md; edit there.
+# Tangled from chapters/59-trust.md; edit there.
 # usage: sh code/unpacked.sh ARTIFACT PLACE COMMAND...
 # Has COMMAND look at a run: ARTIFACT if that is a folder, or else the one folder that
 # an archive holds, which is unpacked beside PLACE and removed again.

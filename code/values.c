@@ -472,6 +472,7 @@ static void quote_retentions(const struct results *r, json_t *values)
     }
 }
 
+/* Put the differences into sentences */
 const char *title_short(const struct planned_model *model)
 {
     const char *student = "student, ";

@@ -1,4 +1,4 @@
--- Tangled from chapters/66-weaver.md; edit there.
+-- Tangled from chapters/67-weaver.md; edit there.
 -- Give up on the weaving
 local function give_up(...)
   io.stderr:write(...)

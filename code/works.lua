@@ -1,4 +1,4 @@
--- Tangled from chapters/66-weaver.md; edit there.
+-- Tangled from chapters/67-weaver.md; edit there.
 -- Find the works that some blocks cite
 local function cited(blocks)
   local entries = {}

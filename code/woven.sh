@@ -1,4 +1,4 @@
-# Tangled from chapters/67-site.md; edit there.
+# Tangled from chapters/68-site.md; edit there.
 # usage: sh code/woven.sh RUN
 # Prints the sums of all that the report of a committed run is woven from, and of what
 # came of it.

@@ -1,4 +1,4 @@
-# Tangled from chapters/56-figures.md; edit there.
+# Tangled from chapters/57-students.md; edit there.
 kept = results . "/figures/kept.tsv"
 claimed = results . "/figures/claimed.tsv"
 set datafile separator "\t"

@@ -1,4 +1,4 @@
-# Tangled from chapters/66-weaver.md; edit there.
+# Tangled from chapters/67-weaver.md; edit there.
 if (!exists("width")) { width = 14.6 }
 if (!exists("height")) { height = 5 }
 paper = terminal eq "tikz"

@@ -68,7 +68,7 @@ complain "no chapter is named by a number alone, and a link says the number of i
 # the table in the appendix has the beginnings of keys in its first column
 complain "every value of a run has a row that says where it is from" "$(
     sed -n 's/^  "\([a-z0-9]*\)": {.*/\1./p' chapters/published.json >build/beginnings
-    sed -n '/^| keys /,/^$/s/^| \(`[^|]*\) |.*/\1/p' chapters/68-reproducibility.md | grep -oE '[a-z.-]+' >>build/beginnings
+    sed -n '/^| keys /,/^$/s/^| \(`[^|]*\) |.*/\1/p' chapters/69-reproducibility.md | grep -oE '[a-z.-]+' >>build/beginnings
     awk 'FNR == 1 { code = 0 } /^ ? ? ?(```|~~~)/ { code = !code; next } code { next } { gsub(/`[^`]*`/, "") }
         { while (match($0, /[{][{][a-z][a-z0-9.-]*[}][}]/)) { print FILENAME, substr($0, RSTART + 2, RLENGTH - 4); $0 = substr($0, RSTART + RLENGTH) } }
     ' chapters/*.md | sort -u | grep -v ' n$' |

@@ -39,7 +39,7 @@ for run in $runs; do
     check "no reference is left open" same "$(grep -n '{{\|??' "$run/report.md")" ""
     check "its PDF has six pages at most" test "$(pdfinfo "$run/summary.pdf" | awk '/^Pages/ { print $2 }')" -le 6
 done
-tr '\n' ' ' <chapters/67-site.md >"$folder/site"
+tr '\n' ' ' <chapters/68-site.md >"$folder/site"
 for run in results/reference/*/; do
     [ -f "$run/report.md" ] || grep -q "Some runs there have no report: [^.]*$(basename "$run")" "$folder/site" || basename "$run"
 done >"$folder/untold"
@@ -59,7 +59,7 @@ for file in "$run/values.json" "$run/tables/scores.tsv" figures/scores.gp chapte
     check "a change of $(basename "$file") is noticed" sh -c "sh code/woven.sh '$run' | cmp -s - '$run/report.sums'; [ \$? = 1 ]"
     mv kept "$file"
 done
-printf '\n' >>chapters/60-probes.md
+printf '\n' >>chapters/61-probes.md
 check "a change of another chapter is none" sh -c "sh code/woven.sh '$run' | cmp - '$run/report.sums'"
 cd "$root" || exit 1
 exit $failed

@@ -213,7 +213,7 @@ cd "$root" || exit 1
 
 # whatever a hasty person does to some of the book's own files, they come out of the chapters, or nothing was written
 mkdir "$folder/hasty"
-cp chapters/66-weaver.md chapters/63-helpers.md chapters/49-start.md "$folder/hasty"
+cp chapters/67-weaver.md chapters/64-helpers.md chapters/49-start.md "$folder/hasty"
 cd "$folder/hasty" || exit 1
 tangled >/dev/null
 mkdir ../whole && cp -r . ../whole

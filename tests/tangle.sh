@@ -157,9 +157,9 @@ sed -i 's/^#include "fail.h"$/&\nextern int another;/' "$helpers"
 make -s BUILD=build tangle 2>/dev/null
 check "code does" fails 1 '' make -q BUILD=build build/fail.o
 sed -i 's/^extern int another;$/extern int a_third;/' code/fail.c
-check "an edit of code ends make" fails 2 '^code/fail.c:[0-9]*: error: was edited, and is from chapters/63-helpers.md:' make -s BUILD=build tangle
-check "make stitch carries it back" fails 0 '^chapters/63-helpers.md:[0-9]*: from code/fail.c:' make -s BUILD=build stitch
+check "an edit of code ends make" fails 2 '^code/fail.c:[0-9]*: error: was edited, and is from chapters/64-helpers.md:' make -s BUILD=build tangle
+check "make stitch carries it back" fails 0 '^chapters/64-helpers.md:[0-9]*: from code/fail.c:' make -s BUILD=build stitch
 check "and make goes on" fails 0 '' make -s BUILD=build tangle
-check "with the edit in both" eval 'grep -q a_third code/fail.c && grep -q a_third chapters/63-helpers.md'
+check "with the edit in both" eval 'grep -q a_third code/fail.c && grep -q a_third chapters/64-helpers.md'
 cd "$root" || exit 1
 exit $failed
