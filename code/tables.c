@@ -291,6 +291,7 @@ static void write_settings(const struct results *r, FILE *stream)
 }
 
 /* List the tables */
+/* Write what rows of the paper share */
 #define PAPER1(title, model) \
     "paper: " title "\t{{paper.table1." model ".score}}\t{{paper.table1." model \
     ".cola}}\t{{paper.table1." model ".mnli}}\t{{paper.table1." model \
