@@ -14,128 +14,95 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
-/* Merge the settings of all stages */
-/* {"section.key": "value"} of what the stages used; the caller releases it. */
-static json_t *merge_settings(const struct run *run)
-{
-    static const char *const lists[] = {"tasks", "models", "extended", "seeds"};
-    const struct setting *now;
-    const char *stage;
-    json_t *record, *settings = json_object();
-    json_object_foreach(run->stages, stage, record) {
-        json_object_update(settings, json_object_get(record, "settings"));
-    }
-    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
-        for (size_t j = 0; j < sizeof lists / sizeof *lists; j++) {
-            const char *name = say("%s.%s", now->section, now->key);
-            if (!strcmp(now->key, lists[j]) && json_object_get(settings, name))
-                json_object_set_new(settings, name, json_string(now->value));
-        }
-    return settings;
-}
-
 /* Write the summary */
-/* Puts a value at a path, "tasks/cola/title" say. */
-static void put_at(json_t *json, const char *path, json_t *value)
+/* The object at a path, "tasks/cola" say, made where there is none. */
+static json_t *place(json_t *json, const char *path)
 {
-    const char *slash = strchr(path, '/');
-    if (!slash) {
-        json_object_set_new(json, path, value);
-        return;
+    for (size_t length; *path; path += length + (path[length] == '/')) {
+        const char *name = say("%.*s", (int)(length = strcspn(path, "/")), path);
+        if (!json_object_get(json, name))
+            json_object_set_new(json, name, json_object());
+        json = json_object_get(json, name);
     }
-    const char *first = say("%.*s", (int)(slash - path), path);
-    if (!json_object_get(json, first))
-        json_object_set_new(json, first, json_object());
-    put_at(json_object_get(json, first), slash + 1, value);
+    return json;
 }
-#define summarise(summary, value, ...) put_at(summary, say(__VA_ARGS__), value)
+#define summarise(summary, members, ...) \
+    json_object_update_new(place(summary, say(__VA_ARGS__)), members)
 
-static void summarise_task(const struct findings *findings, const struct sheet *sheet,
-                           json_t *tasks)
+static void summarise_finding(const struct findings *all, const struct finding *f,
+                              json_t *summary)
 {
-    const char *task = sheet->task->name;
-    json_object_set_new(
-        tasks, task,
-        json_pack("{s:s, s:s, s:i, s:f, s:b}", "title", sheet->title, "metric",
-                  metric_name(sheet->task->metric), "rows", sheet->rows,
-                  "constant_answer",
-                  finding_of(findings, CONSTANT_SCORE, task, NULL)->is.value,
-                  "teacher_above", findings_above(findings, sheet)));
-    for (const struct answers *a = sheet->list; a < sheet->list + sheet->count; a++) {
-        const char *model = a->model->name;
-        const struct finding *median = finding_of(findings, SCORE, task, model);
-        summarise(tasks, estimate_json(&median->is, "score"), "%s/median/%s", task,
+    const struct sheet *sheet = f->sheet;
+    const char *task = sheet ? sheet->task->name : NULL,
+               *model = f->model ? f->model->name : "", *student =
+                   strcmp(model, "student") ? say("students/%s", model) : "retention";
+    if (f->quantity == CONSTANT_SCORE)
+        summarise(summary, json_pack("{s:s, s:s, s:i, s:f}", "title", sheet->title,
+                                     "metric", metric_name(sheet->task->metric),
+                                     "rows", sheet->rows, "constant_answer",
+                                     f->is.value), "tasks/%s", task);
+    else if (f->quantity == SCORE && task)
+        summarise(summary, estimate_json(&f->is, "score"), "tasks/%s/median/%s", task,
                   model);
-        for (int k = 0; k < a->seeds; k++)
-            summarise(tasks, json_real(a->scores[k]), "%s/scores/%s/%d", task, model,
-                      a->seed[k]);
-    }
-}
-
-static void summarise_models(const struct findings *findings, json_t *summary)
-{
-    const struct finding *f = NULL, *part = NULL;
-    while ((f = finding_next(findings, f, RETENTION, NULL))) {
-        const char *model = f->model->name;
-        bool first = !strcmp(model, "student");
-        if (f->sheet)
-            continue;
-        json_t *mean = estimate_json(&f->is, "mean"), *counted = json_array();
-        const struct estimate took = finding_of(findings, MINUTES, NULL, model)->is;
-        json_object_set_new(mean, "tasks", json_object());
-        json_object_set_new(mean, "counted", counted);
-        if (took.known)
-            json_object_set_new(mean, "minutes", json_real(took.value));
-        while ((part = finding_next(findings, part, RETENTION, model))) {
-            const char *task = part->sheet ? part->sheet->task->name : NULL;
-            if (task && part->is.known)
-                summarise(mean, estimate_json(&part->is, "retention"), "tasks/%s",
-                          task);
+    else if (f->quantity == CHANGE)
+        summarise(summary, estimate_json(&f->is, "change"), "ablations/%s", model);
+    else if (f->quantity == RETENTION && task && f->is.known)
+        summarise(summary, estimate_json(&f->is, "retention"), "%s/tasks/%s", student,
+                  task);
+    else if (f->quantity == RETENTION && !task) {
+        json_t *counted = json_array();
+        const struct finding *part = NULL;
+        while ((part = finding_next(all, part, RETENTION, model)))
             if (finding_counts(part, model))
-                json_array_append_new(counted, json_string(task));
-        }
-        summarise(summary, mean, first ? "retention" : "students/%s", model);
+                json_array_append_new(counted, json_string(part->sheet->task->name));
+        summarise(summary, estimate_json(&f->is, "mean"), "%s", student);
+        json_object_set_new(place(summary, student), "counted", counted);
     }
-    while ((f = finding_next(findings, f, CHANGE, NULL)))
-        summarise(summary, estimate_json(&f->is, "change"), "ablations/%s",
-                  f->model->name);
-    summarise(summary, json_real(0.95), "retention/confidence");
-    summarise(summary, json_integer(RESAMPLES), "retention/resamples");
-    summarise(summary, json_string(retention_said(findings, "student")),
-              "retention/sentence");
 }
 
-static json_t *make_summary(const struct results *r)
+static void summarise_stages(const struct run *run, json_t *summary)
 {
     struct words cuts = {NULL, 0};
-    json_t *seconds = json_object(), *data = json_object(), *tasks = json_object(),
-           *told = json_array(), *sum, *cut,
-           *sums = r->run->plan->same_bits ? json_object() : NULL;
-    for (int i = 0; i < r->run->plan->stage_count; i++) {
-        const char *stage = r->run->plan->stages[i].name, *path;
-        const json_t *record = json_object_get(r->run->stages, stage);
-        size_t k;
-        json_object_update(data, json_object_get(record, "data"));
-        json_object_set(seconds, stage, json_object_get(record, "seconds"));
-        json_array_foreach(json_object_get(record, "cuts"), k, cut) {
-            words_add(&cuts, json_string_value(cut));
+    const char *stage, *path;
+    json_t *record, *it, *told = json_array();
+    size_t k;
+    json_object_foreach(run->stages, stage, record) {
+        json_object_update(place(summary, "settings"), json_at(record, "settings"));
+        json_object_update(place(summary, "data"), json_at(record, "data"));
+        json_object_set(place(summary, "seconds"), stage, json_at(record, "seconds"));
+        json_array_foreach(json_at(record, "cuts"), k, it) {
+            words_add(&cuts, json_string_value(it));
         }
-        json_object_foreach(json_object_get(record, "files"), path, sum) {
-            if (trust_is_weights(path) || !strncmp(path, "predictions/", 12))
-                json_object_set(sums, path, sum);
+        json_object_foreach(json_at(record, "files"), path, it) {
+            if (run->plan->same_bits
+                && (trust_is_weights(path) || !strncmp(path, "predictions/", 12)))
+                json_object_set(place(summary, "sums"), path, it);
         }
     }
     for (int i = 0; i < cuts.count; i++)
         json_array_append_new(told, json_string(cuts.word[i]));
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        summarise_task(r->findings, sheet, tasks);
-    json_t *summary = json_pack(
-        "{s:O*, s:O*, s:O, s:o, s:o, s:o, s:o, s:b, s:o*, s:{}, s:{}}", "versions",
-        json_object_get(r->given, "versions"), "models",
-        json_object_get(r->run->bench, "models"), "settings", r->settings, "data", data,
-        "seconds", seconds, "cuts", told, "tasks", tasks, "distilled",
-        r->findings->student != UNTAUGHT, "sums", sums, "students", "ablations");
-    summarise_models(r->findings, summary);
+    json_object_set_new(summary, "cuts", told);
+}
+
+static json_t *make_summary(const struct findings *findings)
+{
+    const struct run *run = findings->run;
+    const struct setting *now;
+    json_t *summary = json_object();
+    summarise_stages(run, summary);
+    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++) {
+        json_t *settings = place(summary, "settings");
+        const char *name = say("%s.%s", now->section, now->key);
+        if (strstr(" tasks models extended seeds ", say(" %s ", now->key))
+            && json_object_get(settings, name))
+            json_object_set_new(settings, name, json_string(now->value));
+    }
+    for (int i = 0; i < findings->count; i++)
+        summarise_finding(findings, &findings->list[i], summary);
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        for (int k = 0; k < a->seeds; k++)
+            summarise(summary, json_pack("{s:f}", say("%d", a->seed[k]), a->scores[k]),
+                      "tasks/%s/scores/%s", a->sheet->task->name, a->model->name);
     return summary;
 }
 
@@ -171,29 +138,16 @@ struct results results_compute(const char *folder, const struct plan *plan,
     if (r.run->count == 0)
         fail(folder,
              "expected predictions of at least one model in predictions/, found none");
-    r.settings = merge_settings(r.run);
     r.told = tell_benches(r.run->bench, json_at(given, "gpu"));
     r.findings = findings_make(r.run);
-    r.summary = make_summary(&r);
+    r.summary = make_summary(r.findings);
+    r.settings = json_at(r.summary, "settings");
     r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
-                                json_object_get(given, "references"));
+                                json_at(given, "references"));
     r.values = values_make(&r);
-    for (size_t i = 0; i < sizeof quoted / sizeof *quoted; i++)
-        json_object_set_new(r.summary, quoted[i],
-                            json_string(value_get(r.values, say("run.%s", quoted[i]))));
+    for (int i = 0; i < 4; i++)
+        value_put(r.summary, quoted[i], value_get(r.values, say("run.%s", quoted[i])));
     return r;
-}
-
-void results_free(struct results *results)
-{
-    json_decref(results->values);
-    json_decref(results->summary);
-    json_decref(results->told);
-    json_decref(results->settings);
-    verdicts_free(results->verdicts);
-    findings_free(results->findings);
-    run_close(results->run);
-    forget();
 }
 
 static void write_json(const char *folder, const char *name, const json_t *object)
@@ -205,25 +159,26 @@ static void write_json(const char *folder, const char *name, const json_t *objec
     file_commit(writer);
 }
 
-static void write_tables(const struct results *r, const char *folder,
-                         const struct table *table)
-{
-    for (; table->name; table++) {
-        struct file_writer *w = file_create(say("%s/%s.tsv", folder, table->name));
-        table_write(table, r, file_stream(w));
-        file_commit(w);
-    }
-}
-
 void results_write(const struct results *results, const char *folder)
 {
     json_t *verdicts = verdicts_json(results->verdicts, results->summary);
     write_json(folder, "summary.json", results->summary);
     write_json(folder, "verdicts.json", verdicts);
-    write_tables(results, say("%s/tables", folder), tables);
-    write_tables(results, say("%s/figures", folder), plots);
     write_json(folder, "values.json", results->values);
+    tables_write(tables, results, say("%s/tables", folder));
+    tables_write(plots, results, say("%s/figures", folder));
     json_decref(verdicts);
+}
+
+void results_free(struct results *results)
+{
+    json_decref(results->values);
+    json_decref(results->summary);
+    json_decref(results->told);
+    verdicts_free(results->verdicts);
+    findings_free(results->findings);
+    run_close(results->run);
+    forget();
 }
 
 /* Gather what the results are given */
@@ -275,13 +230,15 @@ static const char usage[] =
     "  --key HASH       hash of the code, to be stated in the report\n"
     "  --keys DIR       has what the data step could not have\n";
 
-/* Adds the sums of the files of a run that a pattern names to files; or removes them,
-   where files is NULL. */
-static void each_file(const struct stage *stage, const char *pattern, json_t *files)
+/* Adds the sums of all that the results leave to files; or, where that is NULL, removes
+   the tables. */
+static void each_left(const struct stage *stage, json_t *files)
 {
-    glob_t found;
-    if (glob(say("%s/%s", stage->run, pattern), 0, NULL, &found) != 0)
-        return;
+    static const char *const left[] = {"tables/*.tsv", "figures/*.tsv", "run.settings",
+                                       "summary.json", "verdicts.json", "values.json"};
+    glob_t found = {0};
+    for (int i = 0; i < (files ? 6 : 2); i++)
+        glob(say("%s/%s", stage->run, left[i]), i ? GLOB_APPEND : 0, NULL, &found);
     for (size_t i = 0; i < found.gl_pathc; i++)
         if (files)
             stage_left(stage, files, found.gl_pathv[i]);
@@ -292,17 +249,13 @@ static void each_file(const struct stage *stage, const char *pattern, json_t *fi
 
 int results_main(int argc, char **argv)
 {
-    static const char *const left[] = {"tables/*.tsv", "figures/*.tsv", "run.settings",
-                                       "summary.json", "verdicts.json", "values.json"};
     struct stage stage = stage_open(argc, argv, usage, "--profile --run");
     json_t *given = gather(&stage), *files = json_object();
     struct results results = results_compute(stage.run, stage.plan, given);
-    for (int i = 0; i < 2; i++)
-        each_file(&stage, left[i], NULL);
+    each_left(&stage, NULL);
     results_write(&results, stage.run);
     settings_write(stage.plan->settings, say("%s/run.settings", stage.run));
-    for (int i = 0; i < 6; i++)
-        each_file(&stage, left[i], files);
+    each_left(&stage, files);
     json_object_set_new(given, "files", files);
     seal_write(say("%s/results.json", stage.run), given);
     printf("results: the student %s\n", retention_said(results.findings, "student"));

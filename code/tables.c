@@ -3,118 +3,129 @@
 #include "json.h"
 #include "values.h"
 
+#include <ctype.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Fill a template */
 struct row {
-    const struct task *task;
-    const struct sheet *sheet;         /* the run's, if it has the task */
-    const struct planned_model *model; /* NULL: a constant answer */
-    const char *family;
+    const struct results *r;
+    const char *is['z' + 1]; /* the letters; NULL: there is no such row */
 };
 
-/* What a letter behind % stands for; NULL: there is no such row. */
-static const char *part(char letter, const struct row *row)
+static void take_model(struct row *row, const struct planned_model *model)
 {
-    const struct task *task = row->task;
-    switch (letter) {
-    case 't': return task->name;
-    case 'T': return row->sheet ? row->sheet->title : task->title;
-    case 'm': return row->model->name;
-    case 'M': return row->model->title;
-    case 'f': return row->family;
-    case 'h': return task->headline ? task->title : NULL;
-    case 'o':
-        return row->sheet && row->sheet->shown && !task->headline ? task->title : NULL;
-    case 'p': return task->glue ? "1" : "2";
-    case 'n':
-        return task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded";
-    }
+    const struct run *run = row->r->run;
+    enum difference it = difference_of(model, plan_model(run->plan, "student"));
+    bool claimed = it == NO_DIFFERENCE || it == ANOTHER_ORIGIN;
+    row->is['m'] = model->name;
+    row->is['M'] = model->title;
+    row->is['a'] = claimed && run_has(run, model) ? model->title : NULL;
+    row->is['c'] = "–"; /* the paper's figure for the same ablation */
     for (const struct claim *claim = claims; claim->name; claim++)
-        if (claim->quantity == CHANGE && !strcmp(claim->model, row->model->name))
-            return say("{{%s}}", claim->path);
-    return "–";
+        if (claim->quantity == CHANGE && !strcmp(claim->model, model->name))
+            row->is['c'] = say("{{%s}}", claim->path);
 }
 
-/* A template without its bar, and in a run of Toyland without what is behind it. */
-static const char *part_for(const char *template, const json_t *values)
+static void take_task(struct row *row, const struct task *task)
 {
-    const char *bar = strchr(template, '|');
-    if (!bar)
-        return template;
-    bool toyland = !strcmp(value_get(values, "run.data"), "toyland");
-    return say("%.*s%s", (int)(bar - template), template,
-               toyland ? bar + strcspn(bar, "\n") : bar + 1);
+    const struct sheet *sheet = run_sheet(row->r->run, task->name);
+    bool other = sheet && sheet->shown && !task->headline;
+    row->is['t'] = task->name;
+    row->is['T'] = sheet ? sheet->title : task->title;
+    row->is['h'] = task->headline ? task->title : NULL; /* of the course project */
+    row->is['o'] = other ? task->title : NULL;          /* of the report, too */
+    row->is['p'] = task->glue ? "1" : "2";              /* the paper's table */
+    row->is['n'] = task->answer == A_SPAN ? "f1"        /* and its name there */
+                   : task->glue ? task->name : "rounded";
 }
 
-/* Writes a row, and returns true, if there are all values that it depends on. */
-static bool write_template(const char *template, const struct row *row,
-                           const json_t *values, FILE *stream)
+/* The row that a template becomes; NULL: there is none. at: where it is read, up to a
+   line's or a bracket's end. */
+static const char *fill(const char **at, struct row *row)
 {
-    const char *text = "", *line = "", *key;
-    template = part_for(template, values);
-    if (!*template)
-        return false;
-    for (const char *at; (at = strchr(template, '%')); template = at + 2) {
-        const char *is = part(at[1], row);
-        if (!is)
-            return false;
-        text = say("%s%.*s%s", text, (int)(at - template), template, is);
-    }
-    text = say("%s%s", text, template);
-    for (const char *open; (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
-        bool asked = open[1] == '?';
-        key = open + 1 + asked;
-        const char *value = value_get(values,
-                                      say("%.*s", (int)strcspn(key, ">"), key));
-        if (asked && !strcmp(value, "–"))
-            return false;
-        line = say("%s%.*s%s", line, (int)(open - text), text, asked ? "" : value);
-    }
-    fprintf(stream, "%s%s\n", line, text);
-    return true;
-}
-
-/* Fills a template for one model and, if it names them, for all tasks or families. */
-static void write_rows(const char *template, const char *families,
-                       const struct planned_model *model, const struct results *r,
-                       FILE *stream)
-{
-    const char *below = strchr(template, '\n');
-    struct row row = {.model = model};
-    json_t *family;
-    bool any = false;
-    template = say("%.*s", (int)strcspn(template, "\n"), template);
-    if (strstr(template, "%t"))
-        for (row.task = task_list; row.task->name; row.task++) {
-            row.sheet = run_sheet(r->run, row.task->name);
-            any |= write_template(template, &row, r->values, stream);
+    const struct results *r = row->r;
+    const char *text = "", *is = "";
+    while (is) {
+        int plain = (int)strcspn(*at, "%<>[]|\n");
+        text = say("%s%s%.*s", text, is, plain, *at);
+        char mark = (*at += plain)[0];
+        *at += mark != '\0';
+        if (!mark || strchr(">]\n", mark) || (mark == '|' && r->run->plan->toyland))
+            return text;
+        is = "";
+        if (mark == '%')
+            is = isalpha(**at) ? row->is[(int)*(*at)++] : "%";
+        else if (mark == '<') {
+            bool asked = **at == '?';
+            *at += asked;
+            is = value_get(r->values, fill(at, row));
+            is = !asked ? is : strcmp(is, "–") ? "" : NULL;
+        } else if (mark == '[') {
+            for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
+                if (sheet->shown) {
+                    const char *inside = *at;
+                    take_task(row, sheet->task);
+                    is = say("%s%s", is, fill(&inside, row));
+                }
+            *at = strchr(*at, ']') + 1;
         }
-    else if (strstr(template, "%f"))
-        json_object_foreach(json_at(r->told, families), row.family, family) {
-            any |= write_template(template, &row, r->values, stream);
-        }
-    else
-        any = write_template(template, &row, r->values, stream);
-    if (any && below)
-        write_template(below + 1, &row, r->values, stream);
+    }
+    return NULL;
 }
 
-void table_write(const struct table *table, const struct results *r, FILE *stream)
+static bool write_filled(const char *template, struct row *row, FILE *stream)
+{
+    const char *text = fill(&template, row);
+    bool there = text && *text;
+    if (there)
+        fprintf(stream, "%s\n", text);
+    return there;
+}
+
+static void write_rows(const struct table *table, const char *rows,
+                       const struct results *r, FILE *stream)
 {
     const struct plan *plan = r->run->plan;
-    if (table->write)
-        table->write(r, stream);
-    else
-        fputs(part_for(table->head, r->values), stream);
-    for (const char *const *template = table->rows; *template; template++)
-        for (int i = 0; i < (strstr(*template, "%m") ? plan->model_count : 1); i++)
-            write_rows(*template, table->families, &plan->models[i], r, stream);
+    const char *below = strchr(rows, '\n'), *name;
+    bool tasks = strstr(rows, "%t") && !strchr(rows, '[');
+    struct words each = {NULL, 0};
+    struct row row = {.r = r};
+    json_t *family;
+    for (const struct task *task = task_list; tasks && task->name; task++)
+        words_add(&each, task->name);
+    if (strstr(rows, "%f"))
+        json_object_foreach(json_at(r->told, table->families), name, family) {
+            words_add(&each, name);
+        }
+    else if (!tasks)
+        words_add(&each, "");
+    for (int i = 0; i < (strstr(rows, "%m") ? plan->model_count : 1); i++) {
+        bool any = false;
+        take_model(&row, &plan->models[i]);
+        for (int k = 0; k < each.count; k++) {
+            row.is['f'] = each.word[k];
+            if (tasks)
+                take_task(&row, task_find(each.word[k]));
+            any |= write_filled(rows, &row, stream);
+        }
+        if (any && below)
+            write_filled(below + 1, &row, stream);
+    }
 }
 
-/* Write the tables of findings */
+void tables_write(const struct table *list, const struct results *r, const char *folder)
+{
+    for (; list->name; list++) {
+        struct file_writer *writer = file_create(say("%s/%s.tsv", folder, list->name));
+        if (list->write)
+            list->write(r, file_stream(writer));
+        for (const char *const *rows = list->rows; *rows; rows++)
+            write_rows(list, *rows, r, file_stream(writer));
+        file_commit(writer);
+    }
+}
+
 void write_cells(FILE *stream, const char *const *cells)
 {
     for (int i = 0; cells[i]; i++)
@@ -122,32 +133,7 @@ void write_cells(FILE *stream, const char *const *cells)
     fputc('\n', stream);
 }
 
-static void write_scores(const struct results *r, FILE *stream)
-{
-    const struct planned_model *first = plan_model(r->run->plan, "student");
-    const char *head = "Model", *constant = "a constant answer", *scores = "%M";
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
-        const char *task = sheet->task->name;
-        if (sheet->shown) {
-            head = say("%s\tscore, %%: %s", head, sheet->title);
-            constant = say("%s\t%s", constant, value_get(r->values,
-                                                         say("constant.%s", task)));
-            scores = say("%s\t<score.%s.%%m.spread>", scores, task);
-        }
-    }
-    write_row(stream, head, "score, %: mean", "retention, %: mean",
-              "retention, %: 95 % interval");
-    write_row(stream, constant, "–", "–", "–");
-    scores = say("%s\t<score.mean.%%m>\t<retention.mean.%%m>"
-                 "\t<retention.mean.%%m.interval>", scores);
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct row row = {.model = r->run->models[i]};
-        enum difference it = difference_of(row.model, first);
-        if (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN)
-            write_template(scores, &row, r->values, stream);
-    }
-}
-
+/* Write the tables of what was judged */
 static void write_judgements(const struct judgements *list, const struct results *r,
                              FILE *stream)
 {
@@ -185,13 +171,13 @@ static void write_seeds(const struct results *r, FILE *stream)
 {
     const struct run *run = r->run;
     const char *head = "Task\tModel";
-    for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed))
+    for (int seed = -1; (seed = next_seed(run, seed)) >= 0;)
         head = say("%s\tSeed %d", head, seed);
     write_row(stream, head, "Collapsed seeds");
     for (const struct answers *a = run->answers; a->seeds; a++) {
         struct words collapsed = {NULL, 0};
         const char *row = say("%s\t%s", a->sheet->title, a->model->title);
-        for (int seed = next_seed(run, -1); seed >= 0; seed = next_seed(run, seed)) {
+        for (int seed = -1; (seed = next_seed(run, seed)) >= 0;) {
             int k = 0;
             while (k < a->seeds && a->seed[k] != seed)
                 k++;
@@ -206,7 +192,7 @@ static void write_seeds(const struct results *r, FILE *stream)
 static void write_confusions(const struct results *r, FILE *stream)
 {
     write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
-    for (const struct answers *a = r->run->answers; a->seeds; a++) {
+    for (const struct answers *a = r->run->answers; a->seeds; a++)
         for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
             struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
                                                  a->sheet->rows);
@@ -214,22 +200,18 @@ static void write_confusions(const struct results *r, FILE *stream)
                     a->model->title, a->seed[k], c.true_negative, c.false_positive,
                     c.false_negative, c.true_positive);
         }
-    }
 }
 
-/* The name of the row that a stage is in: "finetune-cola-student". */
-static const char *group_of(const struct planned_stage *stage)
-{
-    const char *model = stage->model->name;
-    return stage->kind == FINETUNE
-               ? say("finetune-%s-%s", stage->task->task->name, model)
-           : stage->kind == DISTILL ? say("distill-%s", model) : model;
-}
-
-static void add_record(json_t *groups, const char *group, const json_t *record)
+/* Adds the record of a stage to those of its group: "finetune-cola-student-3" to
+   "finetune-cola-student", "distill-student.2" to "distill-student". */
+static void add_record(json_t *groups, const struct planned_stage *stage,
+                       const json_t *record)
 {
     static const char *const keys[] = {"steps", "tokens", "seconds", "memory",
                                        "threads"};
+    const char *last = strrchr(stage->name, stage->kind == FINETUNE ? '-' : '.'),
+               *group = last ? say("%.*s", (int)(last - stage->name), stage->name)
+                             : stage->name;
     json_t *sums = json_object_get(groups, group);
     if (!sums)
         json_object_set_new(groups, group, sums = json_object());
@@ -249,7 +231,7 @@ static void write_stages(const struct results *r, FILE *stream)
             const struct planned_stage *stage = &r->run->plan->stages[i];
             const json_t *record = json_object_get(r->run->stages, stage->name);
             if (record && stage->kind == kind)
-                add_record(groups, group_of(stage), record);
+                add_record(groups, stage, record);
         }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
     json_object_foreach(groups, group, sums) {
@@ -292,18 +274,16 @@ static void write_settings(const struct results *r, FILE *stream)
 
 /* List the tables */
 /* Write what rows of the paper share */
-#define PAPER1(title, model) \
-    "paper: " title "\t{{paper.table1." model ".score}}\t{{paper.table1." model \
-    ".cola}}\t{{paper.table1." model ".mnli}}\t{{paper.table1." model \
-    ".mrpc}}\t{{paper.table1." model ".qnli}}\t{{paper.table1." model \
-    ".qqp}}\t{{paper.table1." model ".rte}}\t{{paper.table1." model \
-    ".sst2}}\t{{paper.table1." model ".stsb}}\t{{paper.table1." model ".wnli}}\n"
-#define PAPER2(title, imdb, model) \
-    "paper: " title "\t" imdb "\t{{paper.table2." model ".em}}\t{{paper.table2." \
-    model ".f1}}\n"
-#define PAPER3(title, model, times) \
-    "paper: " title "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model \
-    ".seconds}}\t" times "\n"
+#define GLUE(a, z) "\t" a "cola" z "\t" a "mnli" z "\t" a "mrpc" z "\t" a "qnli" z \
+    "\t" a "qqp" z "\t" a "rte" z "\t" a "sst2" z "\t" a "stsb" z "\t" a "wnli" z
+#define PAPER1(title, model) "paper: " title "\t{{paper.table1." model ".score}}" \
+    GLUE("{{paper.table1." model ".", "}}")
+#define PAPER2(model) "\t{{paper.table2." model ".em}}\t{{paper.table2." model ".f1}}"
+#define PAPER3(model) \
+    "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model ".seconds}}"
+#define OURS "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"
+#define PAPERS \
+    "\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
 /* Write what columns of the benchmark share */
 #define BESIDE(recipe, how) \
     "<?bench.pytorch." recipe ".distillation.pytorch>PyTorch, " how \
@@ -318,95 +298,93 @@ static void write_settings(const struct results *r, FILE *stream)
     COLUMN(row, "teacher") COLUMN(row, "student") COLUMN(row, "minutes")
 
 const struct table tables[] = {
+    {"scores", .rows = {
+     "Model[\tscore, %: %T]\tscore, %: mean\tretention, %: mean"
+     "\tretention, %: 95 % interval",
+     "a constant answer[\t<constant.%t>]\t–\t–\t–",
+     "%a[\t<score.%t.%m.spread>]\t<score.mean.%m>\t<retention.mean.%m>"
+     "\t<retention.mean.%m.interval>"}},
     /* Declare the tables of the paper */
-    {"glue", .head =
-     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI\n"
-     PAPER1("ELMo", "elmo") PAPER1("BERT", "bert") PAPER1("DistilBERT", "distilbert"),
-     .rows = {"|<?glue.beyond.%m>%M\t<glue.mean.%m>\t<glue.cola.%m>\t<glue.mnli.%m>"
-      "\t<glue.mrpc.%m>\t<glue.qnli.%m>\t<glue.qqp.%m>\t<glue.rte.%m>\t<glue.sst2.%m>"
-      "\t<glue.stsb.%m>\t<glue.wnli.%m>"}},
-    {"squad", .head =
-     "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1\n"
-     PAPER2("BERT", "{{paper.table2.bert.rounded}}", "bert")
-     PAPER2("DistilBERT", "{{paper.table2.distilbert.rounded}}", "distilbert")
-     PAPER2("DistilBERT (D)", "–", "distilled"),
-     .rows = {"|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>"
-              "\t<score.squad.%m>"}},
-    {"speed", .head =
-     "Model\tParameters, millions\tOne pass, s\tTimes as fast\n"
-     PAPER3("ELMo", "elmo", "–") PAPER3("BERT", "bert", "1.00")
-     PAPER3("DistilBERT", "distilbert", "{{paper.ratio.speed}}"),
-     .rows = {"<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>"
-      "\t<times.one.%m>", "<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>"
-      "\t<times.all.%m>"}},
+    {"glue", .rows = {
+     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI",
+     PAPER1("ELMo", "elmo"), PAPER1("BERT", "bert"), PAPER1("DistilBERT", "distilbert"),
+     "|<?glue.beyond.%m>%M\t<glue.mean.%m>" GLUE("<glue.", ".%m>")}},
+    {"squad", .rows = {
+     "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1",
+     "paper: BERT\t{{paper.table2.bert.rounded}}" PAPER2("bert"),
+     "paper: DistilBERT\t{{paper.table2.distilbert.rounded}}" PAPER2("distilbert"),
+     "paper: DistilBERT (D)\t–" PAPER2("distilled"),
+     "|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}},
+    {"speed", .rows = {
+     "Model\tParameters, millions\tOne pass, s\tTimes as fast",
+     "paper: ELMo" PAPER3("elmo") "\t–",
+     "paper: BERT" PAPER3("bert") "\t1.00",
+     "paper: DistilBERT" PAPER3("distilbert") "\t{{paper.ratio.speed}}",
+     "<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>",
+     "<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>\t<times.all.%m>"}},
     /* Declare the tables of retention and ablations */
-    #define PAPER \
-        "\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
-    #define OURS "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"
-    {"claim", .head =
+    {"claim", .rows = {
      "Task\tpaper: BERT\tpaper: DistilBERT\tpaper: kept\tcourse project: teacher"
-     "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
-     "\tthis run: student\tthis run: kept\n",
-     .rows = {"%h" PAPER "\t{{course.%t.teacher}}\t{{course.%t.student}}"
-      "\t{{course.ratio.%t}}|" OURS,
-      "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
+      "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
+      "\tthis run: student\tthis run: kept",
+     "%h" PAPERS "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}|" OURS,
+     "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
       "\t\t\t<retention.three.student>",
-      "|%o" PAPER "\t–\t–\t–" OURS,
-      "|<?retention.others.student>mean of those that count\t\t\t–\t\t\t–\t\t"
+     "|%o" PAPERS "\t–\t–\t–" OURS,
+     "|<?retention.others.student>mean of those that count\t\t\t–\t\t\t–\t\t"
       "\t<retention.others.student>"}},
-    {"retention", .head =
+    {"retention", .rows = {
      "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
-     "\tretention, %: value\tretention, %: 95 % interval\n",
-     .rows = {"<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
-      "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>"
-      "\n%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}},
-    {"ablation", .head =
+      "\tretention, %: value\tretention, %: 95 % interval",
+     "<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
+      "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>\n"
+      "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}},
+    {"ablation", .rows = {
      "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
-     "\tmean score, %: 95 % interval|\tGLUE score: paper's change\n",
-     .rows = {"<?score.mean.student>student, all terms\t<accuracy.last.student>"
+      "\tmean score, %: 95 % interval|\tGLUE score: paper's change",
+     "<?score.mean.student>student, all terms\t<accuracy.last.student>"
       "\t<score.mean.student>\t\t|\t",
-      "<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+     "<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
       "\t<ablation.%m.interval>|\t%c"}},
     /* Declare the table of students */
-    {"students", .head =
+    {"students", .rows = {
      "Student\tMasked words, %\tmean score, %: change"
-     "\tmean score, %: 95 % interval\tretention, %: value"
-     "\tretention, %: 95 % interval\tMinutes\n",
-     .rows = {"<?score.mean.student>student\t<accuracy.last.student>\t\t"
+      "\tmean score, %: 95 % interval\tretention, %: value"
+      "\tretention, %: 95 % interval\tMinutes",
+     "<?score.mean.student>student\t<accuracy.last.student>\t\t"
       "\t<retention.mean.student>\t<retention.mean.student.interval>"
       "\t<minutes.student>",
-      "<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
+     "<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
       "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
       "\t<minutes.%m>"}},
     /* Declare the tables of the benchmark */
-    {"programs", .head =
+    {"programs", .rows = {
      "Program\tDistillation, tokens/s\tOurs is, times\tFine-tuning, tokens/s"
-     "\tOurs is, times\n",
-     .rows = {"this trainer\t<bench.distillation.tokens_per_second>\t1"
+      "\tOurs is, times",
+     "this trainer\t<bench.distillation.tokens_per_second>\t1"
       "\t<bench.finetuning.tokens_per_second>\t1",
-      BESIDE("usual", "as usual on a processor"),
-      BESIDE("course", "as the course project used it"),
-      BESIDE("practice", "best practice")}},
-    {"families", .head =
-     "Kernels\tDistillation, %\tms a step\tcounted\tFine-tuning, %\tms a step\tcounted\n",
-     .rows = {"<bench.distillation.families.%f.title>"
+     BESIDE("usual", "as usual on a processor"),
+     BESIDE("course", "as the course project used it"),
+     BESIDE("practice", "best practice")}},
+    {"families", .rows = {
+     "Kernels\tDistillation, %\tms a step\tcounted\tFine-tuning, %\tms a step\tcounted",
+     "<bench.distillation.families.%f.title>"
       FAMILY("bench.distillation", "percent") TIMES("bench.distillation")
       FAMILY("bench.finetuning", "percent") TIMES("bench.finetuning")},
      .families = "bench/distillation/families"},
-    {"roofline", .head =
+    {"roofline", .rows = {
      "Kernels\tPFLOP\tTB\tDistillation, min\tTeacher's tasks, min"
-     "\tStudent's tasks, min\tAll, min\n",
-     .rows = {"<bench.estimate.families.%f.title>" ESTIMATE("families.%f"),
-      "<?bench.estimate.all.minutes>all" ESTIMATE("all")},
+      "\tStudent's tasks, min\tAll, min",
+     "<bench.estimate.families.%f.title>" ESTIMATE("families.%f"),
+     "<?bench.estimate.all.minutes>all" ESTIMATE("all")},
      .families = "bench/estimate/families"},
-    {"gpu", .head =
-     "Kernels\tDistillation, ms\tcounted\tFine-tuning, ms\tcounted\tT4, min\tstretched\n",
-     .rows = {"<gpu.estimate.families.%f.title>"
+    {"gpu", .rows = {
+     "Kernels\tDistillation, ms\tcounted\tFine-tuning, ms\tcounted\tT4, min\tstretched",
+     "<gpu.estimate.families.%f.title>"
       TIMES("gpu.distillation") TIMES("gpu.finetuning")
       FAMILY("gpu.estimate", "minutes") FAMILY("gpu.estimate", "stretched")},
      .families = "gpu/estimate/families"},
-    {"scores", .write = write_scores},     {"settings", .write = write_settings},
     {"verdicts", .write = write_verdicts}, {"agreement", .write = write_agreement},
+    {"settings", .write = write_settings}, {"data", .write = write_data},
     {"seeds", .write = write_seeds},       {"confusion", .write = write_confusions},
-    {"stages", .write = write_stages},     {"data", .write = write_data},
-    {.name = NULL}};
+    {"stages", .write = write_stages},     {.name = NULL}};
