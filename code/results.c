@@ -10,6 +10,7 @@
 
 #include <cblas.h>
 #include <glob.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -20,91 +21,448 @@ static json_t *place(json_t *json, const char *path)
 {
     for (size_t length; *path; path += length + (path[length] == '/')) {
         const char *name = say("%.*s", (int)(length = strcspn(path, "/")), path);
-        if (!json_object_get(json, name))
-            json_object_set_new(json, name, json_object());
+        json_object_update_missing_new(json, json_pack("{s:{}}", name));
         json = json_object_get(json, name);
     }
     return json;
 }
-#define summarise(summary, members, ...) \
-    json_object_update_new(place(summary, say(__VA_ARGS__)), members)
-
-static void summarise_finding(const struct findings *all, const struct finding *f,
-                              json_t *summary)
-{
-    const struct sheet *sheet = f->sheet;
-    const char *task = sheet ? sheet->task->name : NULL,
-               *model = f->model ? f->model->name : "", *student =
-                   strcmp(model, "student") ? say("students/%s", model) : "retention";
-    if (f->quantity == CONSTANT_SCORE)
-        summarise(summary, json_pack("{s:s, s:s, s:i, s:f}", "title", sheet->title,
-                                     "metric", metric_name(sheet->task->metric),
-                                     "rows", sheet->rows, "constant_answer",
-                                     f->is.value), "tasks/%s", task);
-    else if (f->quantity == SCORE && task)
-        summarise(summary, estimate_json(&f->is, "score"), "tasks/%s/median/%s", task,
-                  model);
-    else if (f->quantity == CHANGE)
-        summarise(summary, estimate_json(&f->is, "change"), "ablations/%s", model);
-    else if (f->quantity == RETENTION && task && f->is.known)
-        summarise(summary, estimate_json(&f->is, "retention"), "%s/tasks/%s", student,
-                  task);
-    else if (f->quantity == RETENTION && !task) {
-        json_t *counted = json_array();
-        const struct finding *part = NULL;
-        while ((part = finding_next(all, part, RETENTION, model)))
-            if (finding_counts(part, model))
-                json_array_append_new(counted, json_string(part->sheet->task->name));
-        summarise(summary, estimate_json(&f->is, "mean"), "%s", student);
-        json_object_set_new(place(summary, student), "counted", counted);
-    }
-}
 
 static void summarise_stages(const struct run *run, json_t *summary)
 {
-    struct words cuts = {NULL, 0};
-    const char *stage, *path;
-    json_t *record, *it, *told = json_array();
+    const char *name, *path;
+    const struct setting *now;
+    json_t *record, *it, *settings = place(summary, "settings");
     size_t k;
-    json_object_foreach(run->stages, stage, record) {
-        json_object_update(place(summary, "settings"), json_at(record, "settings"));
+    struct words cuts = {NULL, 0};
+    json_object_foreach(run->stages, name, record) {
+        json_object_update(settings, json_at(record, "settings"));
         json_object_update(place(summary, "data"), json_at(record, "data"));
-        json_object_set(place(summary, "seconds"), stage, json_at(record, "seconds"));
-        json_array_foreach(json_at(record, "cuts"), k, it) {
+        json_object_set(place(summary, "seconds"), name, json_at(record, "seconds"));
+        json_array_foreach(json_at(record, "cuts"), k, it)
             words_add(&cuts, json_string_value(it));
-        }
-        json_object_foreach(json_at(record, "files"), path, it) {
+        json_object_foreach(json_at(record, "files"), path, it)
             if (run->plan->same_bits
                 && (trust_is_weights(path) || !strncmp(path, "predictions/", 12)))
                 json_object_set(place(summary, "sums"), path, it);
-        }
     }
+    json_object_set_new(summary, "cuts", it = json_array());
     for (int i = 0; i < cuts.count; i++)
-        json_array_append_new(told, json_string(cuts.word[i]));
-    json_object_set_new(summary, "cuts", told);
+        json_array_append_new(it, json_string(cuts.word[i]));
+    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
+        if (strstr(" tasks models extended seeds ", say(" %s ", now->key))
+            && json_object_get(settings, (name = say("%s.%s", now->section, now->key))))
+            json_object_set_new(settings, name, json_string(now->value));
 }
 
-static json_t *make_summary(const struct findings *findings)
+static const struct {
+    enum quantity quantity;
+    bool of_task;
+    const char *key, *path; /* of model and task */
+} estimates[] = {{SCORE, true, "score", "tasks/%2$s/median/%1$s"},
+                 {RETENTION, true, "retention", "students/%s/tasks/%s"},
+                 {RETENTION, false, "mean", "students/%s"},
+                 {CHANGE, false, "change", "ablations/%s"}};
+
+static json_t *make_summary(const struct findings *all)
 {
-    const struct run *run = findings->run;
-    const struct setting *now;
-    json_t *summary = json_object();
-    summarise_stages(run, summary);
-    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++) {
-        json_t *settings = place(summary, "settings");
-        const char *name = say("%s.%s", now->section, now->key);
-        if (strstr(" tasks models extended seeds ", say(" %s ", now->key))
-            && json_object_get(settings, name))
-            json_object_set_new(settings, name, json_string(now->value));
-    }
-    for (int i = 0; i < findings->count; i++)
-        summarise_finding(findings, &findings->list[i], summary);
-    for (const struct answers *a = run->answers; a->seeds; a++)
+    json_t *summary = json_pack("{s:{}, s:{}}", "students", "ablations");
+    summarise_stages(all->run, summary);
+    for (const struct sheet *s = all->run->sheets; s->count; s++)
+        json_object_update_new(
+            place(summary, say("tasks/%s", s->task->name)),
+            json_pack("{s:s, s:s, s:i, s:f}", "title", s->title, "metric",
+                      metric_name(s->task->metric), "rows", s->rows, "constant_answer",
+                      finding_of(all, CONSTANT_SCORE, s->task->name, NULL)->is.value));
+    for (const struct answers *a = all->run->answers; a->seeds; a++)
         for (int k = 0; k < a->seeds; k++)
-            summarise(summary, json_pack("{s:f}", say("%d", a->seed[k]), a->scores[k]),
-                      "tasks/%s/scores/%s", a->sheet->task->name, a->model->name);
+            json_object_update_new(
+                place(summary, say("tasks/%s/scores/%s", a->sheet->task->name,
+                                   a->model->name)),
+                json_pack("{s:f}", say("%d", a->seed[k]), a->scores[k]));
+    for (const struct finding *f = all->list; f < all->list + all->count; f++) {
+        const char *task = f->sheet ? f->sheet->task->name : NULL,
+                   *model = f->model ? f->model->name : NULL;
+        for (int k = 0; k < 4; k++)
+            if (f->quantity == estimates[k].quantity && !task == !estimates[k].of_task)
+                json_object_update_new(
+                    place(summary, say(estimates[k].path, model, task)),
+                    estimate_json(&f->is, estimates[k].key));
+        if (f->quantity == RETENTION) {
+            json_t *student = place(summary, say("students/%s", model));
+            json_object_update_missing_new(student, json_pack("{s:[]}", "counted"));
+            if (finding_counts(f, model))
+                json_array_append_new(json_at(student, "counted"), json_string(task));
+        }
+    }
+    json_object_set(summary, "retention", json_at(summary, "students/student"));
+    json_object_del(json_at(summary, "students"), "student");
     return summary;
 }
+
+/* Fill a template */
+/* A text with something in the place of a mark; NULL, no row, where that is NULL. */
+static const char *put(const char *text, const char *mark, const char *is)
+{
+    const char *at = text ? strstr(text, mark) : NULL;
+    return !at ? text : is ? say("%.*s%s%s", (int)(at - text), text, is,
+                                 put(at + strlen(mark), mark, is)) : NULL;
+}
+
+static const char *put_values(const char *text, const json_t *values)
+{
+    const char *row = "", *open;
+    for (; text && (open = strchr(text, '<')); text = strchr(open, '>') + 1) {
+        bool asked = open[1] == '?';
+        const char *key = open + 1 + asked, *value = value_get(
+            values, say("%.*s", (int)strcspn(key, ">"), key));
+        if (asked && !strcmp(value, "–"))
+            return NULL;
+        row = say("%s%.*s%s", row, (int)(open - text), text, asked ? "" : value);
+    }
+    return text ? say("%s%s", row, text) : NULL;
+}
+
+static const char *put_columns(const char *text, const struct run *run)
+{
+    const char *open = strchr(text, '['), *columns = "";
+    for (const struct sheet *sheet = run->sheets; open && sheet->count; sheet++) {
+        const char *column = say("%.*s", (int)strcspn(open, "]") - 1, open + 1);
+        if (sheet->shown)
+            columns = say("%s%s", columns, put(put(column, "%t", sheet->task->name),
+                                               "%T", sheet->title));
+    }
+    return open ? say("%.*s%s%s", (int)(open - text), text, columns,
+                      strchr(open, ']') + 1) : text;
+}
+
+/* Writes a row, and returns true, if there is one for this model and this task. */
+static bool write_filled(const char *text, const struct planned_model *model,
+                         const struct task *task, const struct results *r, FILE *stream)
+{
+    const struct sheet *sheet = run_sheet(r->run, task->name);
+    enum difference it = difference_of(model, plan_model(r->run->plan, "student"));
+    bool other = sheet && sheet->shown && !task->headline,
+         claimed = run_has(r->run, model)
+                && (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN);
+    const struct { const char *mark, *is; } marks[] = {
+        {"%m", model->name}, {"%t", task->name},
+        {"%a", claimed ? "" : NULL},                 /* for models that are claimed of */
+        {"%h", task->headline ? task->title : NULL}, /* for the course project's tasks */
+        {"%o", other ? task->title : NULL},          /* for others of the report */
+        {"%p", task->glue ? "1" : "2"},              /* the paper's table */
+        {"%n", task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded"}};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        text = put(text, marks[i].mark, marks[i].is);
+    for (const struct claim *claim = claims; claim->name; claim++)
+        if (claim->quantity == CHANGE && !strcmp(claim->model, model->name))
+            text = put(text, "%c", say("{{%s}}", claim->path)); /* of the same change */
+    text = put(put_values(text, r->values), "%c", "–");
+    text = put(put(text, "%T", sheet ? sheet->title : task->title), "%M", model->title);
+    if (text && *text)
+        fprintf(stream, "%s\n", text);
+    return text && *text;
+}
+
+static void write_rows(const struct table *table, const char *rows,
+                       const struct results *r, FILE *stream)
+{
+    const struct plan *plan = r->run->plan;
+    const char *below = strchr(rows, '\n'), *name;
+    json_t *family;
+    rows = say("%.*s", (int)strcspn(rows, plan->toyland ? "|\n" : "\n"), rows);
+    rows = put_columns(put(rows, "|", ""), r->run);
+    for (int i = 0; i < (strstr(rows, "%m") ? plan->model_count : 1); i++) {
+        const struct planned_model *model = &plan->models[i];
+        const struct task *task = task_list;
+        bool any = false;
+        if (strstr(rows, "%t"))
+            for (; task->name; task++)
+                any |= write_filled(rows, model, task, r, stream);
+        else if (strstr(rows, "%f"))
+            json_object_foreach(json_at(r->told, table->families), name, family) {
+                write_filled(put(rows, "%f", name), model, task, r, stream);
+            }
+        else
+            write_filled(rows, model, task, r, stream);
+        if (any && below)
+            write_filled(below + 1, model, task_list, r, stream);
+    }
+}
+
+static void write_tables(const struct table *list, const struct results *r,
+                         const char *folder)
+{
+    for (; list->name; list++) {
+        struct file_writer *writer = file_create(say("%s/%s.tsv", folder, list->name));
+        if (list->write)
+            list->write(r, file_stream(writer));
+        for (const char *const *rows = list->rows; *rows; rows++)
+            write_rows(list, *rows, r, file_stream(writer));
+        file_commit(writer);
+    }
+}
+
+/* Write the tables of what was done */
+void write_cells(FILE *stream, const char *const *cells)
+{
+    for (int i = 0; cells[i]; i++)
+        fprintf(stream, i ? "\t%s" : "%s", cells[i]);
+    fputc('\n', stream);
+}
+
+static void write_judgements(const struct judgements *list, const struct results *r,
+                             FILE *stream)
+{
+    write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
+    for (int i = 0; i < list->count; i++) {
+        const struct judgement *j = &list->list[i];
+        write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
+                  verdict_said(j->verdict, r->verdicts->toyland), j->why);
+    }
+}
+
+static void write_verdicts(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->claims, r, stream);
+}
+
+static void write_agreement(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->agreement, r, stream);
+}
+
+/* The seed of the run that follows one; −1 behind the last. */
+static int next_seed(const struct run *run, int last)
+{
+    int next = -1;
+    for (const struct answers *a = run->answers; a->seeds; a++)
+        for (int k = 0; k < a->seeds; k++)
+            if (a->seed[k] > last && (next < 0 || a->seed[k] < next))
+                next = a->seed[k];
+    return next;
+}
+
+static void write_seeds(const struct results *r, FILE *stream)
+{
+    const struct run *run = r->run;
+    const char *head = "Task\tModel";
+    for (int seed = -1; (seed = next_seed(run, seed)) >= 0;)
+        head = say("%s\tSeed %d", head, seed);
+    write_row(stream, head, "Collapsed seeds");
+    for (const struct answers *a = run->answers; a->seeds; a++) {
+        struct words collapsed = {NULL, 0};
+        const char *row = say("%s\t%s", a->sheet->title, a->model->title);
+        for (int seed = -1; (seed = next_seed(run, seed)) >= 0;) {
+            int k = 0;
+            while (k < a->seeds && a->seed[k] != seed)
+                k++;
+            row = say("%s\t%s", row, k < a->seeds ? rounded(a->scores[k], 2) : "");
+            if (k < a->seeds && a->collapsed[k])
+                words_add(&collapsed, say("%d", seed));
+        }
+        write_row(stream, row, collapsed.count ? words_said(&collapsed) : "none");
+    }
+}
+
+static void write_confusions(const struct results *r, FILE *stream)
+{
+    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
+    for (const struct answers *a = r->run->answers; a->seeds; a++)
+        for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
+            struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
+                                                 a->sheet->rows);
+            fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", a->sheet->title,
+                    a->model->title, a->seed[k], c.true_negative, c.false_positive,
+                    c.false_negative, c.true_positive);
+        }
+}
+
+/* Adds the record of a stage to those of its group: "finetune-cola-student-3" to
+   "finetune-cola-student", "distill-student.2" to "distill-student". */
+static void add_record(json_t *groups, const struct planned_stage *stage,
+                       const json_t *record)
+{
+    static const char *const keys[] = {"steps", "tokens", "seconds", "memory",
+                                       "threads"};
+    const char *last = strrchr(stage->name, stage->kind == FINETUNE ? '-' : '.'),
+               *group = last ? say("%.*s", (int)(last - stage->name), stage->name)
+                             : stage->name;
+    json_t *sums = json_object_get(groups, group);
+    if (!sums)
+        json_object_set_new(groups, group, sums = json_object());
+    json_object_set_new(sums, "runs", json_real(number_at(sums, "runs") + 1));
+    for (int k = 0; k < 5; k++) {
+        double was = number_at(sums, keys[k]), is = number_at(record, keys[k]);
+        json_object_set_new(sums, keys[k], json_real(k < 3 ? was + is : fmax(was, is)));
+    }
+}
+
+static void write_stages(const struct results *r, FILE *stream)
+{
+    json_t *groups = json_object(), *sums;
+    const char *group;
+    for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
+        for (int i = 0; i < r->run->plan->stage_count; i++) {
+            const struct planned_stage *stage = &r->run->plan->stages[i];
+            const json_t *record = json_object_get(r->run->stages, stage->name);
+            if (record && stage->kind == kind)
+                add_record(groups, stage, record);
+        }
+    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    json_object_foreach(groups, group, sums) {
+        double memory = number_at(sums, "memory");
+        write_row(stream, group, rounded(number_at(sums, "runs"), 0),
+                  rounded(number_at(sums, "steps"), 0),
+                  rounded(number_at(sums, "tokens"), 0),
+                  rounded(number_at(sums, "threads"), 0),
+                  memory > 0 ? significant(1e-9 * memory) : "–",
+                  duration_said(number_at(sums, "seconds")));
+    }
+    json_decref(groups);
+}
+
+static void write_data(const struct results *r, FILE *stream)
+{
+    const char *path;
+    json_t *hash;
+    write_row(stream, "File", "SHA-256, first half");
+    json_object_foreach(json_object_get(r->summary, "data"), path, hash) {
+        fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
+    }
+}
+
+static void write_settings(const struct results *r, FILE *stream)
+{
+    struct words cells = {NULL, 0};
+    const char *name;
+    json_t *value;
+    json_object_foreach(r->settings, name, value) {
+        if (json_string_length(value) <= SHORT_SETTING)
+            words_add(&cells, say("%s\t%s", name, json_string_value(value)));
+    }
+    if (cells.count % 2)
+        words_add(&cells, "\t");
+    write_row(stream, "Setting", "Value", "Setting", "Value");
+    for (int i = 0, half = cells.count / 2; i < half; i++)
+        write_row(stream, cells.word[i], cells.word[half + i]);
+}
+
+/* List the tables */
+/* Write what rows of the paper share */
+#define GLUE(a, z) "\t" a "cola" z "\t" a "mnli" z "\t" a "mrpc" z "\t" a "qnli" z \
+    "\t" a "qqp" z "\t" a "rte" z "\t" a "sst2" z "\t" a "stsb" z "\t" a "wnli" z
+#define PAPER1(title, model) "paper: " title "\t{{paper.table1." model ".score}}" \
+    GLUE("{{paper.table1." model ".", "}}")
+#define PAPER2(model) "\t{{paper.table2." model ".em}}\t{{paper.table2." model ".f1}}"
+#define PAPER3(model) \
+    "\t{{paper.table3." model ".parameters}}\t{{paper.table3." model ".seconds}}"
+#define OURS "\t<score.%t.teacher>\t<score.%t.student>\t<retention.%t.student>"
+#define PAPERS \
+    "\t{{paper.table%p.bert.%n}}\t{{paper.table%p.distilbert.%n}}\t{{paper.ratio.%t}}"
+/* Write what columns of the benchmark share */
+#define BESIDE(recipe, how) \
+    "<?bench.pytorch." recipe ".distillation.pytorch>PyTorch, " how \
+    "\t<bench.pytorch." recipe ".distillation.pytorch>\t<bench.pytorch." recipe \
+    ".distillation.speed_ratio>\t<bench.pytorch." recipe \
+    ".finetuning.pytorch>\t<bench.pytorch." recipe ".finetuning.speed_ratio>"
+#define FAMILY(of, number) "\t<" of ".families.%f." number ">"
+#define TIMES(step) FAMILY(step, "milliseconds") FAMILY(step, "roofline")
+#define COLUMN(row, number) "\t<bench.estimate." row "." number ">"
+#define ESTIMATE(row) \
+    COLUMN(row, "petaflops") COLUMN(row, "terabytes") COLUMN(row, "distillation") \
+    COLUMN(row, "teacher") COLUMN(row, "student") COLUMN(row, "minutes")
+
+static const struct table tables[] = {
+    {"scores", .rows = {
+     "Model[\tscore, %: %T]\tscore, %: mean\tretention, %: mean"
+     "\tretention, %: 95 % interval",
+     "a constant answer[\t<constant.%t>]\t–\t–\t–",
+     "%a%M[\t<score.%t.%m.spread>]\t<score.mean.%m>\t<retention.mean.%m>"
+     "\t<retention.mean.%m.interval>"}},
+    /* Declare the tables of the paper */
+    {"glue", .rows = {
+     "Model\tScore\tCoLA\tMNLI\tMRPC\tQNLI\tQQP\tRTE\tSST-2\tSTS-B\tWNLI",
+     PAPER1("ELMo", "elmo"), PAPER1("BERT", "bert"), PAPER1("DistilBERT", "distilbert"),
+     "|<?glue.beyond.%m>%M\t<glue.mean.%m>" GLUE("<glue.", ".%m>")}},
+    {"squad", .rows = {
+     "Model\tIMDb\tSQuAD: exact match\tSQuAD: F1",
+     "paper: BERT\t{{paper.table2.bert.rounded}}" PAPER2("bert"),
+     "paper: DistilBERT\t{{paper.table2.distilbert.rounded}}" PAPER2("distilbert"),
+     "paper: DistilBERT (D)\t–" PAPER2("distilled"),
+     "|<?score.squad.%m>%M\t<score.imdb.%m>\t<second.squad.%m>\t<score.squad.%m>"}},
+    {"speed", .rows = {
+     "Model\tParameters, millions\tOne pass, s\tTimes as fast",
+     "paper: ELMo" PAPER3("elmo") "\t–",
+     "paper: BERT" PAPER3("bert") "\t1.00",
+     "paper: DistilBERT" PAPER3("distilbert") "\t{{paper.ratio.speed}}",
+     "<?parameters.%m>%M, one core\t<parameters.%m>\t<seconds.one.%m>\t<times.one.%m>",
+     "<?parameters.%m>%M, all cores\t<parameters.%m>\t<seconds.all.%m>\t<times.all.%m>"}},
+    /* Declare the tables of retention and ablations */
+    {"claim", .rows = {
+     "Task\tpaper: BERT\tpaper: DistilBERT\tpaper: kept\tcourse project: teacher"
+      "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
+      "\tthis run: student\tthis run: kept",
+     "%h" PAPERS "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}|" OURS,
+     "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
+      "\t\t\t<retention.three.student>",
+     "|%o" PAPERS "\t–\t–\t–" OURS,
+     "|<?retention.others.student>mean of those that count\t\t\t–\t\t\t–\t\t"
+      "\t<retention.others.student>"}},
+    {"retention", .rows = {
+     "Model\tTask\tscore, %: constant\tscore, %: teacher\tscore, %: student"
+      "\tretention, %: value\tretention, %: 95 % interval",
+     "<?score.%t.%m><?retention.%t.%m>%M\t%T\t<constant.%t>\t<score.%t.teacher>"
+      "\t<score.%t.%m>\t<retention.%t.%m>\t<retention.%t.%m.interval>\n"
+      "%M\tmean\t\t\t\t<retention.mean.%m>\t<retention.mean.%m.interval>"}},
+    {"ablation", .rows = {
+     "Student\tMasked words, %\tmean score, %: value\tmean score, %: change"
+      "\tmean score, %: 95 % interval|\tGLUE score: paper's change",
+     "<?score.mean.student>student, all terms\t<accuracy.last.student>"
+      "\t<score.mean.student>\t\t|\t",
+     "<?ablation.parts.%m>%M\t<accuracy.last.%m>\t<score.mean.%m>\t<ablation.%m>"
+      "\t<ablation.%m.interval>|\t%c"}},
+    /* Declare the table of students */
+    {"students", .rows = {
+     "Student\tMasked words, %\tmean score, %: change"
+      "\tmean score, %: 95 % interval\tretention, %: value"
+      "\tretention, %: 95 % interval\tMinutes",
+     "<?score.mean.student>student\t<accuracy.last.student>\t\t"
+      "\t<retention.mean.student>\t<retention.mean.student.interval>"
+      "\t<minutes.student>",
+     "<?ablation.further.%m>%M\t<accuracy.last.%m>\t<ablation.%m>"
+      "\t<ablation.%m.interval>\t<retention.mean.%m>\t<retention.mean.%m.interval>"
+      "\t<minutes.%m>"}},
+    /* Declare the tables of the benchmark */
+    {"programs", .rows = {
+     "Program\tDistillation, tokens/s\tOurs is, times\tFine-tuning, tokens/s"
+      "\tOurs is, times",
+     "this trainer\t<bench.distillation.tokens_per_second>\t1"
+      "\t<bench.finetuning.tokens_per_second>\t1",
+     BESIDE("usual", "as usual on a processor"),
+     BESIDE("course", "as the course project used it"),
+     BESIDE("practice", "best practice")}},
+    {"families", .rows = {
+     "Kernels\tDistillation, %\tms a step\tcounted\tFine-tuning, %\tms a step\tcounted",
+     "<bench.distillation.families.%f.title>"
+      FAMILY("bench.distillation", "percent") TIMES("bench.distillation")
+      FAMILY("bench.finetuning", "percent") TIMES("bench.finetuning")},
+     .families = "bench/distillation/families"},
+    {"roofline", .rows = {
+     "Kernels\tPFLOP\tTB\tDistillation, min\tTeacher's tasks, min"
+      "\tStudent's tasks, min\tAll, min",
+     "<bench.estimate.families.%f.title>" ESTIMATE("families.%f"),
+     "<?bench.estimate.all.minutes>all" ESTIMATE("all")},
+     .families = "bench/estimate/families"},
+    {"gpu", .rows = {
+     "Kernels\tDistillation, ms\tcounted\tFine-tuning, ms\tcounted\tT4, min\tstretched",
+     "<gpu.estimate.families.%f.title>"
+      TIMES("gpu.distillation") TIMES("gpu.finetuning")
+      FAMILY("gpu.estimate", "minutes") FAMILY("gpu.estimate", "stretched")},
+     .families = "gpu/estimate/families"},
+    {"verdicts", .write = write_verdicts}, {"agreement", .write = write_agreement},
+    {"settings", .write = write_settings}, {"data", .write = write_data},
+    {"seeds", .write = write_seeds},       {"confusion", .write = write_confusions},
+    {"stages", .write = write_stages},     {.name = NULL}};
 
 /* Find a committed run on a GPU */
 /* The benchmark of a committed run on a GPU, {"run": its name, "bench": …}; {} without
@@ -150,7 +508,7 @@ struct results results_compute(const char *folder, const struct plan *plan,
     return r;
 }
 
-static void write_json(const char *folder, const char *name, const json_t *object)
+static void write_json(const json_t *object, const char *folder, const char *name)
 {
     struct file_writer *writer = file_create(say("%s/%s", folder, name));
     json_dumpf(object, file_stream(writer),
@@ -162,11 +520,11 @@ static void write_json(const char *folder, const char *name, const json_t *objec
 void results_write(const struct results *results, const char *folder)
 {
     json_t *verdicts = verdicts_json(results->verdicts, results->summary);
-    write_json(folder, "summary.json", results->summary);
-    write_json(folder, "verdicts.json", verdicts);
-    write_json(folder, "values.json", results->values);
-    tables_write(tables, results, say("%s/tables", folder));
-    tables_write(plots, results, say("%s/figures", folder));
+    write_json(results->summary, folder, "summary.json");
+    write_json(verdicts, folder, "verdicts.json");
+    write_tables(tables, results, say("%s/tables", folder));
+    write_tables(plots, results, say("%s/figures", folder));
+    write_json(results->values, folder, "values.json");
     json_decref(verdicts);
 }
 
@@ -179,39 +537,6 @@ void results_free(struct results *results)
     findings_free(results->findings);
     run_close(results->run);
     forget();
-}
-
-/* Gather what the results are given */
-/* The lines of a file as {KEY: text}, each key with a prefix; {} without the file. */
-static json_t *read_pairs(const char *path, const char *prefix)
-{
-    json_t *pairs = json_object();
-    char *text = path && file_exists(path) ? kept(file_text(path, NULL)) : NULL;
-    char *line = text ? strtok(text, "\n") : NULL;
-    for (; line; line = strtok(NULL, "\n")) {
-        char *tab = strchr(line, '\t');
-        bool has = !strncmp(line, prefix, strlen(prefix));
-        if (!tab)
-            fail(path, "expected a key, a tab and a text, found \"%s\"", line);
-        *tab = '\0';
-        value_put(pairs, say("%s%s", has ? "" : prefix, line), tab + 1);
-    }
-    return pairs;
-}
-
-static json_t *gather(const struct stage *stage)
-{
-    const char *slash = strrchr(stage->run, '/'),
-               *profile = slash && slash[1] ? slash + 1 : stage->run,
-               *missing = stage->keys ? say("%s/missing", stage->keys) : NULL;
-    return json_pack(
-        "{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:o, s:o, s:o, s:o}", "profile", profile,
-        "code", *stage->key ? stage->key : "not recorded", "versions", "gcc",
-        __VERSION__, "openblas", openblas_get_config(), "jansson",
-        jansson_version_str(), "utf8proc", utf8proc_version(), "checks",
-        read_pairs(stage->checks, "check."), "unavailable", read_pairs(missing, ""),
-        "references", json_others(stage->reference, "summary.json", "profile", profile),
-        "gpu", find_gpu(stage->reference));
 }
 
 /* Run the command */
@@ -230,8 +555,38 @@ static const char usage[] =
     "  --key HASH       hash of the code, to be stated in the report\n"
     "  --keys DIR       has what the data step could not have\n";
 
-/* Adds the sums of all that the results leave to files; or, where that is NULL, removes
-   the tables. */
+/* The lines of a file as {KEY: text}; {} without the file. */
+static json_t *read_pairs(const char *path)
+{
+    json_t *pairs = json_object();
+    char *text = path && file_exists(path) ? kept(file_text(path, NULL)) : NULL,
+         *line = text ? strtok(text, "\n") : NULL;
+    for (; line; line = strtok(NULL, "\n")) {
+        char *tab = strchr(line, '\t');
+        if (!tab)
+            fail(path, "expected a key, a tab and a text, found \"%s\"", line);
+        *tab = '\0';
+        value_put(pairs, line, tab + 1);
+    }
+    return pairs;
+}
+
+static json_t *gather(const struct stage *stage)
+{
+    const char *slash = strrchr(stage->run, '/'),
+               *profile = slash && slash[1] ? slash + 1 : stage->run,
+               *missing = stage->keys ? say("%s/missing", stage->keys) : NULL;
+    return json_pack(
+        "{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:o, s:o, s:o, s:o}", "profile", profile,
+        "code", *stage->key ? stage->key : "not recorded", "versions", "gcc",
+        __VERSION__, "openblas", openblas_get_config(), "jansson",
+        jansson_version_str(), "utf8proc", utf8proc_version(), "checks",
+        read_pairs(stage->checks), "unavailable", read_pairs(missing), "references",
+        json_others(stage->reference, "summary.json", "profile", profile), "gpu",
+        find_gpu(stage->reference));
+}
+
+/* Adds the sums of all that was left to files; where that is NULL, removes tables. */
 static void each_left(const struct stage *stage, json_t *files)
 {
     static const char *const left[] = {"tables/*.tsv", "figures/*.tsv", "run.settings",

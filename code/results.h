@@ -29,18 +29,15 @@ int results_main(int argc, char **argv);
 
 /* Say what a table is */
 /* A tab-separated file: what a function writes, or else templates of rows, the head
-   first (section "Tables"). Of a list of them the one after the last has no name. */
+   first (section "Tables"). */
 struct table {
-    const char *name, *rows[7]; /* tables/NAME.tsv, figures/NAME.tsv */
+    const char *name, *rows[7]; /* NAME.tsv */
     const char *families;       /* where in `told` those lie that %f stands for */
     void (*write)(const struct results *results, FILE *stream);
 };
-extern const struct table tables[], plots[];
+extern const struct table plots[]; /* the one after the last has no name */
 
-/* tables_write: writes all of a list into a folder. write_row: writes a line of cells,
-   the texts behind the stream. */
-void tables_write(const struct table *list, const struct results *r,
-                  const char *folder);
+/* write_row: writes a line of cells, the texts behind the stream. */
 void write_cells(FILE *stream, const char *const *cells);
 #define write_row(stream, ...) \
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
