@@ -27,6 +27,22 @@ static json_t *place(json_t *json, const char *path)
     return json;
 }
 
+static void summarise_scores(const struct findings *all, json_t *summary)
+{
+    for (const struct sheet *s = all->run->sheets; s->count; s++)
+        json_object_update_new(
+            place(summary, say("tasks/%s", s->task->name)),
+            json_pack("{s:s, s:s, s:i, s:f}", "title", s->title, "metric",
+                      metric_name(s->task->metric), "rows", s->rows, "constant_answer",
+                      finding_of(all, CONSTANT_SCORE, s->task->name, NULL)->is.value));
+    for (const struct answers *a = all->run->answers; a->seeds; a++)
+        for (int k = 0; k < a->seeds; k++)
+            json_object_update_new(
+                place(summary, say("tasks/%s/scores/%s", a->sheet->task->name,
+                                   a->model->name)),
+                json_pack("{s:f}", say("%d", a->seed[k]), a->scores[k]));
+}
+
 static void summarise_stages(const struct run *run, json_t *summary)
 {
     const char *name, *path;
@@ -38,20 +54,24 @@ static void summarise_stages(const struct run *run, json_t *summary)
         json_object_update(settings, json_at(record, "settings"));
         json_object_update(place(summary, "data"), json_at(record, "data"));
         json_object_set(place(summary, "seconds"), name, json_at(record, "seconds"));
-        json_array_foreach(json_at(record, "cuts"), k, it)
+        json_array_foreach(json_at(record, "cuts"), k, it) {
             words_add(&cuts, json_string_value(it));
-        json_object_foreach(json_at(record, "files"), path, it)
+        }
+        json_object_foreach(json_at(record, "files"), path, it) {
             if (run->plan->same_bits
                 && (trust_is_weights(path) || !strncmp(path, "predictions/", 12)))
                 json_object_set(place(summary, "sums"), path, it);
+        }
     }
     json_object_set_new(summary, "cuts", it = json_array());
     for (int i = 0; i < cuts.count; i++)
         json_array_append_new(it, json_string(cuts.word[i]));
-    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++)
+    for (int i = 0; (now = settings_setting(run->plan->settings, i)); i++) {
+        name = say("%s.%s", now->section, now->key);
         if (strstr(" tasks models extended seeds ", say(" %s ", now->key))
-            && json_object_get(settings, (name = say("%s.%s", now->section, now->key))))
+            && json_object_get(settings, name))
             json_object_set_new(settings, name, json_string(now->value));
+    }
 }
 
 static const struct {
@@ -65,20 +85,10 @@ static const struct {
 
 static json_t *make_summary(const struct findings *all)
 {
-    json_t *summary = json_pack("{s:{}, s:{}}", "students", "ablations");
+    json_t *summary = json_pack("{s:{}, s:{}}", "students", "ablations"), *students =
+        json_object_get(summary, "students");
+    summarise_scores(all, summary);
     summarise_stages(all->run, summary);
-    for (const struct sheet *s = all->run->sheets; s->count; s++)
-        json_object_update_new(
-            place(summary, say("tasks/%s", s->task->name)),
-            json_pack("{s:s, s:s, s:i, s:f}", "title", s->title, "metric",
-                      metric_name(s->task->metric), "rows", s->rows, "constant_answer",
-                      finding_of(all, CONSTANT_SCORE, s->task->name, NULL)->is.value));
-    for (const struct answers *a = all->run->answers; a->seeds; a++)
-        for (int k = 0; k < a->seeds; k++)
-            json_object_update_new(
-                place(summary, say("tasks/%s/scores/%s", a->sheet->task->name,
-                                   a->model->name)),
-                json_pack("{s:f}", say("%d", a->seed[k]), a->scores[k]));
     for (const struct finding *f = all->list; f < all->list + all->count; f++) {
         const char *task = f->sheet ? f->sheet->task->name : NULL,
                    *model = f->model ? f->model->name : NULL;
@@ -87,15 +97,15 @@ static json_t *make_summary(const struct findings *all)
                 json_object_update_new(
                     place(summary, say(estimates[k].path, model, task)),
                     estimate_json(&f->is, estimates[k].key));
-        if (f->quantity == RETENTION) {
-            json_t *student = place(summary, say("students/%s", model));
-            json_object_update_missing_new(student, json_pack("{s:[]}", "counted"));
-            if (finding_counts(f, model))
-                json_array_append_new(json_at(student, "counted"), json_string(task));
-        }
+        if (f->quantity == RETENTION)
+            json_object_update_missing_new(place(students, model),
+                                           json_pack("{s:[]}", "counted"));
+        if (finding_counts(f, model))
+            json_array_append_new(json_at(students, say("%s/counted", model)),
+                                  json_string(task));
     }
-    json_object_set(summary, "retention", json_at(summary, "students/student"));
-    json_object_del(json_at(summary, "students"), "student");
+    json_object_set(summary, "retention", json_object_get(students, "student"));
+    json_object_del(students, "student");
     return summary;
 }
 
@@ -146,9 +156,9 @@ static bool write_filled(const char *text, const struct planned_model *model,
                 && (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN);
     const struct { const char *mark, *is; } marks[] = {
         {"%m", model->name}, {"%t", task->name},
-        {"%a", claimed ? "" : NULL},                 /* for models that are claimed of */
-        {"%h", task->headline ? task->title : NULL}, /* for the course project's tasks */
-        {"%o", other ? task->title : NULL},          /* for others of the report */
+        {"%a", claimed ? "" : NULL},                 /* a claim is about the model */
+        {"%h", task->headline ? task->title : NULL}, /* of the course project */
+        {"%o", other ? task->title : NULL},          /* another of the report */
         {"%p", task->glue ? "1" : "2"},              /* the paper's table */
         {"%n", task->answer == A_SPAN ? "f1" : task->glue ? task->name : "rounded"}};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
@@ -264,49 +274,28 @@ static void write_seeds(const struct results *r, FILE *stream)
     }
 }
 
-static void write_confusions(const struct results *r, FILE *stream)
-{
-    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
-    for (const struct answers *a = r->run->answers; a->seeds; a++)
-        for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
-            struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
-                                                 a->sheet->rows);
-            fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", a->sheet->title,
-                    a->model->title, a->seed[k], c.true_negative, c.false_positive,
-                    c.false_negative, c.true_positive);
-        }
-}
-
-/* Adds the record of a stage to those of its group: "finetune-cola-student-3" to
-   "finetune-cola-student", "distill-student.2" to "distill-student". */
-static void add_record(json_t *groups, const struct planned_stage *stage,
-                       const json_t *record)
-{
-    static const char *const keys[] = {"steps", "tokens", "seconds", "memory",
-                                       "threads"};
-    const char *last = strrchr(stage->name, stage->kind == FINETUNE ? '-' : '.'),
-               *group = last ? say("%.*s", (int)(last - stage->name), stage->name)
-                             : stage->name;
-    json_t *sums = json_object_get(groups, group);
-    if (!sums)
-        json_object_set_new(groups, group, sums = json_object());
-    json_object_set_new(sums, "runs", json_real(number_at(sums, "runs") + 1));
-    for (int k = 0; k < 5; k++) {
-        double was = number_at(sums, keys[k]), is = number_at(record, keys[k]);
-        json_object_set_new(sums, keys[k], json_real(k < 3 ? was + is : fmax(was, is)));
-    }
-}
-
 static void write_stages(const struct results *r, FILE *stream)
 {
+    static const char *const keys[] = {"runs", "steps", "tokens", "seconds", "threads",
+                                       "memory"};
     json_t *groups = json_object(), *sums;
     const char *group;
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
         for (int i = 0; i < r->run->plan->stage_count; i++) {
             const struct planned_stage *stage = &r->run->plan->stages[i];
             const json_t *record = json_object_get(r->run->stages, stage->name);
-            if (record && stage->kind == kind)
-                add_record(groups, stage, record);
+            if (!record || stage->kind != kind)
+                continue;
+            const char *end = strrchr(stage->name, kind == FINETUNE ? '-' : '.');
+            group = end ? say("%.*s", (int)(end - stage->name), stage->name)
+                        : stage->name; /* finetune-cola-student-3, distill-student.2 */
+            sums = place(groups, group);
+            for (int k = 0; k < 6; k++) {
+                double was = number_at(sums, keys[k]),
+                       is = k ? number_at(record, keys[k]) : 1;
+                json_object_set_new(sums, keys[k],
+                                    json_real(k < 4 ? was + is : fmax(was, is)));
+            }
         }
     write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
     json_object_foreach(groups, group, sums) {
@@ -321,13 +310,26 @@ static void write_stages(const struct results *r, FILE *stream)
     json_decref(groups);
 }
 
+static void write_confusions(const struct results *r, FILE *stream)
+{
+    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
+    for (const struct answers *a = r->run->answers; a->seeds; a++)
+        for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
+            struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
+                                                 a->sheet->rows);
+            fprintf(stream, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", a->sheet->title,
+                    a->model->title, a->seed[k], c.true_negative, c.false_positive,
+                    c.false_negative, c.true_positive);
+        }
+}
+
 static void write_data(const struct results *r, FILE *stream)
 {
     const char *path;
     json_t *hash;
     write_row(stream, "File", "SHA-256, first half");
-    json_object_foreach(json_object_get(r->summary, "data"), path, hash) {
-        fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
+    json_object_foreach(json_at(r->summary, "data"), path, hash) {
+        write_row(stream, path, say("%.32s", json_string_value(hash)));
     }
 }
 
@@ -402,7 +404,8 @@ static const struct table tables[] = {
      "Task\tpaper: BERT\tpaper: DistilBERT\tpaper: kept\tcourse project: teacher"
       "\tcourse project: student\tcourse project: kept|\tthis run: teacher"
       "\tthis run: student\tthis run: kept",
-     "%h" PAPERS "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}|" OURS,
+     "%h" PAPERS "\t{{course.%t.teacher}}\t{{course.%t.student}}\t{{course.ratio.%t}}|"
+      OURS,
      "mean of the three\t\t\t{{paper.ratio.three}}\t\t\t{{course.retention}}|"
       "\t\t\t<retention.three.student>",
      "|%o" PAPERS "\t–\t–\t–" OURS,
