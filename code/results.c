@@ -490,58 +490,6 @@ static json_t *tell_benches(const json_t *bench, const json_t *gpu)
     return json_pack("{s:o*, s:o*}", "bench", benchmark_told(bench), "gpu", other);
 }
 
-/* Compute the results */
-struct results results_compute(const char *folder, const struct plan *plan,
-                               const json_t *given)
-{
-    static const char *const quoted[] = {"profile", "device", "date", "code"};
-    struct results r = {.given = given, .run = run_open(folder, plan)};
-    if (r.run->count == 0)
-        fail(folder,
-             "expected predictions of at least one model in predictions/, found none");
-    r.told = tell_benches(r.run->bench, json_at(given, "gpu"));
-    r.findings = findings_make(r.run);
-    r.summary = make_summary(r.findings);
-    r.settings = json_at(r.summary, "settings");
-    r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
-                                json_at(given, "references"));
-    r.values = values_make(&r);
-    for (int i = 0; i < 4; i++)
-        value_put(r.summary, quoted[i], value_get(r.values, say("run.%s", quoted[i])));
-    return r;
-}
-
-static void write_json(const json_t *object, const char *folder, const char *name)
-{
-    struct file_writer *writer = file_create(say("%s/%s", folder, name));
-    json_dumpf(object, file_stream(writer),
-               JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
-    fputc('\n', file_stream(writer));
-    file_commit(writer);
-}
-
-void results_write(const struct results *results, const char *folder)
-{
-    json_t *verdicts = verdicts_json(results->verdicts, results->summary);
-    write_json(results->summary, folder, "summary.json");
-    write_json(verdicts, folder, "verdicts.json");
-    write_tables(tables, results, say("%s/tables", folder));
-    write_tables(plots, results, say("%s/figures", folder));
-    write_json(results->values, folder, "values.json");
-    json_decref(verdicts);
-}
-
-void results_free(struct results *results)
-{
-    json_decref(results->values);
-    json_decref(results->summary);
-    json_decref(results->told);
-    verdicts_free(results->verdicts);
-    findings_free(results->findings);
-    run_close(results->run);
-    forget();
-}
-
 /* Run the command */
 static const char usage[] =
     "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
@@ -621,4 +569,55 @@ int results_main(int argc, char **argv)
     json_decref(given);
     stage_close(&stage);
     return 0;
+}
+
+struct results results_compute(const char *folder, const struct plan *plan,
+                               const json_t *given)
+{
+    static const char *const quoted[] = {"profile", "device", "date", "code"};
+    struct results r = {.given = given, .run = run_open(folder, plan)};
+    if (r.run->count == 0)
+        fail(folder,
+             "expected predictions of at least one model in predictions/, found none");
+    r.told = tell_benches(r.run->bench, json_at(given, "gpu"));
+    r.findings = findings_make(r.run);
+    r.summary = make_summary(r.findings);
+    r.settings = json_at(r.summary, "settings");
+    r.verdicts = verdicts_judge(r.findings, plan->toyland, r.summary,
+                                json_at(given, "references"));
+    r.values = values_make(&r);
+    for (int i = 0; i < 4; i++)
+        value_put(r.summary, quoted[i], value_get(r.values, say("run.%s", quoted[i])));
+    return r;
+}
+
+static void write_json(const json_t *object, const char *folder, const char *name)
+{
+    struct file_writer *writer = file_create(say("%s/%s", folder, name));
+    json_dumpf(object, file_stream(writer),
+               JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(10));
+    fputc('\n', file_stream(writer));
+    file_commit(writer);
+}
+
+void results_write(const struct results *results, const char *folder)
+{
+    json_t *verdicts = verdicts_json(results->verdicts, results->summary);
+    write_json(results->summary, folder, "summary.json");
+    write_json(verdicts, folder, "verdicts.json");
+    write_tables(tables, results, say("%s/tables", folder));
+    write_tables(plots, results, say("%s/figures", folder));
+    write_json(results->values, folder, "values.json");
+    json_decref(verdicts);
+}
+
+void results_free(struct results *results)
+{
+    json_decref(results->values);
+    json_decref(results->summary);
+    json_decref(results->told);
+    verdicts_free(results->verdicts);
+    findings_free(results->findings);
+    run_close(results->run);
+    forget();
 }

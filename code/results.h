@@ -16,28 +16,22 @@ struct results {
     json_t *settings, *told, *summary, *values;
 };
 
-/* results_compute: computes it from the predictions of the run in a folder, as far as
-   the run has come. The arguments stay the caller's. Fails, naming the file, if there
-   are no predictions or one is malformed. results_free also forgets what was kept
-   (said.h). results_write: writes summary.json, verdicts.json, values.json, tables/ and
-   figures/ into a folder. results_main: the command; argv[0] is "results". */
+/* results_compute: from the predictions of the run in a folder, as far as it has come;
+   fails if there are none. The arguments stay the caller's. results_free also forgets
+   what was kept (said.h). results_write: writes all of it into a folder. */
 struct results results_compute(const char *folder, const struct plan *plan,
                                const json_t *given);
 void results_free(struct results *results);
 void results_write(const struct results *results, const char *folder);
 int results_main(int argc, char **argv);
 
-/* Say what a table is */
-/* A tab-separated file: what a function writes, or else templates of rows, the head
-   first (section "Tables"). */
+/* A tab-separated file: what a function writes, or templates of rows. */
 struct table {
-    const char *name, *rows[7]; /* NAME.tsv */
+    const char *name, *rows[7]; /* the one after the last of a list has no name */
     const char *families;       /* where in `told` those lie that %f stands for */
     void (*write)(const struct results *results, FILE *stream);
 };
-extern const struct table plots[]; /* the one after the last has no name */
-
-/* write_row: writes a line of cells, the texts behind the stream. */
+extern const struct table plots[];
 void write_cells(FILE *stream, const char *const *cells);
 #define write_row(stream, ...) \
     write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
