@@ -213,34 +213,6 @@ static void write_tables(const struct table *list, const struct results *r,
 }
 
 /* Write the tables of what was done */
-void write_cells(FILE *stream, const char *const *cells)
-{
-    for (int i = 0; cells[i]; i++)
-        fprintf(stream, i ? "\t%s" : "%s", cells[i]);
-    fputc('\n', stream);
-}
-
-static void write_judgements(const struct judgements *list, const struct results *r,
-                             FILE *stream)
-{
-    write_row(stream, "Claim", "Asked", "Measured", "Verdict", "Why");
-    for (int i = 0; i < list->count; i++) {
-        const struct judgement *j = &list->list[i];
-        write_row(stream, j->claim, j->asked, finding_measured(&j->measured),
-                  verdict_said(j->verdict, r->verdicts->toyland), j->why);
-    }
-}
-
-static void write_verdicts(const struct results *r, FILE *stream)
-{
-    write_judgements(&r->verdicts->claims, r, stream);
-}
-
-static void write_agreement(const struct results *r, FILE *stream)
-{
-    write_judgements(&r->verdicts->agreement, r, stream);
-}
-
 /* The seed of the run that follows one; −1 behind the last. */
 static int next_seed(const struct run *run, int last)
 {
@@ -258,7 +230,7 @@ static void write_seeds(const struct results *r, FILE *stream)
     const char *head = "Task\tModel";
     for (int seed = -1; (seed = next_seed(run, seed)) >= 0;)
         head = say("%s\tSeed %d", head, seed);
-    write_row(stream, head, "Collapsed seeds");
+    fprintf(stream, "%s\tCollapsed seeds\n", head);
     for (const struct answers *a = run->answers; a->seeds; a++) {
         struct words collapsed = {NULL, 0};
         const char *row = say("%s\t%s", a->sheet->title, a->model->title);
@@ -270,14 +242,15 @@ static void write_seeds(const struct results *r, FILE *stream)
             if (k < a->seeds && a->collapsed[k])
                 words_add(&collapsed, say("%d", seed));
         }
-        write_row(stream, row, collapsed.count ? words_said(&collapsed) : "none");
+        fprintf(stream, "%s\t%s\n", row,
+                collapsed.count ? words_said(&collapsed) : "none");
     }
 }
 
 static void write_stages(const struct results *r, FILE *stream)
 {
-    static const char *const keys[] = {"runs", "steps", "tokens", "seconds", "threads",
-                                       "memory"};
+    static const char *const keys[] = {"runs", "steps", "tokens", "threads", "memory",
+                                       "seconds"};
     json_t *groups = json_object(), *sums;
     const char *group;
     for (enum stage_kind kind = PRETRAIN; kind <= FINETUNE; kind++)
@@ -293,26 +266,27 @@ static void write_stages(const struct results *r, FILE *stream)
             for (int k = 0; k < 6; k++) {
                 double was = number_at(sums, keys[k]),
                        is = k ? number_at(record, keys[k]) : 1;
+                bool most = k == 3 || k == 4;
                 json_object_set_new(sums, keys[k],
-                                    json_real(k < 4 ? was + is : fmax(was, is)));
+                                    json_real(most ? fmax(was, is) : was + is));
             }
         }
-    write_row(stream, "Stage", "Runs", "Steps", "Tokens", "Threads", "GB", "Time");
+    fputs("Stage\tRuns\tSteps\tTokens\tThreads\tGB\tTime\n", stream);
     json_object_foreach(groups, group, sums) {
         double memory = number_at(sums, "memory");
-        write_row(stream, group, rounded(number_at(sums, "runs"), 0),
-                  rounded(number_at(sums, "steps"), 0),
-                  rounded(number_at(sums, "tokens"), 0),
-                  rounded(number_at(sums, "threads"), 0),
-                  memory > 0 ? significant(1e-9 * memory) : "–",
-                  duration_said(number_at(sums, "seconds")));
+        fputs(group, stream);
+        for (int k = 0; k < 4; k++)
+            fprintf(stream, "\t%s", rounded(number_at(sums, keys[k]), 0));
+        fprintf(stream, "\t%s\t%s\n",
+                memory > 0 ? significant(1e-9 * memory) : "–",
+                duration_said(number_at(sums, "seconds")));
     }
     json_decref(groups);
 }
 
 static void write_confusions(const struct results *r, FILE *stream)
 {
-    write_row(stream, "Task", "Model", "Seed", "0 as 0", "0 as 1", "1 as 0", "1 as 1");
+    fputs("Task\tModel\tSeed\t0 as 0\t0 as 1\t1 as 0\t1 as 1\n", stream);
     for (const struct answers *a = r->run->answers; a->seeds; a++)
         for (int k = 0; a->sheet->task->classes == 2 && k < a->seeds; k++) {
             struct confusion c = confusion_count(a->sheet->labels, a->predictions[k],
@@ -327,9 +301,9 @@ static void write_data(const struct results *r, FILE *stream)
 {
     const char *path;
     json_t *hash;
-    write_row(stream, "File", "SHA-256, first half");
+    fputs("File\tSHA-256, first half\n", stream);
     json_object_foreach(json_at(r->summary, "data"), path, hash) {
-        write_row(stream, path, say("%.32s", json_string_value(hash)));
+        fprintf(stream, "%s\t%.32s\n", path, json_string_value(hash));
     }
 }
 
@@ -344,12 +318,34 @@ static void write_settings(const struct results *r, FILE *stream)
     }
     if (cells.count % 2)
         words_add(&cells, "\t");
-    write_row(stream, "Setting", "Value", "Setting", "Value");
+    fputs("Setting\tValue\tSetting\tValue\n", stream);
     for (int i = 0, half = cells.count / 2; i < half; i++)
-        write_row(stream, cells.word[i], cells.word[half + i]);
+        fprintf(stream, "%s\t%s\n", cells.word[i], cells.word[half + i]);
 }
 
 /* List the tables */
+static void write_judgements(const struct judgements *list, const struct results *r,
+                             FILE *stream)
+{
+    fputs("Claim\tAsked\tMeasured\tVerdict\tWhy\n", stream);
+    for (int i = 0; i < list->count; i++) {
+        const struct judgement *j = &list->list[i];
+        fprintf(stream, "%s\t%s\t%s\t%s\t%s\n", j->claim, j->asked,
+                finding_measured(&j->measured),
+                verdict_said(j->verdict, r->verdicts->toyland), j->why);
+    }
+}
+
+static void write_verdicts(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->claims, r, stream);
+}
+
+static void write_agreement(const struct results *r, FILE *stream)
+{
+    write_judgements(&r->verdicts->agreement, r, stream);
+}
+
 /* Write what rows of the paper share */
 #define GLUE(a, z) "\t" a "cola" z "\t" a "mnli" z "\t" a "mrpc" z "\t" a "qnli" z \
     "\t" a "qqp" z "\t" a "rte" z "\t" a "sst2" z "\t" a "stsb" z "\t" a "wnli" z

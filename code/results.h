@@ -32,8 +32,5 @@ struct table {
     void (*write)(const struct results *results, FILE *stream);
 };
 extern const struct table plots[];
-void write_cells(FILE *stream, const char *const *cells);
-#define write_row(stream, ...) \
-    write_cells(stream, (const char *const[]){__VA_ARGS__, NULL})
 
 #endif
