@@ -12,23 +12,22 @@
 /* Decide by an interval */
 enum verdict verdict_reaches(const struct estimate *measured, double bound)
 {
-    if (!measured->bounded)
-        return UNDECIDED;
-    return measured->low >= bound ? PASS : measured->high < bound ? FAIL : UNDECIDED;
+    return !measured->bounded      ? UNDECIDED
+           : measured->low >= bound ? PASS
+           : measured->high < bound ? FAIL : UNDECIDED;
 }
 
 enum verdict verdict_costs(const struct estimate *change)
 {
-    if (!change->bounded)
-        return UNDECIDED;
-    return change->high < 0 ? PASS : change->low > 0 ? FAIL : UNDECIDED;
+    return !change->bounded  ? UNDECIDED
+           : change->high < 0 ? PASS
+           : change->low > 0  ? FAIL : UNDECIDED;
 }
 
 enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 {
-    if (!a->bounded || !b->bounded)
-        return UNDECIDED;
-    return a->low <= b->high && b->low <= a->high ? PASS : FAIL;
+    return !a->bounded || !b->bounded                   ? UNDECIDED
+           : a->low <= b->high && b->low <= a->high ? PASS : FAIL;
 }
 
 /* State what was claimed */
@@ -59,19 +58,17 @@ const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
                               {"rte", 64.76, 1.04},  {"sst2", 92.23, 0.57},
                               {"stsb", 88.94, 0.07}, {.task = NULL}};
 
-/* Allow for the noise of a claim */
 double claim_tolerance(const struct claim *claim)
 {
-    if (claim->quantity == SMALLER)
-        return claim->published - 100 * (1 - 66955010 / 109483778.0);
-    if (claim->tasks == 0)
-        return 0;
-    double squares = 0;
-    int count = 0;
+    double squares = 0, count = 0;
     for (const struct noise *n = noise; n->task; n++, count++)
         squares += n->deviation / n->mean * (n->deviation / n->mean);
-    return 1.96 * claim->published
-           * sqrt(2 * claim->quiet * squares / count / claim->tasks);
+    return claim->quantity == SMALLER
+               ? claim->published - 100 * (1 - 66955010 / 109483778.0)
+           : claim->tasks == 0
+               ? 0
+               : 1.96 * claim->published
+                     * sqrt(2 * claim->quiet * squares / count / claim->tasks);
 }
 
 /* Judge a claim */
@@ -261,7 +258,7 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     return verdicts;
 }
 
-/* Put the verdicts into a sentence */
+/* Write the verdicts */
 static const char *about(bool toyland)
 {
     return toyland ? "Toyland is a generated language: what is claimed of English is "
@@ -319,11 +316,10 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
                       claim->name);
 }
 
-/* Write the verdicts */
 static json_t *judgement_json(const struct judgement *j, bool toyland)
 {
     const struct claim *held = j->held;
-    bool bare = held && held->quantity == CHANGE && toyland;
+    bool figure = held && (held->quantity != CHANGE || !toyland);
     json_t *there = estimate_json(&j->other, "value"),
            *object = estimate_json(&j->measured.is, "measured"), *others;
     if (j->run)
@@ -332,8 +328,8 @@ static json_t *judgement_json(const struct judgement *j, bool toyland)
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:o*, s:o*}", "name", j->name, "claim",
         j->claim, "asked", j->asked, "text", finding_measured(&j->measured), "verdict",
         verdict_names[j->verdict], "why", j->why, "reference", held ? NULL : there,
-        "published", bare ? json_null() : held ? json_real(held->published) : NULL,
-        "tolerance", bare ? json_null() : held ? json_real(claim_tolerance(held)) : NULL);
+        "published", figure ? json_real(held->published) : NULL, "tolerance",
+        figure ? json_real(claim_tolerance(held)) : NULL);
     json_object_update(object, others);
     json_decref(others);
     json_decref(there);
@@ -347,7 +343,8 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
     json_t *arrays[] = {json_array(), json_array()};
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < lists[i]->count; k++)
-            json_array_append_new(arrays[i], judgement_json(&lists[i]->list[k], toyland));
+            json_array_append_new(arrays[i],
+                                  judgement_json(&lists[i]->list[k], toyland));
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
                      "data", toyland ? "toyland" : "real", "about", about(toyland),
                      "bits", verdicts->bits, "counts", "claims",

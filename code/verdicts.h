@@ -67,27 +67,22 @@ struct verdicts {
     const char *bits; /* what compare_bits says of all committed runs; "": nothing */
 };
 
-/* Say how a run is judged */
-/* verdicts_judge: the verdicts on a run. toyland: whether it is of the generated
-   language; summary: the run's own, to be held against references, other summaries of
-   the same profile, {NAME: summary}, of which they keep names. They are kept. */
+
+/* verdicts_judge: the verdicts on a run, kept. summary: the run's own, to be held
+   against references, other summaries of the same profile, {NAME: summary}, of which
+   they keep names. verdicts_said: "8 claims are held against this run: 3 pass, 1 fails
+   and 4 are not decided", for any count of each verdict. verdict_said: "PASS on
+   Toyland", "not decided". */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references);
-
-/* verdicts_said: "8 claims are held against this run: 3 pass, 1 fails and 4 are not
-   decided", for any count of each verdict. verdict_said: "PASS on Toyland", "not
-   decided". */
 const char *verdicts_said(const struct judgements *list, bool toyland);
 const char *verdict_said(enum verdict verdict, bool toyland);
 
 /* verdicts_set: what the report quotes of them; verdicts_json: verdicts.json, with the
-   run's profile, device, date and code from summary, for the caller to free. */
+   run's profile, device, date and code from summary, for the caller to free.
+   verdicts_print: prints what `distil results` left of that in the folder of a run. */
 void verdicts_set(const struct verdicts *verdicts, json_t *values);
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary);
-
-/* verdicts_print: prints what `distil results` left in the folder of a run.
-   verdicts_main: the command `distil verdicts`, which does; argv[0] is "verdicts". */
 void verdicts_print(const char *folder);
-int verdicts_main(int argc, char **argv);
 
 #endif
