@@ -612,7 +612,6 @@ void results_free(struct results *results)
     json_decref(results->values);
     json_decref(results->summary);
     json_decref(results->told);
-    verdicts_free(results->verdicts);
     findings_free(results->findings);
     run_close(results->run);
     forget();

@@ -89,7 +89,8 @@ static const char *spread_said(const struct finding *score)
         squares += (a->scores[i] - mean) * (a->scores[i] - mean);
     const char *spread =
         a->seeds > 1 ? say(" ± %s", rounded(sqrt(squares / (a->seeds - 1)), 1)) : "";
-    return say("%s%s%s", finding_said(score), spread, findings_touched(a) ? " †" : "");
+    bool touched = measure_touched(a->scores, a->collapsed, a->seeds);
+    return say("%s%s%s", finding_said(score), spread, touched ? " †" : "");
 }
 
 static void quote_findings(const struct results *r, json_t *values)
@@ -115,17 +116,21 @@ static void quote_findings(const struct results *r, json_t *values)
 
 static void quote_training(const struct results *r, json_t *values)
 {
-    static const char *const distilled[] = {"unknown", "no", "yes"};
+    static const char *const distilled[] = {"unknown", "no", "yes"},
+                      *const terms[] = {"mlm", "kl", "cosine"};
     const struct findings *f = r->findings;
+    const struct grid *curve = run_curve(r->run, "distill-student", "");
     const struct finding *student = finding_of(f, GUESSED_LAST, NULL, "student"),
                          *teacher = finding_of(f, GUESSED_LAST, NULL, "teacher");
     bool above = teacher->is.known && student->is.value > teacher->is.value;
     value_flag(values, above, "accuracy.above");
     value_set(values, distilled[f->student], "distilled");
-    for (int i = 0; i < TERMS && f->trained; i++) {
-        const struct ends *loss = &f->losses[i];
-        value_set(values, significant(loss->first), "loss.%s.first", loss->name);
-        value_set(values, significant(loss->last), "loss.%s.last", loss->name);
+    for (int i = 0; i < 3 && curve; i++) {
+        int rows = curve->rows, part = (rows + 19) / 20;
+        value_set(values, significant(grid_mean(curve, terms[i], 0, part)),
+                  "loss.%s.first", terms[i]);
+        value_set(values, significant(grid_mean(curve, terms[i], rows - part, rows)),
+                  "loss.%s.last", terms[i]);
     }
 }
 
@@ -362,7 +367,7 @@ static void quote_collapsed(const struct results *r, json_t *values)
         if (count > before)
             words_add(&all, say("%s %s", numbered("seed", a->seed, a->collapsed,
                                                   a->seeds), whose));
-        if (findings_touched(a))
+        if (measure_touched(a->scores, a->collapsed, a->seeds))
             words_add(&touched, whose);
     }
     all = words_few(&all, MOST_COLLAPSED);
