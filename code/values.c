@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Set and get values */
 void value_put(json_t *values, const char *key, const char *text)
 {
     if (text && *text && json_object_set_new(values, key, json_string(text)) != 0)
@@ -27,26 +26,19 @@ enum { SIGNIFICANT = -1 };
 static const struct {
     const char *key;
     int decimals; /* or three significant digits */
-    const char *gain[2];
+    const char *gain[2]; /* from zero on, and below */
 } quantities[QUANTITIES] = {
-    [CONSTANT_SCORE] = {"constant", 1},
-    [SCORE] = {"score", 1},
-    [SECOND] = {"second", 1},
-    [GLUE] = {"glue", 1},
-    [RETENTION] = {"retention", 1},
-    [GLUE_KEPT] = {"glue.kept", 1},
-    [CHANGE] = {"ablation", 1},
-    [GUESSED_FIRST] = {"accuracy.first", 1},
-    [GUESSED_LAST] = {"accuracy.last", 1},
+    [CONSTANT_SCORE] = {"constant", 1}, [SCORE] = {"score", 1},
+    [SECOND] = {"second", 1}, [GLUE] = {"glue", 1}, [RETENTION] = {"retention", 1},
+    [GLUE_KEPT] = {"glue.kept", 1}, [CHANGE] = {"ablation", 1},
+    [GUESSED_FIRST] = {"accuracy.first", 1}, [GUESSED_LAST] = {"accuracy.last", 1},
     [PARAMETERS] = {"parameters", SIGNIFICANT},
     [SECONDS_ONE] = {"seconds.one", SIGNIFICANT},
     [SECONDS_ALL] = {"seconds.all", SIGNIFICANT},
-    [TIMES_ONE] = {"times.one", 2},
-    [TIMES_ALL] = {"times.all", 2},
+    [TIMES_ONE] = {"times.one", 2}, [TIMES_ALL] = {"times.all", 2},
     [SMALLER] = {"smaller", 1, {"fewer", "more"}},
     [FASTER_ONE] = {"faster.one", 0, {"faster", "slower"}},
-    [FASTER_ALL] = {"faster.all", 0},
-    [MINUTES] = {"minutes", 1},
+    [FASTER_ALL] = {"faster.all", 0}, [MINUTES] = {"minutes", 1},
     [MOST_KEPT] = {"kept.most", 1}};
 
 static const char *quantity_said(enum quantity quantity, double value)
@@ -78,8 +70,8 @@ const char *finding_measured(const struct finding *f)
                                     : value;
 }
 
-/* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
-   a median that a collapsed fine-tuning touches. */
+/* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one; "†" behind a
+   median that is the score of a collapsed fine-tuning. */
 static const char *spread_said(const struct finding *score)
 {
     const struct answers *a = run_answers(score->sheet, score->model->name);
@@ -114,33 +106,23 @@ static void quote_findings(const struct results *r, json_t *values)
 }
 
 /* Quote what was recorded */
-static const struct {
-    const char *pattern; /* of keys */
-    int decimals;
-} rounding[] = {{"*.percent", 1}, {"*.estimate.families.*", 1}, {"*.estimate.all.*", 1},
-                {"*.distillation.speed_ratio", 1}, {"*.finetuning.speed_ratio", 1},
-                {"*.aimed_batch", 0}};
-
-static const char *number_said(const char *key, const json_t *number)
-{
-    double value = json_number_value(number);
-    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
-        if (fnmatch(rounding[i].pattern, key, 0) == 0)
-            return rounded(value, rounding[i].decimals);
-    return json_is_integer(number) ? rounded(value, 0) : significant(value);
-}
-
 static void quote(json_t *values, const json_t *json, const char *key)
 {
-    const char *name;
+    static const char *const tenths[] = {
+        "*.percent", "*.estimate.families.*", "*.estimate.all.*",
+        "*.distillation.speed_ratio", "*.finetuning.speed_ratio"};
+    const char *name, *text = json_string_value(json);
+    double number = json_number_value(json);
     json_t *member;
+    if (json_is_number(json))
+        text = number == floor(number) ? rounded(number, 0) : significant(number);
+    for (size_t i = 0; i < sizeof tenths / sizeof *tenths; i++)
+        if (json_is_number(json) && fnmatch(tenths[i], key, 0) == 0)
+            text = rounded(number, 1);
+    value_put(values, key, text);
     json_object_foreach((json_t *)json, name, member) {
         quote(values, member, say("%s%s%s", key, *key ? "." : "", name));
     }
-    if (json_is_number(json))
-        value_put(values, key, number_said(key, json));
-    else if (json_is_string(json))
-        value_put(values, key, json_string_value(json));
 }
 
 static void quote_run(const struct results *r, json_t *values)
@@ -179,15 +161,13 @@ static void quote_recipe(const struct results *r, json_t *values)
     const struct findings *f = r->findings;
     const struct planned_model *student = plan_model(r->run->plan, "student");
     const json_t *teacher = json_at(r->run->stages, "teacher");
-    double millions = 1e-6 * number_at(teacher, "tokens"),
-           guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
+    double guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
            better = finding_of(f, GUESSED_LAST, NULL, "student")->is.value;
     const char *epochs = text_at(r->settings, "student.epochs",
-                                 text_at(r->settings, "distill.epochs", "0"));
+                                 text_at(r->settings, "distill.epochs", NULL));
     quote(values, json_at(teacher, "beginning"), "teacher.beginning");
-    value_put(values, "teacher.millions", rounded(millions, millions < 1));
-    value_put(values, "teacher.minutes",
-              rounded(number_at(teacher, "seconds") / 60, 1));
+    value_put(values, "teacher.millions", significant(1e-6 * number_at(teacher, "tokens")));
+    value_put(values, "teacher.minutes", significant(number_at(teacher, "seconds") / 60));
     for (int i = 0; i < 2; i++) {
         const char *model = i ? "student" : "teacher";
         struct shape shape = run_shape(r->run, model);
@@ -198,7 +178,8 @@ static void quote_recipe(const struct results *r, json_t *values)
     if (student)
         value_put(values, "student.from",
                   numbered("layer", student->layer, NULL, student->layers));
-    value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
+    if (epochs)
+        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
     value_put(values, "distilled", distilled[f->student]);
     value_flag(values, guessed > 0 && better > guessed, "accuracy.above");
     for (int i = 0; i < TERMS && f->trained; i++) {
@@ -208,7 +189,6 @@ static void quote_recipe(const struct results *r, json_t *values)
     }
 }
 
-/* Say what is not there */
 static void quote_gaps(const struct results *r, json_t *values)
 {
     enum { MOST_CUTS = 6 };
@@ -223,9 +203,11 @@ static void quote_gaps(const struct results *r, json_t *values)
     json_object_foreach(json_object_get(r->given, "unavailable"), key, text) {
         words_add(&unavailable, json_string_value(text));
     }
-    for (int t = 0; t < r->run->plan->task_count; t++)
-        if (r->run->plan->tasks[t].held_back > rows)
-            rows = r->run->plan->tasks[t].held_back;
+    for (int t = 0; t < r->run->plan->task_count; t++) {
+        const struct planned_task *task = &r->run->plan->tasks[t];
+        rows = task->held_back > rows ? task->held_back : rows;
+        value_flag(values, task->rehearsal, "held-back.scored");
+    }
     value_put(values, "cuts", words_joined(&cuts, "; "));
     cuts = words_few(&cuts, MOST_CUTS);
     value_put(values, "cuts.brief", words_joined(&cuts, "; "));
@@ -259,56 +241,39 @@ static void quote_missing(const struct results *r, json_t *values)
     value_put(values, "missing", words_joined(&missing, "; "));
 }
 
-static void quote_seeds(const struct results *r, json_t *values)
+static void quote_answers(const struct results *r, json_t *values)
 {
     int least = MOST_SEEDS, most = 0, distillations = 1, collapsed = 0;
+    bool confused = false, far = false;
     for (const struct answers *a = r->run->answers; a->seeds; a++) {
+        const struct task *task = a->sheet->task;
+        const char *model = a->model->name;
+        bool beyond = task->glue && !task->headline, student = a->model->student;
         least = a->sheet->seeds < least ? a->sheet->seeds : least;
         most = a->seeds > most ? a->seeds : most;
-        value_flag(values, findings_touched(a), "collapsed.medians");
+        confused |= a->sheet->confused;
+        far |= (beyond && !student) || findings_further(r->findings, a->model);
         for (int k = 0; k < a->seeds; k++) {
             collapsed += a->collapsed[k];
             if (a->origin[k] >= distillations)
                 distillations = a->origin[k] + 1;
         }
+        value_flag(values, findings_touched(a), "collapsed.medians");
+        value_flag(values, student && strcmp(model, "student"), "models.others");
+        value_flag(values, beyond, "glue.beyond.%s", model);
     }
-    const char *range = least < most ? say("%d to ", least) : "";
+    const char *from = count_said(distillations, "random start"),
+               *starts = count_said(most, "random start");
     value_put(values, "seeds.starts",
-              say("%s%s", range, count_said(most, "random start")));
+              least < most ? say("%d to %s", least, starts) : starts);
+    value_put(values, "distillations.starts", distillations > 1 ? from : NULL);
+    value_put(values, "collapsed.count",
+              collapsed ? count_said(collapsed, "fine-tuning") : NULL);
+    value_put(values, "confusion", !confused ? NULL : far ? "appendix" : "report");
     value_flag(values, most > 1, "seeds.many");
-    if (distillations > 1)
-        value_put(values, "distillations.starts",
-                  count_said(distillations, "random start"));
-    if (collapsed > 0)
-        value_put(values, "collapsed.count", count_said(collapsed, "fine-tuning"));
 }
 
 /* Put the findings into sentences */
-static void quote_tasks(const struct results *r, json_t *values)
-{
-    const struct run *run = r->run;
-    struct words above = {NULL, 0};
-    bool confused = false, far = findings_beyond(r->findings, "teacher");
-    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-        confused |= sheet->confused;
-        if (findings_above(r->findings, sheet))
-            words_add(&above, sheet->title);
-    }
-    bool all = above.count == run->count && run->count > 3;
-    value_put(values, "teacher.above", all ? say("all %d tasks", run->count)
-                                           : words_said(&above));
-    for (int i = 0; i < run->model_count; i++) {
-        const struct planned_model *model = run->models[i];
-        bool other = model->student && strcmp(model->name, "student");
-        value_flag(values, other, "models.others");
-        value_flag(values, findings_beyond(r->findings, model->name), "glue.beyond.%s",
-                   model->name);
-        far |= findings_further(r->findings, model);
-    }
-    if (confused)
-        value_put(values, "confusion", far ? "appendix" : "report");
-}
-
 /* "the teacher did not answer RTE and WNLI; …": why tasks of the report do not count
    for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
@@ -356,11 +321,13 @@ static void quote_retentions(const struct results *r, json_t *values)
             kept_of[++last] = f;
         }
     findings_sort(kept_of, last + 1, false);
-    for (int i = 0; last >= 0 && i < 2; i++) {
-        f = kept_of[i ? last : 0];
-        if (kept_of[0]->is.value > kept_of[last]->is.value)
-            value_set(values, say("%s %% of %s", finding_said(f), f->sheet->title),
-                      "retention.student.%s", i ? "least" : "most");
+    if (last > 0 && kept_of[0]->is.value > kept_of[last]->is.value) {
+        f = kept_of[0];
+        value_put(values, "retention.student.most",
+                  say("%s %% of %s", finding_said(f), f->sheet->title));
+        f = kept_of[last];
+        value_put(values, "retention.student.least",
+                  say("%s %% of %s", finding_said(f), f->sheet->title));
     }
     value_put(values, "retention.student.tasks", words_said(&counted));
     value_put(values, "retention.student.left-out", left_out(all, "student"));
@@ -473,8 +440,8 @@ static void quote_hour(const struct results *r, json_t *values)
 json_t *values_make(const struct results *r)
 {
     static void (*const quoters[])(const struct results *, json_t *) = {
-        quote_findings, quote_run,   quote_recipe,     quote_gaps,      quote_missing,
-        quote_seeds,    quote_tasks, quote_retentions, quote_ablations, quote_hour};
+        quote_findings, quote_run,        quote_recipe,    quote_gaps, quote_missing,
+        quote_answers,  quote_retentions, quote_ablations, quote_hour};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof quoters / sizeof *quoters; i++)
         quoters[i](r, values);

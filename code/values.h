@@ -19,16 +19,15 @@ void value_put(json_t *values, const char *key, const char *text);
 
 /* finding_said: the value with the decimals of its quantity; "not defined" for a
    retention that has none; NULL for all else that is not known. finding_measured: "92.7
-   (87.1 to 96.1)", "43.5" for what is exact, "92.7 (no interval)", or "–". */
+   (87.1 to 96.1)", "43.5" for what is exact, "92.7 (no interval)", or "–".
+   retention_said: "keeps 95.2 % of its teacher's score …". */
 const char *finding_said(const struct finding *finding);
 const char *finding_measured(const struct finding *finding);
-
-/* title_short: a student's title where there is no room to repeat that it is one.
-   retention_said: "keeps 95.2 % of its teacher's score …". changes_said: how students
-   differ from the first, of count > 0 changes of the mean score: "worse than the
-   student is “no cosine” (−1.3); …". */
-const char *title_short(const struct planned_model *model);
 const char *retention_said(const struct findings *findings, const char *model);
+
+/* title_short: a student's title without the word. changes_said: of count > 0 changes
+   of the mean score: "worse than the student is “no cosine” (−1.3); …". */
+const char *title_short(const struct planned_model *model);
 const char *changes_said(const struct finding *const *changes, int count);
 
 enum { SHORT_SETTING = 24 }; /* bytes that a table has room for */
