@@ -18,10 +18,10 @@ void findings_add(struct findings *findings, struct finding finding)
 }
 
 /* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
-   neither nothing. add: where it is no news that there is none. */
-static void add_or(struct findings *f, enum quantity quantity,
-                   const struct sheet *sheet, const struct planned_model *model,
-                   struct measure *measure, enum reason why)
+   neither nothing. */
+static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
+                const struct planned_model *model, struct measure *measure,
+                enum reason why)
 {
     struct estimate is = measure_estimate(measure);
     why = is.known && !is.bounded ? NEAR_ZERO : why;
@@ -30,12 +30,11 @@ static void add_or(struct findings *f, enum quantity quantity,
                                          kept(measure)});
 }
 
-#define add(...) add_or(__VA_ARGS__, NOT_MEASURED)
-
 static void add_number(struct findings *f, enum quantity quantity,
-                       const struct planned_model *model, double number)
+                       const struct sheet *sheet, const struct planned_model *model,
+                       double number)
 {
-    findings_add(f, (struct finding){.quantity = quantity, .model = model,
+    findings_add(f, (struct finding){quantity, sheet, model,
                                      .is = {.known = true, .value = number}});
 }
 
@@ -67,49 +66,6 @@ const struct finding *finding_of(const struct findings *all, enum quantity quant
             && (model || !f->model))
             return f;
     return &nothing;
-}
-
-void findings_sort(const struct finding **list, int count, bool by_size)
-{
-    for (int i = 1; i < count; i++)
-        for (int k = i; k > 0; k--) {
-            const struct finding *f = list[k - 1], *g = list[k];
-            double x = by_size ? fabs(f->is.value) : f->is.value,
-                   y = by_size ? fabs(g->is.value) : g->is.value;
-            if (x > y || (x == y && f->model->rank <= g->model->rank))
-                break;
-            list[k - 1] = g;
-            list[k] = f;
-        }
-}
-
-/* Tell what a student differs in */
-enum difference difference_of(const struct planned_model *model,
-                              const struct planned_model *first)
-{
-    if (!model || !first || !model->student || model == first)
-        return NO_DIFFERENCE;
-    const struct loss_settings *a = &model->losses, *b = &first->losses;
-    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
-              || (a->cosine == 0 && b->cosine > 0)
-              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
-              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
-         layers = model->layers != first->layers
-               || memcmp(model->layer, first->layer,
-                         (size_t)first->layers * sizeof *first->layer);
-    return model->hears                       ? FINE_TUNED_TEACHERS
-           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
-           : model->from || model->replaces   ? ANOTHER_RECIPE
-           : lacks                            ? A_PART
-           : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
-}
-
-bool findings_further(const struct findings *findings,
-                      const struct planned_model *model)
-{
-    enum difference it = difference_of(model,
-                                       plan_model(findings->run->plan, "student"));
-    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
 }
 
 /* Ask what a finding counts for */
@@ -147,6 +103,35 @@ bool findings_beyond(const struct findings *findings, const char *model)
     return beyond;
 }
 
+/* Tell what a student differs in */
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first)
+{
+    if (!model || !first || !model->student || model == first)
+        return NO_DIFFERENCE;
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+              || (a->cosine == 0 && b->cosine > 0)
+              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
+         layers = model->layers != first->layers
+               || memcmp(model->layer, first->layer,
+                         (size_t)first->layers * sizeof *first->layer);
+    return model->hears                       ? FINE_TUNED_TEACHERS
+           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
+           : model->from || model->replaces   ? ANOTHER_RECIPE
+           : lacks                            ? A_PART
+           : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
+}
+
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model)
+{
+    enum difference it = difference_of(model,
+                                       plan_model(findings->run->plan, "student"));
+    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
+}
+
 bool findings_drawn(const struct findings *findings, const struct planned_model *model)
 {
     return finding_of(findings, MINUTES, NULL, model->name)->is.known
@@ -159,45 +144,32 @@ bool findings_claimed(const struct findings *findings, const char *model)
         && (strcmp(model, "student") || findings->student == TAUGHT);
 }
 
-bool findings_touched(const struct answers *answers)
+void findings_sort(const struct finding **list, int count, bool by_size)
 {
-    bool touched = false;
-    for (int i = 0; i < answers->seeds; i++) {
-        int below = 0, above = 0;
-        for (int j = 0; j < answers->seeds; j++) {
-            below += answers->scores[j] < answers->scores[i];
-            above += answers->scores[j] > answers->scores[i];
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0; k--) {
+            const struct finding *f = list[k - 1], *g = list[k];
+            double x = by_size ? fabs(f->is.value) : f->is.value,
+                   y = by_size ? fabs(g->is.value) : g->is.value;
+            if (x > y || (x == y && f->model->rank <= g->model->rank))
+                break;
+            list[k - 1] = g;
+            list[k] = f;
         }
-        touched |= answers->collapsed[i] && 2 * below <= answers->seeds
-                && 2 * above <= answers->seeds;
-    }
-    return touched;
 }
 
 /* Find scores and retention */
-static double constant_score(const struct sheet *sheet)
-{
-    const struct task *task = sheet->task;
-    double *constant = kept(allocate((size_t)sheet->rows, sizeof *constant));
-    double best = task->answer == A_CLASS ? -INFINITY : 0;
-    for (int class = 0; class < task->classes; class ++) {
-        for (int row = 0; row < sheet->rows; row++)
-            constant[row] = class;
-        best = fmax(best,
-                    metric_score(task->metric, sheet->labels, constant, sheet->rows));
-    }
-    return best;
-}
-
 static void find_scores(struct findings *f, const struct answers *a)
 {
     const struct task *task = a->sheet->task;
     struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
                           a->seeds};
-    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries));
+    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries),
+        NOT_MEASURED);
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries));
+        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries),
+            NOT_MEASURED);
 }
 
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
@@ -241,12 +213,13 @@ static void find_glue(struct findings *f, const struct planned_model *model)
     for (const struct task *task = task_list; task->name; task++)
         if (task->glue && ++tasks)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name));
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
+                glue_part(f, task, model->name), NOT_MEASURED);
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks),
+        NOT_MEASURED);
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
 }
 
 static void find_retention(struct findings *f, const struct planned_model *model)
@@ -259,10 +232,10 @@ static void find_retention(struct findings *f, const struct planned_model *model
                           : !part                     ? NO_ANSWER
                           : !findings_above(f, sheet) ? NOT_ABOVE : NOT_MEASURED;
         if (sheet->shown || part)
-            add_or(f, RETENTION, sheet, model,
+            add(f, RETENTION, sheet, model,
                    why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
     }
-    add_or(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
            NO_TASK);
 }
 
@@ -271,23 +244,10 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with));
+        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
 }
 
-/* Find losses and guesses */
-static void find_losses(struct findings *f)
-{
-    static const char *const names[TERMS] = {"mlm", "kl", "cosine"};
-    struct grid *curve = run_curve(f->run, "distill-student", "");
-    f->trained = curve;
-    for (int i = 0; i < TERMS && curve; i++) {
-        int part = (curve->rows + 19) / 20, last = curve->rows - part;
-        f->losses[i].name = names[i];
-        f->losses[i].first = grid_mean(curve, names[i], 0, part);
-        f->losses[i].last = grid_mean(curve, names[i], last, curve->rows);
-    }
-}
-
+/* Find what was guessed */
 static void find_guesses(struct findings *f, const struct planned_model *model)
 {
     struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
@@ -295,11 +255,11 @@ static void find_guesses(struct findings *f, const struct planned_model *model)
     const json_t *record = json_at(f->run->stages, "distill-student"),
                  *teacher = json_at(record, "teacher_accuracy");
     if (!model->student && teacher)
-        add_number(f, GUESSED_LAST, model, 100 * json_number_value(teacher));
+        add_number(f, GUESSED_LAST, NULL, model, 100 * json_number_value(teacher));
     if (!model->student || !curve)
         return;
-    add_number(f, GUESSED_FIRST, model, 100 * grid_mean(curve, "accuracy", 0, 1));
-    add_number(f, GUESSED_LAST, model,
+    add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_mean(curve, "accuracy", 0, 1));
+    add_number(f, GUESSED_LAST, NULL, model,
                100 * grid_mean(curve, "accuracy", curve->rows - 1, curve->rows));
 }
 
@@ -331,7 +291,7 @@ static void find_speed(struct findings *f, const struct planned_model *model)
            whole = number_at(teacher, "parameters"), smaller = 100 * (1 - size / whole);
     if (size <= 0 || whole <= 0)
         return;
-    add_number(f, PARAMETERS, model, size);
+    add_number(f, PARAMETERS, NULL, model, size);
     findings_add(f, (struct finding){.quantity = SMALLER, .model = model,
                                      .is = {true, true, smaller, smaller, smaller}});
     for (unsigned i = 0; i < 2; i++) {
@@ -339,8 +299,8 @@ static void find_speed(struct findings *f, const struct planned_model *model)
         double seconds = number_at(timed, key), slow = number_at(teacher, key);
         if (seconds <= 0 || slow <= 0)
             continue;
-        add_number(f, SECONDS_ONE + i, model, seconds);
-        add_number(f, TIMES_ONE + i, model, slow / seconds);
+        add_number(f, SECONDS_ONE + i, NULL, model, seconds);
+        add_number(f, TIMES_ONE + i, NULL, model, slow / seconds);
         findings_add(f, (struct finding){.quantity = FASTER_ONE + i, .model = model,
                                          .is = faster(teacher, timed, cores[i]),
                                          .why = NO_PARTS});
@@ -404,7 +364,7 @@ static void find_more(struct findings *f)
         bool asked = findings_further(f, model) || named("student", model->name);
         double minutes = asked ? minutes_of(f, model) : NAN;
         if (!isnan(minutes))
-            add_number(f, MINUTES, model, minutes);
+            add_number(f, MINUTES, NULL, model, minutes);
         if (minutes <= HOUR && 2 * made->layers <= layers
             && findings_three(f, model->name))
             quick[f->quick++] = model;
@@ -427,25 +387,6 @@ static void find_more(struct findings *f)
 }
 
 /* Find all of it */
-json_t *estimate_json(const struct estimate *e, const char *key)
-{
-    return json_pack("{s:o, s:o, s:o}", key,
-                     e->known ? json_real(e->value) : json_null(), "low",
-                     e->bounded ? json_real(e->low) : json_null(), "high",
-                     e->bounded ? json_real(e->high) : json_null());
-}
-
-struct estimate estimate_read(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key),
-                 *low = json_object_get(object, "low"),
-                 *high = json_object_get(object, "high");
-    return (struct estimate){json_is_number(value),
-                             json_is_number(low) && json_is_number(high),
-                             json_number_value(value), json_number_value(low),
-                             json_number_value(high)};
-}
-
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
@@ -455,18 +396,18 @@ struct findings *findings_make(const struct run *run)
     f->student = !record                         ? UNKNOWN
                  : number_at(record, "steps") > 0 ? TAUGHT : UNTAUGHT;
     for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-        findings_add(f, (struct finding){CONSTANT_SCORE, sheet,
-                                         .is = {true, .value = constant_score(sheet)}});
+        add_number(f, CONSTANT_SCORE, sheet, NULL,
+                   measure_constant(sheet->task, sheet->labels, sheet->rows));
         shown += sheet->shown;
     }
     for (const struct answers *a = run->answers; a->seeds; a++)
         find_scores(f, a);
-    find_losses(f);
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
         bool first = named("student", model->name), there = run_has(run, model);
         find_guesses(f, model);
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
+            NOT_MEASURED);
         if (there)
             find_glue(f, model);
         if (model->student && (first || there))

@@ -44,19 +44,14 @@ struct finding {
     struct measure *measure; /* what it is an estimate of; NULL: of nothing drawn */
 };
 
-enum { TERMS = 3, HOUR = 60 /* minutes */ };
+enum { HOUR = 60 /* minutes */ };
 
 struct findings {
     const struct run *run;
     struct finding *list; /* [count] in the order in which they were found */
     int count;
     enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
-    bool trained;                               /* are there losses? */
-    struct ends {
-        const char *name; /* "mlm" */
-        double first, last;
-    } losses[TERMS];      /* the ends of a curve of the student's training */
-    int quick;            /* so many small students took at most an hour, and */
+    int quick; /* so many small students took at most an hour, and */
     const struct planned_model *best; /* this one of them keeps most */
 };
 
@@ -70,31 +65,22 @@ void findings_add(struct findings *findings, struct finding finding);
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
    one that is not known if the run has no such thing. Never NULL. finding_next: the
    next of a quantity behind one, NULL for the first; of that model, or where it is
-   NULL, of any. NULL if there is none. findings_sort: puts the largest value first, or
-   by_size the farthest from zero; of equals, those of the earlier model. */
+   NULL, of any. NULL if there is none. */
 const struct finding *finding_of(const struct findings *all, enum quantity quantity,
                                  const char *task, const char *model);
 const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model);
-void findings_sort(const struct finding **list, int count, bool by_size);
 
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
    course project, of which the claims are. findings_above: whether the teacher's whole
    interval is above a constant answer. findings_beyond: whether a model answered tasks
-   of GLUE beside the course project's. findings_touched: whether the median over these
-   answers is, or is made of, the score of a collapsed fine-tuning. */
+   of GLUE beside the course project's. */
 bool finding_counts(const struct finding *finding, const char *model);
 bool findings_three(const struct findings *findings, const char *model);
 bool findings_above(const struct findings *findings, const struct sheet *sheet);
 bool findings_beyond(const struct findings *findings, const char *model);
-bool findings_touched(const struct answers *answers);
-
-/* estimate_json: {KEY, "low", "high"} as in summary.json, null for what is not known;
-   estimate_read: the estimate of such an object, NULL giving one that is not known. */
-json_t *estimate_json(const struct estimate *estimate, const char *key);
-struct estimate estimate_read(const json_t *object, const char *key);
 
 /* Say what a student may differ in */
 /* What a student has, or lacks, that the first one does not. */
@@ -116,5 +102,9 @@ bool findings_further(const struct findings *findings,
                       const struct planned_model *model);
 bool findings_drawn(const struct findings *findings, const struct planned_model *model);
 bool findings_claimed(const struct findings *findings, const char *model);
+
+/* findings_sort: puts the largest value first, or by_size the farthest from zero; of
+   equals, those of the earlier model. */
+void findings_sort(const struct finding **list, int count, bool by_size);
 
 #endif

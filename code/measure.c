@@ -29,6 +29,20 @@ double measure_median(const double *values, int n)
     return middle;
 }
 
+bool measure_touched(const double *values, const bool *flags, int n)
+{
+    bool touched = false;
+    for (int i = 0; i < n; i++) {
+        int below = 0, above = 0;
+        for (int j = 0; j < n; j++) {
+            below += values[j] < values[i];
+            above += values[j] > values[i];
+        }
+        touched |= flags[i] && 2 * below <= n && 2 * above <= n;
+    }
+    return touched;
+}
+
 /* Draw the fine-tunings of one life */
 struct scoring {
     enum metric metric;
@@ -127,6 +141,20 @@ struct measure *measure_scores(const struct task *task, enum metric metric,
     return measure;
 }
 
+/* Score what learned nothing */
+double measure_constant(const struct task *task, const double *labels, int n)
+{
+    double *constant = allocate((size_t)n, sizeof *constant),
+           best = task->answer == A_CLASS ? -INFINITY : 0;
+    for (int class = 0; class < task->classes; class ++) {
+        for (int row = 0; row < n; row++)
+            constant[row] = class;
+        best = fmax(best, metric_score(task->metric, labels, constant, n));
+    }
+    free(constant);
+    return best;
+}
+
 /* Combine measures life by life */
 static double ratio(double part, double whole)
 {
@@ -202,4 +230,24 @@ const char *estimate_against(const struct estimate *estimate, double claim)
     if (estimate->low > claim)
         return "above";
     return "not distinguishable from";
+}
+
+/* Write an estimate as JSON */
+json_t *estimate_json(const struct estimate *e, const char *key)
+{
+    return json_pack("{s:o, s:o, s:o}", key,
+                     e->known ? json_real(e->value) : json_null(), "low",
+                     e->bounded ? json_real(e->low) : json_null(), "high",
+                     e->bounded ? json_real(e->high) : json_null());
+}
+
+struct estimate estimate_read(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key),
+                 *low = json_object_get(object, "low"),
+                 *high = json_object_get(object, "high");
+    return (struct estimate){json_is_number(value),
+                             json_is_number(low) && json_is_number(high),
+                             json_number_value(value), json_number_value(low),
+                             json_number_value(high)};
 }

@@ -4,6 +4,7 @@
 
 #include "task.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 
 /* Say what a measure is */
@@ -19,8 +20,10 @@ struct measure {
 
 /* Say how scores become measures */
 /* measure_median: the middle one of n > 0 values; of an even number, the mean of the
-   middle two. */
+   middle two. measure_touched: whether it is, or is made of, one of those that are
+   flagged. */
 double measure_median(const double *values, int n);
+bool measure_touched(const double *values, const bool *flags, int n);
 
 /* What a model answered to a task, once for each of its fine-tunings. */
 struct tries {
@@ -36,6 +39,10 @@ struct tries {
    draw the same seeds, and the same distillations in all tasks. The caller frees it. */
 struct measure *measure_scores(const struct task *task, enum metric metric,
                                const struct tries *tries);
+
+/* measure_constant: in percent, the score on n > 0 rows of the constant answer that
+   scores best. */
+double measure_constant(const struct task *task, const double *labels, int n);
 
 /* Say what arithmetic measures allow */
 /* measure_ratio: 100 * part / whole; not defined where whole is not above zero. */
@@ -64,5 +71,10 @@ struct estimate measure_among(const struct measure *measure, int count);
 /* estimate_against: "below", "above" or "not distinguishable from" (the claim lies
    within the interval); "not comparable with" without an interval. */
 const char *estimate_against(const struct estimate *estimate, double claim);
+
+/* estimate_json: {KEY, "low", "high"} as in summary.json, null for what is not known;
+   estimate_read: the estimate of such an object, NULL giving one that is not known. */
+json_t *estimate_json(const struct estimate *estimate, const char *key);
+struct estimate estimate_read(const json_t *object, const char *key);
 
 #endif

@@ -190,7 +190,6 @@ void results_free(struct results *results)
     json_decref(results->summary);
     json_decref(results->told);
     json_decref(results->settings);
-    verdicts_free(results->verdicts);
     findings_free(results->findings);
     run_close(results->run);
     forget();

@@ -11,12 +11,12 @@
 
 /* Read the answers of a model */
 /* The column of that name, of numbers from least to most, or of whole ones, classes;
-   the caller frees it. */
+   kept. */
 static double *read_numbers(const struct grid *grid, const char *name, bool classes,
                             double least, double most)
 {
     int column = grid_column(grid, name);
-    double *numbers = allocate((size_t)grid->rows, sizeof *numbers);
+    double *numbers = kept(allocate((size_t)grid->rows, sizeof *numbers));
     for (int row = 0; row < grid->rows; row++) {
         double x = numbers[row] = grid_number(grid, row, column);
         if (x < least || x > most || (classes && x != floor(x)))
@@ -33,20 +33,17 @@ static void hold_rows(struct sheet *sheet, const struct grid *grid)
     bool classes = task->answer == A_CLASS, first = sheet->rows == 0;
     size_t rows = (size_t)grid->rows, bytes = rows * sizeof(double);
     double *indices = read_numbers(grid, "index", false, -INFINITY, INFINITY), *labels =
-        task->answer == A_SPAN ? allocate(rows, sizeof *labels)
+        task->answer == A_SPAN ? kept(allocate(rows, sizeof *labels))
         : read_numbers(grid, "label", classes, 0, classes ? task->classes - 1
                                                           : task->most);
-    if (first) {
-        sheet->rows = grid->rows;
-        sheet->indices = kept(indices);
-        sheet->labels = kept(labels);
-    } else if (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
-               || memcmp(labels, sheet->labels, bytes))
+    if (!first && (grid->rows != sheet->rows || memcmp(indices, sheet->indices, bytes)
+                   || memcmp(labels, sheet->labels, bytes)))
         fail(grid->path, "expected the rows and labels of the other %s predictions, "
                          "found different ones; the settings changed between the runs",
              sheet->title);
-    free(first ? NULL : indices);
-    free(first ? NULL : labels);
+    sheet->rows = grid->rows;
+    sheet->indices = indices;
+    sheet->labels = labels;
 }
 
 /* Adds a file's answers to those of a model, but for its seed. */
@@ -59,15 +56,15 @@ static void read_file(struct sheet *sheet, struct answers *a, const char *path)
     if (grid->rows == 0)
         fail(path, "expected a prediction for at least one row, found none");
     hold_rows(sheet, grid);
-    double *told = kept(
+    double *told =
         read_numbers(grid, span ? metric_key(task->metric) : "prediction", classes,
                      span || classes ? 0 : -INFINITY,
-                     span ? 1 : classes ? task->classes - 1 : INFINITY));
+                     span ? 1 : classes ? task->classes - 1 : INFINITY);
     for (int row = 1; row < grid->rows; row++)
         alike &= told[row] == told[0];
     a->predictions[a->seeds] = told;
     a->others[a->seeds] =
-        span ? kept(read_numbers(grid, metric_key(task->also), false, 0, 1)) : told;
+        span ? read_numbers(grid, metric_key(task->also), false, 0, 1) : told;
     a->scores[a->seeds] = metric_score(task->metric, sheet->labels, told, sheet->rows);
     a->collapsed[a->seeds] = alike;
     free(grid);

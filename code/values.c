@@ -82,7 +82,8 @@ static const char *spread_said(const struct finding *score)
         squares += (a->scores[i] - mean) * (a->scores[i] - mean);
     const char *spread =
         a->seeds > 1 ? say(" ± %s", rounded(sqrt(squares / (a->seeds - 1)), 1)) : "";
-    return say("%s%s%s", finding_said(score), spread, findings_touched(a) ? " †" : "");
+    bool touched = measure_touched(a->scores, a->collapsed, a->seeds);
+    return say("%s%s%s", finding_said(score), spread, touched ? " †" : "");
 }
 
 static void quote_findings(const struct results *r, json_t *values)
@@ -157,7 +158,9 @@ static void quote_run(const struct results *r, json_t *values)
 
 static void quote_recipe(const struct results *r, json_t *values)
 {
-    static const char *const distilled[] = {"unknown", "no", "yes"};
+    static const char *const distilled[] = {"unknown", "no", "yes"},
+                      *const terms[] = {"mlm", "kl", "cosine"};
+    const struct grid *curve = run_curve(r->run, "distill-student", "");
     const struct findings *f = r->findings;
     const struct planned_model *student = plan_model(r->run->plan, "student");
     const json_t *teacher = json_at(r->run->stages, "teacher");
@@ -182,10 +185,12 @@ static void quote_recipe(const struct results *r, json_t *values)
         value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
     value_put(values, "distilled", distilled[f->student]);
     value_flag(values, guessed > 0 && better > guessed, "accuracy.above");
-    for (int i = 0; i < TERMS && f->trained; i++) {
-        const struct ends *loss = &f->losses[i];
-        value_set(values, significant(loss->first), "loss.%s.first", loss->name);
-        value_set(values, significant(loss->last), "loss.%s.last", loss->name);
+    for (int i = 0; i < 3 && curve; i++) {
+        int rows = curve->rows, part = (rows + 19) / 20;
+        value_set(values, significant(grid_mean(curve, terms[i], 0, part)),
+                  "loss.%s.first", terms[i]);
+        value_set(values, significant(grid_mean(curve, terms[i], rows - part, rows)),
+                  "loss.%s.last", terms[i]);
     }
 }
 
@@ -258,7 +263,8 @@ static void quote_answers(const struct results *r, json_t *values)
             if (a->origin[k] >= distillations)
                 distillations = a->origin[k] + 1;
         }
-        value_flag(values, findings_touched(a), "collapsed.medians");
+        value_flag(values, measure_touched(a->scores, a->collapsed, a->seeds),
+                   "collapsed.medians");
         value_flag(values, student && strcmp(model, "student"), "models.others");
         value_flag(values, beyond, "glue.beyond.%s", model);
     }

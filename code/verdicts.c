@@ -1,6 +1,5 @@
 /* Tangled from chapters/55-verdicts.md; edit there. */
 #include "verdicts.h"
-#include "fail.h"
 #include "file.h"
 #include "json.h"
 #include "stage.h"
@@ -13,23 +12,22 @@
 /* Decide by an interval */
 enum verdict verdict_reaches(const struct estimate *measured, double bound)
 {
-    if (!measured->bounded)
-        return UNDECIDED;
-    return measured->low >= bound ? PASS : measured->high < bound ? FAIL : UNDECIDED;
+    return !measured->bounded      ? UNDECIDED
+           : measured->low >= bound ? PASS
+           : measured->high < bound ? FAIL : UNDECIDED;
 }
 
 enum verdict verdict_costs(const struct estimate *change)
 {
-    if (!change->bounded)
-        return UNDECIDED;
-    return change->high < 0 ? PASS : change->low > 0 ? FAIL : UNDECIDED;
+    return !change->bounded  ? UNDECIDED
+           : change->high < 0 ? PASS
+           : change->low > 0  ? FAIL : UNDECIDED;
 }
 
 enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 {
-    if (!a->bounded || !b->bounded)
-        return UNDECIDED;
-    return a->low <= b->high && b->low <= a->high ? PASS : FAIL;
+    return !a->bounded || !b->bounded                   ? UNDECIDED
+           : a->low <= b->high && b->low <= a->high ? PASS : FAIL;
 }
 
 /* State what was claimed */
@@ -60,50 +58,39 @@ const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
                               {"rte", 64.76, 1.04},  {"sst2", 92.23, 0.57},
                               {"stsb", 88.94, 0.07}, {.task = NULL}};
 
-/* Allow for the noise of a claim */
 double claim_tolerance(const struct claim *claim)
 {
-    if (claim->quantity == SMALLER)
-        return claim->published - 100 * (1 - 66955010 / 109483778.0);
-    if (claim->tasks == 0)
-        return 0;
-    double squares = 0;
-    int count = 0;
+    double squares = 0, count = 0;
     for (const struct noise *n = noise; n->task; n++, count++)
         squares += n->deviation / n->mean * (n->deviation / n->mean);
-    return 1.96 * claim->published
-           * sqrt(2 * claim->quiet * squares / count / claim->tasks);
+    return claim->quantity == SMALLER
+               ? claim->published - 100 * (1 - 66955010 / 109483778.0)
+           : claim->tasks == 0
+               ? 0
+               : 1.96 * claim->published
+                     * sqrt(2 * claim->quiet * squares / count / claim->tasks);
 }
 
 /* Judge a claim */
-/* Is the published figure one of scores? */
-static bool of_scores(const struct claim *claim)
+static bool is_held(const struct claim *claim, const struct findings *findings,
+                    bool toyland)
 {
-    return claim->quantity == RETENTION || claim->quantity == MOST_KEPT
-        || claim->quantity == CHANGE;
+    bool kept = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
+    return !kept || (!toyland && finding_of(findings, claim->quantity, NULL,
+                                            claim->model)->quantity);
 }
 
-/* Why a claim is not held against this run, whatever was measured; NULL: it is. */
 static const char *objection(const struct claim *claim, const struct findings *findings)
 {
-    if (claim->quantity == RETENTION && !findings_three(findings, claim->model))
-        return "other tasks count than the claim's";
-    bool taught = findings->student == TAUGHT || !claim->model
-               || !strcmp(claim->model, "student-released");
-    return of_scores(claim) && !taught ? "the student was not distilled" : NULL;
+    bool scores = claim->quantity == RETENTION || claim->quantity == MOST_KEPT
+               || claim->quantity == CHANGE, taught = findings->student == TAUGHT
+               || !claim->model || !strcmp(claim->model, "student-released");
+    return claim->quantity == RETENTION && !findings_three(findings, claim->model)
+               ? "other tasks count than the claim's"
+           : scores && !taught ? "the student was not distilled" : NULL;
 }
 
-/* How much larger a run might decide; "" where a hundred times as large would not. */
-static const char *more_needed(const struct estimate *is, double bound)
-{
-    double distance = fabs(is->value - bound),
-           width = is->value > bound ? is->value - is->low : is->high - is->value,
-           times = width / distance * (width / distance);
-    return times <= 100 ? say("; %s ×", rounded(times, times < 10)) : "";
-}
-
-static const char *reason(const struct claim *claim, const struct finding *f,
-                          double bound, enum verdict verdict)
+static const char *reason(const struct finding *f, bool cost, enum verdict verdict)
 {
     static const char *const unbounded[] = {
         [NO_TASK] = "no task counts", [NEAR_ZERO] = "the teacher is too near zero",
@@ -111,43 +98,34 @@ static const char *reason(const struct claim *claim, const struct finding *f,
         [NO_STUDENT] = "no small student took an hour or less"};
     static const char *const reasons[][3] = {
         {"the bound lies inside", "lies wholly at or above", "lies wholly below"},
-        {"", "counted, with embeddings", "the embeddings stay as large"},
         {"0 lies inside", "lies wholly below", "lies wholly above"}};
-    int rule = claim->quantity == SMALLER ? 1 : claim->quantity == CHANGE ? 2 : 0;
-    if (!f->is.bounded)
-        return f->why >= NO_TASK ? unbounded[f->why] : "not measured in this run";
-    return say("%s%s", reasons[rule][verdict],
-               verdict == UNDECIDED ? more_needed(&f->is, bound) : "");
+    return f->is.bounded      ? reasons[cost][verdict]
+           : f->why < NO_TASK ? "not measured in this run" : unbounded[f->why];
 }
 
 static struct judgement judge(const struct claim *claim,
                               const struct findings *findings, bool toyland)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
-    bool cost = claim->quantity == CHANGE;
-    double bound = cost ? 0 : claim->published - claim_tolerance(claim);
-    const char *against = objection(claim, findings), *published =
-        rounded(claim->published, claim->published == floor(claim->published) ? 0 : 2);
-    bool bare = toyland && of_scores(claim), apart = bare && !cost;
+    bool cost = claim->quantity == CHANGE, bare = cost && toyland;
+    double figure = claim->published,
+           bound = cost ? 0 : figure - claim_tolerance(claim);
+    const char *against = objection(claim, findings),
+               *published = rounded(figure, figure == floor(figure) ? 0 : 2);
     struct judgement j = {
-        .beside = json_pack("{s:o, s:o}", "published",
-                            bare ? json_null() : json_real(claim->published),
-                            "tolerance",
-                            bare ? json_null() : json_real(claim_tolerance(claim))),
+        .held = claim,
         .name = claim->quantity == RETENTION
                     ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
-        .claim = !cost     ? say(claim->title, published)
-                 : toyland ? claim->title
-                 : say("%s (the paper: %s without)", claim->title, published),
-        .asked = apart ? "–" : cost ? "below 0"
-                 : say("at least %s", rounded(bound, bound == floor(bound) ? 0 : 1)),
-        .verdict = apart ? NOT_JUDGED : against ? UNDECIDED
+        .claim = bare ? claim->title
+                 : say(cost ? "%s (the paper: %s without)" : claim->title,
+                       cost ? claim->title : published, published),
+        .asked = cost ? "below 0"
+                      : say("at least %s", rounded(bound, bound != floor(bound))),
+        .measured = *f,
+        .verdict = against ? UNDECIDED
                    : cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound)};
-    if (!apart)
-        j.measured = *f;
     j.measured.quantity = claim->quantity; /* also of what was not measured */
-    j.why = apart                        ? "a claim about English"
-            : against && f->is.bounded ? against : reason(claim, f, bound, j.verdict);
+    j.why = against && f->is.bounded ? against : reason(f, cost, j.verdict);
     return j;
 }
 
@@ -202,15 +180,13 @@ static struct judgement compare(const struct finding *f, const json_t *found,
 {
     struct finding other = *f;
     other.is = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
-    json_t *there = estimate_json(&other.is, "value");
-    json_object_set_new(there, "run", json_string(run));
     const char *key = f->sheet ? f->sheet->task->name : "retention";
     struct judgement j = {
         .name = say("reference.%s.%s.%s", run, key, f->model->name),
         .claim = say("%s of the %s, as in %s", f->sheet ? f->sheet->title : key,
                      f->model->title, run),
         .asked = say("meets %s", finding_measured(&other)),
-        .measured = *f, .beside = json_pack("{s:o}", "reference", there),
+        .measured = *f, .run = run, .other = other.is,
         .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is)};
     j.why = !f->is.bounded       ? "this run has no interval"
             : difference         ? difference
@@ -237,16 +213,14 @@ static const char *compare_bits(const json_t *summary, const char *run,
                : NULL;
 }
 
-/* Judge a run */
 /* Adds what a committed run says of this one. */
-static void compare_runs(struct verdicts *verdicts, const struct findings *findings,
+static void compare_runs(struct judgements *list, const struct findings *findings,
                          const json_t *summary, const char *run,
                          const json_t *reference, struct words *bits)
 {
     const char *first = compare_part(summary, reference, "settings").first;
     first = first ? first : compare_part(summary, reference, "data").first;
     const char *difference = first ? say("%s differs", first) : NULL;
-    struct judgements *list = &verdicts->agreement;
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
         const json_t *found = find_there(f, summary, reference);
@@ -258,42 +232,33 @@ static void compare_runs(struct verdicts *verdicts, const struct findings *findi
         words_add(bits, said);
 }
 
+/* Judge a run */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references)
 {
-    struct verdicts *verdicts = allocate(1, sizeof *verdicts);
+    struct verdicts *verdicts = kept(allocate(1, sizeof *verdicts));
     size_t most = (size_t)findings->count * json_object_size(references) + 1;
-    struct judgement *compared = kept(allocate(most, sizeof *compared)),
-                     *held = kept(allocate(sizeof claims / sizeof *claims,
-                                           sizeof *held));
     const char *name;
     json_t *reference;
     struct words bits = {NULL, 0};
     *verdicts = (struct verdicts){
-        toyland, {"claim", "this run", held, 0},
-        {"number", "committed runs", compared, 0}, ""};
-    for (const struct claim *c = claims; c->name; c++) {
-        bool extra = c->quantity == RETENTION || c->quantity == MOST_KEPT;
-        if (!extra || finding_of(findings, c->quantity, NULL, c->model)->quantity)
-            held[verdicts->claims.count++] = judge(c, findings, toyland);
-    }
+        toyland,
+        {"claim", "this run",
+         kept(allocate(sizeof claims / sizeof *claims, sizeof(struct judgement))), 0},
+        {"number", "committed runs",
+         kept(allocate(most, sizeof(struct judgement))), 0}, ""};
+    for (const struct claim *c = claims; c->name; c++)
+        if (is_held(c, findings, toyland))
+            verdicts->claims.list[verdicts->claims.count++] =
+                judge(c, findings, toyland);
     json_object_foreach((json_t *)references, name, reference) {
-        compare_runs(verdicts, findings, summary, name, reference, &bits);
+        compare_runs(&verdicts->agreement, findings, summary, name, reference, &bits);
     }
     verdicts->bits = words_joined(&bits, "; ");
     return verdicts;
 }
 
-void verdicts_free(struct verdicts *verdicts)
-{
-    for (int i = 0; i < verdicts->claims.count; i++)
-        json_decref(verdicts->claims.list[i].beside);
-    for (int i = 0; i < verdicts->agreement.count; i++)
-        json_decref(verdicts->agreement.list[i].beside);
-    free(verdicts);
-}
-
-/* Put the verdicts into a sentence */
+/* Write the verdicts */
 static const char *about(bool toyland)
 {
     return toyland ? "Toyland is a generated language: what is claimed of English is "
@@ -302,8 +267,7 @@ static const char *about(bool toyland)
                    : "The claims are held against real text.";
 }
 
-static const char *const verdict_names[] = {"not decided", "PASS", "FAIL",
-                                            "not judged"};
+static const char *const verdict_names[] = {"not decided", "PASS", "FAIL"};
 
 /* A verdict by its name, with where it holds. */
 static const char *placed(const char *name, bool toyland)
@@ -319,29 +283,22 @@ const char *verdict_said(enum verdict verdict, bool toyland)
 const char *verdicts_said(const struct judgements *list, bool toyland)
 {
     static const char *const verbs[][2] = {
-        {"is not decided", "are not decided"}, {"passes", "pass"}, {"fails", "fail"}};
+        {"are not decided", "is not decided"}, {"pass", "passes"}, {"fail", "fails"}};
     static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
-    int counts[4] = {0, 0, 0, 0};
     struct words parts = {NULL, 0};
-    for (int i = 0; i < list->count; i++)
-        counts[list->list[i].verdict]++;
-    int apart = counts[NOT_JUDGED], all = list->count - apart;
     for (int i = 0; i < 3; i++) {
-        int count = counts[order[i]];
-        bool decided = order[i] != UNDECIDED;
-        const char *who = all == 1 ? "it" : count == all ? "all" : say("%d", count);
+        int count = 0;
+        for (int k = 0; k < list->count; k++)
+            count += list->list[k].verdict == order[i];
         if (count > 0)
-            words_add(&parts, count == all && all > 1 && !decided
-                                  ? "none is decided"
-                                  : say("%s %s%s", who, verbs[order[i]][count != 1],
-                                        toyland && decided ? " on Toyland" : ""));
+            words_add(&parts, placed(say("%d %s", count, verbs[order[i]][count == 1]),
+                                     toyland && order[i] != UNDECIDED));
     }
-    return say("%s %s%s held against %s%s%s%s",
-               all > 1 ? say("%d", all) : all ? "One" : "No", list->what,
-               all > 1 ? "s are" : " is", list->against, all ? ": " : "",
-               words_said(&parts),
-               apart == 0 ? "" : say("; %d %s about English, and not judged", apart,
-                                     apart == 1 ? "is" : "are"));
+    return list->count == 0 ? say("No %s is held against %s", list->what, list->against)
+                            : say("%s %s held against %s: %s",
+                                  count_said(list->count, list->what),
+                                  list->count == 1 ? "is" : "are", list->against,
+                                  words_said(&parts));
 }
 
 void verdicts_set(const struct verdicts *verdicts, json_t *values)
@@ -359,16 +316,23 @@ void verdicts_set(const struct verdicts *verdicts, json_t *values)
                       claim->name);
 }
 
-/* Write the verdicts */
-static json_t *judgement_json(const struct judgement *j)
+static json_t *judgement_json(const struct judgement *j, bool toyland)
 {
-    json_t *object = estimate_json(&j->measured.is, "measured"), *words = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s}", "name", j->name, "claim", j->claim, "asked",
-        j->asked, "text", finding_measured(&j->measured), "verdict",
-        verdict_names[j->verdict], "why", j->why);
-    json_object_update(object, words);
-    json_object_update(object, j->beside);
-    json_decref(words);
+    const struct claim *held = j->held;
+    bool figure = held && (held->quantity != CHANGE || !toyland);
+    json_t *there = estimate_json(&j->other, "value"),
+           *object = estimate_json(&j->measured.is, "measured"), *others;
+    if (j->run)
+        json_object_set_new(there, "run", json_string(j->run));
+    others = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:o*, s:o*}", "name", j->name, "claim",
+        j->claim, "asked", j->asked, "text", finding_measured(&j->measured), "verdict",
+        verdict_names[j->verdict], "why", j->why, "reference", held ? NULL : there,
+        "published", figure ? json_real(held->published) : NULL, "tolerance",
+        figure ? json_real(claim_tolerance(held)) : NULL);
+    json_object_update(object, others);
+    json_decref(others);
+    json_decref(there);
     return object;
 }
 
@@ -379,7 +343,8 @@ json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
     json_t *arrays[] = {json_array(), json_array()};
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < lists[i]->count; k++)
-            json_array_append_new(arrays[i], judgement_json(&lists[i]->list[k]));
+            json_array_append_new(arrays[i],
+                                  judgement_json(&lists[i]->list[k], toyland));
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
                      "data", toyland ? "toyland" : "real", "about", about(toyland),
                      "bits", verdicts->bits, "counts", "claims",

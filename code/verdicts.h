@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 /* Say which verdicts there are */
-enum verdict { UNDECIDED, PASS, FAIL, NOT_JUDGED };
+enum verdict { UNDECIDED, PASS, FAIL };
 
 /* verdict_reaches: is what was measured at least the bound? verdict_costs: is the
    change below zero? verdict_agrees: do two intervals have a point in common?
@@ -49,7 +49,9 @@ struct judgement {
     struct finding measured;
     enum verdict verdict;
     const char *why;
-    json_t *beside; /* the claim's figure and tolerance, or what another run has */
+    const struct claim *held; /* NULL: it is held against another run, */
+    const char *run;          /* this one, */
+    struct estimate other;    /* and what that has */
 };
 
 /* A list of them: so many claims held against this run, or numbers against others. */
@@ -65,29 +67,22 @@ struct verdicts {
     const char *bits; /* what compare_bits says of all committed runs; "": nothing */
 };
 
-/* Say how a run is judged */
-/* verdicts_judge: the verdicts on a run. toyland: whether it is of the generated
-   language; summary: the run's own, to be held against references, other summaries of
-   the same profile, {NAME: summary}. They keep names of references. The caller frees
-   them. */
+
+/* verdicts_judge: the verdicts on a run, kept. summary: the run's own, to be held
+   against references, other summaries of the same profile, {NAME: summary}, of which
+   they keep names. verdicts_said: "8 claims are held against this run: 3 pass, 1 fails
+   and 4 are not decided", for any count of each verdict. verdict_said: "PASS on
+   Toyland", "not decided". */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references);
-void verdicts_free(struct verdicts *verdicts);
-
-/* verdicts_said: "8 claims are held against this run: 3 pass, 1 fails and 4 are not
-   decided", for any count of each verdict. verdict_said: "PASS on Toyland", "not
-   decided". */
 const char *verdicts_said(const struct judgements *list, bool toyland);
 const char *verdict_said(enum verdict verdict, bool toyland);
 
 /* verdicts_set: what the report quotes of them; verdicts_json: verdicts.json, with the
-   run's profile, device, date and code from summary, for the caller to free. */
+   run's profile, device, date and code from summary, for the caller to free.
+   verdicts_print: prints what `distil results` left of that in the folder of a run. */
 void verdicts_set(const struct verdicts *verdicts, json_t *values);
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary);
-
-/* verdicts_print: prints what `distil results` left in the folder of a run.
-   verdicts_main: the command `distil verdicts`, which does; argv[0] is "verdicts". */
 void verdicts_print(const char *folder);
-int verdicts_main(int argc, char **argv);
 
 #endif

@@ -190,7 +190,7 @@ check "STS-B alone" says stsb "On STS-B our student" "from 2 random starts"
 check "a task with settings of its own" says few "epochs = 1, batch = 16" "for 0.5 epochs of the corpus" "IMDb and SQuAD our student"
 check "a student that was not distilled" says untaught "This student was not distilled, since the settings ask for no epochs of it" \
     "There was none: the settings ask for no epochs." "The student took no step" "no part of the recipe can be missed"
-check "is held against no claim" same "$(grep -c 'not judged.a claim about English' "$folder/untaught/tables/verdicts.tsv")" 2
+check "is held against no claim about English" same "$(grep -c 'keeps' "$folder/untaught/tables/verdicts.tsv")" 0
 check "nor has it a figure of its training" never untaught "The distillation over its steps"
 check "the three tasks are compared as ever" says three "On CoLA, MRPC and IMDb our student keeps" "the paper’s 97 % and" "Task by task, it keeps between 81.2 % of CoLA and 94.6 % of MRPC."
 check "and their mean is that of the three" same "$(row three claim 'mean of the three' | cut -d '|' -f 10) $(row three claim 'mean of those')" \

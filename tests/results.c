@@ -491,10 +491,7 @@ static void a_median_says_when_it_is_touched(void **state)
                  {5, {90, 50, 80, 50, 81}, {false, true, false, true}, false},
                  {3, {50, 50, 80}, {true, false, false}, true}}; /* the middle one's score, whoever has it */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct answers a = {.seeds = cases[i].seeds};
-        memcpy(a.scores, cases[i].scores, sizeof cases[i].scores);
-        memcpy(a.collapsed, cases[i].collapsed, sizeof cases[i].collapsed);
-        assert_int_equal(findings_touched(&a), cases[i].touched);
+        assert_int_equal(measure_touched(cases[i].scores, cases[i].collapsed, cases[i].seeds), cases[i].touched);
     }
 }
 
