@@ -109,17 +109,21 @@ static void quote_findings(const struct results *r, json_t *values)
 /* Quote what was recorded */
 static void quote(json_t *values, const json_t *json, const char *key)
 {
-    static const char *const tenths[] = {
-        "*.percent", "*.estimate.families.*", "*.estimate.all.*",
-        "*.distillation.speed_ratio", "*.finetuning.speed_ratio"};
+    static const struct {
+        const char *keys;
+        int decimals;
+    } rounding[] = {
+        {"*.percent", 1}, {"*.estimate.families.*", 1}, {"*.estimate.all.*", 1},
+        {"*.distillation.speed_ratio", 1}, {"*.finetuning.speed_ratio", 1},
+        {"*.aimed_batch", 0}};
     const char *name, *text = json_string_value(json);
     double number = json_number_value(json);
     json_t *member;
     if (json_is_number(json))
-        text = number == floor(number) ? rounded(number, 0) : significant(number);
-    for (size_t i = 0; i < sizeof tenths / sizeof *tenths; i++)
-        if (json_is_number(json) && fnmatch(tenths[i], key, 0) == 0)
-            text = rounded(number, 1);
+        text = json_is_integer(json) ? rounded(number, 0) : significant(number);
+    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
+        if (json_is_number(json) && fnmatch(rounding[i].keys, key, 0) == 0)
+            text = rounded(number, rounding[i].decimals);
     value_put(values, key, text);
     json_object_foreach((json_t *)json, name, member) {
         quote(values, member, say("%s%s%s", key, *key ? "." : "", name));
