@@ -2,7 +2,6 @@
 #include "values.h"
 #include "file.h"
 #include "json.h"
-#include "model.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -126,14 +125,16 @@ static void quote(json_t *values, const json_t *json, const char *key)
             text = rounded(number, rounding[i].decimals);
     value_put(values, key, text);
     json_object_foreach((json_t *)json, name, member) {
-        quote(values, member, say("%s%s%s", key, *key ? "." : "", name));
+        quote(values, member, *key ? say("%s.%s", key, name) : name);
     }
 }
 
 static void quote_run(const struct results *r, json_t *values)
 {
     struct words devices = {NULL, 0}, longer = {NULL, 0};
-    const char *name, *date = "";
+    const char *name, *date = "",
+               *epochs = text_at(r->settings, "student.epochs",
+                                 text_at(r->settings, "distill.epochs", NULL));
     double seconds = 0;
     json_t *it;
     json_object_foreach(r->run->stages, name, it) {
@@ -152,6 +153,8 @@ static void quote_run(const struct results *r, json_t *values)
     value_put(values, "time.total", duration_said(seconds));
     value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
     value_put(values, "settings.long", words_said(&longer));
+    if (epochs)
+        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
     quote(values, json_at(r->given, "profile"), "run.profile");
     quote(values, json_at(r->given, "code"), "run.code");
     quote(values, json_at(r->given, "versions"), "version");
@@ -168,25 +171,23 @@ static void quote_recipe(const struct results *r, json_t *values)
     const struct findings *f = r->findings;
     const struct planned_model *student = plan_model(r->run->plan, "student");
     const json_t *teacher = json_at(r->run->stages, "teacher");
-    double guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
+    double tokens = number_at(teacher, "tokens"),
+           seconds = number_at(teacher, "seconds"),
+           guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
            better = finding_of(f, GUESSED_LAST, NULL, "student")->is.value;
-    const char *epochs = text_at(r->settings, "student.epochs",
-                                 text_at(r->settings, "distill.epochs", NULL));
+    const char *from =
+        student ? numbered("layer", student->layer, NULL, student->layers) : NULL;
     quote(values, json_at(teacher, "beginning"), "teacher.beginning");
-    value_put(values, "teacher.millions", significant(1e-6 * number_at(teacher, "tokens")));
-    value_put(values, "teacher.minutes", significant(number_at(teacher, "seconds") / 60));
+    value_put(values, "teacher.millions", significant(tokens / 1e6));
+    value_put(values, "teacher.minutes", significant(seconds / 60));
     for (int i = 0; i < 2; i++) {
         const char *model = i ? "student" : "teacher";
         struct shape shape = run_shape(r->run, model);
-        const char *layers = count_said(shape.layers, "layer");
-        value_set(values, shape.layers ? say("%s of width %d", layers, shape.width)
-                                       : NULL, "%s.shape", model);
+        if (shape.layers)
+            value_set(values, say("%s of width %d", count_said(shape.layers, "layer"),
+                                  shape.width), "%s.shape", model);
     }
-    if (student)
-        value_put(values, "student.from",
-                  numbered("layer", student->layer, NULL, student->layers));
-    if (epochs)
-        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
+    value_put(values, "student.from", from);
     value_put(values, "distilled", distilled[f->student]);
     value_flag(values, guessed > 0 && better > guessed, "accuracy.above");
     for (int i = 0; i < 3 && curve; i++) {
@@ -324,20 +325,18 @@ static void quote_retentions(const struct results *r, json_t *values)
     const struct finding *kept_of[r->run->count + 1], *f = NULL,
                          *mean = finding_of(all, RETENTION, NULL, "student");
     struct words counted = {NULL, 0};
-    int last = -1;
+    int count = 0;
     while ((f = finding_next(all, f, RETENTION, "student")))
         if (finding_counts(f, "student")) {
             words_add(&counted, f->sheet->title);
-            kept_of[++last] = f;
+            kept_of[count++] = f;
         }
-    findings_sort(kept_of, last + 1, false);
-    if (last > 0 && kept_of[0]->is.value > kept_of[last]->is.value) {
-        f = kept_of[0];
-        value_put(values, "retention.student.most",
-                  say("%s %% of %s", finding_said(f), f->sheet->title));
-        f = kept_of[last];
-        value_put(values, "retention.student.least",
-                  say("%s %% of %s", finding_said(f), f->sheet->title));
+    findings_sort(kept_of, count, false);
+    bool differ = count && kept_of[0]->is.value > kept_of[count - 1]->is.value;
+    for (int i = 0; i < 2 && differ; i++) {
+        f = kept_of[i ? count - 1 : 0];
+        value_set(values, say("%s %% of %s", finding_said(f), f->sheet->title),
+                  "retention.student.%s", i ? "least" : "most");
     }
     value_put(values, "retention.student.tasks", words_said(&counted));
     value_put(values, "retention.student.left-out", left_out(all, "student"));
@@ -446,7 +445,6 @@ static void quote_hour(const struct results *r, json_t *values)
     value_put(values, "more.best", f->best ? title_short(f->best) : NULL);
 }
 
-/* Make all values */
 json_t *values_make(const struct results *r)
 {
     static void (*const quoters[])(const struct results *, json_t *) = {
