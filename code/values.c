@@ -2,38 +2,43 @@
 #include "values.h"
 #include "file.h"
 #include "json.h"
-#include "model.h"
 
 #include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Write a finding */
+void value_put(json_t *values, const char *key, const char *text)
+{
+    if (text && *text && json_object_set_new(values, key, json_string(text)) != 0)
+        fail(key, "the value \"%s\" is not UTF-8", text);
+}
+
+const char *value_get(const json_t *values, const char *key)
+{
+    return text_at(json_object_get(values, key), "", "–");
+}
+
+/* Quote what was found */
 enum { SIGNIFICANT = -1 };
 
 static const struct {
     const char *key;
     int decimals; /* or three significant digits */
-    bool mean;    /* of no task, it is of the mean over tasks */
+    const char *gain[2]; /* from zero on, and below */
 } quantities[QUANTITIES] = {
-    [CONSTANT_SCORE] = {"constant", 1, false},
-    [SCORE] = {"score", 1, true}, [SECOND] = {"second", 1, true},
-    [GLUE] = {"glue", 1, true}, [GLUE_KEPT] = {"glue.kept", 1, false},
-    [RETENTION] = {"retention", 1, true}, [CHANGE] = {"ablation", 1, false},
-    [GUESSED_FIRST] = {"accuracy.first", 1, false},
-    [GUESSED_LAST] = {"accuracy.last", 1, false},
-    [PARAMETERS] = {"parameters", SIGNIFICANT, false},
-    [SECONDS_ONE] = {"seconds.one", SIGNIFICANT, false},
-    [SECONDS_ALL] = {"seconds.all", SIGNIFICANT, false},
-    [TIMES_ONE] = {"times.one", 2, false}, [TIMES_ALL] = {"times.all", 2, false},
-    [SMALLER] = {"smaller", 1, false},
-    [FASTER_ONE] = {"faster.one", 0, false}, [FASTER_ALL] = {"faster.all", 0, false},
-    [MINUTES] = {"minutes", 1, false}, [MOST_KEPT] = {"kept.most", 1, false}};
-
-/* Words for a gain, and for one below zero. */
-static const char *const gains[QUANTITIES][2] = {
-    [SMALLER] = {"fewer", "more"}, [FASTER_ONE] = {"faster", "slower"}};
+    [CONSTANT_SCORE] = {"constant", 1}, [SCORE] = {"score", 1},
+    [SECOND] = {"second", 1}, [GLUE] = {"glue", 1}, [RETENTION] = {"retention", 1},
+    [GLUE_KEPT] = {"glue.kept", 1}, [CHANGE] = {"ablation", 1},
+    [GUESSED_FIRST] = {"accuracy.first", 1}, [GUESSED_LAST] = {"accuracy.last", 1},
+    [PARAMETERS] = {"parameters", SIGNIFICANT},
+    [SECONDS_ONE] = {"seconds.one", SIGNIFICANT},
+    [SECONDS_ALL] = {"seconds.all", SIGNIFICANT},
+    [TIMES_ONE] = {"times.one", 2}, [TIMES_ALL] = {"times.all", 2},
+    [SMALLER] = {"smaller", 1, {"fewer", "more"}},
+    [FASTER_ONE] = {"faster.one", 0, {"faster", "slower"}},
+    [FASTER_ALL] = {"faster.all", 0}, [MINUTES] = {"minutes", 1},
+    [MOST_KEPT] = {"kept.most", 1}};
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
@@ -44,8 +49,8 @@ static const char *quantity_said(enum quantity quantity, double value)
 
 const char *finding_said(const struct finding *f)
 {
-    return f->is.known ? quantity_said(f->quantity, f->is.value)
-           : f->quantity == RETENTION && f->why != NOT_MEASURED ? "not defined" : "–";
+    return f->is.known                ? quantity_said(f->quantity, f->is.value)
+           : f->quantity == RETENTION ? "not defined" : NULL;
 }
 
 /* "91.0 to 99.1"; NULL without an interval. */
@@ -64,21 +69,8 @@ const char *finding_measured(const struct finding *f)
                                     : value;
 }
 
-/* Set and get values */
-void value_put(json_t *values, const char *key, const char *text)
-{
-    if (text && *text && json_object_set_new(values, key, json_string(text)) != 0)
-        fail(key, "the value \"%s\" is not UTF-8", text);
-}
-
-const char *value_get(const json_t *values, const char *key)
-{
-    return text_at(json_object_get(values, key), "", "–");
-}
-
-/* Quote what was found */
-/* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one seed; "†" behind
-   a median that a collapsed fine-tuning touches. */
+/* "57.3 ± 0.8", with the standard deviation over seeds, "57.3" of one; "†" behind a
+   median that is the score of a collapsed fine-tuning. */
 static const char *spread_said(const struct finding *score)
 {
     const struct answers *a = run_answers(score->sheet, score->model->name);
@@ -98,13 +90,12 @@ static void quote_findings(const struct results *r, json_t *values)
     for (int i = 0; i < r->findings->count; i++) {
         const struct finding *f = &r->findings->list[i];
         const char *key = quantities[f->quantity].key,
-                   *gain = gains[f->quantity][f->is.value < 0];
-        if (f->sheet || quantities[f->quantity].mean)
+                   *gain = quantities[f->quantity].gain[f->is.value < 0];
+        if (f->quantity <= RETENTION) /* of a task, or the mean */
             key = say("%s.%s", key, f->sheet ? f->sheet->task->name : "mean");
         if (f->model)
             key = say("%s.%s", key, f->model->name);
-        if (f->is.known || f->quantity == RETENTION)
-            value_put(values, key, finding_said(f));
+        value_put(values, key, finding_said(f));
         value_set(values, finding_interval(f), "%s.interval", key);
         if (f->quantity == SCORE && f->sheet)
             value_set(values, spread_said(f), "%s.spread", key);
@@ -114,17 +105,91 @@ static void quote_findings(const struct results *r, json_t *values)
     }
 }
 
-static void quote_training(const struct results *r, json_t *values)
+/* Quote what was recorded */
+static void quote(json_t *values, const json_t *json, const char *key)
+{
+    static const struct {
+        const char *keys;
+        int decimals;
+    } rounding[] = {
+        {"*.percent", 1}, {"*.estimate.families.*", 1}, {"*.estimate.all.*", 1},
+        {"*.distillation.speed_ratio", 1}, {"*.finetuning.speed_ratio", 1},
+        {"*.aimed_batch", 0}};
+    const char *name, *text = json_string_value(json);
+    double number = json_number_value(json);
+    json_t *member;
+    if (json_is_number(json))
+        text = json_is_integer(json) ? rounded(number, 0) : significant(number);
+    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
+        if (json_is_number(json) && fnmatch(rounding[i].keys, key, 0) == 0)
+            text = rounded(number, rounding[i].decimals);
+    value_put(values, key, text);
+    json_object_foreach((json_t *)json, name, member) {
+        quote(values, member, *key ? say("%s.%s", key, name) : name);
+    }
+}
+
+static void quote_run(const struct results *r, json_t *values)
+{
+    struct words devices = {NULL, 0}, longer = {NULL, 0};
+    const char *name, *date = "",
+               *epochs = text_at(r->settings, "student.epochs",
+                                 text_at(r->settings, "distill.epochs", NULL));
+    double seconds = 0;
+    json_t *it;
+    json_object_foreach(r->run->stages, name, it) {
+        const char *finished = text_at(it, "finished", "");
+        date = strcmp(finished, date) > 0 ? finished : date;
+        words_add(&devices, text_at(it, "device", "a device not recorded"));
+        seconds += number_at(it, "seconds");
+    }
+    json_object_foreach(r->settings, name, it) {
+        if (json_string_length(it) > SHORT_SETTING)
+            words_add(&longer, say("%s = %s", name, json_string_value(it)));
+    }
+    value_put(values, "run.date", *date ? date : "a day not recorded");
+    value_put(values, "run.device", words_said(&devices));
+    value_put(values, "run.data", r->run->plan->toyland ? "toyland" : "real");
+    value_put(values, "time.total", duration_said(seconds));
+    value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
+    value_put(values, "settings.long", words_said(&longer));
+    if (epochs)
+        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
+    quote(values, json_at(r->given, "profile"), "run.profile");
+    quote(values, json_at(r->given, "code"), "run.code");
+    quote(values, json_at(r->given, "versions"), "version");
+    quote(values, json_at(r->given, "checks"), "");
+    quote(values, r->settings, "setting");
+    quote(values, r->told, "");
+}
+
+static void quote_recipe(const struct results *r, json_t *values)
 {
     static const char *const distilled[] = {"unknown", "no", "yes"},
                       *const terms[] = {"mlm", "kl", "cosine"};
-    const struct findings *f = r->findings;
     const struct grid *curve = run_curve(r->run, "distill-student", "");
-    const struct finding *student = finding_of(f, GUESSED_LAST, NULL, "student"),
-                         *teacher = finding_of(f, GUESSED_LAST, NULL, "teacher");
-    bool above = teacher->is.known && student->is.value > teacher->is.value;
-    value_flag(values, above, "accuracy.above");
-    value_set(values, distilled[f->student], "distilled");
+    const struct findings *f = r->findings;
+    const struct planned_model *student = plan_model(r->run->plan, "student");
+    const json_t *teacher = json_at(r->run->stages, "teacher");
+    double tokens = number_at(teacher, "tokens"),
+           seconds = number_at(teacher, "seconds"),
+           guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
+           better = finding_of(f, GUESSED_LAST, NULL, "student")->is.value;
+    const char *from =
+        student ? numbered("layer", student->layer, NULL, student->layers) : NULL;
+    quote(values, json_at(teacher, "beginning"), "teacher.beginning");
+    value_put(values, "teacher.millions", significant(tokens / 1e6));
+    value_put(values, "teacher.minutes", significant(seconds / 60));
+    for (int i = 0; i < 2; i++) {
+        const char *model = i ? "student" : "teacher";
+        struct shape shape = run_shape(r->run, model);
+        if (shape.layers)
+            value_set(values, say("%s of width %d", count_said(shape.layers, "layer"),
+                                  shape.width), "%s.shape", model);
+    }
+    value_put(values, "student.from", from);
+    value_put(values, "distilled", distilled[f->student]);
+    value_flag(values, guessed > 0 && better > guessed, "accuracy.above");
     for (int i = 0; i < 3 && curve; i++) {
         int rows = curve->rows, part = (rows + 19) / 20;
         value_set(values, significant(grid_mean(curve, terms[i], 0, part)),
@@ -134,166 +199,13 @@ static void quote_training(const struct results *r, json_t *values)
     }
 }
 
-/* Quote what was recorded */
-static const struct {
-    const char *pattern; /* of keys */
-    int decimals;
-} rounding[] = {{"*.percent", 1}, {"*.estimate.families.*", 1}, {"*.estimate.all.*", 1},
-                {"*.distillation.speed_ratio", 1}, {"*.finetuning.speed_ratio", 1},
-                {"*.aimed_batch", 0}};
-
-static const char *number_said(const char *key, const json_t *number)
-{
-    double value = json_number_value(number);
-    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
-        if (fnmatch(rounding[i].pattern, key, 0) == 0)
-            return rounded(value, rounding[i].decimals);
-    return json_is_integer(number) ? rounded(value, 0) : significant(value);
-}
-
-static void quote(json_t *values, const json_t *json, const char *key)
-{
-    const char *name;
-    json_t *member;
-    json_object_foreach((json_t *)json, name, member) {
-        quote(values, member, say("%s%s%s", key, *key ? "." : "", name));
-    }
-    if (json_is_number(json))
-        value_put(values, key, number_said(key, json));
-    else if (json_is_string(json))
-        value_put(values, key, json_string_value(json));
-}
-
-static void quote_run(const struct results *r, json_t *values)
-{
-    struct words devices = {NULL, 0}, longer = {NULL, 0};
-    const char *name, *date = "";
-    double seconds = 0;
-    json_t *it;
-    json_object_foreach(r->run->stages, name, it) {
-        const char *finished = text_at(it, "finished", "");
-        date = strcmp(finished, date) > 0 ? finished : date;
-        if (json_at(it, "device"))
-            words_add(&devices, text_at(it, "device", ""));
-        seconds += number_at(it, "seconds");
-    }
-    json_object_foreach(r->settings, name, it) {
-        if (json_string_length(it) > SHORT_SETTING)
-            words_add(&longer, say("%s = %s", name, json_string_value(it)));
-    }
-    value_put(values, "run.date", *date ? date : "a day not recorded");
-    value_put(values, "run.device", words_said(&devices));
-    value_put(values, "run.code", text_at(r->given, "code", "not recorded"));
-    value_put(values, "run.profile", text_at(r->given, "profile", "not recorded"));
-    value_put(values, "run.data", r->run->plan->toyland ? "toyland" : "real");
-    value_put(values, "time.total", duration_said(seconds));
-    value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
-    value_put(values, "settings.long", longer.count ? words_said(&longer) : "none");
-    quote(values, json_at(r->given, "versions"), "version");
-    quote(values, json_at(r->given, "checks"), "");
-    quote(values, r->settings, "setting");
-    quote(values, r->told, "");
-}
-
-/* Say what was done */
-static void quote_models(const struct results *r, json_t *values)
-{
-    static const char *const models[] = {"teacher", "student"};
-    const json_t *teacher = json_at(r->run->stages, "teacher");
-    const struct planned_model *student = plan_model(r->run->plan, "student");
-    double millions = 1e-6 * number_at(teacher, "tokens");
-    value_put(values, "teacher.beginning", text_at(teacher, "beginning", NULL));
-    value_put(values, "teacher.millions", rounded(millions, millions < 1));
-    value_put(values, "teacher.minutes",
-              rounded(number_at(teacher, "seconds") / 60, 1));
-    for (int i = 0; i < 2; i++) {
-        struct shape shape = run_shape(r->run, models[i]);
-        value_set(values, shape.layers ? say("%s of width %d", count_said(shape.layers,
-                                                                          "layer"),
-                                             shape.width)
-                                       : "layers that were not recorded",
-                  "%s.shape", models[i]);
-    }
-    if (student)
-        value_put(values, "student.from",
-                  numbered("layer", student->layer, NULL, student->layers));
-}
-
-/* A stage's setting, of its own section or else of the general one; NULL if neither is
-   recorded. */
-static const char *used_setting(const struct results *r, const char *section,
-                                const char *general, const char *key)
-{
-    return text_at(r->settings, say("%s.%s", section, key),
-                   text_at(r->settings, say("%s.%s", general, key), NULL));
-}
-
-/* "2e-5 (SQuAD: 3e-5)": the first task's setting, and those of tasks that differ. */
-static const char *task_settings(const struct results *r, const char *key)
-{
-    const char *first = NULL;
-    struct words others = {NULL, 0};
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++) {
-        const char *task = sheet->task->of ? sheet->task->of : sheet->task->name,
-                   *used = used_setting(r, task, "finetune", key);
-        first = first ? first : used;
-        if (used && !sheet->task->of && strcmp(used, first))
-            words_add(&others, say("%s: %s", sheet->title, used));
-    }
-    if (first && !strcmp(key, "epochs"))
-        first = count_said(strtod(first, NULL), "epoch");
-    return !first          ? "not recorded"
-           : !others.count ? first
-                           : say("%s (%s)", first, words_joined(&others, ", "));
-}
-
-/* "Matthews correlation for CoLA [@warstadt2019]; F1 for …" */
-static const char *metrics_said(const struct run *run)
-{
-    struct words clauses = {NULL, 0};
-    for (enum metric metric = ACCURACY; metric <= TEXT_EXACT; metric++) {
-        struct words tasks = {NULL, 0};
-        for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-            const struct task *task = sheet->task;
-            if (!task->of && task->metric == metric)
-                words_add(&tasks, sheet->shown
-                                      ? say("%s [@%s]", task->title, task->work)
-                                      : task->title);
-        }
-        if (tasks.count > 0)
-            words_add(&clauses, say("%s for %s", metric_name(metric),
-                                    words_said(&tasks)));
-    }
-    return words_joined(&clauses, "; ");
-}
-
-static void quote_recipe(const struct results *r, json_t *values)
-{
-    static const char *const keys[] = {"epochs", "batch", "rate", "length"};
-    const struct plan *plan = r->run->plan;
-    const char *epochs = used_setting(r, "student", "distill", "epochs");
-    int rows = 0;
-    for (int i = 0; i < plan->task_count; i++) {
-        rows = plan->tasks[i].held_back > rows ? plan->tasks[i].held_back : rows;
-        value_flag(values, plan->tasks[i].rehearsal, "held-back.scored");
-    }
-    value_put(values, "held-back.rows", rows > 0 ? rounded(rows, 0) : NULL);
-    value_put(values, "distill.epochs",
-              epochs ? count_said(strtod(epochs, NULL), "epoch")
-                     : "epochs that were not recorded");
-    for (int i = 0; i < 4; i++)
-        value_set(values, task_settings(r, keys[i]), "finetune.%s", keys[i]);
-    value_put(values, "tasks.scored", metrics_said(r->run));
-}
-
-/* Say what is not there */
-enum { MOST_CUTS = 6, MOST_MISSING = 5, MOST_COLLAPSED = 3 };
-
 static void quote_gaps(const struct results *r, json_t *values)
 {
+    enum { MOST_CUTS = 6 };
     struct words cuts = {NULL, 0}, unavailable = {NULL, 0};
     const char *key;
     size_t i;
+    int rows = 0;
     json_t *text;
     json_array_foreach(json_object_get(r->summary, "cuts"), i, text) {
         words_add(&cuts, json_string_value(text));
@@ -301,14 +213,21 @@ static void quote_gaps(const struct results *r, json_t *values)
     json_object_foreach(json_object_get(r->given, "unavailable"), key, text) {
         words_add(&unavailable, json_string_value(text));
     }
+    for (int t = 0; t < r->run->plan->task_count; t++) {
+        const struct planned_task *task = &r->run->plan->tasks[t];
+        rows = task->held_back > rows ? task->held_back : rows;
+        value_flag(values, task->rehearsal, "held-back.scored");
+    }
     value_put(values, "cuts", words_joined(&cuts, "; "));
     cuts = words_few(&cuts, MOST_CUTS);
     value_put(values, "cuts.brief", words_joined(&cuts, "; "));
     value_put(values, "unavailable", words_joined(&unavailable, " "));
+    value_put(values, "held-back.rows", rows ? rounded(rows, 0) : NULL);
 }
 
 static void quote_missing(const struct results *r, json_t *values)
 {
+    enum { MOST_MISSING = 5 };
     const struct plan *plan = r->run->plan;
     const struct planned_stage *end = plan->stages + plan->stage_count;
     enum tier reached = TIER_CORE;
@@ -332,99 +251,60 @@ static void quote_missing(const struct results *r, json_t *values)
     value_put(values, "missing", words_joined(&missing, "; "));
 }
 
-static void quote_seeds(const struct results *r, json_t *values)
+static void quote_answers(const struct results *r, json_t *values)
 {
-    const struct answers *longest = &r->run->answers[0];
-    int least = MOST_SEEDS, distillations = 1;
-    for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        least = sheet->seeds < least ? sheet->seeds : least;
+    int least = MOST_SEEDS, most = 0, distillations = 1, collapsed = 0;
+    bool confused = false, far = false;
     for (const struct answers *a = r->run->answers; a->seeds; a++) {
-        longest = a->seeds > longest->seeds ? a : longest;
-        for (int k = 0; k < a->seeds; k++)
+        const struct task *task = a->sheet->task;
+        const char *model = a->model->name;
+        bool beyond = task->glue && !task->headline, student = a->model->student;
+        least = a->sheet->seeds < least ? a->sheet->seeds : least;
+        most = a->seeds > most ? a->seeds : most;
+        confused |= a->sheet->confused;
+        far |= (beyond && !student) || findings_further(r->findings, a->model);
+        for (int k = 0; k < a->seeds; k++) {
+            collapsed += a->collapsed[k];
             if (a->origin[k] >= distillations)
                 distillations = a->origin[k] + 1;
+        }
+        value_flag(values, measure_touched(a->scores, a->collapsed, a->seeds),
+                   "collapsed.medians");
+        value_flag(values, student && strcmp(model, "student"), "models.others");
+        value_flag(values, beyond, "glue.beyond.%s", model);
     }
-    int most = longest->seeds;
-    const char *range = least == most ? "" : say("%d to ", least);
-    value_put(values, "seeds", numbered("seed", longest->seed, NULL, most));
+    const char *from = count_said(distillations, "random start"),
+               *starts = count_said(most, "random start");
     value_put(values, "seeds.starts",
-              say("%s%s", range, count_said(most, "random start")));
+              least < most ? say("%d to %s", least, starts) : starts);
+    value_put(values, "distillations.starts", distillations > 1 ? from : NULL);
+    value_put(values, "collapsed.count",
+              collapsed ? count_said(collapsed, "fine-tuning") : NULL);
+    value_put(values, "confusion", !confused ? NULL : far ? "appendix" : "report");
     value_flag(values, most > 1, "seeds.many");
-    if (distillations > 1)
-        value_put(values, "distillations.starts",
-                  count_said(distillations, "random start"));
-}
-
-static void quote_collapsed(const struct results *r, json_t *values)
-{
-    struct words all = {NULL, 0}, touched = {NULL, 0};
-    int count = 0;
-    for (const struct answers *a = r->run->answers; a->seeds; a++) {
-        const char *whose = say("of the %s on %s", a->model->title, a->sheet->title);
-        int before = count;
-        for (int k = 0; k < a->seeds; k++)
-            count += a->collapsed[k];
-        if (count > before)
-            words_add(&all, say("%s %s", numbered("seed", a->seed, a->collapsed,
-                                                  a->seeds), whose));
-        if (measure_touched(a->scores, a->collapsed, a->seeds))
-            words_add(&touched, whose);
-    }
-    all = words_few(&all, MOST_COLLAPSED);
-    touched = words_few(&touched, MOST_COLLAPSED);
-    value_put(values, "collapsed.which", words_joined(&all, "; "));
-    value_put(values, "collapsed.medians", words_said(&touched));
-    if (count > 0)
-        value_put(values, "collapsed.count", count_said(count, "fine-tuning"));
 }
 
 /* Put the findings into sentences */
-static void quote_tasks(const struct results *r, json_t *values)
-{
-    const struct run *run = r->run;
-    struct words above = {NULL, 0};
-    bool confused = false, far = findings_beyond(r->findings, "teacher");
-    for (const struct sheet *sheet = run->sheets; sheet->count; sheet++) {
-        bool other = sheet->task->glue && !sheet->shown;
-        value_flag(values, other && run_answers(sheet, "teacher"), "glue.others");
-        confused |= sheet->confused;
-        if (findings_above(r->findings, sheet))
-            words_add(&above, sheet->title);
-    }
-    bool all = above.count == run->count && run->count > 3;
-    value_put(values, "teacher.above", all ? say("all %d tasks", run->count)
-                                           : words_said(&above));
-    for (int i = 0; i < run->model_count; i++) {
-        const char *model = run->models[i]->name;
-        bool student = run->models[i]->student;
-        bool beyond = findings_beyond(r->findings, model);
-        value_flag(values, beyond, "glue.beyond.%s", model);
-        value_flag(values, student && strcmp(model, "student"), "models.others");
-        far |= findings_further(r->findings, run->models[i]);
-    }
-    if (confused)
-        value_put(values, "confusion", far ? "appendix" : "report");
-}
-
 /* "the teacher did not answer RTE and WNLI; …": why tasks of the report do not count
    for a student's mean; "" if all do. */
 static const char *left_out(const struct findings *findings, const char *model)
 {
-    const struct finding *mean = finding_of(findings, RETENTION, NULL, model),
-                         *f = NULL;
+    static const char *const reasons[] = {
+        [NO_TEACHER] = "the teacher did not answer",
+        [NO_ANSWER] = "the student did not answer",
+        [NOT_ABOVE] = "the teacher is not above a constant answer on"};
     struct words clauses = {NULL, 0};
     for (enum reason why = NO_TEACHER; why <= NOT_ABOVE; why++) {
+        const struct finding *f = NULL;
         struct words titles = {NULL, 0};
         while ((f = finding_next(findings, f, RETENTION, model)))
-            if (f->sheet && f->sheet->shown && !f->is.known && f->why == why)
+            if (f->sheet && f->sheet->shown && f->why == why)
                 words_add(&titles, f->sheet->title);
-        const char *who = why == NO_ANSWER ? mean->model->title : "teacher",
-                   *did = why == NOT_ABOVE ? "is not above a constant answer on"
-                                           : "did not answer";
         if (titles.count > 0)
-            words_add(&clauses, say("the %s %s %s", who, did, words_said(&titles)));
+            words_add(&clauses, say("%s %s", reasons[why], words_said(&titles)));
     }
-    return mean->model ? words_joined(&clauses, "; ") : "there is no such model";
+    bool planned = finding_next(findings, NULL, RETENTION, model);
+    return planned ? words_joined(&clauses, "; ") : "there is no such model";
 }
 
 const char *retention_said(const struct findings *findings, const char *model)
@@ -441,39 +321,37 @@ const char *retention_said(const struct findings *findings, const char *model)
 
 static void quote_retentions(const struct results *r, json_t *values)
 {
-    static const char *const models[] = {"student", "student-released"};
-    for (int i = 0; i < 2; i++) {
-        const char *model = models[i];
-        const struct finding *f = NULL, *most = NULL, *least = NULL,
-                             *mean = finding_of(r->findings, RETENTION, NULL, model);
-        const char *said = finding_said(mean);
-        bool three = findings_three(r->findings, model), known = mean->is.known;
-        struct words counted = {NULL, 0};
-        if (i > 0 && !mean->model)
-            continue;
-        while ((f = finding_next(r->findings, f, RETENTION, model)))
-            if (finding_counts(f, model)) {
-                words_add(&counted, f->sheet->title);
-                most = !most || f->is.value > most->is.value ? f : most;
-                least = !least || f->is.value < least->is.value ? f : least;
-            }
-        value_set(values, words_said(&counted), "retention.%s.tasks", model);
-        value_set(values, left_out(r->findings, model), "retention.%s.left-out", model);
-        value_set(values, retention_said(r->findings, model), "retention.%s.sentence",
-                  model);
-        value_flag(values, three, "retention.%s.three", model);
-        value_set(values, three || !known ? said : NULL, "retention.three.%s", model);
-        value_set(values, known && !three ? said : NULL, "retention.others.%s", model);
-        if (most && most->is.value > least->is.value) {
-            value_set(values, say("%s %% of %s", finding_said(most),
-                                  most->sheet->title), "retention.%s.most", model);
-            value_set(values, say("%s %% of %s", finding_said(least),
-                                  least->sheet->title), "retention.%s.least", model);
+    const struct findings *all = r->findings;
+    const struct finding *kept_of[r->run->count + 1], *f = NULL,
+                         *mean = finding_of(all, RETENTION, NULL, "student");
+    struct words counted = {NULL, 0};
+    int count = 0;
+    while ((f = finding_next(all, f, RETENTION, "student")))
+        if (finding_counts(f, "student")) {
+            words_add(&counted, f->sheet->title);
+            kept_of[count++] = f;
         }
-        for (const struct claim *claim = claims; claim->name; claim++)
-            if (claim->quantity == RETENTION && findings_claimed(r->findings, model))
-                value_set(values, estimate_against(&mean->is, claim->published),
-                          "retention.%s.%s", model, claim->name);
+    findings_sort(kept_of, count, false);
+    bool differ = count && kept_of[0]->is.value > kept_of[count - 1]->is.value;
+    for (int i = 0; i < 2 && differ; i++) {
+        f = kept_of[i ? count - 1 : 0];
+        value_set(values, say("%s %% of %s", finding_said(f), f->sheet->title),
+                  "retention.student.%s", i ? "least" : "most");
+    }
+    value_put(values, "retention.student.tasks", words_said(&counted));
+    value_put(values, "retention.student.left-out", left_out(all, "student"));
+    value_set(values, mean->is.known ? finding_said(mean) : NULL,
+              "retention.%s.student",
+              findings_three(all, "student") ? "three" : "others");
+    for (const struct claim *claim = claims; claim->name; claim++) {
+        const char *model = claim->model;
+        mean = finding_of(all, claim->quantity, NULL, model);
+        if (claim->quantity != RETENTION || !mean->model)
+            continue;
+        value_set(values, retention_said(all, model), "retention.%s.sentence", model);
+        if (findings_claimed(all, model))
+            value_set(values, estimate_against(&mean->is, claim->published),
+                      "retention.%s.%s", model, claim->name);
     }
 }
 
@@ -567,13 +445,11 @@ static void quote_hour(const struct results *r, json_t *values)
     value_put(values, "more.best", f->best ? title_short(f->best) : NULL);
 }
 
-/* Make all values */
 json_t *values_make(const struct results *r)
 {
     static void (*const quoters[])(const struct results *, json_t *) = {
-        quote_findings, quote_training,  quote_run,       quote_models, quote_recipe,
-        quote_gaps,     quote_missing,   quote_seeds,     quote_collapsed,
-        quote_tasks,    quote_retentions, quote_ablations, quote_hour};
+        quote_findings, quote_run,        quote_recipe,    quote_gaps, quote_missing,
+        quote_answers,  quote_retentions, quote_ablations, quote_hour};
     json_t *values = json_object();
     for (size_t i = 0; i < sizeof quoters / sizeof *quoters; i++)
         quoters[i](r, values);
