@@ -132,7 +132,7 @@ static void plot_seeds(const struct results *r, FILE *stream)
 static void plot_speed(const struct results *r, FILE *stream)
 {
     const struct finding *size = NULL;
-    write_row(stream, "model", "millions", "one", "all");
+    fputs("model\tmillions\tone\tall\n", stream);
     while ((size = finding_next(r->findings, size, PARAMETERS, NULL))) {
         const char *name = size->model->name;
         fprintf(stream, "%s\t%.6g\t%.6g\t%.6g\n", size->model->title,
@@ -164,7 +164,7 @@ static void plot_matrix(int task, int model, const struct answers *a, FILE *stre
 
 static void plot_confusions(const struct results *r, FILE *stream)
 {
-    write_row(stream, "task", "model", "prediction", "label", "share", "count");
+    fputs("task\tmodel\tprediction\tlabel\tshare\tcount\n", stream);
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
         for (int j = 0; j < 2 && sheet->confused; j++) {
             const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
@@ -184,9 +184,8 @@ static void plot_kept(const struct results *r, FILE *stream)
         if (!f->sheet && findings_drawn(all, f->model))
             points[count++] = f;
     findings_sort(points, count, false);
-    write_row(stream, "difference",
-              say("minutes of training on %s", value_get(r->values, "run.device")),
-              "retention", "low", "high", "student");
+    fprintf(stream, "difference\tminutes of training on %s\tretention\tlow\thigh"
+                    "\tstudent\n", value_get(r->values, "run.device"));
     for (int i = 0; i < count; i++) {
         const struct planned_model *model = points[i]->model;
         const struct estimate e = points[i]->is,
@@ -200,7 +199,7 @@ static void plot_kept(const struct results *r, FILE *stream)
 
 static void plot_claimed(const struct results *r, FILE *stream)
 {
-    write_row(stream, "retention", "whose");
+    fputs("retention\twhose\n", stream);
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim->quantity == RETENTION && !strcmp(claim->model, "student")
             && findings_claimed(r->findings, "student"))
@@ -235,21 +234,22 @@ static void plot_stages(const struct results *r, FILE *stream)
 {
     static const char *const done[] = {"make", "distil", "fine-tune"};
     const char *const *spots = spots_of(r->run->plan);
-    write_row(stream, "level", "place", "beside", "done", "model", "task");
+    fputs("level\tplace\tbeside\tdone\tmodel\ttask\n", stream);
     for (int i = 0; spots[i]; i++) {
         const struct planned_stage *stage = &r->run->plan->stages[i];
-        write_row(stream, spots[i], done[stage->kind], title_short(stage->model),
-                  stage->task ? stage->task->task->title : "");
+        fprintf(stream, "%s\t%s\t%s\t%s\n", spots[i], done[stage->kind],
+                title_short(stage->model), stage->task ? stage->task->task->title : "");
     }
 }
 
 static void plot_needs(const struct results *r, FILE *stream)
 {
     const char *const *spots = spots_of(r->run->plan);
-    write_row(stream, "level", "place", "beside", "level", "place", "beside");
+    fputs("level\tplace\tbeside\tlevel\tplace\tbeside\n", stream);
     for (int i = 0; spots[i]; i++)
         for (int j = 0; j < r->run->plan->stages[i].need_count; j++)
-            write_row(stream, spots[r->run->plan->stages[i].needs[j]], spots[i]);
+            fprintf(stream, "%s\t%s\n", spots[r->run->plan->stages[i].needs[j]],
+                    spots[i]);
 }
 
 const struct table plots[] = {

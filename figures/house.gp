@@ -23,7 +23,7 @@ mono(name) = paper ? "\\texttt{" . name . "}" : "{/Monospace " . name . "}"
 array room = ["findings", "forecast and probes", "training", "plan", "model", \
               "text", "kernels", "helpers"]
 array file = [ \
-    "measure findings results values tables plots " \
+    "measure findings results values plots " \
         . "verdicts live trust verify artifact", \
     "forecast rules room estimate bench inspect gradients", \
     "pretrain distill finetune ensemble theseus training feed loader checkpoint card", \
