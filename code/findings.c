@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Add a finding */
 void findings_add(struct findings *findings, struct finding finding)
 {
     size_t room = (size_t)(findings->count + 1) * sizeof finding;
@@ -38,7 +37,6 @@ static void add_number(struct findings *f, enum quantity quantity,
                                      .is = {.known = true, .value = number}});
 }
 
-/* Look a finding up */
 static bool named(const char *wanted, const char *name)
 {
     return wanted && name ? !strcmp(wanted, name) : wanted == name;
@@ -68,97 +66,6 @@ const struct finding *finding_of(const struct findings *all, enum quantity quant
     return &nothing;
 }
 
-/* Ask what a finding counts for */
-bool findings_above(const struct findings *findings, const struct sheet *sheet)
-{
-    const char *task = sheet->task->name;
-    const struct finding *score = finding_of(findings, SCORE, task, "teacher"),
-                         *constant = finding_of(findings, CONSTANT_SCORE, task, NULL);
-    return score->is.bounded && score->is.low > constant->is.value;
-}
-
-bool finding_counts(const struct finding *finding, const char *model)
-{
-    return finding->quantity == RETENTION && finding->sheet && finding->sheet->shown
-        && finding->is.known && named(model, finding->model->name);
-}
-
-bool findings_three(const struct findings *findings, const char *model)
-{
-    int headlines = 0, others = 0;
-    const struct finding *f = NULL;
-    while ((f = finding_next(findings, f, RETENTION, model))) {
-        headlines += finding_counts(f, model) && f->sheet->task->headline;
-        others += finding_counts(f, model) && !f->sheet->task->headline;
-    }
-    return headlines == 3 && others == 0;
-}
-
-bool findings_beyond(const struct findings *findings, const char *model)
-{
-    bool beyond = false;
-    for (const struct answers *a = findings->run->answers; a->seeds; a++)
-        beyond |= a->sheet->task->glue && !a->sheet->task->headline
-               && named(model, a->model->name);
-    return beyond;
-}
-
-/* Tell what a student differs in */
-enum difference difference_of(const struct planned_model *model,
-                              const struct planned_model *first)
-{
-    if (!model || !first || !model->student || model == first)
-        return NO_DIFFERENCE;
-    const struct loss_settings *a = &model->losses, *b = &first->losses;
-    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
-              || (a->cosine == 0 && b->cosine > 0)
-              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
-              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
-         layers = model->layers != first->layers
-               || memcmp(model->layer, first->layer,
-                         (size_t)first->layers * sizeof *first->layer);
-    return model->hears                       ? FINE_TUNED_TEACHERS
-           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
-           : model->from || model->replaces   ? ANOTHER_RECIPE
-           : lacks                            ? A_PART
-           : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
-}
-
-bool findings_further(const struct findings *findings,
-                      const struct planned_model *model)
-{
-    enum difference it = difference_of(model,
-                                       plan_model(findings->run->plan, "student"));
-    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
-}
-
-bool findings_drawn(const struct findings *findings, const struct planned_model *model)
-{
-    return finding_of(findings, MINUTES, NULL, model->name)->is.known
-        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
-}
-
-bool findings_claimed(const struct findings *findings, const char *model)
-{
-    return !findings->run->plan->toyland && findings_three(findings, model)
-        && (strcmp(model, "student") || findings->student == TAUGHT);
-}
-
-void findings_sort(const struct finding **list, int count, bool by_size)
-{
-    for (int i = 1; i < count; i++)
-        for (int k = i; k > 0; k--) {
-            const struct finding *f = list[k - 1], *g = list[k];
-            double x = by_size ? fabs(f->is.value) : f->is.value,
-                   y = by_size ? fabs(g->is.value) : g->is.value;
-            if (x > y || (x == y && f->model->rank <= g->model->rank))
-                break;
-            list[k - 1] = g;
-            list[k] = f;
-        }
-}
-
-/* Find scores and retention */
 static void find_scores(struct findings *f, const struct answers *a)
 {
     const struct task *task = a->sheet->task;
@@ -226,17 +133,35 @@ static void find_retention(struct findings *f, const struct planned_model *model
 {
     for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
         const char *task = sheet->task->name;
-        struct measure *part = finding_of(f, SCORE, task, model->name)->measure,
-                       *whole = finding_of(f, SCORE, task, "teacher")->measure;
-        enum reason why = !whole                      ? NO_TEACHER
-                          : !part                     ? NO_ANSWER
-                          : !findings_above(f, sheet) ? NOT_ABOVE : NOT_MEASURED;
+        const struct finding *teacher = finding_of(f, SCORE, task, "teacher"),
+                             *constant = finding_of(f, CONSTANT_SCORE, task, NULL);
+        struct measure *part = finding_of(f, SCORE, task, model->name)->measure;
+        bool above = teacher->is.bounded && teacher->is.low > constant->is.value;
+        enum reason why = !teacher->measure ? NO_TEACHER
+                          : !part           ? NO_ANSWER
+                          : !above          ? NOT_ABOVE : NOT_MEASURED;
         if (sheet->shown || part)
             add(f, RETENTION, sheet, model,
-                   why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
+                why ? NULL : measure_ratio(part, teacher->measure), why);
     }
     add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-           NO_TASK);
+        NO_TASK);
+}
+
+bool finding_counts(const struct finding *f)
+{
+    return f->quantity == RETENTION && f->sheet && f->sheet->shown && f->is.known;
+}
+
+bool findings_three(const struct findings *findings, const char *model)
+{
+    int headlines = 0, others = 0;
+    const struct finding *f = NULL;
+    while ((f = finding_next(findings, f, RETENTION, model))) {
+        headlines += finding_counts(f) && f->sheet->task->headline;
+        others += finding_counts(f) && !f->sheet->task->headline;
+    }
+    return headlines == 3 && others == 0;
 }
 
 static void find_change(struct findings *f, const struct planned_model *model)
@@ -247,20 +172,73 @@ static void find_change(struct findings *f, const struct planned_model *model)
         add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
 }
 
-/* Find what was guessed */
 static void find_guesses(struct findings *f, const struct planned_model *model)
 {
+    const json_t *teacher = json_at(f->run->stages, "distill-student/teacher_accuracy");
     struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
                                    "-validation");
-    const json_t *record = json_at(f->run->stages, "distill-student"),
-                 *teacher = json_at(record, "teacher_accuracy");
     if (!model->student && teacher)
         add_number(f, GUESSED_LAST, NULL, model, 100 * json_number_value(teacher));
-    if (!model->student || !curve)
-        return;
-    add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_mean(curve, "accuracy", 0, 1));
-    add_number(f, GUESSED_LAST, NULL, model,
-               100 * grid_mean(curve, "accuracy", curve->rows - 1, curve->rows));
+    for (int last = 0; last < 2 && curve; last++) {
+        int row = last ? curve->rows - 1 : 0;
+        add_number(f, GUESSED_FIRST + last, NULL, model,
+                   100 * grid_mean(curve, "accuracy", row, row + 1));
+    }
+}
+
+/* Tell what a student differs in */
+enum difference difference_of(const struct planned_model *model,
+                              const struct planned_model *first)
+{
+    if (!model || !first || !model->student || model == first)
+        return NO_DIFFERENCE;
+    const struct loss_settings *a = &model->losses, *b = &first->losses;
+    bool lacks = (a->mlm == 0 && b->mlm > 0) || (a->kl == 0 && b->kl > 0)
+              || (a->cosine == 0 && b->cosine > 0)
+              || (model->recipe.epochs == 0 && first->recipe.epochs > 0)
+              || (model->initial == INITIAL_RANDOM && first->initial != INITIAL_RANDOM),
+         layers = model->layers != first->layers
+               || memcmp(model->layer, first->layer,
+                         (size_t)first->layers * sizeof *first->layer);
+    return model->hears                       ? FINE_TUNED_TEACHERS
+           : model->initial == INITIAL_FOLDER ? ANOTHER_ORIGIN
+           : model->from || model->replaces   ? ANOTHER_RECIPE
+           : lacks                            ? A_PART
+           : layers                           ? OTHER_LAYERS : ANOTHER_RECIPE;
+}
+
+bool findings_further(const struct findings *findings,
+                      const struct planned_model *model)
+{
+    enum difference it = difference_of(model,
+                                       plan_model(findings->run->plan, "student"));
+    return it == OTHER_LAYERS || it == FINE_TUNED_TEACHERS || it == ANOTHER_RECIPE;
+}
+
+bool findings_drawn(const struct findings *findings, const struct planned_model *model)
+{
+    return finding_of(findings, MINUTES, NULL, model->name)->is.known
+        && finding_of(findings, RETENTION, NULL, model->name)->is.known;
+}
+
+bool findings_claimed(const struct findings *findings, const char *model)
+{
+    return !findings->run->plan->toyland && findings_three(findings, model)
+        && (strcmp(model, "student") || findings->student == TAUGHT);
+}
+
+void findings_sort(const struct finding **list, int count, bool by_size)
+{
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0; k--) {
+            const struct finding *f = list[k - 1], *g = list[k];
+            double x = by_size ? fabs(f->is.value) : f->is.value,
+                   y = by_size ? fabs(g->is.value) : g->is.value;
+            if (x > y || (x == y && f->model->rank <= g->model->rank))
+                break;
+            list[k - 1] = g;
+            list[k] = f;
+        }
 }
 
 /* Find size and speed */
@@ -344,7 +322,7 @@ static double minutes_of(const struct findings *f, const struct planned_model *m
     bool any = false;
     const struct finding *of = NULL;
     while ((of = finding_next(f, of, RETENTION, model->name)))
-        if (finding_counts(of, model->name) && (any = true))
+        if (finding_counts(of) && (any = true))
             seconds += mean_seconds(f->run, model, of->sheet->task);
     return any && seconds > 0 ? seconds / 60 : NAN;
 }
@@ -365,7 +343,7 @@ static void find_more(struct findings *f)
         double minutes = asked ? minutes_of(f, model) : NAN;
         if (!isnan(minutes))
             add_number(f, MINUTES, NULL, model, minutes);
-        if (minutes <= HOUR && 2 * made->layers <= layers
+        if (minutes <= 60 && 2 * made->layers <= layers
             && findings_three(f, model->name))
             quick[f->quick++] = model;
     }
@@ -386,7 +364,6 @@ static void find_more(struct findings *f)
     }
 }
 
-/* Find all of it */
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
@@ -404,15 +381,15 @@ struct findings *findings_make(const struct run *run)
         find_scores(f, a);
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
-        bool first = named("student", model->name), there = run_has(run, model);
+        bool first = named("student", model->name),
+             there = finding_next(f, NULL, SCORE, model->name);
         find_guesses(f, model);
         add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
             NOT_MEASURED);
-        if (there)
-            find_glue(f, model);
+        find_glue(f, model);
         if (model->student && (first || there))
             find_retention(f, model);
-        if (model->student && !first && there)
+        if (model->student && !first)
             find_change(f, model);
         find_speed(f, model);
     }

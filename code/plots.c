@@ -74,19 +74,24 @@ static void plot_models(const struct results *r, FILE *stream)
     }
 }
 
+static bool is_drawn(const struct sheet *sheet, bool confused)
+{
+    return sheet->shown && (!confused || sheet->task->classes == 2);
+}
+
 /* The number of a task of the run among those that are drawn. */
 static int place_of(const struct results *r, const struct sheet *of, bool confused)
 {
     int place = 0;
     for (const struct sheet *sheet = r->run->sheets; sheet < of; sheet++)
-        place += confused ? sheet->confused : sheet->shown;
+        place += is_drawn(sheet, confused);
     return place;
 }
 
 static void name_tasks(const struct results *r, bool confused, FILE *stream)
 {
     for (const struct sheet *s = r->run->sheets; s->count; s++)
-        if (confused ? s->confused : s->shown)
+        if (is_drawn(s, confused))
             fprintf(stream, "%d\t%s\n", place_of(r, s, confused), s->title);
 }
 
@@ -166,7 +171,7 @@ static void plot_confusions(const struct results *r, FILE *stream)
 {
     fputs("task\tmodel\tprediction\tlabel\tshare\tcount\n", stream);
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        for (int j = 0; j < 2 && sheet->confused; j++) {
+        for (int j = 0; j < 2 && is_drawn(sheet, true); j++) {
             const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
             if (a)
                 plot_matrix(place_of(r, sheet, true), j, a, stream);

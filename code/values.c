@@ -261,7 +261,7 @@ static void quote_answers(const struct results *r, json_t *values)
         bool beyond = task->glue && !task->headline, student = a->model->student;
         least = a->sheet->seeds < least ? a->sheet->seeds : least;
         most = a->seeds > most ? a->seeds : most;
-        confused |= a->sheet->confused;
+        confused |= a->sheet->shown && task->classes == 2;
         far |= (beyond && !student) || findings_further(r->findings, a->model);
         for (int k = 0; k < a->seeds; k++) {
             collapsed += a->collapsed[k];
@@ -327,7 +327,7 @@ static void quote_retentions(const struct results *r, json_t *values)
     struct words counted = {NULL, 0};
     int count = 0;
     while ((f = finding_next(all, f, RETENTION, "student")))
-        if (finding_counts(f, "student")) {
+        if (finding_counts(f)) {
             words_add(&counted, f->sheet->title);
             kept_of[count++] = f;
         }
