@@ -94,15 +94,6 @@ bool findings_three(const struct findings *findings, const char *model)
     return headlines == 3 && others == 0;
 }
 
-bool findings_beyond(const struct findings *findings, const char *model)
-{
-    bool beyond = false;
-    for (const struct answers *a = findings->run->answers; a->seeds; a++)
-        beyond |= a->sheet->task->glue && !a->sheet->task->headline
-               && named(model, a->model->name);
-    return beyond;
-}
-
 /* Tell what a student differs in */
 enum difference difference_of(const struct planned_model *model,
                               const struct planned_model *first)

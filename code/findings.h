@@ -75,12 +75,10 @@ const struct finding *finding_next(const struct findings *all,
 /* finding_counts: whether it is the retention of a task that counts for the mean of
    that model. findings_three: whether those that count are the three tasks of the
    course project, of which the claims are. findings_above: whether the teacher's whole
-   interval is above a constant answer. findings_beyond: whether a model answered tasks
-   of GLUE beside the course project's. */
+   interval is above a constant answer. */
 bool finding_counts(const struct finding *finding, const char *model);
 bool findings_three(const struct findings *findings, const char *model);
 bool findings_above(const struct findings *findings, const struct sheet *sheet);
-bool findings_beyond(const struct findings *findings, const char *model);
 
 /* Say what a student may differ in */
 /* What a student has, or lacks, that the first one does not. */
