@@ -99,11 +99,10 @@ const char *words_said(const struct words *words)
     return join(words, ", ", " and ");
 }
 
-const char *numbered(const char *what, const int *numbers, const bool *flags, int count)
+const char *numbered(const char *what, const int *numbers, int count)
 {
     struct words words = {NULL, 0};
     for (int i = 0; i < count; i++)
-        if (!flags || flags[i])
-            words_add(&words, say("%d", numbers[i]));
+        words_add(&words, say("%d", numbers[i]));
     return say("%s%s %s", what, words.count == 1 ? "" : "s", words_said(&words));
 }

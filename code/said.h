@@ -32,9 +32,7 @@ const char *words_said(const struct words *words);
 const char *words_joined(const struct words *words, const char *between);
 struct words words_few(const struct words *words, int most);
 
-/* numbered: "layers 0 and 2", "layer 0": those of so many numbers of which flags, if it
-   is not NULL, is set. */
-const char *numbered(const char *what, const int *numbers, const bool *flags,
-                     int count);
+/* numbered: "layers 0 and 2", "layer 0". */
+const char *numbered(const char *what, const int *numbers, int count);
 
 #endif

@@ -18,7 +18,7 @@
 const struct task task_list[] = {
     /* List the task of acceptable sentences */
     {
-        .name = "cola", .title = "CoLA", .work = "warstadt2019",
+        .name = "cola", .title = "CoLA",
         .metric = MATTHEWS,
         .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {8551, 1043},
@@ -32,7 +32,7 @@ const struct task task_list[] = {
     },
     /* List the task of paraphrases */
     {
-        .name = "mrpc", .title = "MRPC", .work = "dolan2005",
+        .name = "mrpc", .title = "MRPC",
         .metric = ACCURACY_AND_F1, .also = F1,
         .headline = true, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {3668, 408},
@@ -46,13 +46,13 @@ const struct task task_list[] = {
     },
     /* List the tasks that are lists of opinions */
     {
-        .name = "imdb", .title = "IMDb", .work = "maas2011",
+        .name = "imdb", .title = "IMDb",
         .metric = ACCURACY, .headline = true,
         .classes = 2, .names = {"neg", "pos"}, .rows = {25000, 25000},
         .tree = {"aclImdb/train", "aclImdb/test"},
     },
     {
-        .name = "sst2", .title = "SST-2", .work = "socher2013",
+        .name = "sst2", .title = "SST-2",
         .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {67349, 872},
         .layouts = {{{{"SST-2/train.tsv"}, {"SST-2/dev.tsv"}}, NULL, NULL}},
@@ -60,14 +60,14 @@ const struct task task_list[] = {
     },
     /* List the tasks that compare two sentences */
     {
-        .name = "qqp", .title = "QQP", .work = "wang2019",
+        .name = "qqp", .title = "QQP",
         .metric = ACCURACY_AND_F1, .also = F1, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {363846, 40430}, .torn = true,
         .layouts = {{{{"QQP/train.tsv"}, {"QQP/dev.tsv"}}, NULL, NULL}},
         .label = "is_duplicate", .text = "question1", .second = "question2",
     },
     {
-        .name = "stsb", .title = "STS-B", .work = "cer2017",
+        .name = "stsb", .title = "STS-B",
         .answer = A_NUMBER,
         .metric = PEARSON_AND_SPEARMAN, .glue = true, .classes = 1, .most = 5,
         .rows = {5749, 1500},
@@ -76,7 +76,7 @@ const struct task task_list[] = {
     },
     /* List the tasks that draw conclusions */
     {
-        .name = "mnli", .title = "MNLI", .work = "williams2018",
+        .name = "mnli", .title = "MNLI",
         .metric = ACCURACY, .glue = true,
         .classes = 3, .names = {"contradiction", "entailment", "neutral"},
         .rows = {392702, 9815},
@@ -84,7 +84,7 @@ const struct task task_list[] = {
         .label = "gold_label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "mnlimm", .title = "MNLI mismatched", .work = "williams2018",
+        .name = "mnlimm", .title = "MNLI mismatched",
         .of = "mnli", .metric = ACCURACY,
         .classes = 3, .names = {"contradiction", "entailment", "neutral"},
         .rows = {0, 9832},
@@ -92,21 +92,21 @@ const struct task task_list[] = {
         .label = "gold_label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "qnli", .title = "QNLI", .work = "wang2019",
+        .name = "qnli", .title = "QNLI",
         .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {104743, 5463},
         .layouts = {{{{"QNLI/train.tsv"}, {"QNLI/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "question", .second = "sentence",
     },
     {
-        .name = "rte", .title = "RTE", .work = "dagan2006",
+        .name = "rte", .title = "RTE",
         .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"entailment", "not_entailment"}, .rows = {2490, 277},
         .layouts = {{{{"RTE/train.tsv"}, {"RTE/dev.tsv"}}, NULL, NULL}},
         .label = "label", .text = "sentence1", .second = "sentence2",
     },
     {
-        .name = "wnli", .title = "WNLI", .work = "levesque2012",
+        .name = "wnli", .title = "WNLI",
         .metric = ACCURACY, .glue = true,
         .classes = 2, .names = {"0", "1"}, .rows = {635, 71},
         .layouts = {{{{"WNLI/train.tsv"}, {"WNLI/dev.tsv"}}, NULL, NULL}},
@@ -114,7 +114,7 @@ const struct task task_list[] = {
     },
     /* List the task of answers in a text */
     {
-        .name = "squad", .title = "SQuAD", .work = "rajpurkar2016",
+        .name = "squad", .title = "SQuAD",
         .answer = A_SPAN, .metric = TEXT_OVERLAP,
         .also = TEXT_EXACT,
         .rows = {87599, 10570},

@@ -26,7 +26,6 @@ struct layout {
 
 struct task {
     const char *name, *title;      /* "cola", "CoLA" */
-    const char *work;              /* its key in references.bib */
     const char *of;                /* only a development set, for the models that were
                                       trained for this task; NULL: a task by itself */
     enum answer answer;

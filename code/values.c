@@ -176,7 +176,7 @@ static void quote_recipe(const struct results *r, json_t *values)
            guessed = finding_of(f, GUESSED_LAST, NULL, "teacher")->is.value,
            better = finding_of(f, GUESSED_LAST, NULL, "student")->is.value;
     const char *from =
-        student ? numbered("layer", student->layer, NULL, student->layers) : NULL;
+        student ? numbered("layer", student->layer, student->layers) : NULL;
     quote(values, json_at(teacher, "beginning"), "teacher.beginning");
     value_put(values, "teacher.millions", significant(tokens / 1e6));
     value_put(values, "teacher.minutes", significant(seconds / 60));
