@@ -60,8 +60,7 @@ const struct finding *finding_of(const struct findings *all, enum quantity quant
     static const struct finding nothing = {.why = NOT_MEASURED};
     const struct finding *f = NULL;
     while ((f = finding_next(all, f, quantity, model)))
-        if (named(task, f->sheet ? f->sheet->task->name : NULL)
-            && (model || !f->model))
+        if (named(task, f->sheet ? f->sheet->task->name : NULL))
             return f;
     return &nothing;
 }
@@ -103,14 +102,13 @@ static struct measure *glue_part(const struct findings *f, const struct task *ta
 {
     struct measure *halves[2];
     int count = 0;
-    for (const struct task *half = task_list; half->name; half++) {
-        if (half != task && !named(half->of, task->name))
-            continue;
-        enum quantity quantity = half->also ? SECOND : SCORE;
-        halves[count] = finding_of(f, quantity, half->name, model)->measure;
-        if (!halves[count++])
-            return NULL;
-    }
+    for (const struct task *half = task_list; half->name; half++)
+        if (half == task || named(half->of, task->name)) {
+            enum quantity quantity = half->also ? SECOND : SCORE;
+            halves[count] = finding_of(f, quantity, half->name, model)->measure;
+            if (!halves[count++])
+                return NULL;
+        }
     return measure_mean(halves, count);
 }
 
@@ -329,15 +327,16 @@ static double minutes_of(const struct findings *f, const struct planned_model *m
 
 static void find_more(struct findings *f)
 {
-    const struct run *run = f->run;
-    const struct planned_model *quick[run->model_count + 1];
-    int layers = run->plan->scratch ? run->plan->shape.layers
-                                    : run_shape(run, "teacher").layers;
+    const struct plan *plan = f->run->plan;
+    const struct planned_model *quick[plan->model_count];
+    int layers = plan->scratch ? plan->shape.layers
+                               : run_shape(f->run, "teacher").layers;
     bool any = false;
-    for (int i = 0; i < run->model_count; i++)
-        any |= findings_further(f, run->models[i]);
-    for (int i = 0; any && i < run->model_count; i++) {
-        const struct planned_model *model = run->models[i],
+    for (int i = 0; i < plan->model_count; i++)
+        any |= findings_further(f, &plan->models[i])
+            && finding_next(f, NULL, SCORE, plan->models[i].name);
+    for (int i = 0; any && i < plan->model_count; i++) {
+        const struct planned_model *model = &plan->models[i],
                                    *made = model->from ? model->from : model;
         bool asked = findings_further(f, model) || named("student", model->name);
         double minutes = asked ? minutes_of(f, model) : NAN;
@@ -347,7 +346,7 @@ static void find_more(struct findings *f)
             && findings_three(f, model->name))
             quick[f->quick++] = model;
     }
-    if (any && !run->plan->toyland) {
+    if (any && !plan->toyland) {
         /* Bound what the best of them keeps */
         struct estimate most = {f->quick > 0, f->quick > 0, -INFINITY, -INFINITY, -INFINITY};
         for (int i = 0; i < f->quick; i++) {

@@ -60,7 +60,7 @@ void findings_add(struct findings *findings, struct finding finding);
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
    one that is not known if the run has no such thing. Never NULL. finding_next: the
    next of a quantity behind one, NULL for the first; of that model, or where it is
-   NULL, of any. NULL if there is none. */
+   NULL, of any. NULL if there is none. So a model has a SCORE if it answered a task. */
 const struct finding *finding_of(const struct findings *all, enum quantity quantity,
                                  const char *task, const char *model);
 const struct finding *finding_next(const struct findings *all,

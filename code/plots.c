@@ -31,13 +31,13 @@ static void plot_losses(const struct results *r, FILE *stream)
 static int number_of(const struct results *r, const struct planned_model *model)
 {
     int number = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        bool drawn = !findings_further(r->findings, r->run->models[i]);
+    bool drawn = false;
+    for (const struct planned_model *m = r->run->plan->models; m <= model; m++) {
+        drawn = finding_next(r->findings, NULL, SCORE, m->name)
+             && !findings_further(r->findings, m);
         number += drawn;
-        if (r->run->models[i] == model)
-            return drawn ? number : 0;
     }
-    return 0;
+    return drawn ? number : 0;
 }
 
 static void plot_accuracy(const struct results *r, FILE *stream)
@@ -45,8 +45,8 @@ static void plot_accuracy(const struct results *r, FILE *stream)
     const struct estimate level = finding_of(r->findings, GUESSED_LAST, NULL,
                                              "teacher")->is;
     double last_step = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *model = r->run->models[i];
+    for (int i = 0; i < r->run->plan->model_count; i++) {
+        const struct planned_model *model = &r->run->plan->models[i];
         struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
                                        "-validation");
         int number = number_of(r, model),
@@ -67,10 +67,11 @@ static void plot_accuracy(const struct results *r, FILE *stream)
 /* Plot the scores */
 static void plot_models(const struct results *r, FILE *stream)
 {
-    for (int i = 0; i < r->run->model_count; i++) {
-        int number = number_of(r, r->run->models[i]);
+    for (int i = 0; i < r->run->plan->model_count; i++) {
+        const struct planned_model *model = &r->run->plan->models[i];
+        int number = number_of(r, model);
         if (number > 0)
-            fprintf(stream, "%d\t%s\n", number, title_short(r->run->models[i]));
+            fprintf(stream, "%d\t%s\n", number, title_short(model));
     }
 }
 

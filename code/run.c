@@ -108,8 +108,7 @@ struct run *run_open(const char *folder, const struct plan *plan)
         .folder = folder, .plan = plan, .stages = json_object(),
         .bench = file_exists(bench) ? json_read(bench) : NULL,
         .sheets = kept(allocate(tasks + 1, sizeof *run->sheets)),
-        .answers = kept(allocate(tasks * models + 1, sizeof *run->answers)),
-        .models = kept(allocate(models, sizeof *run->models))};
+        .answers = kept(allocate(tasks * models + 1, sizeof *run->answers))};
     for (int i = 0; i < plan->stage_count; i++) {
         const char *name = plan->stages[i].name,
                    *path = say("%s/stages/%s.json", folder, name);
@@ -123,12 +122,6 @@ struct run *run_open(const char *folder, const struct plan *plan)
         headlines += sheet->task->headline;
     for (struct sheet *sheet = run->sheets; sheet->count; sheet++)
         sheet->shown = headlines == 3 ? sheet->task->headline : !sheet->task->of;
-    for (const struct planned_model *m = plan->models; m < plan->models + models; m++)
-        for (const struct answers *a = run->answers; a->seeds; a++)
-            if (a->model == m) {
-                run->models[run->model_count++] = m;
-                break;
-            }
     return run;
 }
 

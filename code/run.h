@@ -25,12 +25,11 @@ struct answers {
     const struct sheet *sheet;
     const struct planned_model *model;
     int seeds, seed[MOST_SEEDS];
-    int origin[MOST_SEEDS];      /* the distillation that each began with, from 0 */
-    double *predictions[MOST_SEEDS]; /* [rows] classes, numbers, or how well texts
-                                        agree */
-    double *others[MOST_SEEDS];  /* [rows] what task->also is computed from */
-    double scores[MOST_SEEDS];   /* the task's metric in percent */
-    bool collapsed[MOST_SEEDS];  /* every row got the same answer */
+    int origin[MOST_SEEDS];          /* the distillation that each began with, from 0 */
+    double *predictions[MOST_SEEDS]; /* [rows] or, of spans, how well they agree */
+    double *others[MOST_SEEDS];      /* [rows] what task->also is computed from */
+    double scores[MOST_SEEDS];       /* the task's metric in percent */
+    bool collapsed[MOST_SEEDS];      /* every row got the same answer */
 };
 
 /* Say what can be read from a run */
@@ -39,10 +38,9 @@ struct run {
     const struct plan *plan;
     json_t *stages;          /* {"finetune-cola-student-1": the stage's record, …} */
     json_t *bench;           /* bench.json; NULL if there is none */
+    int count;
     struct sheet *sheets;    /* [count] as in task_list; the next has no count */
     struct answers *answers; /* those of all sheets in turn; the next has no seeds */
-    const struct planned_model **models; /* [model_count] that answered any task */
-    int count, model_count;
 };
 
 /* run_open: reads stages/, bench.json and predictions/ of a run, as far as it has come

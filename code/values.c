@@ -436,8 +436,8 @@ static void quote_hour(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
     bool asked = finding_of(f, MOST_KEPT, NULL, NULL)->why != NOT_MEASURED;
-    for (int i = 0; i < r->run->model_count; i++)
-        if (findings_drawn(f, r->run->models[i])) {
+    for (int i = 0; i < r->run->plan->model_count; i++)
+        if (findings_drawn(f, &r->run->plan->models[i])) {
             value_flag(values, true, "more.drawn");
             value_put(values, "more.quick",
                       asked ? count_said(f->quick, "student") : NULL);
