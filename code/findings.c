@@ -16,15 +16,13 @@ void findings_add(struct findings *findings, struct finding finding)
     findings->list[findings->count++] = finding;
 }
 
-/* Adds what a measure says, and keeps it; or, where it is NULL, why there is none; of
-   neither nothing. */
+/* Adds what a measure says, and keeps it; of NULL nothing. */
 static void add(struct findings *f, enum quantity quantity, const struct sheet *sheet,
-                const struct planned_model *model, struct measure *measure,
-                enum reason why)
+                const struct planned_model *model, struct measure *measure)
 {
     struct estimate is = measure_estimate(measure);
-    why = is.known && !is.bounded ? NEAR_ZERO : why;
-    if (measure || why != NOT_MEASURED)
+    enum reason why = is.known && !is.bounded ? NEAR_ZERO : NOT_MEASURED;
+    if (measure)
         findings_add(f, (struct finding){quantity, sheet, model, is, why,
                                          kept(measure)});
 }
@@ -70,12 +68,10 @@ static void find_scores(struct findings *f, const struct answers *a)
     const struct task *task = a->sheet->task;
     struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
                           a->seeds};
-    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries),
-        NOT_MEASURED);
+    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries));
     tries.predictions = a->others;
     if (task->also)
-        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries),
-            NOT_MEASURED);
+        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries));
 }
 
 /* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
@@ -118,13 +114,12 @@ static void find_glue(struct findings *f, const struct planned_model *model)
     for (const struct task *task = task_list; task->name; task++)
         if (task->glue && ++tasks)
             add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name), NOT_MEASURED);
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks),
-        NOT_MEASURED);
+                glue_part(f, task, model->name));
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks));
     const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
                          *score = finding_of(f, GLUE, NULL, model->name)->measure;
     if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole));
 }
 
 static void find_retention(struct findings *f, const struct planned_model *model)
@@ -138,12 +133,15 @@ static void find_retention(struct findings *f, const struct planned_model *model
         enum reason why = !teacher->measure ? NO_TEACHER
                           : !part           ? NO_ANSWER
                           : !above          ? NOT_ABOVE : NOT_MEASURED;
-        if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                why ? NULL : measure_ratio(part, teacher->measure), why);
+        if (why == NOT_MEASURED)
+            add(f, RETENTION, sheet, model, measure_ratio(part, teacher->measure));
+        else if (sheet->shown || part)
+            findings_add(f, (struct finding){RETENTION, sheet, model, .why = why});
     }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-        NO_TASK);
+    struct measure *mean = mean_of(f, RETENTION, model->name, NULL, 0);
+    add(f, RETENTION, NULL, model, mean);
+    if (!mean)
+        findings_add(f, (struct finding){RETENTION, NULL, model, .why = NO_TASK});
 }
 
 bool finding_counts(const struct finding *f)
@@ -167,7 +165,7 @@ static void find_change(struct findings *f, const struct planned_model *model)
     struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
                    *without = kept(mean_of(f, SCORE, model->name, "student", 0));
     if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+        add(f, CHANGE, NULL, model, measure_difference(without, with));
 }
 
 static void find_guesses(struct findings *f, const struct planned_model *model)
@@ -240,13 +238,13 @@ void findings_sort(const struct finding **list, int count, bool by_size)
 }
 
 /* Find size and speed */
-static struct estimate faster(const json_t *teacher, const json_t *student,
-                              const char *cores)
+static struct estimate faster(const json_t *teacher, const json_t *student)
 {
     struct estimate speed = {.known = true, .low = INFINITY, .high = -INFINITY};
-    const char *whole = say("seconds_%s", cores), *part = say("parts_%s", cores);
-    const json_t *slow = json_at(teacher, part), *quick = json_at(student, part);
-    speed.value = 100 * (number_at(teacher, whole) / number_at(student, whole) - 1);
+    const json_t *slow = json_at(teacher, "parts_one_core"),
+                 *quick = json_at(student, "parts_one_core");
+    speed.value = 100 * (number_at(teacher, "seconds_one_core")
+                         / number_at(student, "seconds_one_core") - 1);
     for (size_t i = 0; i < json_array_size(slow); i++) {
         double ratio = 100 * (json_number_value(json_array_get(slow, i))
                               / json_number_value(json_array_get(quick, i)) - 1);
@@ -277,9 +275,10 @@ static void find_speed(struct findings *f, const struct planned_model *model)
             continue;
         add_number(f, SECONDS_ONE + i, NULL, model, seconds);
         add_number(f, TIMES_ONE + i, NULL, model, slow / seconds);
-        findings_add(f, (struct finding){.quantity = FASTER_ONE + i, .model = model,
-                                         .is = faster(teacher, timed, cores[i]),
-                                         .why = NO_PARTS});
+        if (i == 0)
+            findings_add(f, (struct finding){.quantity = FASTER_ONE, .model = model,
+                                             .is = faster(teacher, timed),
+                                             .why = NO_PARTS});
     }
 }
 
@@ -383,8 +382,7 @@ struct findings *findings_make(const struct run *run)
         bool first = named("student", model->name),
              there = finding_next(f, NULL, SCORE, model->name);
         find_guesses(f, model);
-        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
-            NOT_MEASURED);
+        add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown));
         find_glue(f, model);
         if (model->student && (first || there))
             find_retention(f, model);

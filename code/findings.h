@@ -17,9 +17,9 @@ enum quantity {
        after the distillation */
     GLUE_KEPT, CHANGE, GUESSED_FIRST, GUESSED_LAST,
     /* of a model that was timed: parameters; seconds of a pass on one core and on all;
-       how many times as fast as the teacher; by how many percent smaller and faster */
-    PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL,
-    SMALLER, FASTER_ONE, FASTER_ALL,
+       how many times as fast as the teacher; by how many percent smaller, and faster on
+       one core */
+    PARAMETERS, SECONDS_ONE, SECONDS_ALL, TIMES_ONE, TIMES_ALL, SMALLER, FASTER_ONE,
     /* of a student: its minutes of training; of the run: the most that a small student
        keeps that took an hour, in percent of the teacher's score */
     MINUTES, MOST_KEPT,

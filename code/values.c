@@ -37,8 +37,7 @@ static const struct {
     [TIMES_ONE] = {"times.one", 2}, [TIMES_ALL] = {"times.all", 2},
     [SMALLER] = {"smaller", 1, {"fewer", "more"}},
     [FASTER_ONE] = {"faster.one", 0, {"faster", "slower"}},
-    [FASTER_ALL] = {"faster.all", 0}, [MINUTES] = {"minutes", 1},
-    [MOST_KEPT] = {"kept.most", 1}};
+    [MINUTES] = {"minutes", 1}, [MOST_KEPT] = {"kept.most", 1}};
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
