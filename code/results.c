@@ -324,26 +324,25 @@ static void write_settings(const struct results *r, FILE *stream)
 }
 
 /* List the tables */
-static void write_judgements(const struct judgements *list, const struct results *r,
-                             FILE *stream)
+static void write_judgements(const struct judgements *list, FILE *stream)
 {
     fputs("Claim\tAsked\tMeasured\tVerdict\tWhy\n", stream);
     for (int i = 0; i < list->count; i++) {
         const struct judgement *j = &list->list[i];
         fprintf(stream, "%s\t%s\t%s\t%s\t%s\n", j->claim, j->asked,
                 finding_measured(&j->measured),
-                verdict_said(j->verdict, r->verdicts->toyland), j->why);
+                verdict_said(j->verdict, list->toyland), j->why);
     }
 }
 
 static void write_verdicts(const struct results *r, FILE *stream)
 {
-    write_judgements(&r->verdicts->claims, r, stream);
+    write_judgements(&r->verdicts->claims, stream);
 }
 
 static void write_agreement(const struct results *r, FILE *stream)
 {
-    write_judgements(&r->verdicts->agreement, r, stream);
+    write_judgements(&r->verdicts->agreement, stream);
 }
 
 /* Write what rows of the paper share */
