@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Add a finding */
 void findings_add(struct findings *findings, struct finding finding)
 {
     size_t room = (size_t)(findings->count + 1) * sizeof finding;
@@ -38,7 +37,6 @@ static void add_number(struct findings *f, enum quantity quantity,
                                      .is = {.known = true, .value = number}});
 }
 
-/* Look a finding up */
 static bool named(const char *wanted, const char *name)
 {
     return wanted && name ? !strcmp(wanted, name) : wanted == name;
@@ -62,25 +60,95 @@ const struct finding *finding_of(const struct findings *all, enum quantity quant
     static const struct finding nothing = {.why = NOT_MEASURED};
     const struct finding *f = NULL;
     while ((f = finding_next(all, f, quantity, model)))
-        if (named(task, f->sheet ? f->sheet->task->name : NULL)
-            && (model || !f->model))
+        if (named(task, f->sheet ? f->sheet->task->name : NULL))
             return f;
     return &nothing;
 }
 
-/* Ask what a finding counts for */
-bool findings_above(const struct findings *findings, const struct sheet *sheet)
+static void find_scores(struct findings *f, const struct answers *a)
 {
-    const char *task = sheet->task->name;
-    const struct finding *score = finding_of(findings, SCORE, task, "teacher"),
-                         *constant = finding_of(findings, CONSTANT_SCORE, task, NULL);
-    return score->is.bounded && score->is.low > constant->is.value;
+    const struct task *task = a->sheet->task;
+    struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
+                          a->seeds};
+    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries),
+        NOT_MEASURED);
+    tries.predictions = a->others;
+    if (task->also)
+        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries),
+            NOT_MEASURED);
 }
 
-bool finding_counts(const struct finding *finding, const char *model)
+/* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
+   if it is over others. other: only over those of which it has the quantity, too, or
+   NULL. */
+static struct measure *mean_of(const struct findings *f, enum quantity quantity,
+                               const char *model, const char *other, int wanted)
 {
-    return finding->quantity == RETENTION && finding->sheet && finding->sheet->shown
-        && finding->is.known && named(model, finding->model->name);
+    struct measure *parts[f->run->count + 1];
+    int count = 0;
+    for (const struct finding *p = NULL; (p = finding_next(f, p, quantity, model));)
+        if (p->sheet && p->measure && (p->sheet->shown || quantity == GLUE)
+            && (!other
+                || finding_of(f, quantity, p->sheet->task->name, other)->measure))
+            parts[count++] = p->measure;
+    bool whole = count == wanted || !wanted;
+    return count > 0 && whole ? measure_mean(parts, count) : NULL;
+}
+
+/* A model's score on a task as GLUE counts it; NULL if it has not answered all of
+   it. */
+static struct measure *glue_part(const struct findings *f, const struct task *task,
+                                 const char *model)
+{
+    struct measure *halves[2];
+    int count = 0;
+    for (const struct task *half = task_list; half->name; half++)
+        if (half == task || named(half->of, task->name)) {
+            enum quantity quantity = half->also ? SECOND : SCORE;
+            halves[count] = finding_of(f, quantity, half->name, model)->measure;
+            if (!halves[count++])
+                return NULL;
+        }
+    return measure_mean(halves, count);
+}
+
+static void find_glue(struct findings *f, const struct planned_model *model)
+{
+    int tasks = 0;
+    for (const struct task *task = task_list; task->name; task++)
+        if (task->glue && ++tasks)
+            add(f, GLUE, run_sheet(f->run, task->name), model,
+                glue_part(f, task, model->name), NOT_MEASURED);
+    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks),
+        NOT_MEASURED);
+    const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
+                         *score = finding_of(f, GLUE, NULL, model->name)->measure;
+    if (whole && score && whole != score)
+        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
+}
+
+static void find_retention(struct findings *f, const struct planned_model *model)
+{
+    for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
+        const char *task = sheet->task->name;
+        const struct finding *teacher = finding_of(f, SCORE, task, "teacher"),
+                             *constant = finding_of(f, CONSTANT_SCORE, task, NULL);
+        struct measure *part = finding_of(f, SCORE, task, model->name)->measure;
+        bool above = teacher->is.bounded && teacher->is.low > constant->is.value;
+        enum reason why = !teacher->measure ? NO_TEACHER
+                          : !part           ? NO_ANSWER
+                          : !above          ? NOT_ABOVE : NOT_MEASURED;
+        if (sheet->shown || part)
+            add(f, RETENTION, sheet, model,
+                why ? NULL : measure_ratio(part, teacher->measure), why);
+    }
+    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
+        NO_TASK);
+}
+
+bool finding_counts(const struct finding *f)
+{
+    return f->quantity == RETENTION && f->sheet && f->sheet->shown && f->is.known;
 }
 
 bool findings_three(const struct findings *findings, const char *model)
@@ -88,10 +156,32 @@ bool findings_three(const struct findings *findings, const char *model)
     int headlines = 0, others = 0;
     const struct finding *f = NULL;
     while ((f = finding_next(findings, f, RETENTION, model))) {
-        headlines += finding_counts(f, model) && f->sheet->task->headline;
-        others += finding_counts(f, model) && !f->sheet->task->headline;
+        headlines += finding_counts(f) && f->sheet->task->headline;
+        others += finding_counts(f) && !f->sheet->task->headline;
     }
     return headlines == 3 && others == 0;
+}
+
+static void find_change(struct findings *f, const struct planned_model *model)
+{
+    struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
+                   *without = kept(mean_of(f, SCORE, model->name, "student", 0));
+    if (with)
+        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
+}
+
+static void find_guesses(struct findings *f, const struct planned_model *model)
+{
+    const json_t *teacher = json_at(f->run->stages, "distill-student/teacher_accuracy");
+    struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
+                                   "-validation");
+    if (!model->student && teacher)
+        add_number(f, GUESSED_LAST, NULL, model, 100 * json_number_value(teacher));
+    for (int last = 0; last < 2 && curve; last++) {
+        int row = last ? curve->rows - 1 : 0;
+        add_number(f, GUESSED_FIRST + last, NULL, model,
+                   100 * grid_mean(curve, "accuracy", row, row + 1));
+    }
 }
 
 /* Tell what a student differs in */
@@ -147,111 +237,6 @@ void findings_sort(const struct finding **list, int count, bool by_size)
             list[k - 1] = g;
             list[k] = f;
         }
-}
-
-/* Find scores and retention */
-static void find_scores(struct findings *f, const struct answers *a)
-{
-    const struct task *task = a->sheet->task;
-    struct tries tries = {a->sheet->labels, a->predictions, a->origin, a->sheet->rows,
-                          a->seeds};
-    add(f, SCORE, a->sheet, a->model, measure_scores(task, task->metric, &tries),
-        NOT_MEASURED);
-    tries.predictions = a->others;
-    if (task->also)
-        add(f, SECOND, a->sheet, a->model, measure_scores(task, task->also, &tries),
-            NOT_MEASURED);
-}
-
-/* The mean of a quantity of a model over so many tasks, or with 0 over any number; NULL
-   if it is over others. other: only over those of which it has the quantity, too, or
-   NULL. */
-static struct measure *mean_of(const struct findings *f, enum quantity quantity,
-                               const char *model, const char *other, int wanted)
-{
-    struct measure *parts[f->run->count + 1];
-    int count = 0;
-    for (const struct finding *p = NULL; (p = finding_next(f, p, quantity, model));)
-        if (p->sheet && p->measure && (p->sheet->shown || quantity == GLUE)
-            && (!other
-                || finding_of(f, quantity, p->sheet->task->name, other)->measure))
-            parts[count++] = p->measure;
-    bool whole = count == wanted || !wanted;
-    return count > 0 && whole ? measure_mean(parts, count) : NULL;
-}
-
-/* A model's score on a task as GLUE counts it; NULL if it has not answered all of
-   it. */
-static struct measure *glue_part(const struct findings *f, const struct task *task,
-                                 const char *model)
-{
-    struct measure *halves[2];
-    int count = 0;
-    for (const struct task *half = task_list; half->name; half++) {
-        if (half != task && !named(half->of, task->name))
-            continue;
-        enum quantity quantity = half->also ? SECOND : SCORE;
-        halves[count] = finding_of(f, quantity, half->name, model)->measure;
-        if (!halves[count++])
-            return NULL;
-    }
-    return measure_mean(halves, count);
-}
-
-static void find_glue(struct findings *f, const struct planned_model *model)
-{
-    int tasks = 0;
-    for (const struct task *task = task_list; task->name; task++)
-        if (task->glue && ++tasks)
-            add(f, GLUE, run_sheet(f->run, task->name), model,
-                glue_part(f, task, model->name), NOT_MEASURED);
-    add(f, GLUE, NULL, model, mean_of(f, GLUE, model->name, NULL, tasks),
-        NOT_MEASURED);
-    const struct measure *whole = finding_of(f, GLUE, NULL, "teacher")->measure,
-                         *score = finding_of(f, GLUE, NULL, model->name)->measure;
-    if (whole && score && whole != score)
-        add(f, GLUE_KEPT, NULL, model, measure_ratio(score, whole), NOT_MEASURED);
-}
-
-static void find_retention(struct findings *f, const struct planned_model *model)
-{
-    for (const struct sheet *sheet = f->run->sheets; sheet->count; sheet++) {
-        const char *task = sheet->task->name;
-        struct measure *part = finding_of(f, SCORE, task, model->name)->measure,
-                       *whole = finding_of(f, SCORE, task, "teacher")->measure;
-        enum reason why = !whole                      ? NO_TEACHER
-                          : !part                     ? NO_ANSWER
-                          : !findings_above(f, sheet) ? NOT_ABOVE : NOT_MEASURED;
-        if (sheet->shown || part)
-            add(f, RETENTION, sheet, model,
-                   why == NOT_MEASURED ? measure_ratio(part, whole) : NULL, why);
-    }
-    add(f, RETENTION, NULL, model, mean_of(f, RETENTION, model->name, NULL, 0),
-           NO_TASK);
-}
-
-static void find_change(struct findings *f, const struct planned_model *model)
-{
-    struct measure *with = kept(mean_of(f, SCORE, "student", model->name, 0)),
-                   *without = kept(mean_of(f, SCORE, model->name, "student", 0));
-    if (with)
-        add(f, CHANGE, NULL, model, measure_difference(without, with), NOT_MEASURED);
-}
-
-/* Find what was guessed */
-static void find_guesses(struct findings *f, const struct planned_model *model)
-{
-    struct grid *curve = run_curve(f->run, say("distill-%s", model->name),
-                                   "-validation");
-    const json_t *record = json_at(f->run->stages, "distill-student"),
-                 *teacher = json_at(record, "teacher_accuracy");
-    if (!model->student && teacher)
-        add_number(f, GUESSED_LAST, NULL, model, 100 * json_number_value(teacher));
-    if (!model->student || !curve)
-        return;
-    add_number(f, GUESSED_FIRST, NULL, model, 100 * grid_mean(curve, "accuracy", 0, 1));
-    add_number(f, GUESSED_LAST, NULL, model,
-               100 * grid_mean(curve, "accuracy", curve->rows - 1, curve->rows));
 }
 
 /* Find size and speed */
@@ -335,32 +320,33 @@ static double minutes_of(const struct findings *f, const struct planned_model *m
     bool any = false;
     const struct finding *of = NULL;
     while ((of = finding_next(f, of, RETENTION, model->name)))
-        if (finding_counts(of, model->name) && (any = true))
+        if (finding_counts(of) && (any = true))
             seconds += mean_seconds(f->run, model, of->sheet->task);
     return any && seconds > 0 ? seconds / 60 : NAN;
 }
 
 static void find_more(struct findings *f)
 {
-    const struct run *run = f->run;
-    const struct planned_model *quick[run->model_count + 1];
-    int layers = run->plan->scratch ? run->plan->shape.layers
-                                    : run_shape(run, "teacher").layers;
+    const struct plan *plan = f->run->plan;
+    const struct planned_model *quick[plan->model_count];
+    int layers = plan->scratch ? plan->shape.layers
+                               : run_shape(f->run, "teacher").layers;
     bool any = false;
-    for (int i = 0; i < run->model_count; i++)
-        any |= findings_further(f, run->models[i]);
-    for (int i = 0; any && i < run->model_count; i++) {
-        const struct planned_model *model = run->models[i],
+    for (int i = 0; i < plan->model_count; i++)
+        any |= findings_further(f, &plan->models[i])
+            && finding_next(f, NULL, SCORE, plan->models[i].name);
+    for (int i = 0; any && i < plan->model_count; i++) {
+        const struct planned_model *model = &plan->models[i],
                                    *made = model->from ? model->from : model;
         bool asked = findings_further(f, model) || named("student", model->name);
         double minutes = asked ? minutes_of(f, model) : NAN;
         if (!isnan(minutes))
             add_number(f, MINUTES, NULL, model, minutes);
-        if (minutes <= HOUR && 2 * made->layers <= layers
+        if (minutes <= 60 && 2 * made->layers <= layers
             && findings_three(f, model->name))
             quick[f->quick++] = model;
     }
-    if (any && !run->plan->toyland) {
+    if (any && !plan->toyland) {
         /* Bound what the best of them keeps */
         struct estimate most = {f->quick > 0, f->quick > 0, -INFINITY, -INFINITY, -INFINITY};
         for (int i = 0; i < f->quick; i++) {
@@ -377,7 +363,6 @@ static void find_more(struct findings *f)
     }
 }
 
-/* Find all of it */
 struct findings *findings_make(const struct run *run)
 {
     struct findings *f = allocate(1, sizeof *f);
@@ -395,15 +380,15 @@ struct findings *findings_make(const struct run *run)
         find_scores(f, a);
     for (int i = 0; i < run->plan->model_count; i++) {
         const struct planned_model *model = &run->plan->models[i];
-        bool first = named("student", model->name), there = run_has(run, model);
+        bool first = named("student", model->name),
+             there = finding_next(f, NULL, SCORE, model->name);
         find_guesses(f, model);
         add(f, SCORE, NULL, model, mean_of(f, SCORE, model->name, NULL, shown),
             NOT_MEASURED);
-        if (there)
-            find_glue(f, model);
+        find_glue(f, model);
         if (model->student && (first || there))
             find_retention(f, model);
-        if (model->student && !first && there)
+        if (model->student && !first)
             find_change(f, model);
         find_speed(f, model);
     }

@@ -5,7 +5,6 @@
 #include "measure.h"
 #include "run.h"
 
-/* List the quantities */
 enum quantity {
     /* in percent, of a task: the score of the best constant answer */
     CONSTANT_SCORE,
@@ -27,7 +26,6 @@ enum quantity {
     QUANTITIES
 };
 
-/* Say what a finding is */
 /* Of a task: the teacher or the model did not answer it, or the teacher is not above a
    constant answer. Of a mean: no task counts. Of an interval alone: the teacher's score
    is too near zero, or the benchmark kept no parts. Of the most: no student is small
@@ -44,20 +42,17 @@ struct finding {
     struct measure *measure; /* what it is an estimate of; NULL: of nothing drawn */
 };
 
-enum { HOUR = 60 /* minutes */ };
-
 struct findings {
     const struct run *run;
-    struct finding *list; /* [count] in the order in which they were found */
+    struct finding *list; /* [count] */
     int count;
     enum { UNKNOWN, UNTAUGHT, TAUGHT } student; /* was it distilled? */
     int quick; /* so many small students took at most an hour, and */
     const struct planned_model *best; /* this one of them keeps most */
 };
 
-/* Say how findings are made and looked up */
-/* findings_make: all that a run says. run: it stays the caller's; findings_free frees
-   them, not the run. findings_add: adds one to the end. */
+/* findings_make: all that a run says; the run stays the caller's. findings_add: adds
+   one to the end. */
 struct findings *findings_make(const struct run *run);
 void findings_free(struct findings *findings);
 void findings_add(struct findings *findings, struct finding finding);
@@ -65,20 +60,18 @@ void findings_add(struct findings *findings, struct finding finding);
 /* finding_of: the finding of a quantity, by the names of task and model, NULL for none;
    one that is not known if the run has no such thing. Never NULL. finding_next: the
    next of a quantity behind one, NULL for the first; of that model, or where it is
-   NULL, of any. NULL if there is none. */
+   NULL, of any. NULL if there is none. So a model has a SCORE if it answered a task. */
 const struct finding *finding_of(const struct findings *all, enum quantity quantity,
                                  const char *task, const char *model);
 const struct finding *finding_next(const struct findings *all,
                                    const struct finding *last, enum quantity quantity,
                                    const char *model);
 
-/* finding_counts: whether it is the retention of a task that counts for the mean of
-   that model. findings_three: whether those that count are the three tasks of the
-   course project, of which the claims are. findings_above: whether the teacher's whole
-   interval is above a constant answer. */
-bool finding_counts(const struct finding *finding, const char *model);
+/* finding_counts: whether it is the retention of a task that counts for the mean.
+   findings_three: whether those of a model that count are the three tasks of the course
+   project, of which the claims are. */
+bool finding_counts(const struct finding *finding);
 bool findings_three(const struct findings *findings, const char *model);
-bool findings_above(const struct findings *findings, const struct sheet *sheet);
 
 /* Say what a student may differ in */
 /* What a student has, or lacks, that the first one does not. */

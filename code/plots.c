@@ -31,13 +31,13 @@ static void plot_losses(const struct results *r, FILE *stream)
 static int number_of(const struct results *r, const struct planned_model *model)
 {
     int number = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        bool drawn = !findings_further(r->findings, r->run->models[i]);
+    bool drawn = false;
+    for (const struct planned_model *m = r->run->plan->models; m <= model; m++) {
+        drawn = finding_next(r->findings, NULL, SCORE, m->name)
+             && !findings_further(r->findings, m);
         number += drawn;
-        if (r->run->models[i] == model)
-            return drawn ? number : 0;
     }
-    return 0;
+    return drawn ? number : 0;
 }
 
 static void plot_accuracy(const struct results *r, FILE *stream)
@@ -45,8 +45,8 @@ static void plot_accuracy(const struct results *r, FILE *stream)
     const struct estimate level = finding_of(r->findings, GUESSED_LAST, NULL,
                                              "teacher")->is;
     double last_step = 0;
-    for (int i = 0; i < r->run->model_count; i++) {
-        const struct planned_model *model = r->run->models[i];
+    for (int i = 0; i < r->run->plan->model_count; i++) {
+        const struct planned_model *model = &r->run->plan->models[i];
         struct grid *curve = run_curve(r->run, say("distill-%s", model->name),
                                        "-validation");
         int number = number_of(r, model),
@@ -67,11 +67,17 @@ static void plot_accuracy(const struct results *r, FILE *stream)
 /* Plot the scores */
 static void plot_models(const struct results *r, FILE *stream)
 {
-    for (int i = 0; i < r->run->model_count; i++) {
-        int number = number_of(r, r->run->models[i]);
+    for (int i = 0; i < r->run->plan->model_count; i++) {
+        const struct planned_model *model = &r->run->plan->models[i];
+        int number = number_of(r, model);
         if (number > 0)
-            fprintf(stream, "%d\t%s\n", number, title_short(r->run->models[i]));
+            fprintf(stream, "%d\t%s\n", number, title_short(model));
     }
+}
+
+static bool is_drawn(const struct sheet *sheet, bool confused)
+{
+    return sheet->shown && (!confused || sheet->task->classes == 2);
 }
 
 /* The number of a task of the run among those that are drawn. */
@@ -79,14 +85,14 @@ static int place_of(const struct results *r, const struct sheet *of, bool confus
 {
     int place = 0;
     for (const struct sheet *sheet = r->run->sheets; sheet < of; sheet++)
-        place += confused ? sheet->confused : sheet->shown;
+        place += is_drawn(sheet, confused);
     return place;
 }
 
 static void name_tasks(const struct results *r, bool confused, FILE *stream)
 {
     for (const struct sheet *s = r->run->sheets; s->count; s++)
-        if (confused ? s->confused : s->shown)
+        if (is_drawn(s, confused))
             fprintf(stream, "%d\t%s\n", place_of(r, s, confused), s->title);
 }
 
@@ -166,7 +172,7 @@ static void plot_confusions(const struct results *r, FILE *stream)
 {
     fputs("task\tmodel\tprediction\tlabel\tshare\tcount\n", stream);
     for (const struct sheet *sheet = r->run->sheets; sheet->count; sheet++)
-        for (int j = 0; j < 2 && sheet->confused; j++) {
+        for (int j = 0; j < 2 && is_drawn(sheet, true); j++) {
             const struct answers *a = run_answers(sheet, j ? "student" : "teacher");
             if (a)
                 plot_matrix(place_of(r, sheet, true), j, a, stream);

@@ -100,7 +100,7 @@ static json_t *make_summary(const struct findings *all)
         if (f->quantity == RETENTION)
             json_object_update_missing_new(place(students, model),
                                            json_pack("{s:[]}", "counted"));
-        if (finding_counts(f, model))
+        if (finding_counts(f))
             json_array_append_new(json_at(students, say("%s/counted", model)),
                                   json_string(task));
     }
@@ -152,7 +152,7 @@ static bool write_filled(const char *text, const struct planned_model *model,
     const struct sheet *sheet = run_sheet(r->run, task->name);
     enum difference it = difference_of(model, plan_model(r->run->plan, "student"));
     bool other = sheet && sheet->shown && !task->headline,
-         claimed = run_has(r->run, model)
+         claimed = finding_next(r->findings, NULL, SCORE, model->name)
                 && (it == NO_DIFFERENCE || it == ANOTHER_ORIGIN);
     const struct { const char *mark, *is; } marks[] = {
         {"%m", model->name}, {"%t", task->name},

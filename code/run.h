@@ -9,13 +9,11 @@
 
 #include <jansson.h>
 
-/* Hold the answers that models gave */
 /* A task that the run answered. */
 struct sheet {
     const struct task *task;
     const char *title; /* "CoLA", or "toy CoLA" if it was made, not collected */
     bool shown;        /* one of those that the report's means and figures are of */
-    bool confused;     /* one of these, and of two classes, to be drawn as a matrix */
     int rows;
     double *indices, *labels; /* [rows]; the labels of spans are all 0 */
     struct answers *list;     /* [count] those that answered, as planned */
@@ -27,10 +25,8 @@ struct answers {
     const struct sheet *sheet;
     const struct planned_model *model;
     int seeds, seed[MOST_SEEDS];
-    int origin[MOST_SEEDS];          /* the distillation that each began with, from
-                                        0 */
-    double *predictions[MOST_SEEDS]; /* [rows] classes, numbers, or how well texts
-                                        agree */
+    int origin[MOST_SEEDS];          /* the distillation that each began with, from 0 */
+    double *predictions[MOST_SEEDS]; /* [rows] or, of spans, how well they agree */
     double *others[MOST_SEEDS];      /* [rows] what task->also is computed from */
     double scores[MOST_SEEDS];       /* the task's metric in percent */
     bool collapsed[MOST_SEEDS];      /* every row got the same answer */
@@ -40,34 +36,27 @@ struct answers {
 struct run {
     const char *folder;
     const struct plan *plan;
-    json_t *stages;       /* {"finetune-cola-student-1": the stage's record, …} */
-    json_t *bench;        /* bench.json; NULL if there is none */
-    struct sheet *sheets; /* [count] in the order of task_list; the next has no count */
+    json_t *stages;          /* {"finetune-cola-student-1": the stage's record, …} */
+    json_t *bench;           /* bench.json; NULL if there is none */
     int count;
-    struct answers *answers; /* [answer_count] those of all sheets, one after another;
-                                the next has no seeds */
-    int answer_count;
-    const struct planned_model **models; /* [model_count] that answered any task */
-    int model_count;
+    struct sheet *sheets;    /* [count] as in task_list; the next has no count */
+    struct answers *answers; /* those of all sheets in turn; the next has no seeds */
 };
 
-/* run_open: reads stages/, bench.json and predictions/ of a run, as far as it has come,
-   and scores every file of predictions. Takes only what the plan, which stays the
-   caller's, asks for. Fails, naming the file, if one is malformed, or if two files of
-   one task hold different rows. run_close lets its JSON go; all else is kept. */
+/* run_open: reads stages/, bench.json and predictions/ of a run, as far as it has come
+   and as the plan, which stays the caller's, asks for them. Fails, naming the file, if
+   one is malformed, or if two of one task hold different rows. run_close lets its JSON
+   go; all else is kept. */
 struct run *run_open(const char *folder, const struct plan *plan);
 void run_close(struct run *run);
 
-/* run_sheet, run_answers: a task, and a model's answers to it; NULL if the run has none
-   of them. sheet may be NULL. run_has: whether a model answered any task. */
+/* run_sheet, run_answers: a task, and a model's answers to one, by names; NULL if there
+   are none. run_predictions: the path of a file of predictions, which may not be there.
+   run_shape: the shape of models/MODEL; without layers if there is no such folder.
+   run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
+   if there is none, if it is empty, or if the stage has not ended. */
 const struct sheet *run_sheet(const struct run *run, const char *task);
 const struct answers *run_answers(const struct sheet *sheet, const char *model);
-bool run_has(const struct run *run, const struct planned_model *model);
-
-/* run_predictions: the path of a file of predictions, which may not be there.
-   run_shape: the shape of models/MODEL; without layers if the run has no such folder.
-   run_curve: curves/STAGE.tsv, or with which = "-validation" the other one, kept; NULL
-   if the run left none or an empty one, or the stage has not ended. */
 const char *run_predictions(const struct run *run, const struct task *task,
                             const struct planned_model *model, int seed);
 struct shape run_shape(const struct run *run, const char *model);

@@ -261,7 +261,7 @@ static void quote_answers(const struct results *r, json_t *values)
         bool beyond = task->glue && !task->headline, student = a->model->student;
         least = a->sheet->seeds < least ? a->sheet->seeds : least;
         most = a->seeds > most ? a->seeds : most;
-        confused |= a->sheet->confused;
+        confused |= a->sheet->shown && task->classes == 2;
         far |= (beyond && !student) || findings_further(r->findings, a->model);
         for (int k = 0; k < a->seeds; k++) {
             collapsed += a->collapsed[k];
@@ -327,7 +327,7 @@ static void quote_retentions(const struct results *r, json_t *values)
     struct words counted = {NULL, 0};
     int count = 0;
     while ((f = finding_next(all, f, RETENTION, "student")))
-        if (finding_counts(f, "student")) {
+        if (finding_counts(f)) {
             words_add(&counted, f->sheet->title);
             kept_of[count++] = f;
         }
@@ -436,8 +436,8 @@ static void quote_hour(const struct results *r, json_t *values)
 {
     const struct findings *f = r->findings;
     bool asked = finding_of(f, MOST_KEPT, NULL, NULL)->why != NOT_MEASURED;
-    for (int i = 0; i < r->run->model_count; i++)
-        if (findings_drawn(f, r->run->models[i])) {
+    for (int i = 0; i < r->run->plan->model_count; i++)
+        if (findings_drawn(f, &r->run->plan->models[i])) {
             value_flag(values, true, "more.drawn");
             value_put(values, "more.quick",
                       asked ? count_said(f->quick, "student") : NULL);
