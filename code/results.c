@@ -324,26 +324,25 @@ static void write_settings(const struct results *r, FILE *stream)
 }
 
 /* List the tables */
-static void write_judgements(const struct judgements *list, const struct results *r,
-                             FILE *stream)
+static void write_judgements(const struct judgements *list, FILE *stream)
 {
     fputs("Claim\tAsked\tMeasured\tVerdict\tWhy\n", stream);
     for (int i = 0; i < list->count; i++) {
         const struct judgement *j = &list->list[i];
         fprintf(stream, "%s\t%s\t%s\t%s\t%s\n", j->claim, j->asked,
                 finding_measured(&j->measured),
-                verdict_said(j->verdict, r->verdicts->toyland), j->why);
+                verdict_said(j->verdict, list->toyland), j->why);
     }
 }
 
 static void write_verdicts(const struct results *r, FILE *stream)
 {
-    write_judgements(&r->verdicts->claims, r, stream);
+    write_judgements(&r->verdicts->claims, stream);
 }
 
 static void write_agreement(const struct results *r, FILE *stream)
 {
-    write_judgements(&r->verdicts->agreement, r, stream);
+    write_judgements(&r->verdicts->agreement, stream);
 }
 
 /* Write what rows of the paper share */
@@ -486,22 +485,7 @@ static json_t *tell_benches(const json_t *bench, const json_t *gpu)
     return json_pack("{s:o*, s:o*}", "bench", benchmark_told(bench), "gpu", other);
 }
 
-/* Run the command */
-static const char usage[] =
-    "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
-    "                      [--checks FILE] [--key HASH] [--keys DIR]\n"
-    "\n"
-    "Computes all scores of a finished run from its predictions and writes\n"
-    "summary.json, verdicts.json, values.json, tables/ and figures/ into its folder.\n"
-    "\n"
-    "  --profile FILE   the settings of the run\n"
-    "  --run DIR        what the stages left, results/mini say\n"
-    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
-    "                   of the same profile\n"
-    "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
-    "  --key HASH       hash of the code, to be stated in the report\n"
-    "  --keys DIR       has what the data step could not have\n";
-
+/* Record what the results are made from */
 /* The lines of a file as {KEY: text}; {} without the file. */
 static json_t *read_pairs(const char *path)
 {
@@ -548,6 +532,22 @@ static void each_left(const struct stage *stage, json_t *files)
             unlink(found.gl_pathv[i]);
     globfree(&found);
 }
+
+/* Run the command */
+static const char usage[] =
+    "usage: distil results --profile FILE --run DIR [--reference DIR]\n"
+    "                      [--checks FILE] [--key HASH] [--keys DIR]\n"
+    "\n"
+    "Computes all scores of a finished run from its predictions and writes\n"
+    "summary.json, verdicts.json, values.json, tables/ and figures/ into its folder.\n"
+    "\n"
+    "  --profile FILE   the settings of the run\n"
+    "  --run DIR        what the stages left, results/mini say\n"
+    "  --reference DIR  runs to compare with, DIR/NAME/summary.json, where they are\n"
+    "                   of the same profile\n"
+    "  --checks FILE    figures that the tests measured, \"key TAB text\" lines\n"
+    "  --key HASH       hash of the code, to be stated in the report\n"
+    "  --keys DIR       has what the data step could not have\n";
 
 int results_main(int argc, char **argv)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Set and get values */
 void value_put(json_t *values, const char *key, const char *text)
 {
     if (text && *text && json_object_set_new(values, key, json_string(text)) != 0)
@@ -128,40 +129,6 @@ static void quote(json_t *values, const json_t *json, const char *key)
     }
 }
 
-static void quote_run(const struct results *r, json_t *values)
-{
-    struct words devices = {NULL, 0}, longer = {NULL, 0};
-    const char *name, *date = "",
-               *epochs = text_at(r->settings, "student.epochs",
-                                 text_at(r->settings, "distill.epochs", NULL));
-    double seconds = 0;
-    json_t *it;
-    json_object_foreach(r->run->stages, name, it) {
-        const char *finished = text_at(it, "finished", "");
-        date = strcmp(finished, date) > 0 ? finished : date;
-        words_add(&devices, text_at(it, "device", "a device not recorded"));
-        seconds += number_at(it, "seconds");
-    }
-    json_object_foreach(r->settings, name, it) {
-        if (json_string_length(it) > SHORT_SETTING)
-            words_add(&longer, say("%s = %s", name, json_string_value(it)));
-    }
-    value_put(values, "run.date", *date ? date : "a day not recorded");
-    value_put(values, "run.device", words_said(&devices));
-    value_put(values, "run.data", r->run->plan->toyland ? "toyland" : "real");
-    value_put(values, "time.total", duration_said(seconds));
-    value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
-    value_put(values, "settings.long", words_said(&longer));
-    if (epochs)
-        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
-    quote(values, json_at(r->given, "profile"), "run.profile");
-    quote(values, json_at(r->given, "code"), "run.code");
-    quote(values, json_at(r->given, "versions"), "version");
-    quote(values, json_at(r->given, "checks"), "");
-    quote(values, r->settings, "setting");
-    quote(values, r->told, "");
-}
-
 static void quote_recipe(const struct results *r, json_t *values)
 {
     static const char *const distilled[] = {"unknown", "no", "yes"},
@@ -196,6 +163,74 @@ static void quote_recipe(const struct results *r, json_t *values)
         value_set(values, significant(grid_mean(curve, terms[i], rows - part, rows)),
                   "loss.%s.last", terms[i]);
     }
+}
+
+static void quote_answers(const struct results *r, json_t *values)
+{
+    int least = MOST_SEEDS, most = 0, distillations = 1, collapsed = 0;
+    bool confused = false, far = false;
+    for (const struct answers *a = r->run->answers; a->seeds; a++) {
+        const struct task *task = a->sheet->task;
+        const char *model = a->model->name;
+        bool beyond = task->glue && !task->headline, student = a->model->student;
+        least = a->sheet->seeds < least ? a->sheet->seeds : least;
+        most = a->seeds > most ? a->seeds : most;
+        confused |= a->sheet->shown && task->classes == 2;
+        far |= (beyond && !student) || findings_further(r->findings, a->model);
+        for (int k = 0; k < a->seeds; k++) {
+            collapsed += a->collapsed[k];
+            if (a->origin[k] >= distillations)
+                distillations = a->origin[k] + 1;
+        }
+        value_flag(values, measure_touched(a->scores, a->collapsed, a->seeds),
+                   "collapsed.medians");
+        value_flag(values, student && strcmp(model, "student"), "models.others");
+        value_flag(values, beyond, "glue.beyond.%s", model);
+    }
+    const char *from = count_said(distillations, "random start"),
+               *starts = count_said(most, "random start");
+    value_put(values, "seeds.starts",
+              least < most ? say("%d to %s", least, starts) : starts);
+    value_put(values, "distillations.starts", distillations > 1 ? from : NULL);
+    value_put(values, "collapsed.count",
+              collapsed ? count_said(collapsed, "fine-tuning") : NULL);
+    value_put(values, "confusion", !confused ? NULL : far ? "appendix" : "report");
+    value_flag(values, most > 1, "seeds.many");
+}
+
+/* Quote where a run is from */
+static void quote_run(const struct results *r, json_t *values)
+{
+    struct words devices = {NULL, 0}, longer = {NULL, 0};
+    const char *name, *date = "",
+               *epochs = text_at(r->settings, "student.epochs",
+                                 text_at(r->settings, "distill.epochs", NULL));
+    double seconds = 0;
+    json_t *it;
+    json_object_foreach(r->run->stages, name, it) {
+        const char *finished = text_at(it, "finished", "");
+        date = strcmp(finished, date) > 0 ? finished : date;
+        words_add(&devices, text_at(it, "device", "a device not recorded"));
+        seconds += number_at(it, "seconds");
+    }
+    json_object_foreach(r->settings, name, it) {
+        if (json_string_length(it) > SHORT_SETTING)
+            words_add(&longer, say("%s = %s", name, json_string_value(it)));
+    }
+    value_put(values, "run.date", *date ? date : "a day not recorded");
+    value_put(values, "run.device", words_said(&devices));
+    value_put(values, "run.data", r->run->plan->toyland ? "toyland" : "real");
+    value_put(values, "time.total", duration_said(seconds));
+    value_put(values, "bootstrap.resamples", rounded(RESAMPLES, 0));
+    value_put(values, "settings.long", words_said(&longer));
+    if (epochs)
+        value_put(values, "distill.epochs", count_said(strtod(epochs, NULL), "epoch"));
+    quote(values, json_at(r->given, "profile"), "run.profile");
+    quote(values, json_at(r->given, "code"), "run.code");
+    quote(values, json_at(r->given, "versions"), "version");
+    quote(values, json_at(r->given, "checks"), "");
+    quote(values, r->settings, "setting");
+    quote(values, r->told, "");
 }
 
 static void quote_gaps(const struct results *r, json_t *values)
@@ -248,39 +283,6 @@ static void quote_missing(const struct results *r, json_t *values)
     value_put(values, "tiers.here", words_joined(&here, "; "));
     value_put(values, "tiers.to-come", words_joined(&to_come, "; "));
     value_put(values, "missing", words_joined(&missing, "; "));
-}
-
-static void quote_answers(const struct results *r, json_t *values)
-{
-    int least = MOST_SEEDS, most = 0, distillations = 1, collapsed = 0;
-    bool confused = false, far = false;
-    for (const struct answers *a = r->run->answers; a->seeds; a++) {
-        const struct task *task = a->sheet->task;
-        const char *model = a->model->name;
-        bool beyond = task->glue && !task->headline, student = a->model->student;
-        least = a->sheet->seeds < least ? a->sheet->seeds : least;
-        most = a->seeds > most ? a->seeds : most;
-        confused |= a->sheet->shown && task->classes == 2;
-        far |= (beyond && !student) || findings_further(r->findings, a->model);
-        for (int k = 0; k < a->seeds; k++) {
-            collapsed += a->collapsed[k];
-            if (a->origin[k] >= distillations)
-                distillations = a->origin[k] + 1;
-        }
-        value_flag(values, measure_touched(a->scores, a->collapsed, a->seeds),
-                   "collapsed.medians");
-        value_flag(values, student && strcmp(model, "student"), "models.others");
-        value_flag(values, beyond, "glue.beyond.%s", model);
-    }
-    const char *from = count_said(distillations, "random start"),
-               *starts = count_said(most, "random start");
-    value_put(values, "seeds.starts",
-              least < most ? say("%d to %s", least, starts) : starts);
-    value_put(values, "distillations.starts", distillations > 1 ? from : NULL);
-    value_put(values, "collapsed.count",
-              collapsed ? count_said(collapsed, "fine-tuning") : NULL);
-    value_put(values, "confusion", !confused ? NULL : far ? "appendix" : "report");
-    value_flag(values, most > 1, "seeds.many");
 }
 
 /* Put the findings into sentences */

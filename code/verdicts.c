@@ -6,7 +6,6 @@
 #include "values.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Decide by an interval */
@@ -26,32 +25,35 @@ enum verdict verdict_costs(const struct estimate *change)
 
 enum verdict verdict_agrees(const struct estimate *a, const struct estimate *b)
 {
-    return !a->bounded || !b->bounded                   ? UNDECIDED
+    return !a->bounded || !b->bounded               ? UNDECIDED
            : a->low <= b->high && b->low <= a->high ? PASS : FAIL;
 }
 
 /* State what was claimed */
-#define PAPER .published = 97, .path = "paper.retention", .tasks = 9, .quiet = 0.287
-#define COURSE .published = 94.35, .path = "course.retention", .tasks = 3, .quiet = 1
-#define KEEPS(model, who) \
-    {"paper", who " keeps %s %% (the paper)", RETENTION, model, PAPER}, \
-    {"course", who " keeps %s %% (the course project)", RETENTION, model, COURSE}
-#define HELPS(model, part, points, key) \
-    {"term." model, part, CHANGE, model, .published = points, \
-     .path = "paper.table4." key}
+#define PAPER 97, "paper.retention", 0.287 / 9
+#define COURSE 94.35, "course.retention", 1 / 3.0
 
 const struct claim claims[] = {
-    KEEPS("student", "the student"),
-    KEEPS("student-released", "the released student"),
-    {"hour", "half the layers can keep %s %% within an hour", MOST_KEPT, NULL, PAPER},
-    {"smaller", "the student is %s %% smaller (the paper)", SMALLER, "student",
-     .published = 40, .path = "paper.smaller"},
-    {"faster", "it is %s %% faster on one core (the paper)", FASTER_ONE, "student",
-     .published = 60, .path = "paper.faster"},
-    HELPS("student-no-kl", "soft targets help", -2.96, "kl"),
-    HELPS("student-no-cosine", "the cosine helps", -1.46, "cosine"),
-    HELPS("student-no-mlm", "masked words help", -0.31, "mlm"),
-    HELPS("student-random", "the teacher's layers help", -3.69, "random"),
+    {"paper", "the student keeps 97 % (the paper)", RETENTION, "student", PAPER},
+    {"course", "the student keeps 94.35 % (the course project)", RETENTION, "student",
+     COURSE},
+    {"paper", "the released student keeps 97 % (the paper)", RETENTION,
+     "student-released", PAPER},
+    {"course", "the released student keeps 94.35 % (the course project)", RETENTION,
+     "student-released", COURSE},
+    {"hour", "half the layers can keep 97 % within an hour", MOST_KEPT, NULL, PAPER},
+    {"smaller", "the student is 40 % smaller (the paper)", SMALLER, "student",
+     40, "paper.smaller", 0},
+    {"faster", "it is 60 % faster on one core (the paper)", FASTER_ONE, "student",
+     60, "paper.faster", 0},
+    {"term", "soft targets help", CHANGE, "student-no-kl",
+     -2.96, "paper.table4.kl", 0},
+    {"term", "the cosine helps", CHANGE, "student-no-cosine",
+     -1.46, "paper.table4.cosine", 0},
+    {"term", "masked words help", CHANGE, "student-no-mlm",
+     -0.31, "paper.table4.mlm", 0},
+    {"term", "the teacher's layers help", CHANGE, "student-random",
+     -3.69, "paper.table4.random", 0},
     {.name = NULL}};
 
 const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
@@ -65,31 +67,11 @@ double claim_tolerance(const struct claim *claim)
         squares += n->deviation / n->mean * (n->deviation / n->mean);
     return claim->quantity == SMALLER
                ? claim->published - 100 * (1 - 66955010 / 109483778.0)
-           : claim->tasks == 0
-               ? 0
-               : 1.96 * claim->published
-                     * sqrt(2 * claim->quiet * squares / count / claim->tasks);
+               : 1.96 * fabs(claim->published)
+                     * sqrt(2 * squares / count * claim->share);
 }
 
 /* Judge a claim */
-static bool is_held(const struct claim *claim, const struct findings *findings,
-                    bool toyland)
-{
-    bool kept = claim->quantity == RETENTION || claim->quantity == MOST_KEPT;
-    return !kept || (!toyland && finding_of(findings, claim->quantity, NULL,
-                                            claim->model)->quantity);
-}
-
-static const char *objection(const struct claim *claim, const struct findings *findings)
-{
-    bool scores = claim->quantity == RETENTION || claim->quantity == MOST_KEPT
-               || claim->quantity == CHANGE, taught = findings->student == TAUGHT
-               || !claim->model || !strcmp(claim->model, "student-released");
-    return claim->quantity == RETENTION && !findings_three(findings, claim->model)
-               ? "other tasks count than the claim's"
-           : scores && !taught ? "the student was not distilled" : NULL;
-}
-
 static const char *reason(const struct finding *f, bool cost, enum verdict verdict)
 {
     static const char *const unbounded[] = {
@@ -104,28 +86,27 @@ static const char *reason(const struct finding *f, bool cost, enum verdict verdi
 }
 
 static struct judgement judge(const struct claim *claim,
-                              const struct findings *findings, bool toyland)
+                              const struct findings *findings)
 {
     const struct finding *f = finding_of(findings, claim->quantity, NULL, claim->model);
-    bool cost = claim->quantity == CHANGE, bare = cost && toyland;
-    double figure = claim->published,
-           bound = cost ? 0 : figure - claim_tolerance(claim);
-    const char *against = objection(claim, findings),
-               *published = rounded(figure, figure == floor(figure) ? 0 : 2);
+    bool cost = claim->quantity == CHANGE, keeps = claim->quantity == RETENTION,
+         taught = findings->student == TAUGHT;
+    double bound = claim->published - claim_tolerance(claim);
+    const char *other =
+        keeps && !findings_three(findings, claim->model)
+            ? "other tasks count than the claim's"
+        : (keeps || cost) && !taught && strcmp(claim->model, "student-released")
+            ? "the student was not distilled" : NULL;
+    enum verdict verdict = other  ? UNDECIDED
+                           : cost ? verdict_costs(&f->is)
+                                  : verdict_reaches(&f->is, bound);
     struct judgement j = {
-        .held = claim,
-        .name = claim->quantity == RETENTION
-                    ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
-        .claim = bare ? claim->title
-                 : say(cost ? "%s (the paper: %s without)" : claim->title,
-                       cost ? claim->title : published, published),
-        .asked = cost ? "below 0"
-                      : say("at least %s", rounded(bound, bound != floor(bound))),
-        .measured = *f,
-        .verdict = against ? UNDECIDED
-                   : cost ? verdict_costs(&f->is) : verdict_reaches(&f->is, bound)};
+        cost    ? say("term.%s", claim->model)
+        : keeps ? say("retention.%s.%s", claim->model, claim->name) : claim->name,
+        claim, claim->title, cost ? "below 0" : say("at least %s", rounded(
+                                                    bound, bound != floor(bound))),
+        *f, verdict, other && f->is.bounded ? other : reason(f, cost, verdict)};
     j.measured.quantity = claim->quantity; /* also of what was not measured */
-    j.why = against && f->is.bounded ? against : reason(f, cost, j.verdict);
     return j;
 }
 
@@ -167,53 +148,33 @@ static const json_t *find_there(const struct finding *f, const json_t *summary,
     if (f->quantity == SCORE && f->sheet)
         return json_at(reference,
                        say("tasks/%s/median/%s", f->sheet->task->name, model));
-    if (f->quantity != RETENTION || f->sheet)
-        return NULL;
-    const char *path = own ? "retention" : say("students/%s", model);
-    const json_t *there = json_at(reference, path);
-    return json_equal(json_at(json_at(summary, path), "counted"),
-                      json_at(there, "counted")) ? there : NULL;
+    const char *mean = own ? "retention" : say("students/%s", model);
+    return f->quantity == RETENTION && !f->sheet
+                   && json_equal(json_at(summary, say("%s/counted", mean)),
+                                 json_at(reference, say("%s/counted", mean)))
+               ? json_at(reference, mean) : NULL;
 }
 
-static struct judgement compare(const struct finding *f, const json_t *found,
+static struct judgement compare(const struct finding *f, const json_t *there,
                                 const char *run, const char *difference)
 {
+    const char *task = f->sheet ? f->sheet->task->name : "retention",
+               *title = f->sheet ? f->sheet->title : task, *model = f->model->title;
     struct finding other = *f;
-    other.is = estimate_read(found, f->quantity == SCORE ? "score" : "mean");
-    const char *key = f->sheet ? f->sheet->task->name : "retention";
-    struct judgement j = {
-        .name = say("reference.%s.%s.%s", run, key, f->model->name),
-        .claim = say("%s of the %s, as in %s", f->sheet ? f->sheet->title : key,
-                     f->model->title, run),
-        .asked = say("meets %s", finding_measured(&other)),
-        .measured = *f, .run = run, .other = other.is,
-        .verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is)};
-    j.why = !f->is.bounded       ? "this run has no interval"
-            : difference         ? difference
-            : !other.is.bounded  ? "the committed run has no interval"
-            : j.verdict == PASS  ? "the intervals meet" : "the intervals do not meet";
-    return j;
+    other.is = estimate_read(there, f->quantity == SCORE ? "score" : "mean");
+    enum verdict verdict = difference ? UNDECIDED : verdict_agrees(&f->is, &other.is);
+    return (struct judgement){
+        say("reference.%s.%s.%s", run, task, f->model->name), NULL,
+        say("%s of the %s, as in %s", title, model, run),
+        say("meets %s", finding_measured(&other)), *f, verdict,
+        !f->is.bounded      ? "this run has no interval"
+        : difference        ? difference
+        : !other.is.bounded ? "the committed run has no interval"
+        : verdict == PASS   ? "the intervals meet" : "the intervals do not meet"};
 }
 
-/* Whether the models and predictions of a run are those of a committed one, for people;
-   NULL if either promises no bits, or they have none in common. */
-static const char *compare_bits(const json_t *summary, const char *run,
-                                const json_t *reference, const char *difference)
-{
-    struct common sums = compare_part(summary, reference, "sums");
-    if (difference && json_at(summary, "sums") && json_at(reference, "sums"))
-        return say("not compared with the committed run %s: %s", run, difference);
-    return sums.first
-               ? say("not identical to the committed run %s: of %d models and "
-                     "predictions compared, %d %s, first %s", run, sums.all,
-                     sums.others, sums.others == 1 ? "differs" : "differ", sums.first)
-           : sums.all > 0
-               ? say("identical to the committed run %s: %d models and predictions "
-                     "compared, all the same", run, sums.all)
-               : NULL;
-}
-
-/* Adds what a committed run says of this one. */
+/* Adds what a committed run says of this one to a list of judgements; of bits, if both
+   promise some, to what is said of these. */
 static void compare_runs(struct judgements *list, const struct findings *findings,
                          const json_t *summary, const char *run,
                          const json_t *reference, struct words *bits)
@@ -223,34 +184,42 @@ static void compare_runs(struct judgements *list, const struct findings *finding
     const char *difference = first ? say("%s differs", first) : NULL;
     for (int i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
-        const json_t *found = find_there(f, summary, reference);
-        if (found)
-            list->list[list->count++] = compare(f, found, run, difference);
+        const json_t *there = find_there(f, summary, reference);
+        if (there)
+            list->list[list->count++] = compare(f, there, run, difference);
     }
-    const char *said = compare_bits(summary, run, reference, difference);
-    if (said)
-        words_add(bits, said);
+    struct common sums = compare_part(summary, reference, "sums");
+    if (sums.all > 0)
+        words_add(bits,
+                  difference ? say("not compared with the committed run %s: %s", run,
+                                   difference)
+                  : sums.first ? say("not identical to the committed run %s in %d of "
+                                     "%d models and predictions, first %s",
+                                     run, sums.others, sums.all, sums.first)
+                  : say("identical to the committed run %s: %d models and predictions "
+                        "compared, all the same", run, sums.all));
 }
 
 /* Judge a run */
 struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
                                 const json_t *summary, const json_t *references)
 {
-    struct verdicts *verdicts = kept(allocate(1, sizeof *verdicts));
     size_t most = (size_t)findings->count * json_object_size(references) + 1;
+    struct judgement *held = kept(allocate(sizeof claims / sizeof *claims,
+                                           sizeof *held)),
+                     *compared = kept(allocate(most, sizeof *compared));
+    struct verdicts *verdicts = kept(allocate(1, sizeof *verdicts));
+    *verdicts = (struct verdicts){
+        {"claim", "this run", toyland, held, 0},
+        {"number", "committed runs", toyland, compared, 0}, ""};
     const char *name;
     json_t *reference;
     struct words bits = {NULL, 0};
-    *verdicts = (struct verdicts){
-        toyland,
-        {"claim", "this run",
-         kept(allocate(sizeof claims / sizeof *claims, sizeof(struct judgement))), 0},
-        {"number", "committed runs",
-         kept(allocate(most, sizeof(struct judgement))), 0}, ""};
     for (const struct claim *c = claims; c->name; c++)
-        if (is_held(c, findings, toyland))
-            verdicts->claims.list[verdicts->claims.count++] =
-                judge(c, findings, toyland);
+        if (c->share == 0
+            || (!toyland
+                && finding_of(findings, c->quantity, NULL, c->model)->quantity))
+            held[verdicts->claims.count++] = judge(c, findings);
     json_object_foreach((json_t *)references, name, reference) {
         compare_runs(&verdicts->agreement, findings, summary, name, reference, &bits);
     }
@@ -258,7 +227,34 @@ struct verdicts *verdicts_judge(const struct findings *findings, bool toyland,
     return verdicts;
 }
 
-/* Write the verdicts */
+/* Say the verdicts */
+const char *verdict_said(enum verdict verdict, bool toyland)
+{
+    static const char *const names[] = {"not decided", "PASS", "FAIL"};
+    return say("%s%s", names[verdict], verdict && toyland ? " on Toyland" : "");
+}
+
+const char *verdicts_said(const struct judgements *list)
+{
+    static const char *const verbs[][2] = {
+        {"are not decided", "is not decided"}, {"pass", "passes"}, {"fail", "fails"}};
+    struct words counts = {NULL, 0};
+    for (int i = 1; i <= 3; i++) { /* PASS, FAIL, and last what is not decided */
+        int verdict = i % 3, count = 0;
+        for (int k = 0; k < list->count; k++)
+            count += (int)list->list[k].verdict == verdict;
+        if (count > 0)
+            words_add(&counts, say("%d %s%s", count, verbs[verdict][count == 1],
+                                   verdict && list->toyland ? " on Toyland" : ""));
+    }
+    return list->count == 0 ? say("No %s is held against %s", list->what, list->against)
+                            : say("%s %s held against %s: %s",
+                                  count_said(list->count, list->what),
+                                  list->count == 1 ? "is" : "are", list->against,
+                                  words_said(&counts));
+}
+
+
 static const char *about(bool toyland)
 {
     return toyland ? "Toyland is a generated language: what is claimed of English is "
@@ -267,92 +263,49 @@ static const char *about(bool toyland)
                    : "The claims are held against real text.";
 }
 
-static const char *const verdict_names[] = {"not decided", "PASS", "FAIL"};
-
-/* A verdict by its name, with where it holds. */
-static const char *placed(const char *name, bool toyland)
-{
-    return say("%s%s", name, toyland && *name != 'n' ? " on Toyland" : "");
-}
-
-const char *verdict_said(enum verdict verdict, bool toyland)
-{
-    return placed(verdict_names[verdict], toyland);
-}
-
-const char *verdicts_said(const struct judgements *list, bool toyland)
-{
-    static const char *const verbs[][2] = {
-        {"are not decided", "is not decided"}, {"pass", "passes"}, {"fail", "fails"}};
-    static const enum verdict order[] = {PASS, FAIL, UNDECIDED};
-    struct words parts = {NULL, 0};
-    for (int i = 0; i < 3; i++) {
-        int count = 0;
-        for (int k = 0; k < list->count; k++)
-            count += list->list[k].verdict == order[i];
-        if (count > 0)
-            words_add(&parts, placed(say("%d %s", count, verbs[order[i]][count == 1]),
-                                     toyland && order[i] != UNDECIDED));
-    }
-    return list->count == 0 ? say("No %s is held against %s", list->what, list->against)
-                            : say("%s %s held against %s: %s",
-                                  count_said(list->count, list->what),
-                                  list->count == 1 ? "is" : "are", list->against,
-                                  words_said(&parts));
-}
-
 void verdicts_set(const struct verdicts *verdicts, json_t *values)
 {
-    bool toyland = verdicts->toyland;
-    value_set(values, verdicts_said(&verdicts->claims, toyland), "verdicts.sentence");
+    value_set(values, verdicts_said(&verdicts->claims), "verdicts.sentence");
     if (verdicts->agreement.count > 0)
-        value_set(values, verdicts_said(&verdicts->agreement, toyland),
-                  "agreement.sentence");
+        value_set(values, verdicts_said(&verdicts->agreement), "agreement.sentence");
     value_set(values, verdicts->bits, "bits");
-    value_set(values, about(toyland), "verdicts.about");
+    value_set(values, about(verdicts->claims.toyland), "verdicts.about");
     for (const struct claim *claim = claims; claim->name; claim++)
         if (claim_tolerance(claim) > 0)
             value_set(values, rounded(claim_tolerance(claim), 1), "tolerance.%s",
                       claim->name);
 }
 
-static json_t *judgement_json(const struct judgement *j, bool toyland)
+static json_t *judgements_json(const struct judgements *list)
 {
-    const struct claim *held = j->held;
-    bool figure = held && (held->quantity != CHANGE || !toyland);
-    json_t *there = estimate_json(&j->other, "value"),
-           *object = estimate_json(&j->measured.is, "measured"), *others;
-    if (j->run)
-        json_object_set_new(there, "run", json_string(j->run));
-    others = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:o*, s:o*}", "name", j->name, "claim",
-        j->claim, "asked", j->asked, "text", finding_measured(&j->measured), "verdict",
-        verdict_names[j->verdict], "why", j->why, "reference", held ? NULL : there,
-        "published", figure ? json_real(held->published) : NULL, "tolerance",
-        figure ? json_real(claim_tolerance(held)) : NULL);
-    json_object_update(object, others);
-    json_decref(others);
-    json_decref(there);
-    return object;
+    json_t *array = json_array();
+    for (const struct judgement *j = list->list; j < list->list + list->count; j++) {
+        json_t *object = estimate_json(&j->measured.is, "measured"), *words = json_pack(
+            "{s:s, s:s, s:s, s:s, s:s, s:s, s:o*, s:o*}", "name", j->name, "claim",
+            j->claim, "asked", j->asked, "text", finding_measured(&j->measured),
+            "verdict", verdict_said(j->verdict, list->toyland), "why", j->why,
+            "published", j->held ? json_real(j->held->published) : NULL, "tolerance",
+            j->held ? json_real(claim_tolerance(j->held)) : NULL);
+        json_object_update(object, words);
+        json_decref(words);
+        json_array_append_new(array, object);
+    }
+    return array;
 }
 
 json_t *verdicts_json(const struct verdicts *verdicts, const json_t *summary)
 {
-    const struct judgements *lists[] = {&verdicts->claims, &verdicts->agreement};
-    bool toyland = verdicts->toyland;
-    json_t *arrays[] = {json_array(), json_array()};
-    for (int i = 0; i < 2; i++)
-        for (int k = 0; k < lists[i]->count; k++)
-            json_array_append_new(arrays[i],
-                                  judgement_json(&lists[i]->list[k], toyland));
+    const struct judgements *claimed = &verdicts->claims,
+                            *agreed = &verdicts->agreement;
     return json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:O*, s:O*, s:O*, s:O*}",
-                     "data", toyland ? "toyland" : "real", "about", about(toyland),
-                     "bits", verdicts->bits, "counts", "claims",
-                     verdicts_said(lists[0], toyland), "agreement",
-                     verdicts_said(lists[1], toyland), "claims", arrays[0],
-                     "agreement", arrays[1], "profile", json_at(summary, "profile"),
-                     "device", json_at(summary, "device"), "date",
-                     json_at(summary, "date"), "code", json_at(summary, "code"));
+                     "data", claimed->toyland ? "toyland" : "real", "about",
+                     about(claimed->toyland), "bits", verdicts->bits, "counts",
+                     "claims", verdicts_said(claimed), "agreement",
+                     verdicts_said(agreed), "claims", judgements_json(claimed),
+                     "agreement", judgements_json(agreed), "profile",
+                     json_at(summary, "profile"), "device", json_at(summary, "device"),
+                     "date", json_at(summary, "date"), "code",
+                     json_at(summary, "code"));
 }
 
 /* Print the verdicts */
@@ -363,23 +316,20 @@ void verdicts_print(const char *folder)
     if (!file_exists(path))
         fail(path, "expected the verdicts of a finished run; make verify finishes one");
     json_t *verdicts = json_read(path), *j;
-    bool toyland = !strcmp(text_at(verdicts, "data", ""), "toyland");
-    printf("profile %s on %s, finished on %s\n%s\n", text_at(verdicts, "profile", "–"),
-           text_at(verdicts, "device", "–"), text_at(verdicts, "date", "–"),
-           text_at(verdicts, "about", ""));
     const char *bits = text_at(verdicts, "bits", "");
-    if (*bits)
-        printf("%s\n", bits);
+    size_t k;
+    printf("profile %s on %s, finished on %s\n%s\n%s%s",
+           text_at(verdicts, "profile", "–"), text_at(verdicts, "device", "–"),
+           text_at(verdicts, "date", "–"), text_at(verdicts, "about", ""), bits,
+           *bits ? "\n" : "");
     for (int i = 0; i < 2; i++) {
-        json_t *list = json_object_get(verdicts, lists[i]);
-        size_t k;
+        const json_t *list = json_object_get(verdicts, lists[i]);
         if (json_array_size(list) > 0)
             printf("\n%s\n", text_at(verdicts, say("counts/%s", lists[i]), ""));
-        json_array_foreach(list, k, j) {
-            printf("%-15s  %s: %s; asked: %s; %s\n",
-                   placed(text_at(j, "verdict", ""), toyland), text_at(j, "claim", ""),
-                   text_at(j, "text", ""), text_at(j, "asked", ""),
-                   text_at(j, "why", ""));
+        json_array_foreach((json_t *)list, k, j) {
+            printf("%-15s  %s: %s; asked: %s; %s\n", text_at(j, "verdict", ""),
+                   text_at(j, "claim", ""), text_at(j, "text", ""),
+                   text_at(j, "asked", ""), text_at(j, "why", ""));
         }
     }
     json_decref(verdicts);
@@ -388,10 +338,8 @@ void verdicts_print(const char *folder)
 static const char verdicts_usage[] =
     "usage: distil verdicts --run DIR\n"
     "\n"
-    "Prints the verdict on each claim, and on the agreement with committed runs of\n"
-    "the same profile, that `distil results` left in the run's folder.\n"
-    "\n"
-    "  --run DIR  a finished run, results/mini say\n";
+    "Prints what `distil results` left in the folder of a run: the verdict on each\n"
+    "claim, and on the agreement with committed runs of the same profile.\n";
 
 int verdicts_main(int argc, char **argv)
 {

@@ -94,8 +94,12 @@ static void claims_and_noise_are_the_published_ones(void **state)
 {
     (void)state;
     int count = 0;
-    for (const struct claim *claim = claims; claim->name; claim++, count++)
+    for (const struct claim *claim = claims; claim->name; claim++, count++) {
+        char *figure = text_format("%g %%", claim->published);
         assert_true(claim->published == number(claim->path));
+        assert_true(claim->quantity == CHANGE || strstr(claim->title, figure));
+        free(figure);
+    }
     assert_int_equal(count, 11);
     count = 0;
     for (const struct noise *n = noise; n->task; n++, count++) {
@@ -407,11 +411,11 @@ static void another_experiment_is_not_compared(void **state)
 static const char *said(const char *what, const char *against, const int counts[3], bool toyland)
 {
     struct judgement list[16] = {{.name = NULL}};
-    struct judgements all = {what, against, list, 0};
+    struct judgements all = {what, against, toyland, list, 0};
     for (enum verdict verdict = UNDECIDED; verdict <= FAIL; verdict++)
         for (int i = 0; i < counts[verdict]; i++)
             list[all.count++].verdict = verdict;
-    return verdicts_said(&all, toyland);
+    return verdicts_said(&all);
 }
 
 static void a_count_of_verdicts_is_english(void **state)
