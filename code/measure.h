@@ -77,4 +77,14 @@ const char *estimate_against(const struct estimate *estimate, double claim);
 json_t *estimate_json(const struct estimate *estimate, const char *key);
 struct estimate estimate_read(const json_t *object, const char *key);
 
+/* Repeated fine-tunings of one model. The one after the last has a NULL task. */
+extern const struct noise {
+    const char *task;
+    double mean, deviation;
+} noise[];
+
+/* measure_tolerance: t of a published retention; share: v_n / K (formula: section "The
+   doubt of others"). */
+double measure_tolerance(double retention, double share);
+
 #endif

@@ -56,19 +56,11 @@ const struct claim claims[] = {
      -3.69, "paper.table4.random", 0},
     {.name = NULL}};
 
-const struct noise noise[] = {{"cola", 59.04, 1.06}, {"mrpc", 88.97, 0.72},
-                              {"rte", 64.76, 1.04},  {"sst2", 92.23, 0.57},
-                              {"stsb", 88.94, 0.07}, {.task = NULL}};
-
 double claim_tolerance(const struct claim *claim)
 {
-    double squares = 0, count = 0;
-    for (const struct noise *n = noise; n->task; n++, count++)
-        squares += n->deviation / n->mean * (n->deviation / n->mean);
     return claim->quantity == SMALLER
                ? claim->published - 100 * (1 - 66955010 / 109483778.0)
-               : 1.96 * fabs(claim->published)
-                     * sqrt(2 * squares / count * claim->share);
+               : measure_tolerance(claim->published, claim->share);
 }
 
 /* Judge a claim */

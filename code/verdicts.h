@@ -24,17 +24,11 @@ extern const struct claim {
     const char *model; /* NULL: it is about no model alone */
     double published;  /* percent, or points of the GLUE score */
     const char *path;  /* of the same number in published.json */
-    double share;      /* v_n / K of what is kept (chapter "Verdicts"); else 0 */
+    double share;      /* v_n / K of what is kept (measure_tolerance); else 0 */
 } claims[];
 
-/* Repeated fine-tunings of one model. The one after the last has a NULL task. */
-extern const struct noise {
-    const char *task;
-    double mean, deviation;
-} noise[];
-
-/* claim_tolerance: t; of the size by how much the claim exceeds the exact count of the
-   paper's own two models; 0 of a claim that needs none. */
+/* claim_tolerance: measure_tolerance; of the size by how much the claim exceeds the
+   exact count of the paper's own two models; 0 of a claim that needs none. */
 double claim_tolerance(const struct claim *claim);
 
 /* Say what a judgement is */
