@@ -26,7 +26,6 @@ enum { SIGNIFICANT = -1 };
 static const struct {
     const char *key;
     int decimals; /* or three significant digits */
-    const char *gain[2]; /* from zero on, and below */
 } quantities[QUANTITIES] = {
     [CONSTANT_SCORE] = {"constant", 1}, [SCORE] = {"score", 1},
     [SECOND] = {"second", 1}, [GLUE] = {"glue", 1}, [RETENTION] = {"retention", 1},
@@ -36,9 +35,12 @@ static const struct {
     [SECONDS_ONE] = {"seconds.one", SIGNIFICANT},
     [SECONDS_ALL] = {"seconds.all", SIGNIFICANT},
     [TIMES_ONE] = {"times.one", 2}, [TIMES_ALL] = {"times.all", 2},
-    [SMALLER] = {"smaller", 1, {"fewer", "more"}},
-    [FASTER_ONE] = {"faster.one", 0, {"faster", "slower"}},
+    [SMALLER] = {"smaller", 1}, [FASTER_ONE] = {"faster.one", 0},
     [MINUTES] = {"minutes", 1}, [MOST_KEPT] = {"kept.most", 1}};
+
+/* Words for a gain, and for one below zero. */
+static const char *const gains[QUANTITIES][2] = {
+    [SMALLER] = {"fewer", "more"}, [FASTER_ONE] = {"faster", "slower"}};
 
 static const char *quantity_said(enum quantity quantity, double value)
 {
@@ -90,7 +92,7 @@ static void quote_findings(const struct results *r, json_t *values)
     for (int i = 0; i < r->findings->count; i++) {
         const struct finding *f = &r->findings->list[i];
         const char *key = quantities[f->quantity].key,
-                   *gain = quantities[f->quantity].gain[f->is.value < 0];
+                   *gain = gains[f->quantity][f->is.value < 0];
         if (f->quantity <= RETENTION) /* of a task, or the mean */
             key = say("%s.%s", key, f->sheet ? f->sheet->task->name : "mean");
         if (f->model)
