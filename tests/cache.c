@@ -133,8 +133,8 @@ static void a_corpus_comes_from_the_cache(void **state)
     setenv("DISTIL_CACHE", folder, 1);
     assert_int_equal(cut->whole, fresh->whole);
     assert_memory_equal(cut->ids, fresh->ids, (size_t)fresh->tokens * sizeof *fresh->ids);
-    check_report("check.cache.pieces", "%.0f thousand", WORDS / 1e3);
-    check_report("check.cache.faster", "%.0f", (made - begun) / (kept - made));
+    check_report("cache.pieces", "%.0f thousand", WORDS / 1e3);
+    check_report("cache.faster", "%.0f", (made - begun) / (kept - made));
     corpus_free(first);
     corpus_free(again);
     corpus_free(cut);

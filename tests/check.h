@@ -1,5 +1,5 @@
-/* check_report: notes a figure that a test measured, for the book to quote as {{key}}.
-   Appends "key<TAB>text" to the file that the environment variable CHECKS names; does nothing without it. */
+/* check_report: notes a figure that a test measured, for the book to quote as {{check.key}}.
+   Appends "check.key<TAB>text" to the file that the environment variable CHECKS names; does nothing without it. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -12,7 +12,7 @@ static inline void check_report(const char *key, const char *format, double valu
     FILE *stream = path ? fopen(path, "a") : NULL;
     if (!stream)
         return;
-    fprintf(stream, "%s\t", key);
+    fprintf(stream, "check.%s\t", key);
     fprintf(stream, format, value);
     fputc('\n', stream);
     fclose(stream);

@@ -324,11 +324,11 @@ static void masking_keeps_its_proportions(void **state)
         if (id != t->mask && id != a)
             chi += (drawn[id] - each) * (drawn[id] - each) / each;
     assert_true(fabs(chi - freedom) < 4 * sqrt(2 * freedom));
-    check_report("check.corpus.masking_tokens", "%.0f thousand", ORDINARY / 1000.0);
-    check_report("check.corpus.chosen", "%.2f", 100.0 * chosen / ORDINARY);
-    check_report("check.corpus.masked", "%.1f", 100.0 * masked / chosen);
-    check_report("check.corpus.random", "%.1f", 100.0 * replaced / chosen);
-    check_report("check.corpus.kept", "%.1f", 100.0 * kept / chosen);
+    check_report("corpus.masking_tokens", "%.0f thousand", ORDINARY / 1000.0);
+    check_report("corpus.chosen", "%.2f", 100.0 * chosen / ORDINARY);
+    check_report("corpus.masked", "%.1f", 100.0 * masked / chosen);
+    check_report("corpus.random", "%.1f", 100.0 * replaced / chosen);
+    check_report("corpus.kept", "%.1f", 100.0 * kept / chosen);
     batch_free(b);
     tokenizer_free(t);
     free(drawn);

@@ -308,7 +308,7 @@ static void test_dropout_gradient(void **unused)
         batch_free(trial.batch);
         encoder_free(m);
     }
-    check_report("check.encoder.dropout", "%.1e", worst);
+    check_report("encoder.dropout", "%.1e", worst);
     if (!(worst < 1e-4))
         fail_msg("the slope is off by %.1e", worst);
 }

@@ -150,9 +150,9 @@ static void test_labels(void **unused)
             free(slope);
             free(z);
         }
-    check_report("check.mlm.error", "%.1e", worst);
-    check_report("check.mlm.cases", "%.0f", cases);
-    check_report("check.mlm.sum", "%.1e", worst_sum);
+    check_report("mlm.error", "%.1e", worst);
+    check_report("mlm.cases", "%.0f", cases);
+    check_report("mlm.sum", "%.1e", worst_sum);
     assert_true(worst <= 1e-5);
     assert_true(worst_sum <= 1e-5);
 }
@@ -206,8 +206,8 @@ static void test_soft_targets(void **unused)
             free(t);
             free(z);
         }
-    check_report("check.kl.error", "%.1e", worst);
-    check_report("check.kl.cases", "%.0f", cases);
+    check_report("kl.error", "%.1e", worst);
+    check_report("kl.cases", "%.0f", cases);
     assert_true(worst <= 1e-5);
     assert_true(agreement == 0);
 }
@@ -255,8 +255,8 @@ static void test_hot_soft_targets(void **unused)
                                       .soft_scale = temperature * temperature},
                 z, t, -100, &label_loss, &soft_loss, &hit);
     double worst = error(z, expected, N);
-    check_report("check.kl.hot", "%.0f", temperature);
-    check_report("check.kl.squares", "%.1e", worst);
+    check_report("kl.hot", "%.0f", temperature);
+    check_report("kl.squares", "%.1e", worst);
     assert_true(worst <= 0.01);
     free(z);
     free(t);
@@ -334,9 +334,9 @@ static void test_cosine(void **unused)
             free(t);
             free(s);
         }
-    check_report("check.cosine.error", "%.1e", worst);
-    check_report("check.cosine.cases", "%.0f", cases);
-    check_report("check.cosine.orthogonal", "%.1e", orthogonal);
+    check_report("cosine.error", "%.1e", worst);
+    check_report("cosine.cases", "%.0f", cases);
+    check_report("cosine.orthogonal", "%.1e", orthogonal);
     assert_true(worst <= 1e-5);
     assert_true(orthogonal <= 1e-5);
 }
@@ -439,9 +439,9 @@ static void test_relations(void **unused)
             free(t);
             free(x);
         }
-    check_report("check.relations.error", "%.1e", worst);
-    check_report("check.relations.cases", "%.0f", cases);
-    check_report("check.relations.rotation", "%.1e", rotation);
+    check_report("relations.error", "%.1e", worst);
+    check_report("relations.cases", "%.0f", cases);
+    check_report("relations.rotation", "%.1e", rotation);
     assert_true(worst <= 1e-5);
     assert_true(rotation <= 1e-5);
 }
@@ -547,7 +547,7 @@ static void test_weights_are_additive(void **unused)
     for (size_t i = 0; i < n; i++)
         sum[i] = 0.5 * (2.0 * mlm[i] + 5.0 * kl[i] + 3.0 * cosine[i] + 7.0 * relations[i]);
     double worst = error(all, sum, n);
-    check_report("check.triple.additive", "%.1e", worst);
+    check_report("triple.additive", "%.1e", worst);
     assert_true(worst <= 1e-5);
     assert_true(fabs(values[3].mlm - values[0].mlm) <= 1e-6 * values[0].mlm);
     assert_true(fabs(values[3].kl - values[1].kl) <= 1e-6 * values[1].kl);

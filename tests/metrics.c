@@ -157,8 +157,8 @@ static void compared_texts_are_averaged(void **state)
 static int report(void **state)
 {
     (void)state;
-    check_report("check.metrics.cases", "%.0f", cases);
-    check_report("check.metrics.error", "%.1e", worst);
+    check_report("metrics.cases", "%.0f", cases);
+    check_report("metrics.error", "%.1e", worst);
     return 0;
 }
 

@@ -89,7 +89,7 @@ static void test_formulas(void **unused)
             worst = fmax(worst, fabs(gradient[i] - theta[i]) / 0.01);
         else
             assert_true(gradient[i] == start[i]);
-    check_report("check.optimizer.step", "%.1e", worst);
+    check_report("optimizer.step", "%.1e", worst);
     if (!(worst <= 1e-4))
         fail_msg("parameters are off by %.1e of a step", worst);
     optimizer_free(optimizer);

@@ -121,7 +121,7 @@ static void test_forward(void **unused)
         assert_int_equal(inspect_main(7, arguments), 0);
         worst = fmax(worst, compare_files(out, expected, 1e-5));
     }
-    check_report("check.parity.hidden", "%.1e", worst);
+    check_report("parity.hidden", "%.1e", worst);
 }
 
 static void test_gradients(void **unused)
@@ -154,7 +154,7 @@ static void test_gradients(void **unused)
         assert_int_equal(gradients_main(11, arguments), 0);
         worst = fmax(worst, compare_files(out, expected, 1e-4));
     }
-    check_report("check.parity.gradients", "%.1e", worst);
+    check_report("parity.gradients", "%.1e", worst);
 }
 
 /* The batch of a file, with what is to be predicted, each sequence padded to so many tokens. */
@@ -263,7 +263,7 @@ static void test_heads(void **unused)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_head(cases[i].name, cases[i].kind, cases[i].head, cases[i].pad, &worst_logits, &worst_gradient);
     assert_true(worst_logits <= 1e-5);
-    check_report("check.parity.classifier", "%.1e", worst_gradient);
+    check_report("parity.classifier", "%.1e", worst_gradient);
 }
 
 /* Ten steps of AdamW on two batches each, without dropout; every loss on the way. */
@@ -309,7 +309,7 @@ static void test_steps(void **unused)
             assert_true(fabs(state[NORM] - norms[b / 2]) <= 1e-4 * norms[b / 2]);
         }
     }
-    check_report("check.parity.steps", "%.1e", worst);
+    check_report("parity.steps", "%.1e", worst);
     if (!(worst <= 1e-5))
         fail_msg("losses are off by %.1e", worst);
     batch_free(batch);

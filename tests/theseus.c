@@ -230,7 +230,7 @@ static void the_gradient_is_the_slope(void **state)
         free(origin);
         close_pair(&p);
     }
-    check_report("check.theseus.slope", "%.1e", worst);
+    check_report("theseus.slope", "%.1e", worst);
     if (!(worst < 1e-4))
         fail_msg("the slope is off by %.1e", worst);
 }

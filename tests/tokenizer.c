@@ -70,7 +70,7 @@ static void lines_equal_transformers(void **state)
 {
     (void)state;
     int number = compare_lines(FIXTURES "vocab.txt", FIXTURES "lines.ids");
-    check_report("check.tokenizer.lines", "%.0f", number);
+    check_report("tokenizer.lines", "%.0f", number);
     compare_lines(FIXTURES "saved", FIXTURES "lines.ids");
     compare_lines(FIXTURES "saved/tokenizer.json", FIXTURES "lines.ids");
 }
@@ -218,7 +218,7 @@ static void pieces_know_where_they_stand(void **state)
     }
     assert_ptr_equal(place, places + places_size);
     assert_true(located > 250);
-    check_report("check.tokenizer.located", "%.0f", located);
+    check_report("tokenizer.located", "%.0f", located);
     tokenizer_free(t);
     free(lines);
     free(places);
@@ -245,7 +245,7 @@ static void pairs_equal_transformers(void **state)
     }
     assert_true(number >= 100);
     assert_ptr_equal(wanted_line, wanted_ids + ids_size);
-    check_report("check.tokenizer.pairs", "%.0f", number);
+    check_report("tokenizer.pairs", "%.0f", number);
     tokenizer_free(t);
     free(lines);
     free(wanted_ids);
@@ -280,7 +280,7 @@ static void code_points_equal_transformers(void **state)
             if (strcmp(outcome(t, (int32_t)code), expected) != 0)
                 fail_msg("U+%04X is %s, not %s", code, outcome(t, (int32_t)code), expected);
     assert_true(checked > 100000);
-    check_report("check.tokenizer.code_points", "%.0f thousand", checked / 1000.0);
+    check_report("tokenizer.code_points", "%.0f thousand", checked / 1000.0);
     fclose(stream);
     tokenizer_free(t);
 }
@@ -298,7 +298,7 @@ static void speed_is_reported(void **state)
         pieces += tokenizer_encode(t, lines, size, ids, (int)size);
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     assert_true(pieces > 0);
-    check_report("check.tokenizer.speed", "%.1f", (double)pieces / seconds / 1e6);
+    check_report("tokenizer.speed", "%.1f", (double)pieces / seconds / 1e6);
     tokenizer_free(t);
     free(lines);
     free(ids);

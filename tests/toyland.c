@@ -390,9 +390,9 @@ static void paraphrases_mean_the_same(void **state)
     double second = metric_score(metric, pair_labels, guesses[1], pairs);
     assert_true(denial > 40 && denial < 60);
     assert_true(second > 84 && second < 96);
-    check_report("check.toyland.denial", "%.1f", denial);
-    check_report("check.toyland.second", "%.1f", second);
-    check_report("check.toyland.pairs", "%.0f", pairs);
+    check_report("toyland.denial", "%.1f", denial);
+    check_report("toyland.second", "%.1f", second);
+    check_report("toyland.pairs", "%.0f", pairs);
 }
 
 static void reviews_go_with_the_majority(void **state)
