@@ -323,7 +323,7 @@ static void write_settings(const struct results *r, FILE *stream)
         fprintf(stream, "%s\t%s\n", cells.word[i], cells.word[half + i]);
 }
 
-/* List the tables */
+/* Write the tables of verdicts */
 static void write_judgements(const struct judgements *list, FILE *stream)
 {
     fputs("Claim\tAsked\tMeasured\tVerdict\tWhy\n", stream);
@@ -345,6 +345,7 @@ static void write_agreement(const struct results *r, FILE *stream)
     write_judgements(&r->verdicts->agreement, stream);
 }
 
+/* List the tables */
 /* Write what rows of the paper share */
 #define GLUE(a, z) "\t" a "cola" z "\t" a "mnli" z "\t" a "mrpc" z "\t" a "qnli" z \
     "\t" a "qqp" z "\t" a "rte" z "\t" a "sst2" z "\t" a "stsb" z "\t" a "wnli" z
