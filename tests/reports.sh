@@ -180,14 +180,14 @@ check "claims about other tasks are not decided" same \
     "$(grep -c 'not decided.other tasks count than the claim' "$folder/half/tables/verdicts.tsv")" 2
 check "the retention table says by name what does not count" same "$(row half retention 'student|WNLI')" "student|WNLI|55.0|55.0|70.0|not defined|–"
 
-check "one epoch, one seed" says one "learns for 1 epoch of the corpus" "from 1 random start. Where a task has no settings of its own" \
-    "epochs = 1, batch = 16, rate = 3e-4 and length = 64." "each of one seed" \
+check "one epoch, one seed" says one "learns for 1 epoch of the corpus" "from 1 random start. A batch has 16 rows of at most 64 tokens," \
+    "the rate is 3e-4, and the number of epochs 1, where a task has no settings of its own" "each of one seed" \
     "a score is Matthews correlation for CoLA (Warstadt, Singh, and Bowman 2019), the mean of accuracy and F1 for MRPC"
 check "without a spread" same "$(grep -c ± "$folder/one/tables/scores.tsv")" 0
 check "SQuAD alone" says squad "On SQuAD our student keeps 87.5 %" "The settings of each task are in"
 check "has no confusions" never squad "Confusion"
 check "STS-B alone" says stsb "On STS-B our student" "from 2 random starts"
-check "a task with settings of its own" says few "epochs = 1, batch = 16" "for 0.5 epochs of the corpus" "IMDb and SQuAD our student"
+check "a task with settings of its own" says few "the number of epochs 1, where a task has no" "for 0.5 epochs of the corpus" "IMDb and SQuAD our student"
 check "a student that was not distilled" says untaught "This student was not distilled, since the settings ask for no epochs of it" \
     "There was none: the settings ask for no epochs." "The student took no step" "no part of the recipe can be missed"
 check "is held against no claim about English" same "$(grep -c 'keeps' "$folder/untaught/tables/verdicts.tsv")" 0
